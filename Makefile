@@ -1,0 +1,51 @@
+# make demo | test | check | unit | soak | bench | clean; `make help` says what each does.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := launch dnw shards
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check tests soak clean
+
+help:
+	@echo 'make demo    set up, then train two small networks on real images; about 5 minutes'
+	@echo 'make test    set up, then everything that CI runs: check, then all tests'
+	@echo 'make check   ruff and mypy alone'
+	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
+	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
+	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
+	@echo 'IMAGES=DIR   with demo: a folder that holds Fashion-MNIST already'
+
+setup: $(STAMP)
+
+# Anew whenever a dependency changes; a build that broke off leaves no stamp and is made again.
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo 'Python is missing: apt-get install python3 python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo '$(PYTHON) is older than 3.11: name a newer one, make PYTHON=python3.11'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo 'The venv module is missing: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python launch/demo.py $(if $(IMAGES),--images '$(IMAGES)')
+
+test: check tests
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+tests: $(STAMP)
+	$(BIN)/python -m pytest -n 2 $(PYTEST)
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak $(PYTEST)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""From names and overrides to a checked configuration: where Hydra ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dnw.config import ConfigError, Train, parse
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def training(overrides: Sequence[str]) -> Train:
+    """Compose the training part of a run from command-line words like `+exp=static_dnw width=0.1`.
+
+    Raises:
+        ConfigError: a word that Hydra or `dnw.config.parse` refuses.
+    """
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            values = resolved(compose("config", list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from None
+    fields = {field.name for field in dataclasses.fields(Train)}
+    return parse({key: value for key, value in values.items() if key in fields})
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain values, interpolations resolved."""
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}

@@ -1,0 +1,242 @@
+"""The training configuration: frozen dataclasses, checked when they are built.
+
+Hydra and OmegaConf stop here. `configs/` gives every value, this file gives every type and range, and
+everything below travels as these objects. Nothing here imports torch: the login node checks with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid")
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be run; the message names the setting and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Model:
+    """Which network: the MobileNetV1-like one, or the tiny static one (paper, sections 4.1 and 4.2)."""
+
+    name: Literal["mobilenet", "static"]
+    small: bool = False  # MobileNetV1-like only: wire the classifier too
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wiring:
+    """How edges are chosen."""
+
+    name: Literal["dnw", "random", "complete"]
+    reference_quirks: bool = False  # choose among illegal positions too, as the paper's code did
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    """Which images, and what is done to them."""
+
+    name: str
+    dir: Path  # where the shards are: not part of what a run is, so not in its signature
+    image_size: Positive
+    classes: Positive
+    augment: Literal["none", "crop_flip", "resized_crop_flip"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    window: Annotated[int, Field(ge=0)] = 0  # shards shuffled together; 0: all of them
+    workers: Annotated[int, Field(ge=0)] = 1  # decoding processes per rank
+    train_fingerprint: str = ""  # set when the run is frozen
+    val_fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Optim:
+    """SGD with momentum, and the learning rate as a function of the step."""
+
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    nesterov: bool = False
+    schedule: Literal["cosine", "multistep"]
+    milestones: tuple[float, ...] = ()  # epochs, multistep only
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Checkpoint:
+    """When to save, and what to keep."""
+
+    every_steps: Annotated[int, Field(ge=0)] = 0  # 0: by time alone
+    every_minutes: Annotated[float, Field(ge=0)] = 10.0  # 0: by steps alone
+    keep: Positive = 2
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Log:
+    """What is written how often."""
+
+    every_steps: Positive = 50
+    digests: bool = False  # what each micro-batch held, into digests.jsonl
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Train:
+    """One run, whole. What isn't here doesn't change the result."""
+
+    version: Literal[1] = 1
+    exp: str
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    width: Share
+    batch: Positive  # images in one optimizer step, over all processes
+    micro_batch: Positive  # images in one forward: what BatchNorm sees
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    steps: Positive | None = None  # in place of epochs, where given
+    precision: Literal["fp32", "bf16"] = "fp32"
+    deterministic: bool = True
+    threads: Positive = 1  # per process: another number sums in another order
+    eval_every_epochs: Positive = 1
+    eval_batch: Positive = 256
+    model: Model
+    wiring: Wiring
+    data: Data
+    optim: Optim
+    checkpoint: Checkpoint
+    log: Log
+
+
+# Settings that say where and how often, not what comes out: a run keeps its identity when they change.
+NOT_IDENTITY = frozenset({"data.dir", "data.workers", "checkpoint", "log", "eval_batch"})
+
+
+def parse(values: Mapping[str, Any]) -> Train:
+    """Build the configuration from plain values, strictly.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest known one), a value of a wrong type or out of range,
+            settings that exclude each other. All of them at once, a line each.
+    """
+    train = parse_as(Train, values)
+    problems = list(_contradictions(train))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return train
+
+
+def parse_as(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Build any configuration dataclass from plain values; errors as in `parse`."""
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        lines = (_explain(kind, problem) for problem in error.errors(include_url=False))
+        raise ConfigError("\n".join(lines)) from None
+
+
+def load(path: Path) -> Train:
+    """Read a frozen configuration, as `dump` wrote it.
+
+    Raises:
+        ConfigError: it isn't there, or isn't valid for this version of the code.
+    """
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: not there, so {path.parent} is no run folder; "
+            "launch/slurm.py and launch/local.py make one"
+        ) from None
+    values = yaml.safe_load(text)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds no configuration")
+    try:
+        return parse(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def plain(train: Train) -> dict[str, Any]:
+    """The configuration as values that YAML and JSON know."""
+    values: dict[str, Any] = TypeAdapter(Train).dump_python(train, mode="json")
+    return values
+
+
+def dump(train: Train) -> str:
+    """The configuration as YAML."""
+    return yaml.safe_dump(plain(train), sort_keys=False)
+
+
+def signature(train: Train) -> str:
+    """What tells this run from every other: 10 hex digits over all that changes its result."""
+    text = json.dumps(_identity(plain(train)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept = {key: value for key, value in values.items() if prefix + key not in NOT_IDENTITY}
+    return {k: _identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
+
+
+def known_keys(kind: Any, prefix: str = "") -> list[str]:
+    """Every key of a configuration dataclass, dotted."""
+    keys = []
+    for field in dataclasses.fields(kind):
+        keys.append(prefix + field.name)
+        inner = typing.get_type_hints(kind)[field.name]
+        if dataclasses.is_dataclass(inner):
+            keys += known_keys(inner, f"{prefix}{field.name}.")
+    return keys
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question that names the nearest known word, or nothing."""
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _explain(kind: Any, problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "unexpected_keyword_argument":
+            return f"{key}: no such setting{did_you_mean(key, known_keys(kind))}"
+        case "missing":
+            return f"{key}: must be set"
+        case _:
+            text = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            return f"{key}: must be {text} (got {problem['input']!r})"
+
+
+def _contradictions(train: Train) -> Iterable[str]:
+    if train.batch % train.micro_batch:
+        yield (
+            f"micro_batch: {train.micro_batch} does not divide batch={train.batch}; "
+            f"these do: {_listed(divisors(train.batch))}"
+        )
+    if train.epochs is None and train.steps is None:
+        yield "epochs: must be set, or steps in its place"
+    if train.optim.schedule == "multistep" and not train.optim.milestones:
+        yield "optim.milestones: must name the epochs at which a multistep schedule lowers the rate"
+    if train.model.small and train.model.name != "mobilenet":
+        yield f"model.small: only model=mobilenet has a small variant (got model={train.model.name})"
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, rising."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

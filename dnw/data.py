@@ -1,0 +1,234 @@
+"""From positions in the training order to tensors: which images a process loads, decoded and augmented.
+
+Position p is place p % N of epoch p // N (shards.order). Step t takes positions [t*batch, (t+1)*batch),
+cut into micro-batches; a rank takes its contiguous share of them. Augmentation draws from
+(seed, epoch, place), so an image looks the same whoever loads it.
+
+Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dnw.config import Data, Train
+from dnw.preemption import leave_signals_to_parent
+from shards.errors import ShardError
+from shards.index import Index
+from shards.order import Order, part
+from shards.reader import Reader
+from shards.rng import uniforms
+
+AUGMENT = 0x617567  # keeps these numbers apart from those of the order
+NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
+TRIES = 10  # of RandomResizedCrop
+RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # images_BCHW uint8, labels_B int64
+
+
+class Images(Dataset[Batch]):
+    """Images by number: in the training order, augmented, or in the split's own order, as they are."""
+
+    def __init__(self, index: Index, data: Data, order: Order | None) -> None:
+        """`order` is the training order; None for evaluation."""
+        self._reader = Reader(index)
+        self._data = data
+        self._order = order
+
+    def __getitem__(self, span: tuple[int, int]) -> Batch:
+        """The images at positions [start, stop) as one micro-batch."""
+        start, stop = span
+        samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
+        images, labels = [], []
+        for position, sample in zip(range(start, stop), samples.tolist(), strict=True):
+            member = self._reader.read(sample)
+            images.append(self._pixels(position, sample, member.data))
+            labels.append(member.label)
+        pixels_BHWC = torch.from_numpy(np.stack(images)) if images else self._nothing()
+        return pixels_BHWC.permute(0, 3, 1, 2).contiguous(), torch.tensor(labels, dtype=torch.int64)
+
+    def _pixels(self, position: int, sample: int, encoded: bytes) -> np.ndarray:
+        try:
+            image = Image.open(io.BytesIO(encoded)).convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ShardError(
+                f"{self._reader.where(sample)}: no image that can be decoded ({error})"
+            ) from None
+        if self._order is None:
+            return for_evaluation(image, self._data)
+        epoch, place = divmod(position, self._order.num_samples)
+        numbers = uniforms(self._order.seed, AUGMENT, epoch, place, n=NUMBERS[self._data.augment])
+        return for_training(image, self._data, numbers)
+
+    def _nothing(self) -> torch.Tensor:
+        size = self._data.image_size
+        return torch.empty((0, size, size, 3), dtype=torch.uint8)
+
+
+def for_training(image: Image.Image, data: Data, random: np.ndarray) -> np.ndarray:
+    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8."""
+    if data.augment == "none":
+        return for_evaluation(image, data)
+    flip, rest = random[0] < 0.5, random[1:]
+    if data.augment == "crop_flip":
+        pixels = np.asarray(image)
+        _check_size(pixels, data.image_size)
+        pixels = crop_of_padded(pixels, 4, rest[0], rest[1])
+    else:
+        size = (data.image_size, data.image_size)
+        box = random_box(image.width, image.height, rest)
+        pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
+    return pixels[:, ::-1] if flip else pixels
+
+
+def for_evaluation(image: Image.Image, data: Data) -> np.ndarray:
+    """The image as it is or, for photographs of any size, the centre: pixels_HWC, uint8."""
+    size = data.image_size
+    if data.augment != "resized_crop_flip":
+        pixels = np.asarray(image)
+        _check_size(pixels, size)
+        return pixels
+    short = round(size * RESIZE_TO_CROP)
+    scale = short / min(image.size)
+    width, height = (max(short, round(side * scale)) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: float) -> np.ndarray:
+    """A crop of the image's own size out of the image with `pad` black pixels around it."""
+    height, width, _ = pixels_HWC.shape
+    padded = np.pad(pixels_HWC, ((pad, pad), (pad, pad), (0, 0)))
+    top, left = int(random_y * (2 * pad + 1)), int(random_x * (2 * pad + 1))
+    return padded[top : top + height, left : left + width]
+
+
+def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, int, int]:
+    """The part of a photograph that is cut out: 8 to 100 % of its area, sides 3:4 to 4:3.
+
+    The distribution of torchvision's RandomResizedCrop: boxes that don't fit are drawn again, and after
+    TRIES of them the centre is taken.
+    """
+    for area_share, log_ratio, y, x in random.reshape(TRIES, 4).tolist():
+        area = width * height * (0.08 + 0.92 * area_share)
+        ratio = math.exp((2 * log_ratio - 1) * math.log(4 / 3))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
+            return left, top, left + w, top + h
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def _check_size(pixels: np.ndarray, size: int) -> None:
+    if pixels.shape[:2] != (size, size):
+        height, width = pixels.shape[:2]
+        raise ShardError(
+            f"an image of {width}x{height} pixels where data.image_size={size}; write the shards at that "
+            "size or use data.augment=resized_crop_flip, which takes any size"
+        )
+
+
+class MicroBatches(Sampler[tuple[int, int]]):
+    """The spans of positions that one rank loads, from one step to the last."""
+
+    def __init__(self, train: Train, rank: int, world: int, first_step: int, steps: int) -> None:
+        self._train = train
+        self._share = part(train.batch // train.micro_batch, rank, world)
+        self._steps = range(first_step, steps)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Every micro-batch of this rank, in order."""
+        size = self._train.micro_batch
+        for step in self._steps:
+            for number in range(*self._share):
+                start = step * self._train.batch + number * size
+                yield start, start + size
+
+    def __len__(self) -> int:
+        first, last = self._share
+        return len(self._steps) * (last - first)
+
+
+class EvaluationBatches(Sampler[tuple[int, int]]):
+    """Contiguous spans of one rank's part of the validation split.
+
+    Every rank gets the same number of spans, so that all of them can meet between two; the last ones may
+    be empty.
+    """
+
+    def __init__(self, samples: int, batch: int, rank: int, world: int) -> None:
+        self._part = part(samples, rank, world)
+        self._batch = batch
+        self._count = math.ceil(math.ceil(samples / world) / batch)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """The spans, in order."""
+        start, stop = self._part
+        for first in range(start, start + self._count * self._batch, self._batch):
+            yield min(first, stop), min(first + self._batch, stop)
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def training_batches(
+    train: Train, index: Index, rank: int, world: int, first_step: int, steps: int
+) -> DataLoader[Batch]:
+    """The micro-batches of one rank from `first_step` on."""
+    order = Order(index.shard_lengths, train.seed, train.data.window)
+    sampler = MicroBatches(train, rank, world, first_step, steps)
+    return _loader(Images(index, train.data, order), sampler, train.data.workers)
+
+
+def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> DataLoader[Batch]:
+    """The batches of one rank's part of the validation split."""
+    sampler = EvaluationBatches(index.num_samples, train.eval_batch, rank, world)
+    return _loader(Images(index, train.data, None), sampler, train.data.workers)
+
+
+def _loader(images: Images, spans: Sampler[tuple[int, int]], workers: int) -> DataLoader[Batch]:
+    return DataLoader(
+        images,
+        batch_size=None,
+        sampler=spans,
+        num_workers=workers,
+        worker_init_fn=leave_signals_to_parent,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def digest(batch: Batch) -> int:
+    """63 bits that tell this micro-batch from any other: pixels, labels and their order."""
+    images, labels = batch
+    text = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).digest()
+    return int.from_bytes(text[:8], "big") >> 1
+
+
+def open_splits(data: Data) -> tuple[Index, Index]:
+    """The training and the validation split.
+
+    Raises:
+        ShardError: not there, damaged, or other data than the configuration was frozen with.
+    """
+    train, val = Index.load(data.dir, "train"), Index.load(data.dir, "val")
+    for index, frozen in ((train, data.train_fingerprint), (val, data.val_fingerprint)):
+        if frozen and index.fingerprint != frozen:
+            raise ShardError(
+                f"{data.dir}: other shards than this run began with\n"
+                f"  now:     {index.fingerprint}\n  the run: {frozen}\n"
+                "put the old shards back, or start over with fresh=true"
+            )
+    return train, val

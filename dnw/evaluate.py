@@ -1,0 +1,139 @@
+"""Accuracy of a network over a validation split, every sample counted exactly once.
+
+python -m dnw.evaluate runs/static_dnw/default-0123456789
+python -m dnw.evaluate runs/static_dnw/default-0123456789/checkpoints/best.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dnw import checkpoint, models
+from dnw.checkpoint import CheckpointError
+from dnw.config import ConfigError, Train, load
+from dnw.data import Batch, evaluation_batches, open_splits
+from dnw.distributed import ALONE, World
+from dnw.run import Run
+from dnw.wiring import choose_all
+from shards.errors import ShardError
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """Over all samples of a split."""
+
+    samples: int
+    top1: float  # percent
+    top5: float  # percent
+    loss: float  # mean cross entropy, nats
+
+
+class Interrupted(Exception):
+    """The evaluation was given up because the run has to stop; it is repeated later."""
+
+
+class Normalize(nn.Module):
+    """From images_BCHW as loaded, uint8, to what a network takes: float32, mean 0, deviation 1."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
+        super().__init__()
+        self._scale = 1 / (255 * torch.tensor(std, device=device).view(-1, 1, 1))
+        self._shift = -torch.tensor(mean, device=device).view(-1, 1, 1) * 255 * self._scale
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        """Normalize one batch."""
+        return images_BCHW.float().mul_(self._scale).add_(self._shift)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    normalize: Normalize,
+    world: World,
+    precision: str = "fp32",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Accuracy:
+    """Count over the batches of all ranks; sums and counts are added up, not means.
+
+    `should_stop` is asked before each batch, equally often on every rank.
+
+    Raises:
+        Interrupted: it said so.
+    """
+    model.eval()
+    sums = torch.zeros(4, dtype=torch.float64, device=world.device)  # samples, top-1, top-5, loss
+    for images_BCHW, labels_B in batches:
+        if should_stop():
+            raise Interrupted
+        if len(labels_B) == 0:
+            continue
+        targets_B = labels_B.to(world.device, non_blocking=True)
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits_BK = model(normalize(images_BCHW.to(world.device, non_blocking=True)))
+        hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
+        loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
+        count = torch.tensor(len(labels_B), device=world.device)
+        sums += torch.stack([count, hits_B5[:, 0].sum(), hits_B5.sum(), loss.double()])
+    samples, top1, top5, loss_sum = world.sum(sums).tolist()
+    return Accuracy(int(samples), 100 * top1 / samples, 100 * top5 / samples, loss_sum / samples)
+
+
+def trained(path: Path) -> tuple[Train, nn.Module, int]:
+    """The configuration, the network and the step of a run folder (its newest checkpoint) or a checkpoint.
+
+    Raises:
+        ConfigError, CheckpointError: no such run, nothing saved yet, damaged.
+    """
+    run = Run(path if path.is_dir() else path.parent.parent)
+    train = load(run.config)
+    if path.is_dir():
+        saved = checkpoint.steps(run.checkpoints)
+        if not saved:
+            raise CheckpointError(f"{run.checkpoints}: no checkpoint yet; let the run make progress first")
+        path = checkpoint.step_path(run.checkpoints, saved[-1])
+    state = checkpoint.read(path)
+    model = models.build(train)
+    model.load_state_dict(state.model)
+    choose_all(model, state.position.step)
+    return train, model, state.position.step
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the accuracy of a trained network as a table row or as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m dnw.evaluate", description=__doc__.split("\n")[0])
+    parser.add_argument("path", type=Path, help="a run folder (its newest checkpoint) or a checkpoint file")
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    options = parser.parse_args(arguments)
+    try:
+        train, model, step = trained(options.path)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        world = dataclasses.replace(ALONE, device=device)
+        _, val = open_splits(train.data)
+        batches = evaluation_batches(train, val, 0, 1)
+        normalize = Normalize(train.data.mean, train.data.std, device)
+        accuracy = evaluate(model.to(device), batches, normalize, world, train.precision)
+    except (ConfigError, CheckpointError, ShardError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps({"step": step, **dataclasses.asdict(accuracy)}))
+    else:
+        print(
+            f"{options.path} at step {step}: top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %, "
+            f"loss {accuracy.loss:.4f} over {accuracy.samples} images"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The loop of one attempt: from where the last checkpoint was to the end of the run, or to a stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import torch
+
+from dnw import checkpoint, faults, schedule
+from dnw.checkpoint import Identity
+from dnw.data import Batch, digest, evaluation_batches, training_batches
+from dnw.distributed import Agreement
+from dnw.evaluate import Interrupted, evaluate
+from dnw.monitor import Monitor
+from dnw.preemption import StopRequest
+from dnw.run import Run
+from dnw.trainer import Trainer
+from shards.index import Index
+from shards.order import part
+
+
+class Loop:
+    """Steps, log lines, evaluations and checkpoints in their order."""
+
+    def __init__(
+        self,
+        run: Run,
+        trainer: Trainer,
+        splits: tuple[Index, Index],
+        identity: Identity,
+        monitor: Monitor | None,
+        stop: StopRequest,
+    ) -> None:
+        """`monitor` is None on all ranks but the first."""
+        self._run = run
+        self._trainer = trainer
+        self._train_split, self._val_split = splits
+        self._identity = identity
+        self._monitor = monitor
+        self._stop = stop
+        self._agreement = Agreement(trainer.world)
+        self._saved, self._saved_at_s = trainer.position, time.monotonic()
+        self._digests: list[int] = []
+
+    def run(self) -> bool:
+        """Train to the end (True) or until all ranks have agreed to stop (False); saved either way."""
+        trainer = self._trainer
+        micro_batches = self._micro_batches()
+        try:
+            self._evaluate_if_due()  # a stop may have cut it off
+            while trainer.position.step < trainer.steps:
+                trainer.step(micro_batches)
+                self._report()
+                self._evaluate_if_due()
+                must_stop, time_to_save = self._agree()
+                if must_stop:
+                    raise Interrupted
+                if time_to_save or self._is_saving_step():
+                    self._save()
+        except Interrupted:
+            self._agreement.settle(2)
+            self._save()
+            return False
+        self._agreement.settle(2)
+        self._save()
+        return True
+
+    def _micro_batches(self) -> Iterator[Batch]:
+        trainer = self._trainer
+        batches = training_batches(
+            trainer.train,
+            self._train_split,
+            trainer.world.rank,
+            trainer.world.size,
+            trainer.position.step,
+            trainer.steps,
+        )
+        if not trainer.train.log.digests:
+            return iter(batches)
+        return self._digested(iter(batches))
+
+    def _digested(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._digests.append(digest(batch))
+            yield batch
+
+    def _agree(self) -> tuple[bool, bool]:
+        """What all ranks do after this step: stop? save?"""
+        minutes = self._trainer.train.checkpoint.every_minutes
+        since_s = time.monotonic() - self._saved_at_s
+        save = self._trainer.world.is_first and 0 < minutes * 60 <= since_s
+        must_stop, time_to_save = self._agreement.exchange(self._stop.received, save)
+        return must_stop, time_to_save
+
+    def _is_saving_step(self) -> bool:
+        every = self._trainer.train.checkpoint.every_steps
+        return every > 0 and self._trainer.position.step % every == 0
+
+    def _report(self) -> None:
+        trainer, step = self._trainer, self._trainer.position.step
+        faults.reach(f"step {step}")
+        if self._monitor:
+            self._monitor.step(step)
+        if trainer.train.log.digests:
+            self._report_digests(step)
+        if step % trainer.train.log.every_steps and step != trainer.steps:
+            return
+        loss, top1 = trainer.read_meter()
+        if self._monitor:
+            epoch = trainer.position.consumed / trainer.samples
+            self._monitor.training(step, epoch, loss, top1, trainer.rate, trainer.train.batch)
+
+    def _report_digests(self, step: int) -> None:
+        world, train = self._trainer.world, self._trainer.train
+        micro_batches = train.batch // train.micro_batch
+        first, last = part(micro_batches, world.rank, world.size)
+        all_digests = torch.zeros(micro_batches, dtype=torch.int64)
+        all_digests[first:last] = torch.tensor(self._digests)
+        self._digests.clear()
+        world.sum(all_digests)
+        if self._monitor:
+            self._monitor.digests(step, all_digests.tolist())
+
+    def _evaluate_if_due(self) -> None:
+        trainer, position = self._trainer, self._trainer.position
+        every = trainer.train.eval_every_epochs
+        is_due = position.step > 0 and schedule.is_due(trainer.train, trainer.samples, position.step, every)
+        if not is_due or position.evaluated == position.step:
+            return
+        accuracy = evaluate(
+            trainer.show_for_evaluation(),
+            evaluation_batches(trainer.train, self._val_split, trainer.world.rank, trainer.world.size),
+            trainer.normalize,
+            trainer.world,
+            trainer.train.precision,
+            should_stop=self._should_stop_evaluating,
+        )
+        trainer.position = dataclasses.replace(
+            position,
+            evaluated=position.step,
+            top1=accuracy.top1,
+            top5=accuracy.top5,
+            loss=accuracy.loss,
+            best_top1=max(accuracy.top1, position.best_top1),
+        )
+        swapped = trainer.swapped()
+        if self._monitor:
+            self._monitor.evaluation(position.step, position.consumed / trainer.samples, accuracy)
+            self._monitor.wiring(position.step, trainer.model, trainer.train.data.image_size, swapped)
+        if accuracy.top1 > position.best_top1:
+            self._save(best=True)
+
+    def _should_stop_evaluating(self) -> bool:
+        faults.reach(f"evaluate {self._trainer.position.step}")
+        return self._agree()[0]
+
+    def _save(self, best: bool = False) -> None:
+        trainer, step = self._trainer, self._trainer.position.step
+        if trainer.position == self._saved:
+            return
+        snapshot = trainer.snapshot(self._identity)
+        if trainer.world.is_first:
+            if self._monitor:
+                self._monitor.flush()
+            encoded = checkpoint.encode(snapshot)
+            folder = self._run.checkpoints
+            checkpoint.write(checkpoint.step_path(folder, step), encoded)
+            if best:
+                checkpoint.write(folder / "best.pt", encoded)
+            checkpoint.prune(folder, trainer.train.checkpoint.keep)
+        self._saved, self._saved_at_s = trainer.position, time.monotonic()

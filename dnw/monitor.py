@@ -1,0 +1,131 @@
+"""What a run shows: metrics.jsonl, TensorBoard, a bar on a terminal or plain lines in a log. Rank 0 only."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from dnw import jsonl
+from dnw.evaluate import Accuracy
+from dnw.pictures import adjacency
+from dnw.profile import profile
+from dnw.run import Run
+from dnw.wiring import edges_of
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Writes what happens in one attempt, and removes what an attempt before it wrote past this point."""
+
+    def __init__(self, run: Run, attempt: int, step: int, steps: int) -> None:
+        """Go on after `step` of `steps`."""
+        self._run = run
+        self._step = step
+        self._steps = steps
+        self._last_line = (step, time.monotonic())
+        for lines in (run.metrics, run.digests):
+            jsonl.keep(lines, lambda record: record["step"] <= step)
+        # TensorBoard hides what earlier event files hold from purge_step on.
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
+        self._board.add_text("attempt", f"attempt {attempt}: from step {step} of {steps}", step)
+        self._bar = _bar() if sys.stdout.isatty() else None
+        self._task = self._bar.add_task("", total=steps, completed=step, text="") if self._bar else None
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files, leave the terminal as it was."""
+        if self._bar:
+            self._bar.stop()
+        self._board.close()
+
+    def step(self, step: int) -> None:
+        """Move the bar."""
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=step)
+
+    def training(self, step: int, epoch: float, loss: float, top1: float, rate: float, batch: int) -> None:
+        """One log interval: mean loss and accuracy, and how fast it went."""
+        before, began = self._last_line
+        now = time.monotonic()
+        self._last_line = (step, now)
+        speed = (step - before) * batch / (now - began)
+        left = (self._steps - step) * batch / speed
+        values = {"loss": loss, "top1": top1, "lr": rate, "images_per_second": speed}
+        self._write(step, "train", values, epoch=round(epoch, 4))
+        text = f"loss {loss:.4f}  top-1 {top1:.2f} %  {speed:.0f} images/s"
+        self._say(f"step {step}/{self._steps}  epoch {epoch:.2f}  {text}  lr {rate:.5f}  {_clock(left)} left")
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, text=text)
+
+    def evaluation(self, step: int, epoch: float, accuracy: Accuracy) -> None:
+        """The accuracy on the validation split."""
+        self._write(
+            step,
+            "val",
+            {"top1": accuracy.top1, "top5": accuracy.top5, "loss": accuracy.loss},
+            epoch=round(epoch, 4),
+            samples=accuracy.samples,
+        )
+        self._say(
+            f"step {step}/{self._steps}  validation: top-1 {accuracy.top1:.2f} %  "
+            f"top-5 {accuracy.top5:.2f} %  loss {accuracy.loss:.4f}  {accuracy.samples} images"
+        )
+        self._last_line = (step, time.monotonic())
+
+    def wiring(self, step: int, model: nn.Module, image_size: int, swapped: float) -> None:
+        """What has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures."""
+        costs = profile(model, image_size)
+        dead = {block.name: block.dead for block in costs.blocks}
+        values = {"effective_macs": costs.effective_macs, "effective_params": costs.effective_params}
+        self._write(step, "wiring", {**values, "swapped": swapped, "dead_nodes": sum(dead.values())})
+        for name, count in dead.items():
+            self._board.add_scalar(f"dead_nodes/{name}", count, step)
+        for name, (_, edges) in edges_of(model).items():
+            self._board.add_image(f"wiring/{name}", adjacency(edges), step, dataformats="HWC")
+
+    def digests(self, step: int, digests: list[int]) -> None:
+        """What each micro-batch of a step held."""
+        jsonl.append(self._run.digests, {"step": step, "digests": [f"{d:016x}" for d in digests]})
+
+    def flush(self) -> None:
+        """Have everything on disk: a checkpoint of this step is about to say that it was written."""
+        self._board.flush()
+
+    def _write(self, step: int, group: str, values: dict[str, float], **more: Any) -> None:
+        jsonl.append(self._run.metrics, {"step": step, "kind": group, **values, **more})
+        for name, value in values.items():
+            self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def _say(self, line: str) -> None:
+        log.info(line)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,48 @@
+"""Being asked to stop: a signal is recorded here, and acted on between two steps."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from types import FrameType
+
+STOPPED = 75  # a worker's exit code: stopped on request after saving, start me again (EX_TEMPFAIL)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class StopRequest:
+    """Which signal asked this process to stop, if any did."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def listen(self) -> None:
+        """Record SIGTERM, SIGINT and SIGUSR2 from now on."""
+        for number in SIGNALS:
+            signal.signal(number, self._record)
+
+    def _record(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+
+    @property
+    def received(self) -> bool:
+        """Whether any signal came."""
+        return self.signal is not None
+
+
+def leave_signals_to_parent(_worker: int = 0) -> None:
+    """Ignore the signals in a helper process: Slurm sends them to every process of a job."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it is gone: no orphan goes on writing."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,87 @@
+"""The run folder: every name in it is composed here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run on disk: what it is, what it wrote, what became of it."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """How people call it: <exp>/<what was overridden>-<signature>."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def config(self) -> Path:
+        """The frozen training configuration."""
+        return self.folder / "config.yaml"
+
+    @property
+    def launch(self) -> Path:
+        """How it was launched last: the cluster part, which may change from attempt to attempt."""
+        return self.folder / "launch.json"
+
+    @property
+    def code(self) -> Path:
+        """The code that was submitted; every attempt runs it."""
+        return self.folder / "code"
+
+    @property
+    def slurm(self) -> Path:
+        """submitit's files, the sbatch script among them."""
+        return self.folder / "slurm"
+
+    @property
+    def logs(self) -> Path:
+        """What workers printed, a file per attempt and node."""
+        return self.folder / "logs"
+
+    def log(self, attempt: int, node: int) -> Path:
+        """What the workers of one node printed in one attempt."""
+        return self.logs / f"{attempt:03d}-{node}.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """step-*.pt, best.pt, init.pt, each with its digest beside it."""
+        return self.folder / "checkpoints"
+
+    @property
+    def attempts(self) -> Path:
+        """The ledger: a JSON line when an attempt starts, and one when it ends."""
+        return self.folder / "attempts.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """A JSON line per log interval and per evaluation."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def digests(self) -> Path:
+        """What each micro-batch held, where log.digests asks for it."""
+        return self.folder / "digests.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "tb"
+
+    @property
+    def wiring(self) -> Path:
+        """The discovered wiring as a picture."""
+        return self.folder / "wiring.png"
+
+    @property
+    def result(self) -> Path:
+        """There once the run is done, and only then."""
+        return self.folder / "result.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the attempt that works on the run."""
+        return self.folder / "lock"

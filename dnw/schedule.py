@@ -1,0 +1,43 @@
+"""Steps, epochs and the learning rate: pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+from dnw.config import Optim, Train
+
+
+def total_steps(train: Train, samples: int) -> int:
+    """How many optimizer steps a run takes over a training split of so many samples."""
+    if train.steps is not None:
+        return train.steps
+    assert train.epochs is not None
+    return math.ceil(train.epochs * samples / train.batch)
+
+
+def epochs_done(train: Train, samples: int, step: int) -> int:
+    """Whole epochs behind us after `step` steps."""
+    return step * train.batch // samples
+
+
+def is_due(train: Train, samples: int, step: int, every_epochs: int) -> bool:
+    """Whether something that happens every so many epochs happens after this step; always after the last."""
+    if step == total_steps(train, samples):
+        return True
+    before, now = (epochs_done(train, samples, s) // every_epochs for s in (step - 1, step))
+    return step > 0 and now > before
+
+
+def learning_rate(optim: Optim, step: int, steps: int, steps_per_epoch: float) -> float:
+    """The rate of the step with this number (from 0) of `steps`.
+
+    Cosine falls from `lr` to 0 over all steps (paper, appendix); multistep multiplies by `gamma` at each
+    milestone epoch. A warm-up rises linearly over its epochs, and the cosine runs over what is left.
+    """
+    warmup = optim.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return optim.lr * (step + 1) / warmup
+    if optim.schedule == "cosine":
+        return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    epoch = step / steps_per_epoch
+    return optim.lr * optim.gamma ** sum(epoch >= milestone for milestone in optim.milestones)

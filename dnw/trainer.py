@@ -1,0 +1,184 @@
+"""The training step and the loop around it.
+
+Shapes: B images of a micro-batch, K classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dnw import schedule
+from dnw.checkpoint import Checkpoint, Identity, Position
+from dnw.config import Optim, Train
+from dnw.data import Batch
+from dnw.distributed import World
+from dnw.evaluate import Normalize
+from dnw.running_stats import RunningStatistics
+from dnw.wiring import choose_all, edges_of, raw_weight
+
+Masks = dict[str, torch.Tensor]
+
+
+class Trainer:
+    """A network in training: weights, optimizer, wiring, and how far they have come."""
+
+    def __init__(self, train: Train, model: nn.Module, world: World, samples: int) -> None:
+        """`samples`: images in the training split."""
+        self.train = train
+        self.world = world
+        self.samples = samples
+        self.steps = schedule.total_steps(train, samples)
+        self.position = Position(world=world.size)
+        self.model = model.to(world.device)
+        self.optimizer = sgd(self.model, train.optim)
+        self.running = RunningStatistics(self.model)
+        self.meter = torch.zeros(3, dtype=torch.float64, device=world.device)  # images, loss, top-1
+        self._wired = edges_of(self.model)
+        self.masks: Masks = self.current_masks()
+        self.rate = 0.0  # of the last step
+        self.normalize = Normalize(train.data.mean, train.data.std, world.device)
+        self._accumulate = train.batch // train.micro_batch // world.size
+        self._parallel: nn.Module = self.model
+
+    def begin(self) -> None:
+        """Go into training, all ranks together; after `restore`, if there was anything to restore."""
+        if self.world.size == 1:
+            return
+        self._parallel = DistributedDataParallel(
+            self.model, forward_sync_buffers=False, gradient_as_bucket_view=True
+        )
+        if self.world.size > 2:
+            self._settle_buckets()
+
+    def _settle_buckets(self) -> None:
+        """Have DDP lay out its buckets anew before the first step instead of after it.
+
+        The layout decides in which order more than two ranks sum; rebuilt after the first backward, the
+        first step after a restart would sum in another order than the same step of an undisturbed run.
+        """
+        size = self.train.data.image_size
+        zeros = torch.zeros(self.train.micro_batch, 3, size, size, device=self.world.device)
+        self._begin_training()
+        self._parallel(zeros).sum().backward()
+        self.optimizer.zero_grad()
+
+    def step(self, micro_batches: Iterator[Batch]) -> None:
+        """One optimizer step over one global batch, of which this rank takes its share."""
+        self._begin_training()
+        for number in range(self._accumulate):
+            self.running.next_micro_batch(number)
+            is_last = number == self._accumulate - 1
+            with contextlib.nullcontext() if is_last else self._without_sync():
+                loss = self._loss(next(micro_batches))
+                (loss / self._accumulate).backward()
+        self.running.step(self.world)
+        self.rate = self._learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        done = self.position.step + 1
+        with torch.no_grad():
+            for module, edges in self._wired.values():
+                edges.choose(raw_weight(module), done)
+        consumed = self.position.consumed + self.train.batch
+        self.position = dataclasses.replace(self.position, step=done, consumed=consumed)
+
+    def _begin_training(self) -> None:
+        if not self.model.training:
+            self.model.train()
+        self.running.train()
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        device = self.world.device
+        images_BCHW, labels_B = (tensor.to(device, non_blocking=True) for tensor in batch)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
+            logits_BK = self._parallel(self.normalize(images_BCHW))
+        logits_BK = logits_BK.float()
+        loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
+        hits = (logits_BK.detach().argmax(1) == labels_B).sum()
+        count = torch.full_like(hits, len(labels_B))
+        self.meter += torch.stack([count, loss.detach() * len(labels_B), hits])
+        return loss
+
+    def _without_sync(self) -> contextlib.AbstractContextManager[None]:
+        if isinstance(self._parallel, DistributedDataParallel):
+            no_sync: contextlib.AbstractContextManager[None] = self._parallel.no_sync()
+            return no_sync
+        return contextlib.nullcontext()
+
+    def _learning_rate(self) -> float:
+        steps_per_epoch = self.samples / self.train.batch
+        return schedule.learning_rate(self.train.optim, self.position.step, self.steps, steps_per_epoch)
+
+    def read_meter(self) -> tuple[float, float]:
+        """Mean loss and top-1 (percent) over all ranks since the last call; all ranks together."""
+        images, loss, hits = self.world.sum(self.meter).tolist()
+        self.meter.zero_()
+        return loss / images, 100 * hits / images
+
+    def show_for_evaluation(self) -> nn.Module:
+        """The network with its running statistics in place."""
+        self.running.evaluate(self.position.step)
+        return self.model
+
+    def current_masks(self) -> Masks:
+        """Which edges each wired weight uses now."""
+        return {name: edges.mask.cpu().clone() for name, (_, edges) in self._wired.items()}
+
+    def swapped(self) -> float:
+        """Share of the edges that were others at the last call; remembers the present ones."""
+        now, before = self.current_masks(), self.masks
+        self.masks = now
+        edges = sum(int(mask.sum()) for mask in now.values())
+        return sum(int((now[name] & ~before[name]).sum()) for name in now) / edges if edges else 0.0
+
+    def snapshot(self, identity: Identity) -> Checkpoint:
+        """Everything that a later process needs to go on from here; all ranks together."""
+        self.running.evaluate(self.position.step)
+        meter = self.world.sum(self.meter.clone())
+        if not self.world.is_first:
+            self.meter.zero_()
+        else:
+            self.meter.copy_(meter)
+        return Checkpoint(
+            identity=identity,
+            position=dataclasses.replace(self.position, world=self.world.size),
+            model=_to_host(self.model.state_dict()),
+            optimizer=self.optimizer.state_dict(),
+            meter=meter.cpu(),
+            masks=self.masks,
+        )
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go back to where a checkpoint was taken, on any number of processes."""
+        self.running.evaluate(saved.position.step)
+        self.model.load_state_dict(saved.model)
+        self.optimizer.load_state_dict(saved.optimizer)
+        self.position = saved.position
+        self.masks = saved.masks
+        if self.world.is_first:
+            self.meter.copy_(saved.meter)
+        choose_all(self.model, self.position.step)
+
+
+def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
+    """The paper's optimizer over all weights: an edge that isn't chosen decays too."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=optim.lr,
+        momentum=optim.momentum,
+        weight_decay=optim.weight_decay,
+        nesterov=optim.nesterov,
+    )
+
+
+def _to_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}

@@ -1,0 +1,33 @@
+"""How many edges a graph of a given width may have.
+
+`dense` is the number of weights in the dense layers that a graph stands in for. Each keeps width**power of
+them: power 2 where a thinner network has both fewer inputs and fewer outputs, as MobileNetV1 with a width
+multiplier (paper, section 4.2); power 1 where the width is simply the share that is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+
+def budget(width: float, dense: int, power: int) -> int:
+    """Return width**power * dense, rounded up.
+
+    Computed from the decimal digits of the width, since the binary fraction next to 0.05 may lie above it
+    and would round up to an edge too many.
+    """
+    return math.ceil(Fraction(str(width)) ** power * dense)
+
+
+def reference_quota(width: float, dense: int, power: int) -> float:
+    """Return the same before rounding, off by the rounding errors of the paper's code.
+
+    It is configured by the share to remove, so its width is 1 - (1 - width).
+    """
+    return math.pow(1 - (1 - width), power) * dense
+
+
+def widest(legal: int, dense: int, power: int) -> float:
+    """Return the largest width, in thousandths, whose budget fits into `legal` edges."""
+    return math.floor(1000 * math.pow(min(1.0, legal / dense), 1 / power)) / 1000

@@ -1,0 +1,77 @@
+"""How the nodes of a graph lie along the rows and columns of its weight matrix.
+
+Shapes: weight_TS with T targets (rows) and S sources (columns); weight[t, s] is the edge from s to t.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import torch
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Layers of nodes, numbered through. Column s is node s, row t is node `first_target` + t.
+
+    A block of the MobileNetV1-like network has no rows for its inputs and no columns for its outputs; the
+    static network has both, so its matrix is square.
+    """
+
+    layers: tuple[int, ...]  # nodes in each layer; the first are the inputs
+    rows: int
+    columns: int
+    outputs: int  # the last rows are what the block gives out
+
+    @property
+    def nodes(self) -> int:
+        """Nodes in all layers."""
+        return sum(self.layers)
+
+    @property
+    def inputs(self) -> int:
+        """Nodes in the first layer."""
+        return self.layers[0]
+
+    @property
+    def first_target(self) -> int:
+        """The node that row 0 leads to."""
+        return self.nodes - self.rows
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """First node and node after the last, of each layer."""
+        stops = tuple(itertools.accumulate(self.layers))
+        return tuple(zip((0, *stops[:-1]), stops, strict=True))
+
+    @property
+    def source_spans(self) -> tuple[tuple[int, int], ...]:
+        """The spans of the layers that have columns, which is where their edges start."""
+        return tuple(span for span in self.spans if span[1] <= self.columns)
+
+    def first_fed_row(self, layer: int) -> int:
+        """First of the rows that edges from `layer` lead to; they lead to all rows from there on.
+
+        These are the rows of the later layers. From a last layer with columns (static network) they are the
+        rows of the outputs, which are read before the nodes there are applied.
+        """
+        return min(self.spans[layer][1] - self.first_target, self.rows - self.outputs)
+
+    def legal(self) -> Tensor:
+        """Which edges the network can compute, bool [rows, columns]."""
+        legal_TS = torch.zeros(self.rows, self.columns, dtype=torch.bool)
+        for layer, (start, stop) in enumerate(self.source_spans):
+            legal_TS[self.first_fed_row(layer) :, start:stop] = True
+        return legal_TS
+
+    def reference_random(self) -> Tensor:
+        """Positions among which the paper's code draws a random graph, bool [rows, columns].
+
+        It takes every layer to be as wide as the output, which is wrong for the static network.
+        """
+        legal_TS = torch.ones(self.rows, self.columns, dtype=torch.bool)
+        for layer, start in enumerate(range(self.inputs, self.columns, self.outputs), 1):
+            legal_TS[: layer * self.outputs, start : start + self.outputs] = False
+        return legal_TS

@@ -1,0 +1,36 @@
+"""`-m`: hydra-submitit-launcher's launcher, made to compose every run of a sweep here, on the login node.
+
+The launcher as it comes pickles Hydra's state, composes each configuration again on the node (so that an
+edit made meanwhile changes the job), waits until all jobs have ended, and never starts one again. This one
+only composes; the runs then go the way of any single run (launch/submit.py), together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+from omegaconf import open_dict
+
+
+class Prepared(SlurmLauncher):  # type: ignore[misc]
+    """Composes every run of a sweep and hands it to the task function, in this process."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        """Called by Hydra's sweeper, once, with the words of every run."""
+        return [self._compose(list(overrides)) for overrides in job_overrides]
+
+    def _compose(self, overrides: list[str]) -> JobReturn:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.task_function is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]
+        self.task_function(config)
+        done = JobReturn(overrides=overrides, cfg=config, status=JobStatus.COMPLETED)
+        done.return_value = None
+        return done

@@ -1,0 +1,152 @@
+"""The command line of launch/slurm.py and launch/local.py: what is typed, and what is answered."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from dnw import config
+from dnw.config import ConfigError
+from dnw.run import Run
+from launch import prepare, torchrun
+from launch.compose import compose
+from launch.errors import LaunchError
+from launch.node import LOOPBACK, Node
+from launch.prepare import Plan
+from launch.submission import Submission, newest, state, submission
+from launch.submit import check_slurm, job, script, submit
+from shards.errors import ShardError
+
+MISUSED = 2  # exit code of a command line that can't be followed
+
+
+def main(launch: Callable[[Sequence[Plan]], int]) -> int:
+    """Follow the command line: compose, check, then `launch`.
+
+    Returns:
+        the exit code: that of `launch`, or 2 after one message on stderr, with nothing written.
+    """
+    try:
+        plans = [prepare.plan(composed) for composed in compose(sys.argv[1:])]
+        _check_sweep(plans)
+        return launch(plans)
+    except (ConfigError, ShardError, LaunchError) as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+
+
+def background(plans: Sequence[Plan]) -> int:
+    """launch/slurm.py: hand the runs to the cluster, and say how to follow them."""
+    if plans[0].launch.dry_run:
+        _show(plans)
+        return 0
+    ready = [plan for plan in plans if _may_start(plan)]
+    if ready and ready[0].launch.cluster.name == "slurm":
+        check_slurm()
+    for plan in ready:
+        prepare.write(plan)
+    for _, alike in groupby(ready, key=lambda plan: plan.launch):
+        group = list(alike)
+        for plan, one in zip(group, submit(group), strict=True):
+            _say_submitted(plan.run, one)
+    return 0
+
+
+def foreground(plans: Sequence[Plan]) -> int:
+    """launch/local.py: work on the run here and now; the exit code is the attempt's."""
+    if len(plans) > 1:
+        raise LaunchError(
+            "-m: a sweep runs in the background: launch/slurm.py -m, with cluster=local for this machine"
+        )
+    (plan,) = plans
+    launch = plan.launch
+    if launch.nodes > 1:
+        raise LaunchError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or launch/slurm.py")
+    if launch.port is not None:
+        torchrun.check_port(launch.port)
+    if launch.dry_run:
+        _show_frozen(plan)
+        _show_command(plan)
+        return 0
+    if not _may_start(plan):
+        return 0
+    prepare.write(plan)
+    submission(launch, "foreground", "-", plan.run.slurm).write(plan.run)
+    print(f"run  {_short(plan.run.folder)}   (Ctrl-C saves and stops; the same command goes on)", flush=True)
+    return job(plan, foreground=True).run()
+
+
+def _check_sweep(plans: Sequence[Plan]) -> None:
+    folders = [plan.run.folder for plan in plans]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise LaunchError(f"-m: {folder.parent.name}/{folder.name} comes up more than once in this sweep")
+
+
+def _may_start(plan: Plan) -> bool:
+    """Whether nothing is done, running or queued already; says what is.
+
+    Raises:
+        LaunchError: it shall start afresh while it runs.
+    """
+    what, who = state(plan.run)
+    if what in {"running", "queued"}:
+        if plan.launch.fresh:
+            raise LaunchError(f"fresh: {plan.run.name} is {what} ({who}); stop it first")
+        print(f"{plan.run.name}: {what}, {who}")
+        if (last := newest(plan.run)) and last.job != "-":
+            _say_following(plan.run, last)
+        return False
+    if what == "finished" and not plan.launch.fresh:
+        _say_result(plan.run)
+        return False
+    return True
+
+
+def _show(plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        _show_frozen(plan)
+    if plans[0].launch.cluster.name == "slurm":
+        print(f"# sbatch script\n{script(plans)}", end="")
+    else:
+        for plan in plans:
+            _show_command(plan)
+
+
+def _show_frozen(plan: Plan) -> None:
+    what, who = state(plan.run)
+    print(f"# run folder: {what}{', ' if who else ''}{who}\n{plan.run.folder}\n")
+    print(f"# frozen configuration\n{config.dump(plan.train)}")
+
+
+def _show_command(plan: Plan) -> None:
+    words = job(plan).command(Node(0, 1, LOOPBACK, LOOPBACK, "JOB", 0), attempt=1)
+    print(f"# torchrun, as launch/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")
+
+
+def _say_submitted(run: Run, one: Submission) -> None:
+    print(f"run     {_short(run.folder)}")
+    print(f"job     {one.job} ({one.cluster})")
+    _say_following(run, one)
+
+
+def _say_following(run: Run, one: Submission) -> None:
+    print(f"log     tail -F {_short(run.logs)}/*.log")
+    print(f"curves  tensorboard --logdir {_short(run.folder.parent.parent)}")
+    print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
+
+
+def _say_result(run: Run) -> None:
+    print(f"{run.name}: finished")
+    for key, value in json.loads(run.result.read_text()).items():
+        print(f"  {key:12}  {value}")
+
+
+def _short(path: Path) -> str:
+    """Relative to here where that is shorter to type."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

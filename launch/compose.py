@@ -1,0 +1,124 @@
+"""From a command line to composed configurations: where Hydra ends.
+
+`hydra.main` reads the command line, so that --help, --cfg, -m and the completion of the Tab key work; its
+"job" is `collect`, which only notes what was composed. Everything after happens here, once it has returned:
+errors come out as one message, and a sweep is known as a whole before anything is submitted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dnw.compose import CONFIGS, resolved
+from dnw.config import ConfigError, did_you_mean
+from launch.config import no_such_setting
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One configuration as Hydra put it together: plain values, and the words that overrode the defaults."""
+
+    values: dict[str, Any]
+    overrides: tuple[str, ...]
+
+
+def compose(arguments: Sequence[str]) -> list[Composed]:
+    """All configurations that a command line names: one, or with -m those of a sweep.
+
+    Ends the program with 0 after printing, where the command line asks for that (--help, --cfg, ...).
+
+    Raises:
+        ConfigError: a word that names no experiment, no setting, or no value.
+    """
+    found: list[tuple[DictConfig, tuple[str, ...]]] = []
+
+    def collect(config: DictConfig) -> None:
+        overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
+        assert isinstance(overrides, list)
+        found.append((config, tuple(overrides)))
+
+    try:
+        _run_hydra(collect, arguments)
+        composed = [Composed(resolved(config), overrides) for config, overrides in found]
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_explain(error)) from None
+    _check_experiment(composed)
+    return composed
+
+
+def experiments() -> dict[str, str]:
+    """Every experiment, and what its file says of it in the first line."""
+    return {path.stem: _first_comment(path) for path in sorted((CONFIGS / "exp").glob("*.yaml"))}
+
+
+def choices(group: str) -> list[str]:
+    """The options of a config group."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    sys.argv = [sys.argv[0], *arguments]  # the only place where hydra.main looks
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors instead of printing them
+    try:
+        with tempfile.TemporaryDirectory(prefix="dnw-") as discarded:
+            _register(discarded)
+            hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(task)()
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _register(discarded_folder: str) -> None:
+    """What configs/config.yaml refers to: lists for the help, a folder for what Hydra insists on writing."""
+    resolvers: dict[str, Callable[..., str]] = {
+        "experiments": _listed_experiments,
+        "choices": lambda group: ", ".join(choices(group)),
+        "discarded_folder": lambda: discarded_folder,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def _listed_experiments() -> str:
+    found = experiments()
+    width = max(map(len, found))
+    return "\n".join(f"  {name:{width}}  {line}" for name, line in found.items())
+
+
+def _first_comment(path: Path) -> str:
+    comments = re.findall(r"^# *(.+)$", path.read_text(), re.MULTILINE)
+    return next(str(line) for line in comments if not line.startswith("@package"))
+
+
+def _check_experiment(found: list[Composed]) -> None:
+    if any(composed.values.get("exp") == "???" for composed in found):
+        raise ConfigError(f"exp: name an experiment with +exp=NAME, one of\n{_listed_experiments()}")
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's message, shortened to what was wrong and what would be right."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        if group == "exp":
+            return f"exp: no experiment {name!r}{did_you_mean(name, error.options)}\n{_listed_experiments()}"
+        options = ", ".join(error.options)
+        return f"{group}: no option {name!r}{did_you_mean(name, error.options)}; there are: {options}"
+    if found := re.match(r"Could not override '([^']+)'", text):
+        key = found[1].split("@")[0]
+        return "exp: write it as +exp=NAME" if key == "exp" else no_such_setting(key)
+    if isinstance(error, OverrideParseException) and error.override not in text:
+        return f"{error.override}: {text}"
+    return text

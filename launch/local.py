@@ -1,0 +1,13 @@
+"""Work on a run here, in the foreground: --help says how."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
+
+from launch.app import foreground, main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(foreground))

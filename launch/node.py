@@ -1,0 +1,59 @@
+"""The node that a job runs on, among the nodes of the job."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from dataclasses import dataclass
+
+LOOPBACK = "127.0.0.1"
+FIRST_PORT, PORTS = 10_000, 20_000  # below what kernels hand out by themselves
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of a job, as seen from itself."""
+
+    rank: int
+    count: int
+    address: str  # under which the other nodes reach it
+    head: str  # the address of rank 0, where the nodes meet
+    job: str  # what the cluster calls the job
+    restart: int  # how often the cluster has started this job again
+
+    @property
+    def meeting_port(self) -> int:
+        """A port that all nodes know without talking, and another job on the same node hardly shares."""
+        return 0 if self.count == 1 else FIRST_PORT + int(self.job) % PORTS
+
+
+def this_node(count: int) -> Node:
+    """Where this process is, among `count` nodes.
+
+    Raises:
+        RuntimeError: there should be several nodes, but this is no step of a Slurm job of that size.
+    """
+    executor = os.environ.get("SUBMITIT_EXECUTOR")
+    if executor == "slurm":
+        return _slurm_node(count)
+    if count > 1:
+        raise RuntimeError(f"nodes: {count} nodes need a Slurm job; here is none")
+    job = os.environ["SUBMITIT_LOCAL_JOB_ID"] if executor == "local" else str(os.getpid())
+    return Node(0, 1, LOOPBACK, LOOPBACK, job, 0)
+
+
+def _slurm_node(count: int) -> Node:
+    job, restart = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if count == 1:
+        return Node(0, 1, LOOPBACK, LOOPBACK, job, restart)
+    given = int(os.environ["SLURM_JOB_NUM_NODES"])
+    if given != count:
+        raise RuntimeError(f"nodes: the run was launched for {count} nodes, but Slurm gave {given}")
+    address = os.environ.get("SLURMD_NODENAME", socket.gethostname())
+    return Node(int(os.environ["SLURM_NODEID"]), count, address, _head(), job, restart)
+
+
+def _head() -> str:
+    listed = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
+    return subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()[0]

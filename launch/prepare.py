@@ -1,0 +1,155 @@
+"""From a composed configuration to a run folder: checked here, before a node is spent, then frozen.
+
+A run folder appears whole or not at all: it is written under another name beside its own, then renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnw import config
+from dnw.config import ConfigError, Data, Train
+from dnw.run import Run
+from launch import snapshot
+from launch.compose import Composed
+from launch.config import Launch, check_processes, is_launch_key, split
+from launch.errors import LaunchError
+from shards.index import Index
+
+LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that may be launched: everything about it was checked, nothing written yet."""
+
+    run: Run
+    train: Train
+    launch: Launch
+
+
+def plan(composed: Composed) -> Plan:
+    """Check a configuration against itself, the processes, the images and the file system; name its folder.
+
+    A run that exists already keeps the configuration it was frozen with.
+
+    Raises:
+        ConfigError: settings that can't be run.
+        shards.errors.ShardError: shards that can't be used.
+        LaunchError: no run folder can be made there.
+    """
+    values, launch = split(composed.values)
+    train = config.parse(values)
+    check_processes(train, launch)
+    train = dataclasses.replace(train, data=_freeze(train.data))
+    launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
+    _check_writable(launch.runs_dir)
+    run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
+    if run.folder.exists() and not launch.fresh:
+        train = config.load(run.config)
+        check_processes(train, launch)
+    return Plan(run, train, launch)
+
+
+def write(planned: Plan) -> bool:
+    """Make the run folder, unless it is there; whether this call made it.
+
+    Raises:
+        LaunchError: the code can't be frozen.
+        OSError: the disk is full, or the like; then nothing is left behind.
+    """
+    folder = planned.run.folder
+    if folder.exists() and not planned.launch.fresh:
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
+    try:
+        building.chmod(0o755)
+        _fill(Run(building), planned)
+        if folder.exists():
+            folder.rename(_free_name(folder))
+        return _publish(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _publish(building: Path, folder: Path) -> bool:
+    try:
+        building.rename(folder)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        return False  # whoever typed the same at the same moment was faster
+    return True
+
+
+def _fill(run: Run, planned: Plan) -> None:
+    outside = (planned.launch.runs_dir, planned.train.data.dir)
+    snapshot.write(run.code, outside=outside)
+    for folder in (run.slurm, run.logs, run.checkpoints):
+        folder.mkdir()
+    with run.config.open("w") as file:
+        file.write(config.dump(planned.train))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _freeze(data: Data) -> Data:
+    """With an absolute folder, and the identity of the images that are there.
+
+    Raises:
+        shards.errors.ShardError: there are none, or damaged ones.
+        ConfigError: they have another number of classes.
+    """
+    folder = data.dir.expanduser().absolute()
+    train, val = Index.load(folder, "train"), Index.load(folder, "val")
+    for index in (train, val):
+        if index.num_classes != data.classes:
+            raise ConfigError(
+                f"data.classes: {data.classes}, but the {index.split} split in {folder} has "
+                f"{index.num_classes} classes; set data.classes={index.num_classes}, or data.dir to the "
+                "shards that you mean"
+            )
+    return dataclasses.replace(
+        data, dir=folder, train_fingerprint=train.fingerprint, val_fingerprint=val.fingerprint
+    )
+
+
+def _folder(parent: Path, train: Train, overrides: tuple[str, ...]) -> Path:
+    """The folder of this run: the one that has its signature, else named after what was overridden."""
+    signature = config.signature(train)
+    existing = sorted(path for path in parent.glob(f"*-{signature}") if not path.name.startswith("."))
+    return existing[0] if existing else parent / f"{overridden(overrides)}-{signature}"
+
+
+def overridden(overrides: tuple[str, ...]) -> str:
+    """What sets a run apart, for people: the training settings that were typed, fit for a file name."""
+    words = sorted(word.lstrip("+~") for word in overrides)
+    told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
+    return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
+
+
+def _tells(key: str) -> bool:
+    parts = key.split(".")
+    prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    return key != "exp" and not is_launch_key(key) and not prefixes & config.NOT_IDENTITY
+
+
+def _check_writable(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise LaunchError(f"runs_dir: {existing} is a file; name a folder for the runs with runs_dir=")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise LaunchError(f"runs_dir: {existing} can't be written to; name another folder with runs_dir=")
+
+
+def _free_name(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 1000:03d}")

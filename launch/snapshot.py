@@ -1,0 +1,91 @@
+"""A copy of the code as it is now, uncommitted edits included: what every attempt of a run executes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from launch.errors import LaunchError
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("launch", "dnw", "shards", "configs")  # the code, where git can't list it
+LIMIT_MB = 64  # code is small: more than that is data that git was not told to ignore
+
+
+def write(folder: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> str:
+    """Copy the code under `root` into `folder`, which must not exist, with code.json beside it in there.
+
+    Taken is what git tracks or would track, as it is in the working tree; without git, the packages.
+    Nothing under the folders `outside` is taken (run folders, shards).
+
+    Returns:
+        the digest over all paths and contents.
+
+    Raises:
+        LaunchError: the code is larger than LIMIT_MB.
+    """
+    listed = _git_files(root)
+    names = _allowed(root, listed if listed is not None else _package_files(root), outside)
+    _check_size(root, names)
+    digests = {str(name): _copy(root / name, folder / name) for name in names}
+    digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    commit, dirty = _git_state(root) if listed is not None else (None, None)
+    record = {"commit": commit, "dirty": dirty, "digest": digest, "files": digests}
+    (folder / "code.json").write_text(json.dumps(record, indent=1) + "\n")
+    return digest
+
+
+def _git_files(root: Path) -> list[PurePosixPath] | None:
+    """What git knows or would know of under `root`, or None where it does not know this code."""
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = sorted({PurePosixPath(name) for name in (listed or "").split("\0") if name})
+    return names if PurePosixPath("launch/snapshot.py") in names else None
+
+
+def _git_state(root: Path) -> tuple[str | None, bool]:
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    return (commit.strip() if commit else None), bool(_git(root, "status", "--porcelain", "--", "."))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints, or None where there is no git, or no checkout that it trusts."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run([git, "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _package_files(root: Path) -> list[PurePosixPath]:
+    found = [path for package in PACKAGES for path in sorted((root / package).rglob("*")) if path.is_file()]
+    return [PurePosixPath(path.relative_to(root)) for path in found if "__pycache__" not in path.parts]
+
+
+def _allowed(root: Path, names: list[PurePosixPath], outside: Iterable[Path]) -> list[PurePosixPath]:
+    """Those that are files (a deleted one is still listed, a submodule is a folder) and not outside."""
+    kept_out = [folder.resolve() for folder in outside]
+    files = [name for name in names if (root / name).is_file()]
+    return [name for name in files if not any((root / name).is_relative_to(folder) for folder in kept_out)]
+
+
+def _check_size(root: Path, names: list[PurePosixPath]) -> None:
+    sizes = {name: (root / name).stat().st_size for name in names}
+    total_MB = sum(sizes.values()) / 2**20
+    if total_MB > LIMIT_MB:
+        largest = max(names, key=sizes.__getitem__)
+        raise LaunchError(
+            f"{root}: the code to freeze comes to {total_MB:.0f} MB, more than {LIMIT_MB}; the largest file "
+            f"is {largest} ({sizes[largest] / 2**20:.0f} MB). Name in .gitignore what is not code"
+        )
+
+
+def _copy(source: Path, target: Path) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = source.read_bytes()
+    target.write_bytes(content)
+    target.chmod(source.stat().st_mode & 0o777)
+    return hashlib.sha256(content).hexdigest()

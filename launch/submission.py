@@ -1,0 +1,107 @@
+"""The newest submission of a run: what the cluster calls it, and what has become of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dnw.run import Run
+from launch import lock
+from launch.config import Launch
+from shards.atomic import replacing
+
+State = Literal["new", "ready", "queued", "running", "finished"]
+SLURM_WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "SUSPENDED", "RESIZING"})
+SLURM_RUNNING = frozenset({"RUNNING", "COMPLETING", "STOPPED", "SIGNALING", "STAGE_OUT"})
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Where a run went last; kept as launch.json in its folder."""
+
+    cluster: str  # slurm, local, or foreground
+    job: str  # a Slurm job id (ARRAY_INDEX in an array), or a process id on `host`
+    host: str
+    time: float  # seconds since 1970
+    nodes: int
+    nproc: int
+    folder: str  # submitit's files
+    settings: Mapping[str, Any]  # of the cluster
+
+    @property
+    def stop_command(self) -> str:
+        """What ends it early, saving first."""
+        return f"scancel {self.job}" if self.cluster == "slurm" else f"kill {self.job}"
+
+    def write(self, run: Run) -> None:
+        """Note it in the run folder."""
+        with replacing(run.launch) as file:
+            file.write((json.dumps(asdict(self), indent=1) + "\n").encode())
+
+
+def submission(launch: Launch, cluster: str, job: str, folder: Path) -> Submission:
+    """A submission made here and now."""
+    settings = {key: value for key, value in asdict(launch.cluster).items() if key != "name"}
+    sizes = {"nodes": launch.nodes, "nproc": launch.processes_per_node}
+    return Submission(
+        cluster=cluster,
+        job=job,
+        host=socket.gethostname(),
+        time=round(time.time(), 3),
+        folder=str(folder),
+        settings=settings,
+        **sizes,
+    )
+
+
+def newest(run: Run) -> Submission | None:
+    """The newest submission of a run, if there was any."""
+    if not run.launch.exists():
+        return None
+    return Submission(**json.loads(run.launch.read_text()))
+
+
+def state(run: Run) -> tuple[State, str]:
+    """What a run is doing, and for people who does it: finished, running, queued, or ready to go (on)."""
+    if not run.folder.exists():
+        return "new", ""
+    if run.result.exists():
+        return "finished", ""
+    if (record := lock.holder(run.lock)) is not None:
+        return "running", lock.describe(record)
+    last = newest(run)
+    if last is None:
+        return "ready", ""
+    what = _slurm_state(last.job) if last.cluster == "slurm" else _local_state(last)
+    return what, f"job {last.job} on {last.cluster}" if what != "ready" else ""
+
+
+def _slurm_state(job: str) -> State:
+    if shutil.which("squeue") is None:
+        return "ready"
+    asked = subprocess.run(
+        ["squeue", "--noheader", "--jobs", job, "--format", "%T"], capture_output=True, text=True, check=False
+    )
+    found = set(asked.stdout.split())  # nothing for a job that has ended, or one that Slurm has forgotten
+    if found & SLURM_RUNNING:
+        return "running"
+    return "queued" if found & SLURM_WAITING else "ready"
+
+
+def _local_state(last: Submission) -> State:
+    """A process id alone would do for as long as no other process has got the same."""
+    if last.host != socket.gethostname() or last.cluster != "local":
+        return "ready"
+    command = Path("/proc", last.job, "cmdline")
+    try:
+        words = command.read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return "ready"
+    return "queued" if last.folder.encode() in words else "ready"

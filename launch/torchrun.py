@@ -1,0 +1,91 @@
+"""How torchrun is started on a node: its command line and its environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from launch.errors import LaunchError
+from launch.node import LOOPBACK, Node
+
+# What would make a worker believe that it is something else: a task of the job that started it, a rank of
+# another torchrun, an MPI process. PET_* are torchrun's own options.
+FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT", "PMI", "OMPI_", "PET_", "ROLE_")
+FOREIGN_NAMES = frozenset(
+    {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_ERROR_FILE"}
+    | {"RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"}
+    | {"MASTER_ADDR", "MASTER_PORT", "LOGLEVEL"}
+    | {"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # would overrule OMP_NUM_THREADS
+)
+
+
+def command(folder: Path, node: Node, nproc: int, port: int | None, meeting: str, grace_s: int) -> list[str]:
+    """The command that starts the workers of one node.
+
+    Args:
+        folder: the run folder, the workers' only argument.
+        node: this node; on a single one everything stays on the loopback address.
+        nproc: workers on this node.
+        port: where the nodes meet; None takes any free one (single node), or one made from the job's id.
+        meeting: tells this attempt's meeting from those of any other attempt.
+        grace_s: seconds that workers get to save in when they are asked to stop.
+    """
+    options = {
+        "--nnodes": node.count,
+        "--nproc-per-node": nproc,
+        "--rdzv-backend": "c10d",
+        "--rdzv-endpoint": f"{node.head}:{node.meeting_port if port is None else port}",
+        "--rdzv-conf": f"is_host={str(node.rank == 0).lower()}",
+        "--rdzv-id": meeting,
+        "--local-addr": node.address,
+        "--max-restarts": 0,  # a restart in place would skip the ledger and the budget of attempts
+        "--shutdown-timeout": grace_s,
+        "--signals-to-handle": "SIGINT",  # launch/agent.py makes every reason to stop one SIGINT
+    }
+    flags = [str(word) for option in options.items() for word in option]
+    return [sys.executable, "-m", "launch.agent", *flags, "-m", "dnw.train", str(folder)]
+
+
+def environment(current: Mapping[str, str], code: Path, threads: int, attempt: int) -> dict[str, str]:
+    """What agent and workers see: the frozen code first, no trace of the job around them.
+
+    CUDA_VISIBLE_DEVICES and everything else that is not named above stays as it is.
+    """
+    kept = {key: value for key, value in current.items() if not _foreign(key)}
+    others = [path for path in current.get("PYTHONPATH", "").split(os.pathsep) if path not in {"", str(code)}]
+    return kept | {
+        "PYTHONPATH": os.pathsep.join([str(code), *others]),
+        "PYTHONSAFEPATH": "1",  # else `-m` puts the current folder, the working tree perhaps, before the code
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "DNW_ATTEMPT": str(attempt),
+    }
+
+
+def on_one_node(environment: Mapping[str, str]) -> dict[str, str]:
+    """Gloo's connections too stay on the loopback device."""
+    return {"GLOO_SOCKET_IFNAME": "lo", **environment}
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that can't be listened on.
+
+    Raises:
+        LaunchError: it is taken, or reserved.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the store does
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError as error:
+            raise LaunchError(
+                f"port: {port} can't be used ({error.strerror}); choose another, or leave port out to have "
+                "a free one found"
+            ) from None
+
+
+def _foreign(name: str) -> bool:
+    return name in FOREIGN_NAMES or name.startswith(FOREIGN)

@@ -1,0 +1,71 @@
+"""Why an attempt ended: from what it left behind, into the ledger and as a last word."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from dnw import ledger
+from dnw.ledger import Attempt, Reason
+from dnw.run import Run
+
+DONE, STOPPED, FAILED = 0, 75, 1
+LAST_LINES = 15
+
+
+def conclude(run: Run, attempt: int, code: int, asked: signal.Signals | None, log: Path | None) -> int:
+    """Complete the ledger, and say how the attempt ended.
+
+    Args:
+        run: the run, whose lock is still held.
+        attempt: its number.
+        code: the agent's exit code, negative if a signal killed it.
+        asked: the signal that asked it to stop, if any did.
+        log: what the workers printed; None: they printed to the terminal.
+
+    Returns:
+        0 done, 75 stopped on request with everything saved, 1 failed.
+    """
+    found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt, None, None))
+    if found.end is None and not run.result.exists():
+        reason, detail = _judge(found, code, asked, log)
+        ledger.end(run, attempt, reason, detail=detail)
+        found = Attempt(attempt, found.start, {"reason": reason, "detail": detail})
+    if run.result.exists():
+        return DONE
+    if found.reason == "stopped":
+        _say(f"{run.name}: attempt {attempt} stopped on request{_signal(asked)}; the same command resumes it")
+        return STOPPED
+    detail = (found.end or {}).get("detail", "no reason given")
+    _say(f"{run.name}: attempt {attempt} failed ({found.reason}): {detail}")
+    if log is not None:
+        _say("\n".join(f"  {line}" for line in _tail(log)))
+        _say(f"the whole log: {log}")
+    return FAILED
+
+
+def _judge(found: Attempt, code: int, asked: signal.Signals | None, log: Path | None) -> tuple[Reason, str]:
+    """What to record for workers that could not record it themselves."""
+    if asked is not None and found.start is None:
+        return "stopped", "before the first step"
+    number = -code if code < 0 else code - 128
+    if number > 0:
+        return "killed", f"by {signal.Signals(number).name}"
+    if asked is not None:
+        return "killed", f"not saved in the time granted after {asked.name}"
+    lines = _tail(log) if log is not None else []
+    return "error", lines[-1] if lines else f"exit code {code}"
+
+
+def _tail(log: Path) -> list[str]:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return [line for line in lines if line.strip()][-LAST_LINES:]
+
+
+def _signal(asked: signal.Signals | None) -> str:
+    return f" ({asked.name})" if asked else ""
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,374 @@
+"""The index of a split: which shards it has, and where in them each sample is.
+
+    python -m shards.index FOLDER                          make the indexes of tar files that are there
+    python -m shards.index FOLDER --split train='a-*.tar'  ... and say which of them are which split
+
+Beside the shards of a split lie index-<split>.json, what the shards are, and index-<split>.npy, one row of
+`shards.shard.MEMBER` for each sample. A reader of other shards than those indexed gets an error, never other
+samples. `_info.json` is the form in which timm wants the same facts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import fnmatch
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from shards import command
+from shards.atomic import replacing
+from shards.errors import ShardError
+from shards.shard import MEMBER, Members, Shard, scan
+from shards.workers import run
+
+VERSION = 1
+
+_PATTERNS = {"train": "*-train-*.tar", "val": "*-val*-*.tar"}
+_SPLITS = {"validation": "val"}  # what others call them
+
+
+@dataclass(frozen=True)
+class Index:
+    """The index of one split. It can be pickled at little cost: the rows stay in their file.
+
+    Attributes:
+        folder: where shards and index lie.
+        split: "train" or "val".
+        shards: the shards in the order in which samples are numbered.
+        classes: the name of each class, if known.
+        num_classes: how many classes there are.
+        fingerprint: SHA-256 over names, lengths and digests of the shards: equal where the samples are equal.
+    """
+
+    folder: Path
+    split: str
+    shards: tuple[Shard, ...]
+    classes: tuple[str, ...] | None
+    num_classes: int
+    fingerprint: str
+
+    @classmethod
+    def load(cls, folder: Path | str, split: str) -> Index:
+        """Read an index and check that its shards are there, each of the size it had (not its content).
+
+        Raises:
+            ShardError: no folder, no shards, no index, a damaged index, one of another version, or a shard
+                that is missing or has another size.
+        """
+        folder = Path(folder)
+        record, members_sha256 = _read(folder, split)
+        _check_sizes(folder, record.shards)
+        rows = _rows_file(folder, split)
+        if not rows.is_file() or _sha256(rows) != members_sha256:
+            raise ShardError(f"{rows}: missing or damaged: make it again with: {_remake(folder)}")
+        return record
+
+    @functools.cached_property
+    def members(self) -> Members:
+        """One row of MEMBER for each sample, [num_samples], mapped from the file, read-only."""
+        return np.asarray(np.load(_rows_file(self.folder, self.split), mmap_mode="r"))
+
+    @functools.cached_property
+    def num_samples(self) -> int:
+        """How many samples the split has."""
+        return sum(self.shard_lengths)
+
+    @functools.cached_property
+    def shard_lengths(self) -> tuple[int, ...]:
+        """How many samples each shard has."""
+        return tuple(shard.samples for shard in self.shards)
+
+    @functools.cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """The file of each shard."""
+        return tuple(self.folder / shard.file for shard in self.shards)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Where the image of each sample begins within its shard, bytes, int64[num_samples]."""
+        return self.members["offset"]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """The size of each image as stored, bytes, int32[num_samples]."""
+        return self.members["size"]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """The class of each sample, int32[num_samples]."""
+        return self.members["label"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def fingerprint(shards: Sequence[Shard]) -> str:
+    """SHA-256, in hex, over everything that defines the samples of a split."""
+    facts = [[shard.file, shard.samples, shard.sha256] for shard in shards]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
+
+
+def save(
+    folder: Path,
+    split: str,
+    shards: Sequence[Shard],
+    members: Sequence[Members],
+    *,
+    classes: Sequence[str] | None,
+    num_classes: int,
+) -> Index:
+    """Write the index of a split, given the rows of each shard.
+
+    Raises:
+        ShardError: the split has no samples, or a class that is none.
+        OSError: the folder is not writable or full.
+    """
+    rows = np.concatenate([np.empty(0, MEMBER), *members])
+    if len(rows) == 0:
+        raise ShardError(f"{folder}: split {split!r} has no samples")
+    if (top := rows["label"].max()) >= num_classes:
+        raise ShardError(
+            f"{folder}: split {split!r} has a sample of class {top}, but there are only {num_classes} classes"
+        )
+    with replacing(_rows_file(folder, split)) as file:
+        np.save(file, rows)
+    record = {
+        "version": VERSION,
+        "split": split,
+        "fingerprint": fingerprint(shards),
+        "members_sha256": _sha256(_rows_file(folder, split)),
+        "num_classes": num_classes,
+        "classes": None if classes is None else list(classes),
+        "shards": [dataclasses.asdict(shard) for shard in shards],
+    }
+    with replacing(_record_file(folder, split)) as file:
+        file.write(json.dumps(record, indent=1).encode())
+    return Index.load(folder, split)
+
+
+def save_info(indexes: Sequence[Index]) -> None:
+    """Write `_info.json`, from which timm reads the splits of a folder.
+
+    Raises:
+        OSError: the folder is not writable or full.
+    """
+    splits = {
+        index.split: {
+            "name": index.split,
+            "num_samples": index.num_samples,
+            "filenames": [shard.file for shard in index.shards],
+            "shard_lengths": list(index.shard_lengths),
+        }
+        for index in indexes
+    }
+    with replacing(indexes[0].folder / "_info.json") as file:
+        file.write(json.dumps({"splits": splits}, indent=1).encode())
+
+
+def build(folder: Path, patterns: Mapping[str, str], workers: int) -> list[Index]:
+    """Read the tars of a folder to the last byte and write the index of each split.
+
+    Args:
+        folder: where the tars lie.
+        patterns: split to the glob pattern of its files; empty: from `_info.json`, else from their names.
+        workers: processes that read.
+
+    Raises:
+        ShardError: no tars, no telling which split they are, or anything that `shards.shard.scan` raises.
+        OSError: a file can't be read or written.
+    """
+    files = _files_of_splits(folder, patterns)
+    paths = [folder / name for names in files.values() for name in names]
+    scanned: dict[str, tuple[Shard, Members]] = {}
+    with (
+        tqdm(total=len(paths), unit=" shards", disable=None) as progress,
+        closing(run(scan, paths, workers)) as finished,
+    ):
+        for number, result in finished:
+            scanned[paths[number].name] = result
+            progress.update()
+    classes = _class_names(folder)
+    labels = (rows["label"].max(initial=-1) for _, rows in scanned.values())
+    num_classes = max(len(classes or ()), 1 + int(max(labels)))
+    indexes = []
+    for split, names in files.items():
+        shards, members = zip(*(scanned[name] for name in names), strict=True)
+        index = save(folder, split, shards, members, classes=classes, num_classes=num_classes)
+        indexes.append(index)
+    if not (folder / "_info.json").exists():
+        save_info(indexes)
+    return indexes
+
+
+def _read(folder: Path, split: str) -> tuple[Index, str]:
+    path = _record_file(folder, split)
+    if not path.is_file():
+        raise ShardError(_why_no_index(folder, split))
+    try:
+        record = json.loads(path.read_bytes())
+        version = record["version"]
+        if version == VERSION:
+            shards = tuple(Shard(**shard) for shard in record["shards"])
+            names = record["classes"]
+            classes = None if names is None else tuple(names)
+            index = Index(folder, split, shards, classes, record["num_classes"], record["fingerprint"])
+            members_sha256 = record["members_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{path}: damaged ({error}): make it again with: {_remake(folder)}") from error
+    if version != VERSION:
+        raise ShardError(
+            f"{path}: has version {version!r}, this program reads version {VERSION}: "
+            f"make it again with: {_remake(folder)}"
+        )
+    if fingerprint(shards) != index.fingerprint:
+        raise ShardError(f"{path}: damaged (fingerprint): make it again with: {_remake(folder)}")
+    return index, members_sha256
+
+
+def _files_of_splits(folder: Path, patterns: Mapping[str, str]) -> dict[str, list[str]]:
+    tars = sorted(path.name for path in folder.glob("*.tar"))
+    if not tars:
+        raise ShardError(_why_no_index(folder, "train"))
+    info = folder / "_info.json"
+    if not patterns and info.is_file():
+        files = _files_of_info(info)
+    else:
+        files = {
+            split: [name for name in tars if fnmatch.fnmatchcase(name, pattern)]
+            for split, pattern in (patterns or _PATTERNS).items()
+        }
+        files = {split: names for split, names in files.items() if names or split in patterns}
+    if not files:
+        raise ShardError(
+            f"{folder}: which of its {len(tars)} tar files ({tars[0]}, ...) are which split? "
+            f"Say it: {_remake(folder)} --split train=GLOB --split val=GLOB"
+        )
+    seen: set[str] = set()
+    for split, names in files.items():
+        if not names:
+            raise ShardError(f"{folder}: split {split} has no tar files: say which with --split {split}=GLOB")
+        if twice := seen.intersection(names):
+            raise ShardError(f"{folder}: {min(twice)} is in two splits: what is trained on can't validate")
+        seen.update(names)
+    return files
+
+
+def _files_of_info(info: Path) -> dict[str, list[str]]:
+    try:
+        splits = json.loads(info.read_bytes())["splits"]
+        files = {_SPLITS.get(split, split): list(facts["filenames"]) for split, facts in splits.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShardError(f"{info}: no splits with filenames in it ({error}): repair or remove it") from error
+    for name in (name for names in files.values() for name in names):
+        if "/" in name:
+            raise ShardError(
+                f"{info}: names {name}: the shards must lie in the folder itself: move them there"
+            )
+        if not (info.parent / name).is_file():
+            raise ShardError(f"{info.parent / name}: missing, though {info.name} names it: copy it again")
+    return files
+
+
+def _class_names(folder: Path) -> tuple[str, ...] | None:
+    # tars don't hold them: an index that is about to be replaced may
+    for path in sorted(folder.glob("index-*.json")):
+        try:
+            return tuple(json.loads(path.read_bytes())["classes"])
+        except (ValueError, KeyError, TypeError):
+            continue  # a damaged index, or one without names, is why this command is run
+    return None
+
+
+def _why_no_index(folder: Path, split: str) -> str:
+    write = f"python -m shards.write KIND SOURCE {folder}"
+    if not folder.is_dir():
+        return f"{folder}: no such folder: write shards there with: {write}"
+    tars = len(list(folder.glob("*.tar")))
+    if not tars:
+        return f"{folder}: holds no shards: write some with: {write}"
+    if others := sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json")):
+        names = ", ".join(others)
+        return f"{folder}: has no index of split {split!r}, only of {names}: make it with: {_remake(folder)}"
+    return f"{folder}: holds {tars} tar files but no index of them: make it with: {_remake(folder)}"
+
+
+def _check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
+    names = {shard.file for shard in shards}
+    with os.scandir(folder) as entries:
+        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.name in names}
+    for shard in shards:
+        if shard.file not in sizes:
+            raise ShardError(f"{folder / shard.file}: this shard is missing: copy or write it again")
+        if (size := sizes[shard.file]) != shard.bytes:
+            raise ShardError(
+                f"{folder / shard.file}: has {size} bytes, the index says {shard.bytes}: copy or write this "
+                f"shard again; if it is meant to be another one, make the index again with: {_remake(folder)}"
+            )
+
+
+def _record_file(folder: Path, split: str) -> Path:
+    return folder / f"index-{split}.json"
+
+
+def _rows_file(folder: Path, split: str) -> Path:
+    return folder / f"index-{split}.npy"
+
+
+def _remake(folder: Path) -> str:
+    return f"python -m shards.index {folder}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _split_pattern(text: str) -> tuple[str, str]:
+    split, equals, pattern = text.partition("=")
+    if not (split.isidentifier() and equals and pattern):
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as split=GLOB, say train='*-train-*.tar'")
+    return split, pattern
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `python -m shards.index`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m shards.index",
+        description="Read the tar files of a folder to the last byte and write the index of each split. "
+        "They may come from webdataset's ShardWriter or any other program: a sample is an image (jpg, jpeg, "
+        "png, webp) and a class number (cls) under the same key, side by side.",
+    )
+    parser.add_argument("folder", type=Path, help="where the tar files lie; the indexes are put beside them")
+    parser.add_argument(
+        "--split",
+        type=_split_pattern,
+        action="append",
+        default=[],
+        metavar="SPLIT=GLOB",
+        help="which files are which split, say train='a-*.tar'; by default what _info.json says, "
+        "else *-train-*.tar and *-val*-*.tar",
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes [%(default)s]")
+    chosen = parser.parse_args(arguments)
+    for index in build(chosen.folder, dict(chosen.split), chosen.workers):
+        print(
+            f"{index.split}: {index.num_samples:,} samples, {index.num_classes} classes, "
+            f"{len(index.shards)} shards, fingerprint {index.fingerprint[:16]}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("shards.index", main))

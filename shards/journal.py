@@ -1,0 +1,107 @@
+"""What a writer has finished, so that the same command can go on after any end.
+
+write.jsonl in the folder of the shards: first the plan, then one line for each shard that is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from shards.errors import ShardError
+from shards.shard import Shard
+
+NAME = "write.jsonl"
+Plan = Mapping[str, str | int]
+
+
+class Journal:
+    """The open journal of a folder; `done` holds the shards that were finished before, by file name."""
+
+    def __init__(self, file: BinaryIO, done: dict[str, Shard]) -> None:
+        self._file = file
+        self.done = done
+
+    def add(self, shard: Shard) -> None:
+        """Record that a shard is whole; it is on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._file.write(_line(dataclasses.asdict(shard)))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextmanager
+def journal(folder: Path, plan: Plan) -> Iterator[Journal]:
+    """Open the journal of a folder for a plan, or begin it; nobody else can while it is open.
+
+    Raises:
+        ShardError: the folder holds shards of another plan, shards that no journal speaks of, or another
+            writer is at work on it.
+        OSError: the folder is not writable or full.
+    """
+    path = folder / NAME
+    if not path.exists():
+        _refuse_others(folder)
+    with path.open("a+b") as file:
+        _lock(file, folder)
+        file.seek(0)
+        whole = file.read().rpartition(b"\n")
+        file.truncate(len(whole[0] + whole[1]))  # a writer that was killed may leave half a line
+        there, done = _parse(path, whole[0].splitlines())
+        if there is None:
+            file.write(_line(plan))
+            file.flush()
+        elif there != plan:
+            raise ShardError(
+                f"{folder}: its shards were written with {_words(there, plan)}, now it would be with "
+                f"{_words(plan, there)}: write into another folder, or remove this one"
+            )
+        yield Journal(file, done)
+
+
+def _lock(file: BinaryIO, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ShardError(f"{folder}: another writer is at work on it: wait for it, or stop it") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
+        print(f"note: {folder} can't be locked ({error.strerror}): start no second writer", file=sys.stderr)
+
+
+def _refuse_others(folder: Path) -> None:
+    if tars := sorted(folder.glob("*.tar")):
+        raise ShardError(
+            f"{folder}: already holds {len(tars)} tar files that this command didn't write, say "
+            f"{tars[0].name}: write into another folder, or index what is there with: "
+            f"python -m shards.index {folder}"
+        )
+
+
+def _parse(path: Path, lines: list[bytes]) -> tuple[Plan | None, dict[str, Shard]]:
+    try:
+        records = [json.loads(line) for line in lines]
+        shards = [Shard(**record) for record in records[1:]]
+    except (ValueError, TypeError) as error:
+        raise ShardError(f"{path}: damaged ({error}): remove the folder and write it again") from error
+    return (records[0] if records else None), {shard.file: shard for shard in shards}
+
+
+def _words(plan: Plan, other: Plan) -> str:
+    return ", ".join(f"{key} {value}" for key, value in plan.items() if value != other.get(key))
+
+
+def _line(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record).encode() + b"\n"

@@ -1,0 +1,121 @@
+"""Samples by number, read straight from their shards."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+import tarfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shards.errors import ShardError
+from shards.index import Index
+from shards.tar import BLOCK
+
+
+class Sample(NamedTuple):
+    """A sample as stored: the bytes of its image file, and its class."""
+
+    data: bytes
+    label: int
+
+
+class Reader:
+    """Reads samples in any order, from any thread; forked and pickled copies read on their own.
+
+    Args:
+        index: the split to read.
+        open_files: how many shards are kept open at most.
+    """
+
+    def __init__(self, index: Index, open_files: int = 128) -> None:
+        self.index = index
+        self._limit = open_files
+        self._files: OrderedDict[int, _File] = OrderedDict()
+        self._starts = list(itertools.accumulate(index.shard_lengths, initial=0))
+        self._members = index.members
+
+    def read(self, sample: int) -> Sample:
+        """The sample of a number.
+
+        Raises:
+            IndexError: there is no such number.
+            ShardError: the shard ends too early, or its bytes aren't those that were indexed.
+            OSError: the shard can't be opened or read.
+        """
+        shard = self._shard(sample)
+        offset, size, label, crc32 = self._members[sample].item()
+        data = self._file(shard).read(offset, size)
+        if len(data) < size or zlib.crc32(data) != crc32:
+            fault = f"ends {size - len(data)} bytes early" if len(data) < size else "its bytes changed"
+            raise ShardError(
+                f"{self.index.paths[shard]}: image of {size} bytes at byte {offset} {fault} since it was "
+                "indexed: copy or write this shard again"
+            )
+        return Sample(data, label)
+
+    def key(self, sample: int) -> str:
+        """The key of a sample, from the tar header in front of its image.
+
+        Raises:
+            IndexError: there is no such number.
+            ShardError: there is no readable header in front of the image.
+        """
+        shard = self._shard(sample)
+        offset = int(self._members[sample]["offset"]) - BLOCK
+        try:
+            block = self._file(shard).read(offset, BLOCK)
+            name = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").name
+        except tarfile.HeaderError as error:
+            raise ShardError(
+                f"{self.index.paths[shard]}: bad header at byte {offset} ({error}): "
+                "copy or write this shard again"
+            ) from error
+        folder, slash, file = name.rpartition("/")
+        return folder + slash + file.partition(".")[0]
+
+    def where(self, sample: int) -> str:
+        """Where a sample is, for messages: shard, key and byte.
+
+        Raises:
+            As `key` does.
+        """
+        offset = int(self._members[sample]["offset"])
+        return f"{self.index.paths[self._shard(sample)]}: key {self.key(sample)} at byte {offset}"
+
+    def _shard(self, sample: int) -> int:
+        if not 0 <= sample < self.index.num_samples:
+            raise IndexError(f"sample {sample}: split {self.index.split} has {self.index.num_samples}")
+        return bisect.bisect_right(self._starts, sample) - 1
+
+    def _file(self, shard: int) -> _File:
+        # Each call on the dict is atomic, and a file closes when its last user lets go of it: no lock needed.
+        file = self._files.pop(shard, None) or _File(self.index.paths[shard])
+        self._files[shard] = file
+        if len(self._files) > self._limit:
+            self._files.popitem(last=False)
+        return file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Reader, (self.index, self._limit)
+
+
+class _File:
+    """An open file without a position, closed with its last reference."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset` on; fewer only at the end of the file."""
+        data = os.pread(self._descriptor, size, offset)
+        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
+            data += more
+        return data
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)

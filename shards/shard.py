@@ -1,0 +1,136 @@
+"""One shard: a tar of samples, each an image and its class, side by side under one key.
+
+<key>.jpg   the image, as jpg, jpeg, png or webp
+<key>.cls   its class, a decimal number
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import operator
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shards import tar
+from shards.atomic import replacing
+from shards.errors import ShardError
+
+EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+
+# One sample of an index: where its image is within the shard (bytes), its class, zlib.crc32 of the image.
+MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("label", "<i4"), ("crc32", "<u4")])
+Members = npt.NDArray[np.void]  # of MEMBER
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is known of a shard file: its name, samples, size in bytes, and SHA-256."""
+
+    file: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+class Entry(NamedTuple):
+    """A sample on its way into a shard: image bytes with their extension, under a key without a dot."""
+
+    key: str
+    extension: str
+    data: bytes
+    label: int
+
+
+def write(path: Path, entries: Iterable[Entry]) -> tuple[Shard, Members]:
+    """Write a shard; the same entries give the same bytes. It is there whole or not at all.
+
+    Raises:
+        ShardError: a key is too long for a tar file.
+        OSError: the folder is not writable or full.
+    """
+    digest = hashlib.sha256()
+    rows = []
+    position = 0
+    with replacing(path) as file:
+
+        def put(data: bytes) -> None:
+            nonlocal position
+            file.write(data)
+            digest.update(data)
+            position += len(data)
+
+        for key, extension, data, label in entries:
+            put(tar.header(f"{key}.{extension}", len(data)))
+            rows.append((position, len(data), label, zlib.crc32(data)))
+            put(data + tar.padding(len(data)))
+            text = str(label).encode()
+            put(tar.header(f"{key}.cls", len(text)) + text + tar.padding(len(text)))
+        put(tar.end(position))
+    return Shard(path.name, len(rows), position, digest.hexdigest()), np.array(rows, MEMBER)
+
+
+def scan(path: Path) -> tuple[Shard, Members]:
+    """Read a shard from its first byte to its last.
+
+    Members that are neither image nor class are passed over, as is a sample that has neither.
+
+    Raises:
+        ShardError: the archive is damaged; a sample is partial, has two images, a key that stood before, or a
+            class that is no number. The message names shard, key and byte.
+        OSError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    rows = []
+    keys: set[str] = set()
+    with path.open("rb") as file:
+
+        def take(count: int) -> bytes:
+            nonlocal size
+            data = file.read(count)
+            digest.update(data)
+            size += len(data)
+            return data
+
+        for key, parts in _samples(tar.members(take, str(path))):
+            where = f"{path}: sample {key!r} at byte {parts[0].offset}"
+            if key in keys:
+                raise ShardError(f"{where}: this key stood before in the shard: give each sample its own")
+            keys.add(key)
+            rows.append(_row(parts, where))
+    return Shard(path.name, len(rows), size, digest.hexdigest()), np.array(rows, MEMBER)
+
+
+def _samples(members: Iterable[tar.Member]) -> Iterator[tuple[str, list[tar.Member]]]:
+    named = ((_split(member.name), member) for member in members)
+    wanted = ((key, member) for (key, extension), member in named if extension in (*EXTENSIONS, "cls"))
+    for key, group in itertools.groupby(wanted, operator.itemgetter(0)):
+        yield key, [member for _, member in group]
+
+
+def _split(name: str) -> tuple[str, str]:
+    # the key ends at the first dot of the last part, as webdataset has it
+    match = re.fullmatch(r"((?:.*/)?[^./]+)\.([^/]*)", name)
+    return (match[1], match[2].lower()) if match else (name, "")
+
+
+def _row(parts: list[tar.Member], where: str) -> tuple[int, int, int, int]:
+    classes = [part for part in parts if part.name.lower().endswith(".cls")]
+    images = [part for part in parts if part not in classes]
+    if len(classes) != 1 or len(images) != 1:
+        names = ", ".join(part.name for part in parts)
+        raise ShardError(
+            f"{where}: holds {names}: a sample is one image ({', '.join(EXTENSIONS)}) and one .cls"
+        )
+    if not re.fullmatch(rb"\s*\d{1,9}\s*", classes[0].data):
+        raise ShardError(f"{where}: its .cls holds {classes[0].data[:40]!r}: must be a number, 0 or more")
+    image = images[0]
+    return image.offset, len(image.data), int(classes[0].data), zlib.crc32(image.data)

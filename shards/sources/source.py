@@ -1,0 +1,101 @@
+"""What a source of images hands to the writer, whatever it is."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from shards.errors import ShardError
+
+
+class Picture(Protocol):
+    """An image that can be sent to another process and be encoded there."""
+
+    def encode(self) -> tuple[str, bytes]:
+        """(file extension, bytes of the image file)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file, to be copied as it is."""
+
+    path: Path
+
+    def encode(self) -> tuple[str, bytes]:
+        """Its extension and bytes, once it has been decoded to the end.
+
+        Raises:
+            ShardError: it is no image, or a damaged one.
+            OSError: it can't be read.
+        """
+        data = self.path.read_bytes()
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+        except (
+            Exception
+        ) as error:  # a damaged image raises almost anything: OSError, SyntaxError, struct.error
+            raise ShardError(f"{self.path}: not a readable image ({error}): replace or remove it") from error
+        extension = self.path.suffix[1:].lower()
+        return ("jpg" if extension == "jpeg" else extension), data
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as uint8 [H, W] (grey) or [H, W, 3] (RGB), to be stored as PNG, without loss."""
+
+    values: npt.NDArray[np.uint8]
+
+    def encode(self) -> tuple[str, bytes]:
+        """Extension and bytes of a PNG file."""
+        file = io.BytesIO()
+        Image.fromarray(self.values).save(file, "PNG", compress_level=6)
+        return "png", file.getvalue()
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, in an order that depends on the source alone.
+
+    Attributes:
+        part: what stands for this split in the names of its shards.
+        keys: the key of each sample, without a dot, unique over all splits.
+        labels: the class of each.
+        pictures: the image of each.
+        identity: a digest: equal where keys, labels and, as far as known without reading them, images are.
+    """
+
+    part: str
+    keys: Sequence[str]
+    labels: Sequence[int]
+    pictures: Sequence[Picture]
+    identity: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set to be written: the name its shards begin with, classes, splits, and where it came from."""
+
+    name: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    origin: str
+
+
+def pixel_split(part: str, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> Split:
+    """The split of images that are arrays, uint8 [N, H, W] or [N, H, W, 3], labels [N]."""
+    labels = np.asarray(labels, np.int64)
+    digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(labels.tobytes())
+    keys = [f"{part}-{number:06d}" for number in range(len(images))]
+    return Split(part, keys, labels.tolist(), [Pixels(image) for image in images], digest.hexdigest())

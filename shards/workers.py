@@ -1,0 +1,49 @@
+"""Work spread over processes that end together with the one that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def run(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+) -> Generator[tuple[int, Result], None, None]:
+    """(number of the task, its result) for every task, in the order in which they are done.
+
+    The processes are spawned, so that threads of this one can't harm them. When a task fails, or the caller
+    is interrupted or stops listening, tasks under way are finished and the others dropped.
+
+    Raises:
+        Whatever a task raises; BrokenProcessPool when a process was killed.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(max(1, min(workers, len(tasks))), spawn, _prepare)
+    try:
+        numbers = {executor.submit(function, task): number for number, task in enumerate(tasks)}
+        for future in as_completed(numbers):
+            yield numbers.pop(future), future.result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare() -> None:
+    # Ctrl-C reaches the whole group: the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # a parent that is killed can't tell its workers, which would wait for tasks for ever
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,244 @@
+"""Write a data set as shards.
+
+    python -m shards.write fashion_mnist auto data/fashion_mnist
+    python -m shards.write cifar10 auto data/cifar10
+    python -m shards.write imagenet /datasets/imagenet data/imagenet --workers 16
+    python -m shards.write imagefolder photos data/photos
+
+The same source, seed and length of shards give the same bytes, on any number of processes and however often
+the command was killed and typed again: shards that are whole are kept, the others written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from shards import command, index, rng, shard
+from shards.errors import ShardError
+from shards.journal import Journal, Plan, journal
+from shards.order import part
+from shards.shard import Members, Shard
+from shards.sources import cifar10, fashion_mnist, imagefolder
+from shards.sources.source import Picture, Source
+from shards.workers import run
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to be written, or to be kept if the file is what `done` says."""
+
+    path: Path
+    split: str
+    keys: tuple[str, ...]
+    labels: tuple[int, ...]
+    pictures: tuple[Picture, ...]
+    done: Shard | None
+
+
+class Result(NamedTuple):
+    """A shard that is there now, its rows, and whether it was there before."""
+
+    shard: Shard
+    members: Members
+    kept: bool
+
+
+def write(source: Source, out: Path, *, shard_samples: int, seed: int, workers: int) -> list[index.Index]:
+    """Write all splits of a source into a folder, with indexes and `_info.json`.
+
+    Args:
+        source: what to write.
+        out: the folder; made if it isn't there.
+        shard_samples: the most samples of a shard; the shards of a split differ by at most one.
+        seed: of the permutation that mixes the classes before samples are put into shards.
+        workers: processes.
+
+    Raises:
+        ShardError: an image can't be decoded; or the folder holds something else, or is being written.
+        OSError: a file can't be read, or the folder is not writable or full.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with journal(out, _plan(source, shard_samples, seed)) as records:
+        tasks = list(_tasks(source, out, shard_samples, seed, records.done))
+        results = _run(tasks, workers, records)
+        indexes = []
+        for split in source.splits:
+            here = [result for task, result in zip(tasks, results, strict=True) if task.split == split]
+            shards, members, _ = zip(*here, strict=True)
+            classes = source.classes
+            indexes.append(index.save(out, split, shards, members, classes=classes, num_classes=len(classes)))
+        index.save_info(indexes)
+        return indexes
+
+
+def _plan(source: Source, shard_samples: int, seed: int) -> Plan:
+    identities = {f"{name}_identity": split.identity for name, split in source.splits.items()}
+    lengths = {f"{name}_samples": len(split.labels) for name, split in source.splits.items()}
+    return {"name": source.name, "seed": seed, "shard_samples": shard_samples, **lengths, **identities}
+
+
+def _tasks(
+    source: Source, out: Path, shard_samples: int, seed: int, done: Mapping[str, Shard]
+) -> Iterator[Task]:
+    for number, (name, split) in enumerate(source.splits.items()):
+        order = rng.permutation(len(split.labels), seed, number).tolist()
+        count = -(-len(order) // shard_samples)
+        for place in range(count):
+            chosen = order[slice(*part(len(order), place, count))]
+            file = f"{source.name}-{split.part}-{place:04d}.tar"
+            yield Task(
+                out / file,
+                name,
+                tuple(split.keys[sample] for sample in chosen),
+                tuple(split.labels[sample] for sample in chosen),
+                tuple(split.pictures[sample] for sample in chosen),
+                done.get(file),
+            )
+
+
+def _run(tasks: Sequence[Task], workers: int, records: Journal) -> list[Result]:
+    results: dict[int, Result] = {}
+    images = sum(len(task.keys) for task in tasks)
+    with (
+        tqdm(total=images, unit=" images", disable=None) as progress,
+        closing(run(_write_or_keep, tasks, workers)) as finished,
+    ):
+        for number, result in finished:
+            results[number] = result
+            if not result.kept:
+                records.add(result.shard)
+            progress.update(result.shard.samples)
+    if kept := sum(result.kept for result in results.values()):
+        print(f"{kept} of {len(tasks)} shards were there already, whole")
+    return [results[number] for number in range(len(tasks))]
+
+
+def _write_or_keep(task: Task) -> Result:
+    if (there := _whole(task)) is not None:
+        return Result(*there, kept=True)
+    images = (picture.encode() for picture in task.pictures)
+    entries = (
+        shard.Entry(key, extension, data, label)
+        for key, label, (extension, data) in zip(task.keys, task.labels, images, strict=True)
+    )
+    return Result(*shard.write(task.path, entries), kept=False)
+
+
+def _whole(task: Task) -> tuple[Shard, Members] | None:
+    if not (task.done and task.path.is_file() and task.path.stat().st_size == task.done.bytes):
+        return None
+    try:
+        there = shard.scan(task.path)
+    except ShardError:
+        return None  # damaged since: it is written again
+    return there if there[0] == task.done else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `python -m shards.write`."""
+    chosen = _parser().parse_args(arguments)
+    source: Source = chosen.open(chosen)
+    sizes = " + ".join(f"{len(split.labels):,} {name}" for name, split in source.splits.items())
+    print(f"{source.name}: {sizes} images, {len(source.classes)} classes, from {source.origin}")
+    indexes = write(
+        source, chosen.out, shard_samples=chosen.shard_samples, seed=chosen.seed, workers=chosen.workers
+    )
+    for made in indexes:
+        print(f"{made.split}: {len(made.shards)} shards, fingerprint {made.fingerprint[:16]}")
+    print(f"done: {chosen.out}")
+
+
+class _Kind(NamedTuple):
+    open: Callable[[argparse.Namespace], Source]
+    shard_samples: int
+    what: str
+    source: str
+
+
+# 1,252 photographs of ImageNet are about 140 MB, and make 1,024 shards
+_KINDS = {
+    "imagefolder": _Kind(
+        lambda chosen: imagefolder.imagefolder(Path(chosen.source)),
+        1252,
+        "images in folders named by class",
+        "SOURCE/train/<class>/*.jpg and SOURCE/val/<class>/*.jpg; files are copied as they are",
+    ),
+    "imagenet": _Kind(
+        lambda chosen: imagefolder.imagenet(Path(chosen.source)),
+        1252,
+        "ImageNet-1k in the same layout, under its usual shard names",
+        "SOURCE/train/n01440764/*.JPEG ... and SOURCE/val/n01440764/*.JPEG ...; files are copied as they are",
+    ),
+    "cifar10": _Kind(
+        lambda chosen: cifar10.cifar10(chosen.source),
+        2500,
+        "CIFAR-10, as PNG",
+        "the folder cifar-10-batches-py, or auto: torchvision downloads it (170 MB)",
+    ),
+    "fashion_mnist": _Kind(
+        lambda chosen: fashion_mnist.fashion_mnist(chosen.source, chosen.size),
+        2500,
+        "Fashion-MNIST, as PNG",
+        "the folder of the four *-ubyte[.gz] files, or auto: torchvision's download or else Debian's package",
+    ),
+}
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shards.write",
+        description="Write a data set as shards: plain tar files that webdataset, timm and this project "
+        "read, with an index beside them. Typed again after any interruption, the command goes on.",
+        epilog="example: python -m shards.write fashion_mnist auto data/fashion_mnist",
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for name, kind in _KINDS.items():
+        one = kinds.add_parser(name, help=kind.what, description=f"Write shards of {kind.what}.")
+        one.set_defaults(open=kind.open)
+        one.add_argument("source", metavar="SOURCE", help=kind.source)
+        one.add_argument("out", metavar="OUT", type=Path, help="the folder to write into; made if need be")
+        one.add_argument(
+            "--shard-samples",
+            type=_positive,
+            default=kind.shard_samples,
+            metavar="N",
+            help="the most images of a shard [%(default)s]",
+        )
+        one.add_argument(
+            "--workers",
+            type=_positive,
+            default=os.cpu_count() or 1,
+            metavar="N",
+            help="processes [%(default)s]",
+        )
+        one.add_argument(
+            "--seed", type=int, default=0, metavar="N", help="mixes the classes over the shards [%(default)s]"
+        )
+        if name == "fashion_mnist":
+            one.add_argument(
+                "--size",
+                type=_positive,
+                default=32,
+                metavar="N",
+                help="rows and columns of an image; 28 as photographed, above that padded [%(default)s]",
+            )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("shards.write", main))

@@ -1,0 +1,127 @@
+"""Stopped or killed anywhere, a run ends with the bits it would have had undisturbed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from worker import assert_same_weights, digests, final_weights, losses, prepare, train
+
+from dnw import checkpoint, ledger
+
+# 12 steps of 32 images; an epoch of 120 images ends in steps 4, 8, 12: evaluated, and saved as steps 3, 6, 9 are.
+CHANGES = {"steps": 12, "checkpoint__every_steps": 3, "log__digests": True, "log__every_steps": 1}
+
+KILLS = [
+    "1:step 1",
+    "0:step 2",
+    "0:save step-00000003.pt",
+    "1:evaluate 4",
+    "0:step 5",
+    "0:save step-00000006.pt",
+    "1:step 7",
+    "0:evaluate 8",
+    "0:save best.pt",
+    "0:step 10",
+    "1:step 11",
+    "0:step 12",
+    "0:evaluate 12",
+    "0:save step-00000012.pt",
+]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, tiny_shards):
+    run = prepare(tmp_path_factory.mktemp("undisturbed") / "run", tiny_shards, **CHANGES)
+    code, output = train(run, 2)
+    assert code == 0, output
+    return run
+
+
+@pytest.mark.parametrize("fault", KILLS)
+def test_killed_there_it_ends_with_the_same_bits(tmp_path, tiny_shards, undisturbed, fault):
+    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+    code, output = train(run, 2, fault)
+    assert code != 0
+    assert re.search(r"Signal 9|SIGKILL|exitcode\s*:\s*-9", output), output
+    code, output = train(run, 2)
+    assert code == 0, output
+    assert_same_weights(run, undisturbed)
+    assert losses(run) == losses(undisturbed)
+    assert digests(run) == digests(undisturbed)
+
+
+def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, tiny_shards, undisturbed):
+    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+    for fault in ("0:step 4", "1:evaluate 4", "0:save step-00000006.pt", "0:evaluate 8"):
+        assert train(run, 2, fault)[0] != 0
+    code, output = train(run, 2)
+    assert code == 0, output
+    assert_same_weights(run, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("point", "last_step"),
+    [("step 5", 6), ("step 1", 2), ("evaluate 8", 8), ("step 12", 12)],
+)
+@pytest.mark.parametrize(("rank", "name"), [(0, "SIGTERM"), (1, "SIGINT"), (1, "SIGUSR2")])
+def test_signalled_it_loses_no_step(tmp_path, tiny_shards, undisturbed, point, last_step, rank, name):
+    run = prepare(tmp_path / "run", tiny_shards, **{**CHANGES, "checkpoint__every_steps": 0})
+    code, output = train(run, 2, f"{rank}:{point}:{name}")
+    end = ledger.last(run).end
+    assert end["step"] == last_step == checkpoint.steps(run.checkpoints)[-1]
+    if last_step < 12:
+        assert "exitcode  : 75" in output, output
+        assert end["reason"] == "stopped"
+        code, output = train(run, 2)
+        assert ledger.last(run).start["step"] == last_step
+    assert code == 0, output
+    assert_same_weights(run, undisturbed)
+    assert losses(run) == pytest.approx(losses(undisturbed), rel=1e-12)
+    assert digests(run) == digests(undisturbed)
+
+
+@pytest.mark.parametrize("nproc", [1, 4])
+def test_goes_on_with_other_processes(tmp_path, tiny_shards, undisturbed, nproc):
+    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+    assert train(run, 2, "0:step 7")[0] != 0
+    code, output = train(run, nproc)
+    assert code == 0, output
+    assert ledger.last(run).start["world"] == nproc
+    assert digests(run) == digests(undisturbed)
+    ours, theirs = losses(run), losses(undisturbed)
+    assert ours.keys() == theirs.keys()
+    for step, loss in theirs.items():
+        assert ours[step] == pytest.approx(loss, rel=2e-3), step
+    final = final_weights(run)
+    for name, value in final_weights(undisturbed).items():
+        if name.endswith("running_mean"):
+            torch.testing.assert_close(final[name], value, rtol=1e-2, atol=1e-3)
+
+
+def test_four_processes_restart_with_the_same_bits(tmp_path, tiny_shards):
+    """More than two: the order of sums in DDP's buckets must survive a restart."""
+    whole, broken = (prepare(tmp_path / name, tiny_shards, **CHANGES) for name in ("whole", "broken"))
+    assert train(whole, 4)[0] == 0
+    assert train(broken, 4, "2:step 7")[0] != 0
+    assert train(broken, 4)[0] == 0
+    assert_same_weights(whole, broken)
+
+
+def test_damaged_newest_checkpoint_costs_steps_not_bits(tmp_path, tiny_shards, undisturbed):
+    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+    assert train(run, 2, "0:step 8")[0] != 0
+    newest = checkpoint.step_path(run.checkpoints, checkpoint.steps(run.checkpoints)[-1])
+    newest.write_bytes(newest.read_bytes()[:-1])
+    code, output = train(run, 2)
+    assert code == 0, output
+    assert "going back to the one before" in output
+    assert_same_weights(run, undisturbed)
+
+
+def test_finished_run_stays_as_it_is(undisturbed):
+    before = final_weights(undisturbed)
+    code, output = train(undisturbed, 2)
+    assert code == 0, output
+    assert all(torch.equal(before[name], value) for name, value in final_weights(undisturbed).items())

@@ -1,0 +1,40 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shards import write
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 10 classes with one image of 8 px each: enough to launch on, not to learn from."""
+    base = tmp_path_factory.mktemp("tiny")
+    for split in ("train", "val"):
+        for number in range(10):
+            folder = base / "images" / split / f"class{number}"
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / "image.png")
+    write.main(["imagefolder", str(base / "images"), str(base / "shards")])
+    return base / "shards"
+
+
+@pytest.fixture
+def accepted() -> Callable[[str, str], None]:
+    """Compare a text with the accepted one of a name; ACCEPT=1 accepts it."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get("ACCEPT") == "1":
+            path.write_text(text)
+        if not path.exists() or path.read_text() != text:
+            shown = path.read_text() if path.exists() else ""
+            assert text == shown, (
+                f"{path} is not this text; if it should be, run the test again with ACCEPT=1"
+            )
+
+    return compare

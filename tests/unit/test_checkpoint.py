@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dnw import checkpoint
+from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
+
+OURS = Identity("static_dnw", "0123456789", "train-a", "val-a")
+
+
+def made(step: int = 7) -> Checkpoint:
+    return Checkpoint(
+        identity=OURS,
+        position=Position(step=step, consumed=step * 32, best_top1=50.0, world=2),
+        model={"weight": torch.arange(6.0).reshape(2, 3)},
+        optimizer={
+            "state": {0: {"momentum_buffer": torch.ones(2, 3)}},
+            "param_groups": [{"lr": 0.1, "params": [0]}],
+        },
+        meter=torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64),
+        masks={"graph": torch.tensor([True, False])},
+    )
+
+
+def save(folder: Path, step: int) -> Path:
+    path = checkpoint.step_path(folder, step)
+    checkpoint.write(path, checkpoint.encode(made(step)))
+    return path
+
+
+def test_comes_back_whole(tmp_path):
+    found = checkpoint.read(save(tmp_path, 7))
+    assert found.position == made().position
+    assert found.identity == OURS
+    assert torch.equal(found.model["weight"], made().model["weight"])
+    assert torch.equal(found.masks["graph"], made().masks["graph"])
+    assert torch.equal(found.optimizer["state"][0]["momentum_buffer"], torch.ones(2, 3))
+
+
+def test_digest_is_one_that_sha256sum_reads(tmp_path):
+    path = save(tmp_path, 7)
+    done = subprocess.run(
+        ["sha256sum", "-c", f"{path.name}.sha256"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_same_state_gives_same_bytes():
+    assert checkpoint.encode(made()) == checkpoint.encode(made())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "no digest"])
+def test_damaged_newest_is_passed_over(tmp_path, caplog, damage):
+    save(tmp_path, 4)
+    path = save(tmp_path, 8)
+    content = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        path.with_name(f"{path.name}.sha256").unlink()
+    found = checkpoint.newest(tmp_path, OURS)
+    assert found is not None
+    assert found.position.step == 4
+    assert "step-00000008.pt" in caplog.text
+    assert "going back to the one before" in caplog.text
+
+
+def test_other_run_is_refused_with_both_sides(tmp_path):
+    save(tmp_path, 7)
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.newest(tmp_path, dataclasses.replace(OURS, signature="abc", train_fingerprint="train-b"))
+    text = str(refused.value)
+    assert "signature: 0123456789 in the checkpoint, abc in this run" in text
+    assert "train_fingerprint: train-a in the checkpoint, train-b in this run" in text
+    assert "fresh=true" in text
+
+
+def test_foreign_pickle_is_never_run(tmp_path):
+    path = checkpoint.step_path(tmp_path, 1)
+    torch.save({"evil": Path("/")}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n")
+    with pytest.raises(CheckpointError, match="no checkpoint of this project"):
+        checkpoint.read(path)
+
+
+def test_nothing_saved_is_nothing(tmp_path):
+    assert checkpoint.newest(tmp_path / "missing", OURS) is None
+
+
+def test_keeps_the_last_and_named_ones(tmp_path):
+    for step in range(1, 6):
+        save(tmp_path, step)
+    checkpoint.write(tmp_path / "best.pt", checkpoint.encode(made(2)))
+    (tmp_path / ".step-00000009.pt.tmp").write_bytes(b"left by a kill")
+    checkpoint.prune(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.pt",
+        "best.pt.sha256",
+        "step-00000004.pt",
+        "step-00000004.pt.sha256",
+        "step-00000005.pt",
+        "step-00000005.pt.sha256",
+    ]
+
+
+def test_full_disk_leaves_what_was_there(small_disk):
+    """On a real file system of 1 MiB."""
+    first = save(small_disk, 1)
+    before = first.read_bytes()
+    large = dataclasses.replace(made(2), model={"weight": torch.zeros(2**20)})
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.write(checkpoint.step_path(small_disk, 2), checkpoint.encode(large))
+    assert "no space left on device; 4.0 MiB are needed" in str(refused.value)
+    assert first.read_bytes() == before
+    assert len(list(small_disk.iterdir())) == 2
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_killed_between_its_renames_nothing_is_half_saved(tmp_path, existing):
+    save(tmp_path, 4)
+    if existing:
+        save(tmp_path, 8)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]; from pathlib import Path; import test_checkpoint as t; "
+        "t.save(Path(sys.argv[1]), 8)"
+    )
+    here = Path(__file__).parent
+    killed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(here)],
+        env={**os.environ, "DNW_FAULT": "0:save step-00000008.pt", "PYTHONPATH": str(here.parents[1])},
+        check=False,
+    )
+    assert killed.returncode == -9
+    found = checkpoint.newest(tmp_path, OURS)
+    assert found is not None
+    assert found.position.step == (8 if existing else 4)

@@ -1,0 +1,207 @@
+"""What is typed, and what is answered: without submitting anything."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launch import app
+
+ROOT = Path(__file__).resolve().parents[2]
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_shards: Path, capfd: pytest.CaptureFixture[str]
+) -> Typed:
+    """Types a command in an empty folder: its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def run(
+        *words: str, launch: Callable[..., int] = app.background, data: str | None = None
+    ) -> tuple[int, str, str]:
+        data = str(tiny_shards) if data is None else data
+        monkeypatch.setattr(sys, "argv", ["launch/slurm.py", *words, *([f"data.dir={data}"] if data else [])])
+        code = app.main(launch)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], r"exp: name an experiment with \+exp=NAME, one of\n(.*\n)*  static_dnw +Tiny static classifier"),
+        (["+exp=static_dnv"], r"no experiment 'static_dnv'; did you mean static_dnw\?\n(.*\n)*  static_dnw "),
+        (["exp=static_dnw"], r"exp: write it as \+exp=NAME"),
+        (["+exp=static_dnw", "widht=0.3"], r"widht: no such setting; did you mean width\?"),
+        (["+exp=static_dnw", "+widht=0.3"], r"widht: no such setting; did you mean width\?"),
+        (["+exp=static_dnw", "++noeds=2"], r"noeds: no such setting; did you mean nodes\?"),
+        (["+exp=static_dnw", "optim.lrr=1"], r"optim.lrr: no such setting; did you mean optim.lr\?"),
+        (["+exp=static_dnw", "+optim.lrr=1"], r"optim.lrr: no such setting; did you mean optim.lr\?"),
+        (["+exp=static_dnw", "cluster.partitoin=a"], r"did you mean cluster.partition\?"),
+        (["+exp=static_dnw", "+cluster.partitoin=a"], r"did you mean cluster.partition\?"),
+        (
+            ["+exp=static_dnw", "data=cifar"],
+            r"data: no option 'cifar'; did you mean cifar10\?; there are: cifar10",
+        ),
+        (["+exp=static_dnw", "width=0"], r"width: must be greater than 0 \(got 0\)"),
+        (["+exp=static_dnw", "width=1.5"], r"width: must be less than or equal to 1 \(got 1.5\)"),
+        (["+exp=static_dnw", "width=wide"], r"width: must be a valid number"),
+        (
+            ["+exp=static_dnw", "micro_batch=50"],
+            r"micro_batch: 50 does not divide batch=512; these do: 1, 2, 4",
+        ),
+        (["+exp=static_dnw", "nodes=3"], r"3 x 1 = 3 processes .* 8 micro-batches .* can: 1, 2, 4, 8$"),
+        (["+exp=static_dnw", "nproc=0"], r"nproc: must be greater than 0 \(got 0\)"),
+        (["+exp=static_dnw", "port=70000"], r"port: must be less than 65536 \(got 70000\)"),
+        (
+            ["+exp=static_dnw", "data.classes=7"],
+            r"data.classes: 7, but the train split in \S+ has 10 classes; set",
+        ),
+        (["+exp=static_dnw", "cluster=local", "nodes=2"], r"nodes: this machine is one \(got 2\)"),
+        (["+exp=static_dnw", "cluster.grace_s=900"], r"grace_s: 900 s .* raise cluster.signal_delay_s"),
+        (["+exp=static_dnw", "width=["], r"width=\[: no viable alternative"),
+        (["+exp=static_dnw", "width=${wide}"], r"Interpolation key 'wide' not found"),
+        (["+exp=static_dnw", "width=0.1,0.2"], r"add --multirun"),
+        (["-m", "+exp=static_dnw", "width=0.1,0.1"], r"comes up more than once in this sweep"),
+        (["-m", "+exp=static_dnw", "width=0.1,2"], r"width: must be less than or equal to 1 \(got 2\)"),
+    ],
+)
+def test_a_command_line_that_cannot_be_followed(
+    typed: Typed, tmp_path: Path, words: list[str], said: str
+) -> None:
+    code, out, err = typed(*words)
+    assert code == 2
+    assert re.search(said, err, re.MULTILINE), err
+    assert "Traceback" not in out + err
+    assert not out
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("made", [None, "empty"])
+def test_images_that_are_not_there(typed: Typed, tmp_path: Path, made: str | None) -> None:
+    folder = tmp_path / "images"
+    if made:
+        folder.mkdir()
+    code, _out, err = typed("+exp=static_dnw", data="images")
+    assert code == 2
+    assert str(folder) in err
+    assert "shards.write" in err
+
+
+def test_a_run_folder_that_cannot_be_made(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _out, err = typed("+exp=static_dnw", "runs_dir=file/runs", "dry_run=true")
+    assert code == 2
+    assert f"runs_dir: {tmp_path}/file is a file" in err
+
+
+def test_a_machine_without_slurm(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, _out, err = typed("+exp=static_dnw")
+    assert code == 2
+    assert "sbatch: not found" in err
+    assert "cluster=local" in err
+    assert left(tmp_path) == []
+
+
+def test_the_foreground_takes_one_run_on_one_node(typed: Typed) -> None:
+    code, _out, err = typed("+exp=static_dnw", "nodes=2", launch=app.foreground)
+    assert (code, "nodes: this machine is one" in err) == (2, True)
+    code, _out, err = typed("-m", "+exp=static_dnw", "width=0.1,0.2", launch=app.foreground)
+    assert (code, "launch/slurm.py -m" in err) == (2, True)
+
+
+def normal(text: str, *places: tuple[object, str]) -> str:
+    for place, name in (*places, (sys.executable, "PYTHON"), (ROOT, "PROJECT")):
+        text = text.replace(str(place), name)
+    return re.sub(r"\b[0-9a-f]{64}\b", "FINGERPRINT", re.sub(r"\b[0-9a-f]{10}\b", "SIGNATURE", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("slurm", ["+exp=imagenet_dnw", "nodes=2", "cluster.gpus_per_node=4", "cluster.partition=gpu",
+                   "data.classes=10", "cluster.mem_gb=64", "cluster.setup=[module load cuda]"]),
+        ("sweep", ["-m", "+exp=static_dnw", "width=0.05,0.1"]),
+        ("local", ["+exp=static_dnw", "cluster=local", "nproc=2", "data=fashion_mnist"]),
+    ],
+)  # fmt: skip
+def test_a_dry_run_shows_everything_and_writes_nothing(
+    typed: Typed,
+    tmp_path: Path,
+    tiny_shards: Path,
+    accepted: Callable[..., None],
+    name: str,
+    words: list[str],
+) -> None:
+    code, out, err = typed(*words, "dry_run=true")
+    assert (code, err) == (0, "")
+    assert left(tmp_path) == []
+    accepted(f"dry_run_{name}.txt", normal(out, (tmp_path, "HERE"), (tiny_shards, "SHARDS")))
+
+
+def test_a_dry_run_of_the_foreground(typed: Typed, tmp_path: Path) -> None:
+    code, out, _err = typed("+exp=static_dnw", "nproc=4", "dry_run=true", launch=app.foreground)
+    assert code == 0
+    assert "--nproc-per-node 4" in out
+    assert left(tmp_path) == []
+
+
+def by_shell(tmp_path: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    # no PYTHONPATH, no installation, a folder elsewhere
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, str(ROOT / "launch" / script), *words]
+    return subprocess.run(
+        command, cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("script", ["slurm.py", "local.py"])
+def test_help_teaches(tmp_path: Path, script: str) -> None:
+    done = by_shell(tmp_path, script, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in (
+        "imagenet_dnw",
+        "static_random",
+        "published 80.9",
+        "Ctrl-C",
+        "dry_run=true",
+        "fresh=true",
+        "-m ",
+    ):
+        assert word in done.stdout
+    assert left(tmp_path) == []
+
+
+def test_completion_knows_the_experiments(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.path[0] = sys.argv.pop(1); from launch.app import background, main; main(background)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT), "-sc", "query=bash"],
+        cwd=tmp_path,
+        env=os.environ | {"COMP_LINE": "slurm.py +exp=static_", "COMP_POINT": "21"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "+exp=static_dnw" in done.stdout
+
+
+def test_nothing_of_the_launcher_imports_torch(tmp_path: Path) -> None:
+    names = sorted(path.stem for path in (ROOT / "launch").glob("*.py") if path.stem != "__init__")
+    imports = "; ".join(f"import launch.{name}" for name in names)
+    check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=env, timeout=60, check=False)
+    assert done.returncode == 0

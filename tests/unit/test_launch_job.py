@@ -1,0 +1,236 @@
+"""One attempt, with the real torchrun and workers that do nothing but end in all the ways there are."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from example import train
+
+from dnw import ledger
+from dnw.config import dump
+from dnw.run import Run
+from launch import lock
+
+ROOT = Path(__file__).resolve().parents[2]
+Started = Callable[..., subprocess.Popen[str]]
+
+# Stands for dnw.train: starts, then does what $ACT says. Saving takes it $SAVING seconds.
+WORKER = """
+import json, os, signal, sys, time
+from pathlib import Path
+run, rank, act = Path(sys.argv[1]), int(os.environ["RANK"]), os.environ["ACT"]
+asked = []
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+    signal.signal(number, lambda number, frame: asked.append(number))
+
+def record(**facts):
+    if rank == 0:
+        with (run / "attempts.jsonl").open("a") as file:
+            print(json.dumps({"time": 0, "attempt": int(os.environ["DNW_ATTEMPT"]), **facts}), file=file)
+
+record(event="start", world=int(os.environ["WORLD_SIZE"]))
+print("worker", rank, __file__, os.environ["OMP_NUM_THREADS"], flush=True)
+(run / f"pid-{rank}").write_text(str(os.getpid()))
+if act == "fail" and rank == 1:
+    sys.exit("it went wrong")
+if act == "killed" and rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+while act != "finish" and (not asked or act == "deaf"):
+    time.sleep(0.02)
+end = time.monotonic() + float(os.environ.get("SAVING", "0"))
+while time.monotonic() < end:
+    time.sleep(0.02)
+if act == "finish":
+    record(event="end", reason="done")
+    (run / "result.json").write_text("{}")
+    sys.exit(0)
+record(event="end", reason="stopped", signals=len(asked))
+sys.exit(75)
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run folder whose code has the stand-in for the worker."""
+    run = Run(tmp_path / "example" / "default-0123456789")
+    shutil.copytree(ROOT / "launch", run.code / "launch", ignore=shutil.ignore_patterns("__pycache__"))
+    (run.code / "dnw").mkdir()
+    (run.code / "dnw" / "__init__.py").write_text("")
+    (run.code / "dnw" / "train.py").write_text(WORKER)
+    run.config.write_text(dump(train(threads=2)))
+    return run
+
+
+@pytest.fixture
+def start(run: Run) -> Iterator[Started]:
+    """Starts a job in a process of its own, in the foreground unless said otherwise."""
+    started = []
+
+    def begin(
+        act: str = "wait", saving_s: float = 0, grace_s: int = 20, foreground: bool = True, nproc: int = 2
+    ) -> subprocess.Popen[str]:
+        job = f"Job(Path({str(run.folder)!r}), 1, {nproc}, {grace_s}, foreground={foreground})"
+        code = f"from pathlib import Path; from launch.job import Job; {job}()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "ACT": act, "SAVING": str(saving_s)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(there: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not there():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.05)
+
+
+def working(run: Run) -> Callable[[], bool]:
+    return lambda: all((run.folder / f"pid-{rank}").exists() for rank in range(2))
+
+
+def workers_live(run: Run) -> bool:
+    pids = [(run.folder / f"pid-{rank}").read_text() for rank in range(2)]
+    return any(Path("/proc", pid).exists() for pid in pids)
+
+
+def test_done(run: Run, start: Started) -> None:
+    process = start("finish")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert f"worker 0 {run.code}/dnw/train.py 2" in out  # the frozen code, and the frozen number of threads
+    assert [attempt.reason for attempt in ledger.read(run)] == ["done"]
+    assert lock.holder(run.lock) is None
+    again = start("fail")  # a finished run is not touched again
+    again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert len(ledger.read(run)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP])
+def test_stopped_on_request(run: Run, start: Started, number: signal.Signals) -> None:
+    process = start()
+    until(working(run))
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, out
+    assert f"attempt 1 stopped on request ({number.name}); the same command resumes it" in out
+    assert "Traceback" not in out
+    assert "SIGKILL" not in out
+    (attempt,) = ledger.read(run)
+    assert attempt.reason == "stopped"
+
+
+def test_signals_that_go_on_cut_no_saving_short(run: Run, start: Started) -> None:
+    """A cluster sends several, to every process of the job."""
+    process = start(saving_s=3)
+    until(working(run))
+    agent = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM):
+        process.send_signal(number)
+        os.kill(agent, number)
+        time.sleep(0.3)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, out
+    assert ledger.read(run)[0].reason == "stopped"
+
+
+def test_stopped_before_there_was_anything_to_save(run: Run, start: Started) -> None:
+    process = start()
+    until(lambda: bool(lock.read(run.lock)))
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, out
+    assert "Traceback" not in out
+    assert ledger.read(run)[0].reason == "stopped"
+
+
+def test_workers_that_do_not_stop_are_killed_in_the_end(run: Run, start: Started) -> None:
+    process = start("deaf", grace_s=1)
+    until(working(run))
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "attempt 1 failed (killed): not saved in the time granted after SIGTERM" in out
+    assert not workers_live(run)
+
+
+def test_a_second_ctrl_c_kills(run: Run, start: Started) -> None:
+    process = start("deaf", grace_s=600)
+    until(working(run))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert ledger.read(run)[0].reason == "killed"
+
+
+def test_a_failed_worker_has_its_say(run: Run, start: Started) -> None:
+    process = start("fail", foreground=False)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    log = run.log(1, 0)
+    assert "it went wrong" in log.read_text()
+    assert "attempt 1 failed (error): worker of rank 1" in out
+    assert "  it went wrong" in out  # the last lines of the log
+    assert f"the whole log: {log}" in out
+    (attempt,) = ledger.read(run)
+    assert attempt.end is not None
+    assert (attempt.reason, "ended with exit code 1" in attempt.end["detail"]) == ("error", True)
+
+
+def test_a_killed_worker(run: Run, start: Started) -> None:
+    process = start("killed")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was killed by SIGKILL" in out
+    assert ledger.read(run)[0].reason == "killed"
+
+
+def test_a_killed_job_takes_its_workers_along_once_they_have_saved(run: Run, start: Started) -> None:
+    process = start(saving_s=1)
+    until(working(run))
+    process.kill()
+    process.wait()
+    assert lock.holder(run.lock) is not None  # nobody may begin while they save
+    until(lambda: lock.holder(run.lock) is None, timeout_s=20)
+    assert ledger.read(run)[0].reason == "stopped"
+    assert not workers_live(run)
+
+
+def test_one_attempt_at_a_time(run: Run, start: Started) -> None:
+    first = start()
+    until(working(run))
+    second = start()
+    out, _ = second.communicate(timeout=60)
+    assert second.returncode == 73
+    assert f"held by attempt 1 (job {first.pid}, process {first.pid} on " in out
+    first.terminate()
+    first.communicate(timeout=60)
+    assert len(ledger.read(run)) == 1
+
+
+def test_attempts_are_counted_on(run: Run, start: Started) -> None:
+    with run.attempts.open("w") as file:
+        print(json.dumps({"attempt": 4, "event": "start", "time": 0}), file=file)
+    process = start("fail", foreground=False)
+    process.communicate(timeout=60)
+    assert [attempt.number for attempt in ledger.read(run)] == [4, 5]
+    assert run.log(5, 0).exists()

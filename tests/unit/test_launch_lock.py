@@ -1,0 +1,89 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from launch import lock
+from launch.lock import HeldError, Lock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from launch.lock import Lock
+with Lock.take(Path(sys.argv[1])) as held:
+    held.write(attempt=3, job="17", pid=99, host="n1")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> subprocess.Popen[bytes]:
+    """A process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_one_holder_at_a_time_who_is_named(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(HeldError, match=r"lock: held by attempt 3 \(job 17, process 99 on n1\)"):
+        Lock.take(path)
+    assert lock.holder(path) == {"attempt": 3, "job": "17", "pid": 99, "host": "n1"}
+
+
+def test_it_is_free_once_its_holder_was_killed(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    other.kill()
+    other.wait()
+    assert lock.holder(tmp_path / "lock") is None
+    with Lock.take(tmp_path / "lock"):
+        pass
+
+
+def test_whoever_just_looks_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock.take(path):
+        pass
+    look = "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_SH)"
+    command = [sys.executable, "-c", f"{look}; print(flush=True); time.sleep(0.5)", str(path)]
+    looking = subprocess.Popen(command, stdout=subprocess.PIPE)
+    with looking:
+        assert looking.stdout is not None
+        looking.stdout.readline()
+        began = time.monotonic()
+        with Lock.take(path):
+            assert time.monotonic() - began > 0.2
+
+
+def test_what_inherits_it_holds_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock.take(path) as held:
+        heir = subprocess.Popen(["sleep", "60"], pass_fds=(held.descriptor,))
+    try:
+        assert lock.holder(path) is not None
+    finally:
+        heir.kill()
+        heir.wait()
+    assert lock.holder(path) is None
+
+
+def test_nobody_holds_a_lock_that_was_never_taken(tmp_path: Path) -> None:
+    assert lock.holder(tmp_path / "lock") is None
+    assert lock.read(tmp_path / "lock") == {}
+
+
+def test_a_new_holder_is_never_taken_for_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock.take(path) as held:
+        held.write(attempt=1, job="a", pid=1, host="n1")
+    with Lock.take(path):
+        assert lock.describe(lock.holder(path) or {}) == "an attempt that is just starting"

@@ -1,0 +1,123 @@
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from launch import snapshot
+from launch.errors import LaunchError
+
+
+def git(root: Path, *words: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", *identity, "-C", str(root), *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    for name in ("launch/snapshot.py", "dnw/train.py", "dnw/gone.py", "configs/a.yaml", "shards/a b.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / ".gitignore").write_text("data/\n")
+    return root
+
+
+@pytest.fixture
+def checkout(project: Path) -> Path:
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "first")
+    return project
+
+
+def frozen(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "code.json"]
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def record(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "code.json").read_text())
+    return found
+
+
+def test_the_working_tree_as_it_is(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "dnw/train.py").write_text("edited")
+    (checkout / "dnw/new.py").write_text("untracked")
+    (checkout / "dnw/gone.py").unlink()
+    (checkout / "data").mkdir()
+    (checkout / "data/shard.tar").write_text("ignored")
+    snapshot.write(tmp_path / "code", checkout)
+    assert frozen(tmp_path / "code") == {
+        ".gitignore": "data/\n",
+        "launch/snapshot.py": "launch/snapshot.py",
+        "dnw/train.py": "edited",
+        "dnw/new.py": "untracked",
+        "configs/a.yaml": "configs/a.yaml",
+        "shards/a b.py": "shards/a b.py",
+    }
+
+
+def test_where_it_came_from(checkout: Path, tmp_path: Path) -> None:
+    digest = snapshot.write(tmp_path / "one", checkout)
+    clean = record(tmp_path / "one")
+    assert (clean["dirty"], clean["digest"]) == (False, digest)
+    assert len(str(clean["commit"])) == 40
+    (checkout / "dnw/train.py").write_text("edited")
+    assert snapshot.write(tmp_path / "two", checkout) != digest
+    assert record(tmp_path / "two")["dirty"] is True
+    assert record(tmp_path / "two")["commit"] == clean["commit"]
+
+
+def test_before_the_first_commit(project: Path, tmp_path: Path) -> None:
+    git(project, "init", "-q")
+    snapshot.write(tmp_path / "code", project)
+    assert record(tmp_path / "code")["commit"] is None
+    assert "dnw/train.py" in frozen(tmp_path / "code")
+
+
+@pytest.mark.parametrize("surrounded", [False, True])
+def test_without_git_the_packages(project: Path, tmp_path: Path, surrounded: bool) -> None:
+    if surrounded:  # unpacked inside some other checkout, which ignores it
+        git(tmp_path, "init", "-q")
+        (tmp_path / ".gitignore").write_text("project\n")
+    (project / "__pycache__").mkdir()
+    (project / "launch/__pycache__").mkdir()
+    (project / "launch/__pycache__/a.pyc").write_text("")
+    (project / "notes.txt").write_text("not code")
+    snapshot.write(tmp_path / "code", project)
+    assert set(frozen(tmp_path / "code")) == {
+        "launch/snapshot.py", "dnw/train.py", "dnw/gone.py", "configs/a.yaml", "shards/a b.py",
+    }  # fmt: skip
+    assert record(tmp_path / "code")["commit"] is None
+
+
+def test_without_the_program_git(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    snapshot.write(tmp_path / "code", checkout)
+    assert "dnw/train.py" in frozen(tmp_path / "code")
+
+
+def test_runs_inside_the_project_are_not_part_of_it(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "my runs/a").mkdir(parents=True)
+    (checkout / "my runs/a/config.yaml").write_text("")
+    snapshot.write(tmp_path / "code", checkout, outside=[checkout / "my runs"])
+    assert not [name for name in frozen(tmp_path / "code") if name.startswith("my runs")]
+
+
+def test_data_that_git_was_not_told_of(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "LIMIT_MB", 1)
+    (checkout / "big.bin").write_bytes(bytes(2**21))
+    with pytest.raises(
+        LaunchError, match=r"comes to 2 MB, more than 1; .* is big.bin \(2 MB\)\. Name in \.gitignore"
+    ):
+        snapshot.write(tmp_path / "code", checkout)
+    assert not (tmp_path / "code").exists()
+
+
+def test_this_project_freezes_itself(tmp_path: Path) -> None:
+    snapshot.write(tmp_path / "code")
+    for name in ("launch/agent.py", "dnw/train.py", "shards/index.py", "configs/config.yaml"):
+        assert (tmp_path / "code" / name).read_bytes() == (snapshot.ROOT / name).read_bytes()

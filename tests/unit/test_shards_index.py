@@ -1,0 +1,235 @@
+import dataclasses
+import io
+import json
+import pickle
+import re
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from shards import index
+from shards.errors import ShardError
+from shards.index import Index
+from shards.reader import Reader
+from shards.shard import MEMBER, Shard
+
+
+def refuse(folder: Path, *words: str, split: str = "train") -> None:
+    with pytest.raises(ShardError) as caught:
+        Index.load(folder, split)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_round_trip(pets_shards: Path) -> None:
+    train = Index.load(pets_shards, "train")
+    assert train.shard_lengths == (3, 4, 4)
+    assert train.num_samples == 11
+    assert train.classes == ("cat", "dog")
+    assert train.num_classes == 2
+    assert sorted(train.labels.tolist()) == [0] * 5 + [1] * 6
+    assert [path.name for path in train.paths] == [f"pets-train-000{n}.tar" for n in range(3)]
+    for path, rows in zip(train.paths, np.split(train.members, [3, 7]), strict=True):
+        with tarfile.open(path) as archive:
+            images = [member for member in archive if not member.name.endswith(".cls")]
+        assert rows["offset"].tolist() == [member.offset_data for member in images]
+        assert rows["size"].tolist() == [member.size for member in images]
+    assert Index.load(str(pets_shards), "val").num_samples == 4
+
+
+def test_rows_are_mapped_read_only_and_not_pickled(pets_shards: Path) -> None:
+    train = Index.load(pets_shards, "train")
+    assert not train.members.flags.writeable
+    small = pickle.dumps(train)
+    assert train.members.tobytes() not in small
+    copy = pickle.loads(small)  # noqa: S301
+    assert copy == train
+    assert (copy.members == train.members).all()
+
+
+def test_fingerprint_is_of_names_lengths_and_digests_in_order(pets_shards: Path) -> None:
+    shards = Index.load(pets_shards, "train").shards
+    others = [
+        shards[::-1],
+        shards[:-1],
+        (dataclasses.replace(shards[0], file="other.tar"), *shards[1:]),
+        (dataclasses.replace(shards[0], samples=5), *shards[1:]),
+        (dataclasses.replace(shards[0], sha256="0" * 64), *shards[1:]),
+    ]
+    prints = [index.fingerprint(some) for some in (shards, *others)]
+    assert len(set(prints)) == len(prints)
+    assert index.fingerprint([Shard("a.tar", 2, 10, "ff")]) == PINNED
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    refuse(tmp_path / "no", "no: no such folder", "python -m shards.write KIND SOURCE")
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    refuse(tmp_path, "holds no shards", f"python -m shards.write KIND SOURCE {tmp_path}")
+
+
+def test_missing_index(pets_shards: Path) -> None:
+    (pets_shards / "index-val.json").unlink()
+    refuse(pets_shards, "no index of split 'val', only of train", split="val")
+    (pets_shards / "index-train.json").unlink()
+    refuse(pets_shards, "holds 4 tar files but no index", f"python -m shards.index {pets_shards}")
+
+
+def test_missing_shard(pets_shards: Path) -> None:
+    (pets_shards / "pets-train-0001.tar").unlink()
+    refuse(pets_shards, "pets-train-0001.tar: this shard is missing", "copy or write it again")
+    assert Index.load(pets_shards, "val").num_samples == 4
+
+
+def test_shard_of_other_size(pets_shards: Path) -> None:
+    path = pets_shards / "pets-train-0002.tar"
+    path.write_bytes(path.read_bytes()[:-1])
+    refuse(pets_shards, "pets-train-0002.tar: has 10239 bytes, the index says 10240", "shards.index")
+
+
+def test_other_version(pets_shards: Path) -> None:
+    edit(pets_shards / "index-train.json", version=2)
+    refuse(pets_shards, "has version 2, this program reads version 1", "python -m shards.index")
+
+
+def test_damaged_index(pets_shards: Path) -> None:
+    path = pets_shards / "index-train.json"
+    whole = path.read_text()
+    for text in ("", "[]", whole[:-9], json.dumps({"version": 1}), whole.replace('"bytes"', '"bites"')):
+        path.write_text(text)
+        refuse(pets_shards, "index-train.json: damaged", "python -m shards.index")
+    path.write_text(whole.replace('"samples": 3', '"samples": 5', 1))
+    refuse(pets_shards, "damaged (fingerprint)")
+
+
+def test_damaged_rows(pets_shards: Path) -> None:
+    path = pets_shards / "index-train.npy"
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1  # a class
+    path.write_bytes(data)
+    refuse(pets_shards, "index-train.npy: missing or damaged", "python -m shards.index")
+    path.unlink()
+    refuse(pets_shards, "index-train.npy: missing or damaged")
+
+
+def test_build_makes_the_index_that_the_writer_made(pets_shards: Path) -> None:
+    made = {split: (pets_shards / f"index-{split}.json").read_bytes() for split in ("train", "val")}
+    rows = (pets_shards / "index-train.npy").read_bytes()
+    (pets_shards / "_info.json").unlink()
+    index.main([str(pets_shards), "--workers", "2"])
+    assert {split: (pets_shards / f"index-{split}.json").read_bytes() for split in made} == made
+    assert (pets_shards / "index-train.npy").read_bytes() == rows
+    info = json.loads((pets_shards / "_info.json").read_text())
+    assert info["splits"]["train"]["shard_lengths"] == [3, 4, 4]
+
+
+def test_build_reads_what_webdataset_writes(tmp_path: Path) -> None:
+    # long keys in folders make extended headers; other members are passed over
+    images = [np.random.default_rng(n).integers(0, 256, (8, 8, 3), np.uint8) for n in range(7)]
+    with webdataset.ShardWriter(f"{tmp_path}/x-train-%04d.tar", maxcount=3, verbose=0) as sink:
+        for number, image in enumerate(images):
+            key = f"folder.with.dots/{'k' * 90}/{'y' * 90}{number}"
+            sink.write({"__key__": key, "png": image, "cls": number, "json": {"n": number}})
+    with webdataset.TarWriter(str(tmp_path / "x-validation-0.tar")) as sink:
+        sink.write({"__key__": "a", "txt": "no sample"})
+        sink.write({"__key__": "b", "cls": 1, "jpg": images[0]})
+    train, val = index.build(tmp_path, {}, workers=1)
+    assert (train.split, train.shard_lengths, train.num_classes) == ("train", (3, 3, 1), 7)
+    assert train.classes is None
+    assert (val.split, val.num_samples, val.num_classes) == ("val", 1, 7)
+    reader = Reader(train)
+    for number, image in enumerate(images):
+        data, label = reader.read(number)
+        assert (np.asarray(Image.open(io.BytesIO(data))) == image).all()
+        assert label == number
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_build_reads_long_names(tmp_path: Path, form: int) -> None:
+    member = tmp_path / "data"
+    with tarfile.open(tmp_path / "x-train-0.tar", "w", format=form, pax_headers={"comment": "c"}) as archive:
+        archive.add(tmp_path, "a folder", recursive=False)
+        for number in range(2):
+            for extension, text in (("jpg", "image"), ("cls", f"{number}\n")):
+                member.write_text(text)
+                archive.add(member, f"{'k' * 150}ä{number}.{extension}")
+    (train,) = index.build(tmp_path, {}, workers=1)
+    assert [Reader(train).read(n) for n in range(2)] == [(b"image", 0), (b"image", 1)]
+
+
+def test_build_takes_splits_from_info(pets_shards: Path) -> None:
+    info = {"train": {"filenames": ["b.tar", "a.tar"]}, "validation": {"filenames": ["c.tar"]}}
+    folder = pets_shards / "renamed"
+    folder.mkdir()
+    for old, new in (("train-0000", "a"), ("train-0001", "b"), ("val-0000", "c")):
+        shutil.copy(pets_shards / f"pets-{old}.tar", folder / f"{new}.tar")
+    (folder / "_info.json").write_text(json.dumps({"splits": info}))
+    train, val = index.build(folder, {}, workers=1)
+    assert [path.name for path in train.paths] == ["b.tar", "a.tar"]
+    assert val.split == "val"
+    assert json.loads((folder / "_info.json").read_text()) == {"splits": info}
+    (folder / "b.tar").unlink()
+    with pytest.raises(ShardError, match=r"b\.tar: missing, though _info\.json names it"):
+        index.build(folder, {}, workers=1)
+    (folder / "_info.json").write_text('{"splits": {"train": {"filenames": ["sub/a.tar"]}}}')
+    with pytest.raises(ShardError, match=r"names sub/a\.tar: the shards must lie in the folder itself"):
+        index.build(folder, {}, workers=1)
+    (folder / "_info.json").write_text("{}")
+    with pytest.raises(ShardError, match=r"_info\.json: no splits with filenames"):
+        index.build(folder, {}, workers=1)
+
+
+def test_build_takes_splits_as_told(pets_shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = pets_shards / "renamed"
+    folder.mkdir()
+    for number in range(2):
+        shutil.copy(pets_shards / f"pets-train-000{number}.tar", folder / f"part{number}.tar")
+    with pytest.raises(ShardError, match=r"which of its 2 tar files .* --split train=GLOB --split val=GLOB"):
+        index.main([str(folder)])
+    with pytest.raises(ShardError, match="split val has no tar files: say which with --split val=GLOB"):
+        index.main([str(folder), "--split", "train=part0*", "--split", "val=x*"])
+    with pytest.raises(ShardError, match=r"part1\.tar is in two splits"):
+        index.main([str(folder), "--split", "train=*", "--split", "val=*1.tar"])
+    index.main([str(folder), "--split", "train=part0*", "--split", "val=*1.tar"])
+    assert "val: 4 samples, 2 classes, 1 shards" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        index.main([str(folder), "--split", "train"])
+    assert "write it as split=GLOB" in capsys.readouterr().err
+
+
+def test_build_of_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="holds no shards: write some with"):
+        index.build(tmp_path, {}, workers=1)
+
+
+def test_save_refuses_a_class_too_many(tmp_path: Path) -> None:
+    rows = np.array([(0, 1, 3, 0)], MEMBER)
+    shard = Shard("a.tar", 1, 1, "")
+    with pytest.raises(ShardError, match="a sample of class 3, but there are only 3 classes"):
+        index.save(tmp_path, "train", [shard], [rows], classes=None, num_classes=3)
+    with pytest.raises(ShardError, match=re.escape("split 'train' has no samples")):
+        index.save(tmp_path, "train", [], [], classes=None, num_classes=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_is_fast(fashion_mnist_shards: Path) -> None:
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        Index.load(fashion_mnist_shards, "train")
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.05
+
+
+PINNED = "e7564cdfdc69fecc763ca66fa3320f0bccceed82bdbbb050d04843797ee36d89"

@@ -1,0 +1,73 @@
+"""Runs the real worker under the real torchrun, on a run folder made by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from example import values
+
+from dnw import checkpoint, jsonl
+from dnw.config import dump, parse
+from dnw.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def prepare(folder: Path, shards: Path, **changes: Any) -> Run:
+    """A run folder with nothing but its configuration."""
+    run = Run(folder)
+    folder.mkdir(parents=True)
+    run.config.write_text(dump(parse(values(data__dir=str(shards), **changes))))
+    return run
+
+
+def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
+    """Start torchrun on a run; the caller waits."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={nproc}"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DNW_FAULT": fault}
+    return subprocess.Popen(
+        [*command, "-m", "dnw.train", str(run.folder)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
+    """Run to the end; torchrun's exit code and all that was printed."""
+    process = start(run, nproc, fault)
+    output, _ = process.communicate(timeout=200)
+    return process.returncode, output
+
+
+def final_weights(run: Run) -> dict[str, torch.Tensor]:
+    """What the last checkpoint holds."""
+    last = checkpoint.steps(run.checkpoints)[-1]
+    state = checkpoint.read(checkpoint.step_path(run.checkpoints, last))
+    momentum = {f"momentum {k}": v["momentum_buffer"] for k, v in state.optimizer["state"].items()}
+    return {**state.model, **momentum}
+
+
+def losses(run: Run) -> dict[int, float]:
+    """The logged training loss of each step."""
+    return {line["step"]: line["loss"] for line in jsonl.read(run.metrics) if line["kind"] == "train"}
+
+
+def digests(run: Run) -> dict[int, list[str]]:
+    """What each micro-batch of each step held."""
+    return {line["step"]: line["digests"] for line in jsonl.read(run.digests)}
+
+
+def assert_same_weights(ours: Run, theirs: Run) -> None:
+    """Bit for bit, the optimizer's momentum and running statistics included."""
+    a, b = final_weights(ours), final_weights(theirs)
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
