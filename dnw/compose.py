@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dnw.config import ConfigError, Train, parse
+from dnw.config import ConfigError, Train, no_such_setting, parse
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -27,6 +28,9 @@ def training(overrides: Sequence[str]) -> Train:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             values = resolved(compose("config", list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
+        misspelt = re.match(r"Could not override '([^']+)'", str(error))
+        if misspelt:
+            raise ConfigError(no_such_setting(Train, misspelt[1])) from None
         raise ConfigError(str(error)) from None
     fields = {field.name for field in dataclasses.fields(Train)}
     return parse({key: value for key, value in values.items() if key in fields})

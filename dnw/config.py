@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 T = TypeVar("T")
+WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -31,7 +32,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
-    """Which network: the MobileNetV1-like one, or the tiny static one (paper, sections 4.1 and 4.2)."""
+    """Which network: the MobileNetV1-like one, or the tiny static one (paper, ImageNet and small scale)."""
 
     name: Literal["mobilenet", "static"]
     small: bool = False  # MobileNetV1-like only: wire the classifier too
@@ -207,11 +208,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
+def no_such_setting(kind: Any, key: str) -> str:
+    """What to say of a key that a configuration dataclass doesn't have."""
+    return f"{key}: no such setting{did_you_mean(key, known_keys(kind))}"
+
+
 def _explain(kind: Any, problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     match problem["type"]:
         case "unexpected_keyword_argument":
-            return f"{key}: no such setting{did_you_mean(key, known_keys(kind))}"
+            return no_such_setting(kind, key)
         case "missing":
             return f"{key}: must be set"
         case _:
@@ -229,8 +235,16 @@ def _contradictions(train: Train) -> Iterable[str]:
         yield "epochs: must be set, or steps in its place"
     if train.optim.schedule == "multistep" and not train.optim.milestones:
         yield "optim.milestones: must name the epochs at which a multistep schedule lowers the rate"
+    if _too_wide(train):
+        yield f"width: at most {WIDEST_STATIC} of all edges of model=static are legal (got {train.width})"
     if train.model.small and train.model.name != "mobilenet":
         yield f"model.small: only model=mobilenet has a small variant (got model={train.model.name})"
+
+
+def _too_wide(train: Train) -> bool:
+    chooses_legal = train.wiring.name == "random" or not train.wiring.reference_quirks
+    is_static = train.model.name == "static" and train.wiring.name != "complete"
+    return is_static and chooses_legal and train.width > WIDEST_STATIC
 
 
 def divisors(number: int) -> list[int]:

@@ -60,9 +60,8 @@ class Images(Dataset[Batch]):
         try:
             image = Image.open(io.BytesIO(encoded)).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
-            raise ShardError(
-                f"{self._reader.where(sample)}: no image that can be decoded ({error})"
-            ) from None
+            reason = str(error).partition(" <")[0]  # Pillow names its own buffer
+            raise ShardError(f"{self._reader.where(sample)}: no image that can be read ({reason})") from None
         if self._order is None:
             return for_evaluation(image, self._data)
         epoch, place = divmod(position, self._order.num_samples)

@@ -47,10 +47,16 @@ def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
 
 
 def read(run: Run) -> list[Attempt]:
-    """All attempts, in order. Of several ends the first counts: the others followed from it."""
+    """All attempts, in order.
+
+    Of several ends the first counts, since the others followed from it; but `killed`, which the launcher
+    finds out last, explains them all.
+    """
     starts: dict[int, dict[str, Any]] = {}
     ends: dict[int, dict[str, Any]] = {}
     for record in jsonl.read(run.attempts):
+        if record.get("reason") == "killed":
+            ends[record["attempt"]] = record
         (starts if record["event"] == "start" else ends).setdefault(record["attempt"], record)
     return [Attempt(n, starts.get(n), ends.get(n)) for n in sorted(starts.keys() | ends.keys())]
 

@@ -1,5 +1,7 @@
 """What a network costs: parameters and multiply-adds as the paper counts them, and what of it is in use.
 
+python -m dnw.profile +exp=imagenet_dnw width=0.225
+
 Counted are edges, a 3x3 filter for each node with an outgoing edge, the stem as far as its outputs have such
 edges, pooling and classifier as far as their inputs have incoming ones. Norms and biases are not. The tiny
 static network, which the paper doesn't profile, is counted by the same rule.
@@ -7,8 +9,10 @@ static network, which the paper doesn't profile, is counted by the same rule.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,7 +23,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from dnw import models
-from dnw.config import Train
+from dnw.compose import training
+from dnw.config import ConfigError, Train
 from dnw.models.mobilenet import BLOCKS, stem_stride
 from dnw.wiring import edges_of
 from dnw.wiring.paths import Use, chosen, on_paths
@@ -71,8 +76,24 @@ def profile(model: nn.Module, image_size: int) -> Profile:
     return Profile(image_size, params, macs, effective_params, effective_macs, blocks)
 
 
-def main(train: Train, as_json: bool) -> None:
-    """Print what the network of `train` costs before training, as a table or as one line of JSON."""
+def main(arguments: list[str] | None = None) -> int:
+    """Print what a network costs before training, as a table or as one line of JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dnw.profile", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("words", nargs="+", metavar="+exp=NAME key=value", help="as for launch/slurm.py")
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    options = parser.parse_args(arguments)
+    try:
+        show(training(options.words), options.json)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def show(train: Train, as_json: bool) -> None:
+    """Print what the network of `train` costs."""
     found = profile(models.build(train), train.data.image_size)
     if as_json:
         print(json.dumps(dataclasses.asdict(found)))
@@ -198,3 +219,7 @@ def _totals(found: Profile) -> str:
 
 def _cell(value: str | int) -> str:
     return value if isinstance(value, str) else f"{value:,}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         is_done, position = _work(run, train, world, attempt, stop)
         leave()
     except EXPECTED as error:
-        print(error, file=sys.stderr, flush=True)
-        end("error", detail=str(error), rank=int(os.environ.get("RANK", "0")))
+        message = _own_words(error)
+        print(message, file=sys.stderr, flush=True)
+        end("error", detail=message, rank=int(os.environ.get("RANK", "0")))
         return 1
     except Exception as error:
         end("error", detail=f"{type(error).__name__}: {error}", rank=int(os.environ.get("RANK", "0")))
@@ -72,11 +74,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if is_done else STOPPED
 
 
+def _own_words(error: Exception) -> str:
+    """The message without the traceback that a DataLoader puts before it."""
+    return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
+
+
 def _configure(train: Train) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses to be deterministic
     torch.set_num_threads(train.threads)
     torch.use_deterministic_algorithms(train.deterministic)
     torch.backends.cudnn.benchmark = not train.deterministic
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu and train.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        warnings.warn("precision=bf16: this CPU has no bf16 instructions, fp32 is faster", stacklevel=1)
 
 
 def _log_to(run: Run, attempt: int, world: World) -> None:

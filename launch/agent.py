@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -38,7 +39,8 @@ def main(arguments: list[str]) -> int:
     """Run the workers of this node.
 
     Returns:
-        0 if all workers did; 75 if asked to stop; 128 + signal if a signal killed a worker; else 1.
+        0 if all workers did; 75 if this agent or a worker was asked to stop; 128 + signal if a signal killed
+        a worker; else 1.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell started us with `&`
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
@@ -57,16 +59,19 @@ def _run(arguments: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
 
     try:
-        run.run(run.parse_args(arguments))  # type: ignore[no-untyped-call]
+        run.run(run.parse_args(arguments))
     except SignalException:
         return STOPPED
     except ChildFailedError as error:
-        return _report(*error.get_first_failure())
+        return _report(error.failures)
     return 0
 
 
-def _report(rank: int, failure: Any) -> int:
-    """Say which worker failed first; its own words stand above."""
+def _report(failures: Mapping[int, Any]) -> int:
+    """Say which worker failed first, a killed one before those that missed it."""
+    rank, failure = min(failures.items(), key=lambda one: (one[1].exitcode >= 0, one[1].timestamp))
+    if failure.exitcode == STOPPED:  # it was asked to stop itself, and all stopped with it
+        return STOPPED
     number = -failure.exitcode
     how = f"was killed by {signal.Signals(number).name}" if number > 0 else f"ended with exit code {-number}"
     print(f"worker of rank {rank} (process {failure.pid}) {how}", file=sys.stderr)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from dnw import config
+from dnw import config, ledger
 from dnw.config import ConfigError
 from dnw.run import Run
-from launch import prepare, torchrun
+from launch import lock, prepare, torchrun
 from launch.compose import compose
+from launch.config import Launch
 from launch.errors import LaunchError
 from launch.node import LOOPBACK, Node
 from launch.prepare import Plan
@@ -45,8 +46,8 @@ def background(plans: Sequence[Plan]) -> int:
         _show(plans)
         return 0
     ready = [plan for plan in plans if _may_start(plan)]
-    if ready and ready[0].launch.cluster.name == "slurm":
-        check_slurm()
+    for plan in ready:
+        check_slurm() if plan.launch.cluster.name == "slurm" else _check_port(plan.launch)
     for plan in ready:
         prepare.write(plan)
     for _, alike in groupby(ready, key=lambda plan: plan.launch):
@@ -66,18 +67,22 @@ def foreground(plans: Sequence[Plan]) -> int:
     launch = plan.launch
     if launch.nodes > 1:
         raise LaunchError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or launch/slurm.py")
-    if launch.port is not None:
-        torchrun.check_port(launch.port)
     if launch.dry_run:
         _show_frozen(plan)
         _show_command(plan)
         return 0
     if not _may_start(plan):
         return 0
+    _check_port(launch)
     prepare.write(plan)
     submission(launch, "foreground", "-", plan.run.slurm).write(plan.run)
     print(f"run  {_short(plan.run.folder)}   (Ctrl-C saves and stops; the same command goes on)", flush=True)
     return job(plan, foreground=True).run()
+
+
+def _check_port(launch: Launch) -> None:
+    if launch.port is not None:
+        torchrun.check_port(launch.port)
 
 
 def _check_sweep(plans: Sequence[Plan]) -> None:
@@ -135,7 +140,8 @@ def _say_submitted(run: Run, one: Submission) -> None:
 
 
 def _say_following(run: Run, one: Submission) -> None:
-    print(f"log     tail -F {_short(run.logs)}/*.log")
+    attempt = (lock.holder(run.lock) or {}).get("attempt", ledger.next_attempt(run))
+    print(f"log     tail -F {_short(run.log(attempt, 0))}")
     print(f"curves  tensorboard --logdir {_short(run.folder.parent.parent)}")
     print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
 

@@ -70,7 +70,9 @@ def choices(group: str) -> list[str]:
 
 
 def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
-    sys.argv = [sys.argv[0], *arguments]  # the only place where hydra.main looks
+    # argparse takes -m before or after the settings, but not among them
+    words = sorted(arguments, key=lambda word: word not in {"-m", "--multirun"})
+    sys.argv = [sys.argv[0], *words]  # the only place where hydra.main looks
     os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors instead of printing them
     try:
         with tempfile.TemporaryDirectory(prefix="dnw-") as discarded:

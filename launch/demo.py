@@ -34,7 +34,7 @@ PROCESSES = 2
 KILL_AT = 100
 
 NEXT = """
-[bold]What to type next[/]
+What to type next
   tensorboard --logdir runs                                         the curves and wirings of both runs
   python -m dnw.evaluate {run}
   python -m dnw.profile +exp=imagenet_dnw width=0.225               what the paper's large network costs
@@ -43,7 +43,7 @@ NEXT = """
   python launch/slurm.py --help
 """
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 
 
 def main() -> int:
@@ -70,7 +70,7 @@ def _write_shards(images: str) -> None:
     try:
         for split in ("train", "val"):
             Index.load(SHARDS, split)
-        console.print(f"[dim]{SHARDS}: shards are there already[/]")
+        console.print(f"{SHARDS}: shards are there already")
     except ShardError:
         _type("-m", "shards.write", "fashion_mnist", images, str(SHARDS))
 
@@ -95,7 +95,7 @@ def _submit(*words: str) -> Run:
 
 
 def _type(*words: str) -> None:
-    console.print(f"\n[bold]$ python {shlex.join(words)}[/]")
+    console.print(f"\n$ python {shlex.join(words)}", style="bold")
     done = subprocess.run([sys.executable, *words], check=False)
     if done.returncode:
         sys.exit(f"make demo: that command failed with exit code {done.returncode}; see above")
@@ -104,10 +104,12 @@ def _type(*words: str) -> None:
 def _kill(run: Run) -> None:
     """SIGKILL to a worker, as the kernel or a power cut would: nothing is saved, nothing said."""
     newest = ledger.last(run)
-    assert newest and newest.start
+    assert newest is not None
+    assert newest.start is not None
     console.print(
-        f"[bold red]Killing worker {newest.start['pid']} now, on purpose, with SIGKILL.[/] It saves nothing; "
-        "the same command goes on after its last checkpoint:"
+        f"Killing worker {newest.start['pid']} now, on purpose, with SIGKILL. It saves nothing; "
+        "the same command goes on after its last checkpoint:",
+        style="bold red",
     )
     os.kill(newest.start["pid"], signal.SIGKILL)
     while state(run)[0] == "running":

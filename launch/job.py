@@ -21,7 +21,7 @@ from typing import IO
 
 from dnw import config, ledger
 from dnw.run import Run
-from launch import lock, torchrun, verdict
+from launch import lock, requeue, torchrun, verdict
 from launch.lock import HeldError, Lock
 from launch.node import Node, this_node
 
@@ -46,12 +46,10 @@ class Job:
         """Work on the run until it is done or has to stop.
 
         Raises:
-            SystemExit: with 75 if it was stopped on request, 73 if another attempt works on the run, 1 if it
-                failed: submitit would make 0 of a returned number, and Slurm a completed job of that.
+            SystemExit: always, with the exit code that `run` returns. Of a returned number submitit would
+                make 0, and Slurm a completed job of that.
         """
-        code = self.run()
-        if code:
-            sys.exit(code)
+        sys.exit(self.run())
 
     def run(self) -> int:
         """Work on the run, and say how that ended: 0, 75, 73 or 1."""
@@ -65,24 +63,31 @@ class Job:
             print(error, file=sys.stderr)
             return HELD
         with held:
-            return self._attempt(run, node, held)
+            code, asked = self._attempt(run, node, held)
+        stopped = ledger.last(run)
+        if node.in_slurm and code == verdict.STOPPED and stopped and asked:
+            requeue.go_on(stopped, asked)
+        return code
 
-    def _attempt(self, run: Run, node: Node, held: Lock) -> int:
+    def _attempt(self, run: Run, node: Node, held: Lock) -> tuple[int, signal.Signals | None]:
+        """One attempt: the job's exit code, and the signal that asked for its end, if any."""
         if run.result.exists():
-            return verdict.DONE
+            return verdict.DONE, None
         attempt = ledger.next_attempt(run)
         held.write(
             attempt=attempt, job=node.job, restart=node.restart, pid=os.getpid(), host=socket.gethostname()
         )
         code, asked = self._watched(run, node, attempt, descriptors=(held.descriptor,))
         log = None if self.foreground else run.log(attempt, node.rank)
-        return verdict.conclude(run, attempt, code, asked, log)
+        return verdict.conclude(run, attempt, code, asked, log), asked
 
     def _watched(
         self, run: Run, node: Node, attempt: int, descriptors: tuple[int, ...] = ()
     ) -> tuple[int, signal.Signals | None]:
         """Start the agent and wait for its end: its exit code, and the signal that asked for it, if any."""
-        with self._output(run, attempt, node) as output, Stop(impatient=self.foreground) as stop:
+        stop = Stop(impatient=self.foreground)
+        stop.listen()
+        with self._output(run, attempt, node) as output:
             stop.agent = subprocess.Popen(
                 self.command(node, attempt),
                 env=self._environment(run, attempt),
@@ -92,7 +97,7 @@ class Job:
                 pass_fds=descriptors,
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
-            return stop.wait(self.grace_s + MARGIN_S), stop.signal
+        return stop.wait(self.grace_s + MARGIN_S), stop.signal
 
     def command(self, node: Node, attempt: int) -> list[str]:
         """The agent's command line."""
@@ -120,7 +125,7 @@ class Job:
 
 
 class Stop:
-    """Signals that ask this process to stop, passed on to the agent; in force inside `with`."""
+    """Signals that ask this process to stop, passed on to the agent."""
 
     def __init__(self, impatient: bool) -> None:
         """`impatient`: a second SIGINT, from someone at the terminal, kills."""
@@ -128,16 +133,14 @@ class Stop:
         self.signal: signal.Signals | None = None
         self.agent: subprocess.Popen[bytes] | None = None
         self._asked_at = 0.0
-        self._before: dict[int, object] = {}
 
-    def __enter__(self) -> Stop:
+    def listen(self) -> None:
+        """Receive signals from now on, for as long as this process lives.
+
+        submitit's own handlers would checkpoint a pickle, and requeue a job that has just been dealt with.
+        """
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, self._receive)
 
     def wait(self, patience_s: float) -> int:
         """The agent's exit code; it is killed if it lives on for `patience_s` after it was asked to stop.

@@ -21,6 +21,7 @@ class Node:
     head: str  # the address of rank 0, where the nodes meet
     job: str  # what the cluster calls the job
     restart: int  # how often the cluster has started this job again
+    in_slurm: bool = False
 
     @property
     def meeting_port(self) -> int:
@@ -46,12 +47,12 @@ def this_node(count: int) -> Node:
 def _slurm_node(count: int) -> Node:
     job, restart = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     if count == 1:
-        return Node(0, 1, LOOPBACK, LOOPBACK, job, restart)
+        return Node(0, 1, LOOPBACK, LOOPBACK, job, restart, in_slurm=True)
     given = int(os.environ["SLURM_JOB_NUM_NODES"])
     if given != count:
         raise RuntimeError(f"nodes: the run was launched for {count} nodes, but Slurm gave {given}")
     address = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    return Node(int(os.environ["SLURM_NODEID"]), count, address, _head(), job, restart)
+    return Node(int(os.environ["SLURM_NODEID"]), count, address, _head(), job, restart, in_slurm=True)
 
 
 def _head() -> str:

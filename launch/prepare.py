@@ -74,7 +74,7 @@ def write(planned: Plan) -> bool:
     try:
         building.chmod(0o755)
         _fill(Run(building), planned)
-        if folder.exists():
+        if planned.launch.fresh and folder.exists():
             folder.rename(_free_name(folder))
         return _publish(building, folder)
     finally:

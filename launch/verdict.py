@@ -27,31 +27,36 @@ def conclude(run: Run, attempt: int, code: int, asked: signal.Signals | None, lo
     Returns:
         0 done, 75 stopped on request with everything saved, 1 failed.
     """
-    found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt, None, None))
-    if found.end is None and not run.result.exists():
-        reason, detail = _judge(found, code, asked, log)
-        ledger.end(run, attempt, reason, detail=detail)
-        found = Attempt(attempt, found.start, {"reason": reason, "detail": detail})
     if run.result.exists():
         return DONE
-    if found.reason == "stopped":
-        _say(f"{run.name}: attempt {attempt} stopped on request{_signal(asked)}; the same command resumes it")
+    found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt, None, None))
+    reason, detail = found.reason, str((found.end or {}).get("detail", "no reason given"))
+    judged = _judge(found, code, asked, log)
+    if judged is not None:
+        reason, detail = judged
+        ledger.end(run, attempt, judged[0], detail=detail)
+    if reason == "stopped":
+        by = f" ({asked.name})" if asked else ""
+        _say(f"{run.name}: attempt {attempt} stopped on request{by}; the same command resumes it")
         return STOPPED
-    detail = (found.end or {}).get("detail", "no reason given")
-    _say(f"{run.name}: attempt {attempt} failed ({found.reason}): {detail}")
+    _say(f"{run.name}: attempt {attempt} failed ({reason}): {detail}")
     if log is not None:
         _say("\n".join(f"  {line}" for line in _tail(log)))
         _say(f"the whole log: {log}")
     return FAILED
 
 
-def _judge(found: Attempt, code: int, asked: signal.Signals | None, log: Path | None) -> tuple[Reason, str]:
-    """What to record for workers that could not record it themselves."""
+def _judge(
+    found: Attempt, code: int, asked: signal.Signals | None, log: Path | None
+) -> tuple[Reason, str] | None:
+    """What the workers could not record, or did not know; None if they have said it all."""
+    number = -code if code < 0 else code - 128
+    if number > 0:  # what the others recorded, a connection closed by a peer, followed from this
+        return "killed", f"by {signal.Signals(number).name}"
+    if found.end is not None and (found.reason != "stopped" or asked is not None or code == STOPPED):
+        return None  # else: torchrun made the others stop because one of them had failed
     if asked is not None and found.start is None:
         return "stopped", "before the first step"
-    number = -code if code < 0 else code - 128
-    if number > 0:
-        return "killed", f"by {signal.Signals(number).name}"
     if asked is not None:
         return "killed", f"not saved in the time granted after {asked.name}"
     lines = _tail(log) if log is not None else []
@@ -61,10 +66,6 @@ def _judge(found: Attempt, code: int, asked: signal.Signals | None, log: Path | 
 def _tail(log: Path) -> list[str]:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return [line for line in lines if line.strip()][-LAST_LINES:]
-
-
-def _signal(asked: signal.Signals | None) -> str:
-    return f" ({asked.name})" if asked else ""
 
 
 def _say(text: str) -> None:

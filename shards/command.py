@@ -15,7 +15,7 @@ def run(name: str, main: Callable[[], None]) -> int:
     try:
         main()
     except KeyboardInterrupt:
-        print(f"\n{name}: stopped. Typed again, the command finishes the work.", file=sys.stderr)
+        print(f"{name}: stopped. Typed again, the command finishes the work.", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenProcessPool:
         message = "a worker process was killed, perhaps for want of memory: try fewer --workers"

@@ -63,7 +63,7 @@ def pets_shards(image_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_shards(fashion_mnist_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def few_images(fashion_mnist_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 120 images to train on, in three shards, and 50 to validate with, of the real data set."""
     folder = tmp_path_factory.mktemp("tiny")
     for split, count in {"train": 120, "val": 50}.items():

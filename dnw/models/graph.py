@@ -1,4 +1,4 @@
-"""A graph of channels as one wired 1x1 convolution (paper, section 3.1).
+"""A graph of channels as one wired 1x1 convolution.
 
 Shapes: x_BCHW feature maps; x_NC the same as N = B*H*W pixels of C channels; weight_TS the graph, T targets
 (rows), S sources (columns), held as [T, S, 1, 1].

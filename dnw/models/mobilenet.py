@@ -1,4 +1,4 @@
-"""The MobileNetV1-like network: five blocks of channels joined by a wiring (paper, section 4.2).
+"""The MobileNetV1-like network: five blocks of channels joined by a wiring (paper, experiments on ImageNet).
 
 Shapes: x_BCHW feature maps, logits_BK. Module names are those of the paper's code, so that its checkpoints
 map one to one.

@@ -1,4 +1,4 @@
-"""The tiny static network: a graph of 800 channels between a small stem and the classifier (section 4.1).
+"""The tiny static network: a graph of 800 channels between a small stem and the classifier (paper, table 1).
 
 Shapes: x_BCHW feature maps, logits_BK. Module names are those of the paper's code, so that its checkpoints
 map one to one.

@@ -34,7 +34,7 @@ def wire(module: nn.Module, edges: Edges) -> None:
     name = f"{type(module).__name__}.weight"
     if parametrize.is_parametrized(module, "weight"):
         raise ValueError(f"{name} is wired already: wire a module once")
-    weight = module.weight
+    weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.shape != edges.mask.shape:
         shape = tuple(weight.shape) if isinstance(weight, Tensor) else "none"
         raise ValueError(f"{name} has shape {shape}, its edges {tuple(edges.mask.shape)}")

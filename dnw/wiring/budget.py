@@ -2,7 +2,7 @@
 
 `dense` is the number of weights in the dense layers that a graph stands in for. Each keeps width**power of
 them: power 2 where a thinner network has both fewer inputs and fewer outputs, as MobileNetV1 with a width
-multiplier (paper, section 4.2); power 1 where the width is simply the share that is kept.
+multiplier (paper, experiments on ImageNet); power 1 where the width is simply the share that is kept.
 """
 
 from __future__ import annotations

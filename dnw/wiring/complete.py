@@ -1,4 +1,4 @@
-"""The complete graph: every legal edge (paper, section 4.2)."""
+"""The complete graph: every legal edge (a baseline of the paper)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Discovering Neural Wirings: the strongest edges are used, all learn (paper, section 3, algorithm 1)."""
+"""Discovering Neural Wirings: the strongest edges are used, all learn (paper, algorithm 1)."""
 
 from __future__ import annotations
 

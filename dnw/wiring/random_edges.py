@@ -1,4 +1,4 @@
-"""A fixed random graph: the paper's baseline (section 4.2)."""
+"""A fixed random graph: a baseline of the paper."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from worker import assert_same_weights, digests, final_weights, losses, prepare,
 
 from dnw import checkpoint, ledger
 
-# 12 steps of 32 images; an epoch of 120 images ends in steps 4, 8, 12: evaluated, and saved as steps 3, 6, 9 are.
+# 12 steps of 32 images. Epochs of 120 images end in steps 4, 8 and 12, which are evaluated; steps 3, 6 and 9
+# are saved, and so is each evaluation that beats those before.
 CHANGES = {"steps": 12, "checkpoint__every_steps": 3, "log__digests": True, "log__every_steps": 1}
 
 KILLS = [
@@ -32,16 +33,16 @@ KILLS = [
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, tiny_shards):
-    run = prepare(tmp_path_factory.mktemp("undisturbed") / "run", tiny_shards, **CHANGES)
+def undisturbed(tmp_path_factory, few_images):
+    run = prepare(tmp_path_factory.mktemp("undisturbed") / "run", few_images, **CHANGES)
     code, output = train(run, 2)
     assert code == 0, output
     return run
 
 
 @pytest.mark.parametrize("fault", KILLS)
-def test_killed_there_it_ends_with_the_same_bits(tmp_path, tiny_shards, undisturbed, fault):
-    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+def test_killed_there_it_ends_with_the_same_bits(tmp_path, few_images, undisturbed, fault):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
     code, output = train(run, 2, fault)
     assert code != 0
     assert re.search(r"Signal 9|SIGKILL|exitcode\s*:\s*-9", output), output
@@ -52,8 +53,8 @@ def test_killed_there_it_ends_with_the_same_bits(tmp_path, tiny_shards, undistur
     assert digests(run) == digests(undisturbed)
 
 
-def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, tiny_shards, undisturbed):
-    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, few_images, undisturbed):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
     for fault in ("0:step 4", "1:evaluate 4", "0:save step-00000006.pt", "0:evaluate 8"):
         assert train(run, 2, fault)[0] != 0
     code, output = train(run, 2)
@@ -66,8 +67,8 @@ def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, tiny_shards
     [("step 5", 6), ("step 1", 2), ("evaluate 8", 8), ("step 12", 12)],
 )
 @pytest.mark.parametrize(("rank", "name"), [(0, "SIGTERM"), (1, "SIGINT"), (1, "SIGUSR2")])
-def test_signalled_it_loses_no_step(tmp_path, tiny_shards, undisturbed, point, last_step, rank, name):
-    run = prepare(tmp_path / "run", tiny_shards, **{**CHANGES, "checkpoint__every_steps": 0})
+def test_signalled_it_loses_no_step(tmp_path, few_images, undisturbed, point, last_step, rank, name):
+    run = prepare(tmp_path / "run", few_images, **{**CHANGES, "checkpoint__every_steps": 0})
     code, output = train(run, 2, f"{rank}:{point}:{name}")
     end = ledger.last(run).end
     assert end["step"] == last_step == checkpoint.steps(run.checkpoints)[-1]
@@ -83,8 +84,8 @@ def test_signalled_it_loses_no_step(tmp_path, tiny_shards, undisturbed, point, l
 
 
 @pytest.mark.parametrize("nproc", [1, 4])
-def test_goes_on_with_other_processes(tmp_path, tiny_shards, undisturbed, nproc):
-    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+def test_goes_on_with_other_processes(tmp_path, few_images, undisturbed, nproc):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
     assert train(run, 2, "0:step 7")[0] != 0
     code, output = train(run, nproc)
     assert code == 0, output
@@ -100,17 +101,17 @@ def test_goes_on_with_other_processes(tmp_path, tiny_shards, undisturbed, nproc)
             torch.testing.assert_close(final[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_four_processes_restart_with_the_same_bits(tmp_path, tiny_shards):
+def test_four_processes_restart_with_the_same_bits(tmp_path, few_images):
     """More than two: the order of sums in DDP's buckets must survive a restart."""
-    whole, broken = (prepare(tmp_path / name, tiny_shards, **CHANGES) for name in ("whole", "broken"))
+    whole, broken = (prepare(tmp_path / name, few_images, **CHANGES) for name in ("whole", "broken"))
     assert train(whole, 4)[0] == 0
     assert train(broken, 4, "2:step 7")[0] != 0
     assert train(broken, 4)[0] == 0
     assert_same_weights(whole, broken)
 
 
-def test_damaged_newest_checkpoint_costs_steps_not_bits(tmp_path, tiny_shards, undisturbed):
-    run = prepare(tmp_path / "run", tiny_shards, **CHANGES)
+def test_damaged_newest_checkpoint_costs_steps_not_bits(tmp_path, few_images, undisturbed):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
     assert train(run, 2, "0:step 8")[0] != 0
     newest = checkpoint.step_path(run.checkpoints, checkpoint.steps(run.checkpoints)[-1])
     newest.write_bytes(newest.read_bytes()[:-1])

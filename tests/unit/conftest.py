@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 @pytest.fixture(scope="session")
-def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def launch_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of 10 classes with one image of 8 px each: enough to launch on, not to learn from."""
     base = tmp_path_factory.mktemp("tiny")
     for split in ("train", "val"):

@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import example
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnw.config import Checkpoint, Data, Log, Model, Optim, Train, Wiring
+from dnw.config import Train
 
 Entry = dict[str, Any]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "reference.json"
@@ -36,50 +37,15 @@ def entries() -> dict[str, Entry]:
 
 def train_of(entry: Entry) -> Train:
     """The configuration that builds an entry's network, quirks on."""
-    is_static = entry["kind"] == "small"
-    return tiny_train(
-        "static" if is_static else "mobilenet",
+    return example.train(
         width=round(1 - entry["prune_rate"], 6),
-        small=entry.get("small", False),
-        quirks=True,
-        image_size=entry["input"][-1],
-        classes=len(entry["logits"][0]),
-    )
-
-
-def tiny_train(
-    model: str,
-    *,
-    wiring: str = "dnw",
-    width: float = 0.225,
-    small: bool = False,
-    quirks: bool = False,
-    image_size: int = 32,
-    classes: int = 10,
-    seed: int = 0,
-) -> Train:
-    """A complete configuration around what decides how a network is built."""
-    return Train(
-        exp="test",
-        seed=seed,
-        width=width,
-        batch=2,
-        micro_batch=2,
-        epochs=1,
-        model=Model(name=model, small=small),  # type: ignore[arg-type]
-        wiring=Wiring(name=wiring, reference_quirks=quirks),  # type: ignore[arg-type]
-        data=Data(
-            name="none",
-            dir=Path("nowhere"),
-            image_size=image_size,
-            classes=classes,
-            augment="none",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
-        ),
-        optim=Optim(lr=0.1, momentum=0.9, weight_decay=0, schedule="cosine"),
-        checkpoint=Checkpoint(),
-        log=Log(),
+        model={
+            "name": "static" if entry["kind"] == "small" else "mobilenet",
+            "small": entry.get("small", False),
+        },
+        wiring={"name": "dnw", "reference_quirks": True},
+        data__image_size=entry["input"][-1],
+        data__classes=len(entry["logits"][0]),
     )
 
 

@@ -26,6 +26,7 @@ from dnw.config import ConfigError, dump, load, parse, signature
         ({"steps": None}, "epochs: must be set, or steps in its place"),
         ({"optim__schedule": "multistep"}, "optim.milestones: must name the epochs"),
         ({"model__small": True}, "model.small: only model=mobilenet has a small variant (got model=static)"),
+        ({"width": 0.415}, "width: at most 0.414 of all edges of model=static are legal (got 0.415)"),
         ({"seed": -1}, "seed: must be greater than or equal to 0 (got -1)"),
     ],
 )

@@ -17,7 +17,7 @@ Typed = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def typed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_shards: Path, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launch_shards: Path, capfd: pytest.CaptureFixture[str]
 ) -> Typed:
     """Types a command in an empty folder: its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
@@ -26,7 +26,7 @@ def typed(
     def run(
         *words: str, launch: Callable[..., int] = app.background, data: str | None = None
     ) -> tuple[int, str, str]:
-        data = str(tiny_shards) if data is None else data
+        data = str(launch_shards) if data is None else data
         monkeypatch.setattr(sys, "argv", ["launch/slurm.py", *words, *([f"data.dir={data}"] if data else [])])
         code = app.main(launch)
         return code, *capfd.readouterr()
@@ -141,7 +141,7 @@ def normal(text: str, *places: tuple[object, str]) -> str:
 def test_a_dry_run_shows_everything_and_writes_nothing(
     typed: Typed,
     tmp_path: Path,
-    tiny_shards: Path,
+    launch_shards: Path,
     accepted: Callable[..., None],
     name: str,
     words: list[str],
@@ -149,7 +149,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     code, out, err = typed(*words, "dry_run=true")
     assert (code, err) == (0, "")
     assert left(tmp_path) == []
-    accepted(f"dry_run_{name}.txt", normal(out, (tmp_path, "HERE"), (tiny_shards, "SHARDS")))
+    accepted(f"dry_run_{name}.txt", normal(out, (tmp_path, "HERE"), (launch_shards, "SHARDS")))
 
 
 def test_a_dry_run_of_the_foreground(typed: Typed, tmp_path: Path) -> None:

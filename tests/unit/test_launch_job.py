@@ -25,13 +25,15 @@ Started = Callable[..., subprocess.Popen[str]]
 WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
+from dnw.preemption import die_with_parent
+die_with_parent()
 run, rank, act = Path(sys.argv[1]), int(os.environ["RANK"]), os.environ["ACT"]
 asked = []
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
     signal.signal(number, lambda number, frame: asked.append(number))
 
-def record(**facts):
-    if rank == 0:
+def record(always=False, **facts):
+    if always or rank == 0:
         with (run / "attempts.jsonl").open("a") as file:
             print(json.dumps({"time": 0, "attempt": int(os.environ["DNW_ATTEMPT"]), **facts}), file=file)
 
@@ -39,7 +41,10 @@ record(event="start", world=int(os.environ["WORLD_SIZE"]))
 print("worker", rank, __file__, os.environ["OMP_NUM_THREADS"], flush=True)
 (run / f"pid-{rank}").write_text(str(os.getpid()))
 if act == "fail" and rank == 1:
+    record(True, event="end", reason="error", detail="it went wrong")
     sys.exit("it went wrong")
+if act == "vanish" and rank == 1:
+    os._exit(3)
 if act == "killed" and rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 while act != "finish" and (not asked or act == "deaf"):
@@ -64,6 +69,7 @@ def run(tmp_path: Path) -> Run:
     (run.code / "dnw").mkdir()
     (run.code / "dnw" / "__init__.py").write_text("")
     (run.code / "dnw" / "train.py").write_text(WORKER)
+    shutil.copy(ROOT / "dnw" / "preemption.py", run.code / "dnw")
     run.config.write_text(dump(train(threads=2)))
     return run
 
@@ -188,12 +194,27 @@ def test_a_failed_worker_has_its_say(run: Run, start: Started) -> None:
     assert process.returncode == 1
     log = run.log(1, 0)
     assert "it went wrong" in log.read_text()
-    assert "attempt 1 failed (error): worker of rank 1" in out
-    assert "  it went wrong" in out  # the last lines of the log
+    assert "attempt 1 failed (error): it went wrong" in out
+    assert "  worker of rank 1" in out  # the last lines of the log
     assert f"the whole log: {log}" in out
-    (attempt,) = ledger.read(run)
-    assert attempt.end is not None
-    assert (attempt.reason, "ended with exit code 1" in attempt.end["detail"]) == ("error", True)
+    assert ledger.read(run)[0].reason == "error"
+
+
+def test_a_worker_that_ends_without_a_word(run: Run, start: Started) -> None:
+    process = start("vanish", foreground=False)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "attempt 1 failed (error): worker of rank 1" in out
+    assert "ended with exit code 3" in out
+
+
+def test_a_worker_that_was_asked_to_stop_stops_them_all(run: Run, start: Started) -> None:
+    process = start()
+    until(working(run))
+    os.kill(int((run.folder / "pid-1").read_text()), signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert ledger.read(run)[0].reason == "stopped"
 
 
 def test_a_killed_worker(run: Run, start: Started) -> None:

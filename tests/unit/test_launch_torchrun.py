@@ -45,7 +45,8 @@ def test_workers_see_no_trace_of_the_job_around_them() -> None:
     around = {
         "SLURM_JOB_ID": "1", "SLURM_CPU_BIND": "x", "SUBMITIT_EXECUTOR": "slurm", "PMI_RANK": "1",
         "PMIX_ID": "1", "OMPI_COMM_WORLD_RANK": "0", "RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1",
-        "MASTER_ADDR": "h", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "a", "PET_NNODES": "4", "MKL_NUM_THREADS": "9",
+        "MASTER_ADDR": "h", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "a", "PET_NNODES": "4",
+        "MKL_NUM_THREADS": "9",
     }  # fmt: skip
     kept = {
         "CUDA_VISIBLE_DEVICES": "2,3",
@@ -95,7 +96,7 @@ def in_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPa
 
 
 def test_a_node_among_nodes(in_slurm: pytest.MonkeyPatch) -> None:
-    assert this_node(2) == Node(rank=1, count=2, address="n2", head="n1", job="7", restart=0)
+    assert this_node(2) == Node(rank=1, count=2, address="n2", head="n1", job="7", restart=0, in_slurm=True)
     in_slurm.setenv("SLURM_RESTART_COUNT", "3")
     assert this_node(2).restart == 3
 

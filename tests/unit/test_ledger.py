@@ -19,6 +19,13 @@ def test_pairs_starts_and_ends(tmp_path):
     assert ledger.next_attempt(run) == 3
 
 
+def test_killed_explains_what_other_ranks_said(tmp_path):
+    run = Run(tmp_path)
+    ledger.end(run, 1, "error", detail="connection closed by peer")
+    ledger.end(run, 1, "killed", detail="by SIGKILL")
+    assert ledger.last(run).reason == "killed"
+
+
 def test_line_cut_off_by_a_power_failure_is_none(tmp_path):
     run = Run(tmp_path)
     ledger.start(run, 1, step=0)

@@ -1,0 +1,144 @@
+"""The launcher, end to end: real commands, real submitit, real torchrun, the real worker, a few real images."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dnw import ledger
+from dnw.run import Run
+from launch import lock, submission
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = ["+exp=static_dnw", "data=fashion_mnist", "optim=medium", "batch=16", "micro_batch=8", "nproc=2"]
+QUICK = ["steps=2", "eval_every_epochs=1", "log.every_steps=1", "data.workers=0"]
+LONG = ["steps=100000", "log.every_steps=1", "data.workers=0"]
+
+
+def command(script: str, shards: Path, *words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "launch" / script), *WORDS, f"data.dir={shards}", *words]
+
+
+def typed(script: str, shards: Path, here: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Type a command to its end. A background job that kept the terminal would make this hang."""
+    line = command(script, shards, *words)
+    return subprocess.run(line, cwd=here, capture_output=True, text=True, timeout=150, check=False)
+
+
+def the_run(here: Path) -> Run:
+    (folder,) = (here / "runs" / "static_dnw").iterdir()
+    return Run(folder)
+
+
+def until(there: Callable[[], bool], timeout_s: float = 100) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not there():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.1)
+
+
+def has_trained(run: Run) -> bool:
+    return run.metrics.exists() and bool(run.metrics.read_text())
+
+
+def gone(pid: int) -> bool:
+    return not Path("/proc", str(pid)).exists()
+
+
+def job_id(run: Run) -> int:
+    newest = submission.newest(run)
+    assert newest is not None
+    return int(newest.job)
+
+
+def test_in_the_background_of_this_machine(few_images: Path, tmp_path: Path) -> None:
+    words = ["cluster=local", *LONG]
+    submit = typed("slurm.py", few_images, tmp_path, *words)
+    assert submit.returncode == 0, submit.stderr
+    run = the_run(tmp_path)
+    controller = job_id(run)
+    try:
+        assert os.getsid(controller) != os.getsid(0)  # closing the terminal doesn't end it
+        assert submission.state(run)[0] in {"queued", "running"}
+        until(lambda: has_trained(run))
+        again = typed("slurm.py", few_images, tmp_path, *words)
+        assert f"running, attempt 1 (job {controller}, process" in again.stdout
+    finally:
+        os.kill(controller, signal.SIGTERM)
+    until(lambda: gone(controller))
+    (attempt,) = ledger.read(run)
+    assert attempt.reason == "stopped", run.log(1, 0).read_text()
+    assert attempt.end is not None
+    stopped_at = attempt.end["step"]
+    assert submission.state(run) == ("ready", "")
+
+    typed("slurm.py", few_images, tmp_path, *words)
+    until(lambda: len(ledger.read(run)) == 2)
+    os.kill(job_id(run), signal.SIGTERM)
+    until(lambda: gone(job_id(run)))
+    start = ledger.read(run)[1].start
+    assert start is not None
+    assert start["step"] == stopped_at
+    assert sorted(path.name for path in run.slurm.iterdir()) == ["1", "2"]
+
+
+def test_in_the_foreground(few_images: Path, tmp_path: Path) -> None:
+    done = typed("local.py", few_images, tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    run = the_run(tmp_path)
+    top1 = json.loads(run.result.read_text())["top1"]
+    again = typed("local.py", few_images, tmp_path, *QUICK)
+    assert again.returncode == 0
+    assert "finished" in again.stdout
+    assert str(top1) in again.stdout
+    assert len(ledger.read(run)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]  # no trace of Hydra
+
+
+def test_ctrl_c_saves_and_stops(few_images: Path, tmp_path: Path) -> None:
+    line = command("local.py", few_images, *LONG)
+    process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until(lambda: (tmp_path / "runs" / "static_dnw").exists() and has_trained(the_run(tmp_path)))
+    run = the_run(tmp_path)
+    other = typed("local.py", few_images, tmp_path, *LONG)
+    assert (other.returncode, "running, attempt 1" in other.stdout) == (0, True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "stopped on request (SIGINT)" in err
+    assert "Traceback" not in err
+    assert ledger.read(run)[0].reason == "stopped"
+    assert any(run.checkpoints.glob("step-*.pt"))
+
+
+def test_a_launcher_that_is_killed_leaves_nothing_behind(few_images: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command("local.py", few_images, *LONG), cwd=tmp_path)
+    until(lambda: (tmp_path / "runs" / "static_dnw").exists() and has_trained(the_run(tmp_path)))
+    run = the_run(tmp_path)
+    worker = ledger.read(run)[0].start
+    assert worker is not None
+    process.kill()
+    process.wait()
+    until(lambda: lock.holder(run.lock) is None)
+    until(lambda: gone(worker["pid"]))
+    assert ledger.read(run)[0].reason == "stopped"  # its workers were asked to, and saved
+
+
+@pytest.mark.parametrize("script", ["slurm.py", "local.py"])
+def test_a_port_in_use_is_refused_before_anything_is_written(
+    few_images: Path, tmp_path: Path, script: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        words = ["cluster=local", f"port={port}"]
+        refused = typed(script, few_images, tmp_path, *words)
+    assert refused.returncode == 2
+    assert f"port: {port} can't be used (Address already in use)" in refused.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from example import train
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from dnw import data
+from dnw.data import EvaluationBatches, digest, evaluation_batches, random_box, training_batches
+from shards import index
+from shards.errors import ShardError
+from shards.index import Index
+from shards.rng import uniforms
+
+
+def global_batches(config, split: Index, world: int) -> list[list[int]]:
+    """The digests of all micro-batches, a list per step, as `world` processes would load them."""
+    per_rank = [
+        list(map(digest, training_batches(config, split, rank, world, 0, 8))) for rank in range(world)
+    ]
+    share = config.batch // config.micro_batch // world
+    return [
+        list(itertools.chain(*(part[step * share : (step + 1) * share] for part in per_rank)))
+        for step in range(8)
+    ]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_global_batches_are_the_same_on_any_number_of_processes(few_images, world):
+    """Over the end of an epoch too: 8 steps of 32 are 256 of 120 images."""
+    config, split = train(), Index.load(few_images, "train")
+    assert global_batches(config, split, world) == global_batches(config, split, 1)
+
+
+def test_loading_processes_change_nothing(few_images):
+    split = Index.load(few_images, "train")
+    assert global_batches(train(data__workers=2), split, 1) == global_batches(train(), split, 1)
+
+
+def test_goes_on_at_any_step(few_images):
+    config, split = train(), Index.load(few_images, "train")
+    whole = [digest(batch) for batch in training_batches(config, split, 0, 1, 0, 8)]
+    for step in range(8):
+        rest = [digest(batch) for batch in training_batches(config, split, 0, 1, step, 8)]
+        assert rest == whole[step * 4 :]
+
+
+def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images):
+    config = train(batch=40, micro_batch=40, data__augment="none")
+    batches = list(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, 6))
+    epochs = [torch.cat([images for images, _ in batches[n : n + 3]]) for n in (0, 3)]
+    first, second = ([image.numpy().tobytes() for image in epoch] for epoch in epochs)
+    assert len(set(first)) == len(first) == 120
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+@given(samples=st.integers(1, 500), batch=st.integers(1, 70), world=st.integers(1, 9))
+def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples, batch, world):
+    spans = [list(EvaluationBatches(samples, batch, rank, world)) for rank in range(world)]
+    seen = [n for rank in spans for start, stop in rank for n in range(start, stop)]
+    assert seen == list(range(samples))
+    assert len({len(rank) for rank in spans}) == 1
+
+
+def test_evaluation_shows_images_as_they_are(few_images):
+    split = Index.load(few_images, "val")
+    images, labels = next(iter(evaluation_batches(train(), split, 0, 1)))
+    assert images.shape == (50, 3, 32, 32)
+    assert images.dtype == torch.uint8
+    stored = Image.open(io.BytesIO(data.Reader(split).read(7).data)).convert("RGB")
+    assert np.array_equal(images[7].permute(1, 2, 0).numpy(), np.asarray(stored))
+    assert labels[7] == data.Reader(split).read(7).label
+
+
+def test_crops_reach_every_corner_and_nothing_else():
+    pixels = np.arange(1, 1 + 8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    padded = np.pad(pixels, ((4, 4), (4, 4), (0, 0)))
+    for y, x in itertools.product((0.0, 0.5, 0.999), repeat=2):
+        crop = data.crop_of_padded(pixels, 4, y, x)
+        top, left = int(y * 9), int(x * 9)
+        assert np.array_equal(crop, padded[top : top + 8, left : left + 8])
+    assert data.crop_of_padded(pixels, 4, 0.999, 0.999).shape == (8, 8, 3)
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 2**40))
+def test_random_boxes_lie_in_the_photograph(width, height, seed):
+    left, top, right, bottom = random_box(width, height, uniforms(seed, n=40))
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+
+
+def test_random_boxes_are_spread_as_the_recipe_says():
+    boxes = [random_box(500, 375, uniforms(seed, n=40)) for seed in range(3000)]
+    areas = [(r - l) * (b - t) / (500 * 375) for l, t, r, b in boxes]  # noqa: E741
+    ratios = [(r - l) / (b - t) for l, t, r, b in boxes]  # noqa: E741
+    assert 0.079 <= min(areas) < 0.1
+    assert 0.4 < np.mean(areas) < 0.54
+    assert 0.74 < min(ratios) < 0.78
+    assert 1.29 < max(ratios) < 1.35
+
+
+@pytest.mark.parametrize(("augment", "size"), [("resized_crop_flip", 24), ("crop_flip", 32), ("none", 32)])
+def test_every_augmentation_gives_the_size_asked_for(few_images, augment, size):
+    config = train(data__augment=augment, data__image_size=size)
+    split = Index.load(few_images, "train")
+    for batches in (training_batches(config, split, 0, 1, 0, 1), evaluation_batches(config, split, 0, 1)):
+        images, _ = next(iter(batches))
+        assert images.shape[1:] == (3, size, size)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_image_that_is_none_is_named(tmp_path, workers):
+    with webdataset.ShardWriter(f"{tmp_path}/bad-train-%04d.tar", verbose=0) as writer:
+        writer.write({"__key__": "broken", "png": b"this is text", "cls": 0})
+    index.main([str(tmp_path)])
+    config = train(data__workers=workers, batch=1, micro_batch=1)
+    with pytest.raises(
+        ShardError,
+        match=r"bad-train-0000\.tar: key broken at byte \d+: no image that can be read \(cannot identify image file\)",
+    ):
+        next(iter(training_batches(config, Index.load(tmp_path, "train"), 0, 1, 0, 1)))
+
+
+def test_image_of_another_size_is_refused_with_the_remedy(few_images):
+    config = train(data__image_size=64)
+    with pytest.raises(ShardError, match=r"32x32 pixels where data\.image_size=64.*resized_crop_flip"):
+        next(iter(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, 1)))
+
+
+def test_other_shards_than_the_frozen_ones_are_refused(few_images):
+    config = train(data__dir=str(few_images), data__train_fingerprint="0" * 64)
+    with pytest.raises(ShardError, match=r"other shards than this run began with[\s\S]*fresh=true"):
+        data.open_splits(config.data)

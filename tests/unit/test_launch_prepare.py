@@ -1,0 +1,150 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnw import config
+from dnw.compose import CONFIGS
+from dnw.config import ConfigError
+from launch import prepare, snapshot
+from launch.compose import Composed
+from launch.errors import LaunchError
+from launch.prepare import Plan, overridden
+
+
+@pytest.fixture
+def composed(tmp_path: Path, launch_shards: Path) -> Composed:
+    """A small run, as Hydra would compose it."""
+    from dnw.compose import training
+
+    values: dict[str, Any] = config.plain(training(["+exp=static_dnw", f"data.dir={launch_shards}"]))
+    cluster = {"name": "slurm", "timeout_min": 60, "signal_delay_s": 120, "grace_s": 60}
+    launch = {"nodes": 1, "nproc": 1, "fresh": False, "dry_run": False, "port": None, "cluster": cluster}
+    return Composed(values | launch | {"runs_dir": str(tmp_path / "runs")}, ("+exp=static_dnw",))
+
+
+def changed(composed: Composed, *overrides: str, **values: Any) -> Composed:
+    return Composed(composed.values | values, (*composed.overrides, *overrides))
+
+
+def plan(composed: Composed) -> Plan:
+    return prepare.plan(composed)
+
+
+def test_a_run_folder_holds_all_that_an_attempt_needs(composed: Composed, tmp_path: Path) -> None:
+    planned = plan(composed)
+    run = planned.run
+    assert not (tmp_path / "runs").exists()  # planning writes nothing
+    assert prepare.write(planned)
+    assert config.load(run.config) == planned.train
+    assert (run.code / "dnw" / "train.py").exists()
+    assert json.loads((run.code / "code.json").read_text())["files"]
+    assert sorted(path.name for path in run.folder.parent.iterdir()) == [run.folder.name]
+
+
+def test_what_is_frozen_says_which_images(
+    composed: Composed, launch_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(launch_shards.parent)
+    values = composed.values["data"] | {"dir": "shards"}
+    data = plan(changed(composed, data=values)).train.data
+    assert data.dir == launch_shards
+    assert len(data.train_fingerprint) == len(data.val_fingerprint) == 64
+    assert data.train_fingerprint != data.val_fingerprint
+
+
+def test_the_same_run_is_the_same_folder(composed: Composed) -> None:
+    folder = plan(composed).run.folder
+    assert folder.name == f"default-{config.signature(plan(composed).train)}"
+    # neither how it is launched, nor what doesn't change the result, nor typing a default makes another run
+    same = [
+        changed(composed, "nproc=2", nproc=2),
+        changed(composed, "log.every_steps=7", log={"every_steps": 7}),
+    ]
+    assert {plan(one).run.folder for one in same} == {folder}
+    prepare.write(plan(composed))
+    assert plan(changed(composed, "width=0.05")).run.folder == folder
+    other = plan(changed(composed, "width=0.1", width=0.1)).run.folder
+    assert other.name.startswith("width=0.1-")
+    assert other.parent == folder.parent
+
+
+def test_an_existing_run_keeps_its_configuration_and_code(composed: Composed) -> None:
+    run = plan(composed).run
+    prepare.write(plan(composed))
+    (run.code / "dnw" / "train.py").write_text("as submitted")
+    again = plan(changed(composed, log={"every_steps": 7}))
+    assert again.train.log.every_steps != 7
+    assert not prepare.write(again)
+    assert (run.code / "dnw" / "train.py").read_text() == "as submitted"
+
+
+def test_fresh_moves_the_old_folder_aside(composed: Composed) -> None:
+    run = plan(composed).run
+    prepare.write(plan(composed))
+    (run.folder / "result.json").write_text("{}")
+    assert prepare.write(plan(changed(composed, fresh=True)))
+    assert not run.result.exists()
+    (old,) = run.folder.parent.glob("*.old-*")
+    assert (old / "result.json").exists()
+    assert plan(composed).run.folder == run.folder  # and never mistaken for the run
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_appears_whole_or_not_at_all(
+    composed: Composed, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    if fresh:
+        prepare.write(plan(composed))
+    before = sorted((plan(composed).run.folder.parent).rglob("*"))
+    monkeypatch.setattr(snapshot, "LIMIT_MB", 0)
+    with pytest.raises(LaunchError, match="the code to freeze"):
+        prepare.write(plan(changed(composed, fresh=fresh)))
+    assert sorted((plan(composed).run.folder.parent).rglob("*")) == before
+
+
+def test_two_that_type_the_same_at_once(composed: Composed, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plan(composed)
+    fill = prepare._fill
+
+    def overtaken(*args: Any) -> None:
+        monkeypatch.setattr(prepare, "_fill", fill)
+        prepare.write(planned)
+        fill(*args)
+
+    monkeypatch.setattr(prepare, "_fill", overtaken)
+    assert not prepare.write(planned)
+    assert [path.name for path in planned.run.folder.parent.iterdir()] == [planned.run.folder.name]
+    assert config.load(planned.run.config) == planned.train
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["+exp=static_dnw"], "default"),
+        (["steps=200", "data=fashion_mnist", "+exp=static_dnw"], "data=fashion_mnist,steps=200"),
+        (["++width=0.3", "nodes=2", "cluster=local", "cluster.partition=a", "fresh=true"], "width=0.3"),
+        (["data.dir=/a/b", "data.workers=4", "log.every_steps=1", "checkpoint.keep=3"], "default"),
+        (["optim.milestones=[80, 120]"], "optim.milestones=_80,_120_"),
+        (["~epochs", "data.name=a/b c"], "data.name=a_b_c,epochs"),
+    ],
+)
+def test_what_was_overridden(overrides: list[str], name: str) -> None:
+    assert overridden(tuple(overrides)) == name
+
+
+def test_a_name_fits_into_a_file_system() -> None:
+    assert len(overridden(tuple(f"optim.a{n}={n}" for n in range(99)))) <= 120
+
+
+def test_a_resumed_run_has_to_fit_the_processes_it_is_given_now(composed: Composed) -> None:
+    prepare.write(plan(composed))
+    with pytest.raises(ConfigError, match="3 processes can't share the 8 micro-batches"):
+        plan(changed(composed, nproc=3))
+
+
+def test_the_configs_are_part_of_the_frozen_code(composed: Composed) -> None:
+    planned = plan(composed)
+    prepare.write(planned)
+    assert (planned.run.code / "configs" / "config.yaml").read_text() == (CONFIGS / "config.yaml").read_text()

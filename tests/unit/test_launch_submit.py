@@ -1,0 +1,206 @@
+"""What reaches a cluster. sbatch, srun and squeue are stand-ins here; tests/slurm has the real ones."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dnw.run import Run
+from launch import app, lock, submission
+from launch.lock import Lock
+
+Typed = Callable[..., int]
+
+SBATCH = """#!/bin/sh
+cp "$1" "$LAB/script-$(ls "$LAB" | grep -c script-)"
+env | grep ^SLURM_ > "$LAB/env"
+[ -e "$LAB/refuse" ] && { echo "sbatch: error: invalid partition" >&2; exit 1; }
+echo "Submitted batch job 4711"
+"""
+SQUEUE = (
+    '#!/bin/sh\n[ "$*" = "--noheader --jobs 4711 --format %T" ] && cat "$LAB/state" 2>/dev/null\nexit 0\n'
+)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with Slurm's commands; what sbatch is given lands in it."""
+    folder = tmp_path / "lab"
+    (folder / "bin").mkdir(parents=True)
+    for name, text in (("sbatch", SBATCH), ("srun", "#!/bin/sh\n"), ("squeue", SQUEUE)):
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("LAB", str(folder))
+    return folder
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launch_shards: Path, lab: Path) -> Typed:
+    """Types `launch/slurm.py` with more words: the exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> int:
+        line = ["launch/slurm.py", "+exp=static_dnw", f"data.dir={launch_shards}", *words]
+        monkeypatch.setattr(sys, "argv", line)
+        return app.main(app.background)
+
+    return run
+
+
+def runs(tmp_path: Path) -> list[Run]:
+    return [Run(path) for path in sorted((tmp_path / "runs" / "static_dnw").iterdir())]
+
+
+def shown_script(text: str) -> str:
+    return text[text.index("#!/bin/bash") :]
+
+
+def test_what_is_submitted_is_what_a_dry_run_shows(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["cluster.gpus_per_node=4", "cluster.partition=gpu", "cluster.mem_gb=1.5", "nodes=2"]
+    assert typed(*words, "dry_run=true") == 0
+    shown = shown_script(capfd.readouterr().out)
+    assert typed(*words) == 0
+    out = capfd.readouterr().out
+    assert (lab / "script-0").read_text() == shown
+    (run,) = runs(tmp_path)
+    assert "job     4711 (slurm)" in out
+    assert f"tail -F {run.log(1, 0).relative_to(tmp_path)}" in out
+    assert "scancel 4711" in out
+    noted = submission.newest(run)
+    assert noted is not None
+    assert (noted.job, noted.cluster, noted.nodes, noted.nproc) == ("4711", "slurm", 2, 4)
+    for line in (
+        "--mem=1536M",
+        "--gpus-per-node=4",
+        "--partition=gpu",
+        "--nodes=2",
+        "--requeue",
+        "--ntasks-per-node=1",
+    ):
+        assert f"#SBATCH {line}\n" in shown
+
+
+def test_a_job_imports_the_frozen_code_and_nothing_else(typed: Typed, tmp_path: Path, lab: Path) -> None:
+    """The script's own lines, run where a module of the same name lies in the way."""
+    typed()
+    (run,) = runs(tmp_path)
+    (tmp_path / "elsewhere" / "launch").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "launch" / "__init__.py").write_text("raise ImportError('the working tree')")
+    lines = (lab / "script-0").read_text().splitlines()
+    setup = [line for line in lines if line.startswith(("CODE=", "export PYTHONPATH"))]
+    (pickled,) = (run.slurm / "1").glob("*_submitted.pkl")
+    load = "import pickle, sys; job = pickle.load(open(sys.argv[1], 'rb')).function; import launch.job"
+    show = f"{load}; print(launch.job.__file__); print(job)"
+    done = subprocess.run(
+        ["bash", "-c", "\n".join([*setup, f'{sys.executable} -c "{show}" {pickled}'])],
+        cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    file, job = done.stdout.splitlines()
+    assert file == str(run.code / "launch" / "job.py")
+    assert str(run.folder) in job
+
+
+def test_a_sweep_is_one_job_array_each_with_its_own_code(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert typed("-m", "width=0.05,0.1,0.2") == 0
+    assert [path.name for path in lab.glob("script-*")] == ["script-0"]
+    lines = (lab / "script-0").read_text().splitlines()
+    assert "#SBATCH --array=0-2%3" in lines
+    prepared = runs(tmp_path)
+    setup = "\n".join(line for line in lines if line.startswith(("CODE=", "export PYTHONPATH")))
+    for number, run in enumerate(prepared):
+        env = {"SLURM_ARRAY_TASK_ID": str(number), "PATH": os.environ["PATH"], "PYTHONPATH": "/site"}
+        said = subprocess.run(
+            ["bash", "-c", f"{setup}\necho $PYTHONPATH"], env=env, capture_output=True, text=True, check=True
+        )
+        assert said.stdout == f"{run.code}:/site\n"
+        noted = submission.newest(run)
+        assert noted is not None
+        assert noted.job == f"4711_{number}"
+    assert capfd.readouterr().out.count("job     4711_") == 3
+
+
+def test_typed_again_while_it_waits(typed: Typed, lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    typed()
+    for what, told in (("PENDING", "queued"), ("RUNNING", "running"), ("COMPLETING", "running")):
+        capfd.readouterr()
+        (lab / "state").write_text(f"{what}\n")
+        assert typed() == 0
+        assert f"{told}, job 4711 on slurm" in capfd.readouterr().out
+    assert typed("fresh=true") == 2
+    assert "fresh: static_dnw/default-" in capfd.readouterr().err
+    assert len(list(lab.glob("script-*"))) == 1
+
+
+def test_typed_again_once_it_has_stopped(typed: Typed, tmp_path: Path, lab: Path) -> None:
+    typed()
+    typed("nodes=2")
+    (run,) = runs(tmp_path)
+    assert sorted(path.name for path in run.slurm.iterdir()) == ["1", "2"]
+    assert "--nodes=2" in (lab / "script-1").read_text()
+    noted = submission.newest(run)
+    assert noted is not None
+    assert noted.nodes == 2
+
+
+def test_typed_again_while_someone_works_on_it(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed()
+    (run,) = runs(tmp_path)
+    with Lock.take(run.lock) as held:
+        held.write(attempt=2, job="9", pid=8, host="n7")
+        assert typed() == 0
+    assert "running, attempt 2 (job 9, process 8 on n7)" in capfd.readouterr().out
+    assert lock.holder(run.lock) is None
+    assert len(list(lab.glob("script-*"))) == 1
+
+
+def test_typed_again_when_it_is_done(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed()
+    (run,) = runs(tmp_path)
+    run.result.write_text(json.dumps({"top1": 61.5, "macs": 42}))
+    capfd.readouterr()
+    assert typed() == 0
+    out = capfd.readouterr().out
+    assert "finished" in out
+    assert "top1          61.5" in out
+    assert len(list(lab.glob("script-*"))) == 1
+
+
+def test_a_sweep_submits_what_is_left_of_it(typed: Typed, tmp_path: Path, lab: Path) -> None:
+    typed("width=0.1")
+    (run,) = runs(tmp_path)
+    run.result.write_text("{}")
+    typed("-m", "width=0.05,0.1,0.2")
+    assert "#SBATCH --array=0-1%2" in (lab / "script-1").read_text()
+
+
+def test_a_refused_job(typed: Typed, tmp_path: Path, lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (lab / "refuse").touch()
+    assert typed() == 2
+    err = capfd.readouterr().err
+    assert "sbatch refused the job" in err
+    assert "invalid partition" in err
+    assert "Traceback" not in err
+    (run,) = runs(tmp_path)
+    assert submission.newest(run) is None
+    assert submission.state(run) == ("ready", "")
+
+
+def test_typed_inside_a_job(typed: Typed, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPU_BIND", "mask")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    assert typed() == 0
+    assert (lab / "env").read_text() == "SLURM_CONF=/etc/slurm.conf\n"
+    assert os.environ["SLURM_CPU_BIND"] == "mask"

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from example import train
+
+from dnw import models
+from dnw.checkpoint import Identity
+from dnw.data import evaluation_batches, training_batches
+from dnw.distributed import ALONE
+from dnw.evaluate import Normalize, evaluate
+from dnw.trainer import Trainer
+from shards.index import Index
+
+IDENTITY = Identity("example", "0", "1", "2")
+
+
+@pytest.fixture
+def split(few_images):
+    return Index.load(few_images, "train")
+
+
+def trainer(config) -> Trainer:
+    return Trainer(config, models.build(config), ALONE, samples=120)
+
+
+def steps(config, split, count: int) -> Trainer:
+    made = trainer(config)
+    batches = iter(training_batches(config, split, 0, 1, 0, count))
+    for _ in range(count):
+        made.step(batches)
+    return made
+
+
+def test_step_is_sgd_on_the_mean_over_micro_batches(split):
+    config = train(optim__weight_decay=0.0, optim__momentum=0.0)
+    made = steps(config, split, 1)
+    plain = models.build(config)
+    plain.train()
+    normalize = Normalize(config.data.mean, config.data.std, torch.device("cpu"))
+    losses = [
+        F.cross_entropy(plain(normalize(images)), labels)
+        for images, labels in training_batches(config, split, 0, 1, 0, 1)
+    ]
+    mean = torch.stack(losses).mean()
+    torch.autograd.backward(mean)
+    for (name, ours), theirs in zip(made.model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad, msg=name)
+    loss, _ = made.read_meter()
+    assert loss == pytest.approx(mean.item(), rel=1e-5)
+
+
+def test_wiring_is_chosen_anew_by_every_step(split):
+    before = trainer(train()).current_masks()["graph"]
+    after = steps(train(), split, 2).current_masks()["graph"]
+    assert before.sum() == after.sum() == 32_000
+    assert not torch.equal(before, after)
+
+
+def test_random_wiring_stays(split):
+    config = train(wiring__name="random")
+    assert torch.equal(
+        trainer(config).current_masks()["graph"], steps(config, split, 2).current_masks()["graph"]
+    )
+
+
+def test_swapped_counts_edges_since_the_last_call(split):
+    made = steps(train(), split, 2)
+    start = trainer(train()).current_masks()["graph"]
+    expected = int((made.current_masks()["graph"] & ~start).sum()) / 32_000
+    assert made.swapped() == pytest.approx(expected)
+    assert expected > 0
+    assert made.swapped() == 0
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_restored_at_every_step_it_goes_on_with_the_same_bits(split, at):
+    config = train()
+    whole = steps(config, split, 5)
+    first = steps(config, split, at)
+    second = trainer(config)
+    second.restore(first.snapshot(IDENTITY))
+    batches = iter(training_batches(config, split, 0, 1, at, 5))
+    for _ in range(at, 5):
+        second.step(batches)
+    assert second.position == whole.position
+    ours, theirs = second.snapshot(IDENTITY), whole.snapshot(IDENTITY)
+    assert all(torch.equal(ours.model[name], value) for name, value in theirs.model.items())
+    assert torch.equal(ours.meter, theirs.meter)
+    assert second.swapped() == whole.swapped()
+
+
+def test_snapshot_and_evaluation_in_between_change_nothing(split, few_images):
+    config = train()
+    quiet = steps(config, split, 3)
+    made = trainer(config)
+    batches = iter(training_batches(config, split, 0, 1, 0, 3))
+    for _ in range(3):
+        made.step(batches)
+        made.snapshot(IDENTITY)
+        val = evaluation_batches(config, Index.load(few_images, "val"), 0, 1)
+        evaluate(made.show_for_evaluation(), val, made.normalize, ALONE)
+    ours, theirs = made.snapshot(IDENTITY).model, quiet.snapshot(IDENTITY).model
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_bf16_trains(split):
+    made = steps(train(precision="bf16"), split, 3)
+    loss, _ = made.read_meter()
+    assert math.isfinite(loss)
+    assert all(parameter.dtype == torch.float32 for parameter in made.model.parameters())
+
+
+def test_rate_follows_the_schedule(split):
+    made = steps(train(steps=4), split, 4)
+    assert made.rate == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 3 / 4)))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 50, 256])
+def test_accuracy_is_counted_not_averaged(few_images, batch):
+    config = train(eval_batch=batch)
+    model = models.build(config).eval()
+    normalize = Normalize(config.data.mean, config.data.std, torch.device("cpu"))
+    split = Index.load(few_images, "val")
+    found = evaluate(model, evaluation_batches(config, split, 0, 1), normalize, ALONE)
+    images, labels = next(iter(evaluation_batches(train(), split, 0, 1)))
+    with torch.no_grad():
+        logits = model(normalize(images))
+    assert found.samples == 50
+    assert found.top1 == pytest.approx(2 * int((logits.argmax(1) == labels).sum()))
+    assert found.top5 == pytest.approx(2 * int((logits.topk(5).indices == labels[:, None]).sum()))
+    assert found.loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)

@@ -1,0 +1,72 @@
+"""The choice of edges: exact, deterministic, the same on every device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import Tensor
+
+from dnw.wiring.selection import _largest_on_cpu, _largest_on_device, largest
+
+
+def sorted_choice(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
+    """The definition: a stable sort by falling magnitude."""
+    size = weight.abs().flatten().double()
+    if legal is not None:
+        size[~legal.flatten()] = -1
+    chosen = torch.zeros(size.numel(), dtype=torch.bool)
+    chosen[torch.sort(size, descending=True, stable=True).indices[:budget]] = True
+    return chosen.view(weight.shape)
+
+
+@given(st.data())
+def test_both_ways_choose_as_a_stable_sort_does(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 60))
+    # few distinct values: most draws have ties at the threshold
+    weight = torch.from_numpy(data.draw(arrays.arrays(np.int8, n, elements=st.integers(-3, 3)))).float()
+    legal = torch.from_numpy(data.draw(arrays.arrays(np.bool_, n)))
+    legal[data.draw(st.integers(0, n - 1))] = True
+    among = data.draw(st.sampled_from([None, legal]))
+    budget = data.draw(st.integers(1, n if among is None else int(among.sum())))
+    expected = sorted_choice(weight, among, budget)
+    assert int(expected.sum()) == budget
+    assert torch.equal(_largest_on_cpu(weight, among, budget), expected)
+    assert torch.equal(_largest_on_device(weight, among, budget), expected)
+
+
+def test_many_equal_weights_are_chosen_from_the_lowest_index() -> None:
+    chosen = largest(torch.full((50, 40), -0.5), None, 60)
+    assert chosen.flatten().nonzero().flatten().tolist() == list(range(60))
+
+
+def test_memory_format_does_not_change_the_choice() -> None:
+    weight = torch.randint(-3, 4, (6, 5, 3, 3), generator=torch.Generator().manual_seed(0)).float()
+    legal = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) < 0.7
+    chosen = largest(weight, legal, 40)
+    assert torch.equal(largest(weight.contiguous(memory_format=torch.channels_last), legal, 40), chosen)
+    assert torch.equal(chosen, sorted_choice(weight, legal, 40))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_takes_other_floating_types(dtype: torch.dtype) -> None:
+    weight = torch.arange(-8, 9).to(dtype)
+    assert torch.equal(largest(weight, None, 5), sorted_choice(weight, None, 5))
+
+
+def test_large_matrix_agrees_with_sort() -> None:
+    weight = torch.randn(700, 900, generator=torch.Generator().manual_seed(2))
+    legal = torch.zeros(700, 900, dtype=torch.bool)
+    legal[:, :300] = True
+    assert torch.equal(largest(weight, legal, 31_000), sorted_choice(weight, legal, 31_000))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_chooses_as_cpu_does() -> None:
+    weight = torch.randn(3072, 2816, generator=torch.Generator().manual_seed(3)).half().float()  # with ties
+    legal = torch.ones(3072, 2816).tril().bool()
+    chosen = largest(weight.cuda(), legal.cuda(), 72_991)
+    assert torch.equal(chosen.cpu(), largest(weight, legal, 72_991))
