@@ -84,6 +84,8 @@ def _configure(train: Train) -> None:
     torch.set_num_threads(train.threads)
     torch.use_deterministic_algorithms(train.deterministic)
     torch.backends.cudnn.benchmark = not train.deterministic
+    # DDP means the stride of a 1x1 filter's pixels, which has no effect.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     on_cpu = not torch.cuda.is_available()
     if on_cpu and train.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         warnings.warn("precision=bf16: this CPU has no bf16 instructions, fp32 is faster", stacklevel=1)

@@ -1,8 +1,8 @@
 """`make demo`: the whole way once, on real images, by the commands that a user types.
 
-Writes shards of Fashion-MNIST, trains the tiny network with a random wiring and with a discovered one on
-this machine's two first cores, kills the second training in the middle on purpose, types the same command
-again, and ends with the paper's table. Typed again, it shows what is there already.
+Writes shards of Fashion-MNIST, trains the tiny network with a random wiring and with a discovered one, two
+processes each, kills the second training half-way on purpose, types the same command again, and ends with
+the paper's table. Typed again, it shows what is there already.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # the project, so that nothing need be installed
 
 from rich.console import Console  # noqa: E402
-from rich.progress import Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from rich.progress import Progress, TimeElapsedColumn  # noqa: E402
 
-from dnw import config, jsonl, ledger  # noqa: E402
+from dnw import jsonl, ledger  # noqa: E402
 from dnw.run import Run  # noqa: E402
+from launch import prepare  # noqa: E402
+from launch.compose import compose  # noqa: E402
 from launch.submission import state  # noqa: E402
 from launch.table import table  # noqa: E402
 from shards.errors import ShardError  # noqa: E402
@@ -31,38 +34,41 @@ from shards.index import Index  # noqa: E402
 
 SHARDS = Path("data/fashion_mnist")
 PROCESSES = 2
-KILL_AT = 100
+POLL_S = 0.25
 
 NEXT = """
 What to type next
-  tensorboard --logdir runs                                         the curves and wirings of both runs
+  tensorboard --logdir runs                                        the curves and wirings of both runs
   python -m dnw.evaluate {run}
-  python -m dnw.profile +exp=imagenet_dnw width=0.225               what the paper's large network costs
-  python launch/local.py +exp=demo_dnw nproc=2 seed=1               again, with another seed; Ctrl-C and retype it
-  python launch/slurm.py +exp=imagenet_dnw nodes=2 dry_run=true     what Slurm would be handed
+  python -m dnw.profile +exp=imagenet_dnw width=0.225              what the paper's large network costs
+  python launch/local.py +exp=demo_dnw nproc=2 seed=1              another seed; Ctrl-C it, and type it again
+  python launch/slurm.py +exp=demo_dnw nodes=2 dry_run=true        what Slurm would be handed
   python launch/slurm.py --help
-"""
+(first: source .venv/bin/activate)"""
 
-console = Console(highlight=False, markup=False)
+console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> int:
     """Run the demo; 0 if the table was printed."""
     parser = argparse.ArgumentParser(prog="launch/demo.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "--images", default="auto", help="a folder that holds Fashion-MNIST; default: it is fetched"
+        "--images", default="auto", help="a folder that holds Fashion-MNIST; else it is fetched"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="for both trainings, such as steps=50 or runs_dir=FOLDER"
     )
     options = parser.parse_args()
     os.chdir(ROOT)
     began_s = time.monotonic()
     _write_shards(options.images)
-    random = _train("demo_random")
-    discovered = _train("demo_dnw", kill_at=KILL_AT)
+    random = _train("demo_random", options.overrides, kill=False)
+    discovered = _train("demo_dnw", options.overrides, kill=True)
     console.print()
     console.print(table([random, discovered]))
-    console.print(f"The wiring that was discovered: {discovered.wiring.relative_to(ROOT)}")
+    console.print(f"The wiring that was discovered: {_shown(discovered.wiring)}")
     console.print(f"All of this took {time.monotonic() - began_s:.0f} s.")
-    console.print(NEXT.format(run=discovered.folder.relative_to(ROOT)))
+    console.print(NEXT.format(run=_shown(discovered.folder)))
     return 0
 
 
@@ -75,23 +81,20 @@ def _write_shards(images: str) -> None:
         _type("-m", "shards.write", "fashion_mnist", images, str(SHARDS))
 
 
-def _train(experiment: str, kill_at: int | None = None) -> Run:
-    """Submit a run to this machine and wait for its end; kill it at a step, and submit it again."""
-    words = ("launch/slurm.py", f"+exp={experiment}", "cluster=local", f"nproc={PROCESSES}")
-    run = _submit(*words)
-    if kill_at is not None and not run.result.exists() and _wait(run, until=kill_at):
-        _kill(run)
-        _submit(*words)
-    _wait(run)
-    return run
-
-
-def _submit(*words: str) -> Run:
-    """Type a submit command; the run that it names, by what is the newest folder of its experiment."""
-    _type(*words)
-    experiment = words[1].removeprefix("+exp=")
-    folders = (Path("runs") / experiment).glob("default-*")
-    return Run(max(folders, key=lambda folder: folder.stat().st_mtime).resolve())
+def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
+    """Submit a run to this machine and wait for its end; kill it half-way, and submit it again."""
+    words = [f"+exp={experiment}", "cluster=local", f"nproc={PROCESSES}", *overrides]
+    (composed,) = compose(words)
+    plan = prepare.plan(composed)
+    steps = plan.train.steps
+    assert steps is not None
+    _type("launch/slurm.py", *words)
+    if kill and _wait(plan.run, steps, until=steps // 2):
+        _kill(plan.run)
+        _type("launch/slurm.py", *words)
+    _wait(plan.run, steps)
+    _tell_attempts(plan.run)
+    return plan.run
 
 
 def _type(*words: str) -> None:
@@ -106,53 +109,47 @@ def _kill(run: Run) -> None:
     newest = ledger.last(run)
     assert newest is not None
     assert newest.start is not None
-    console.print(
-        f"Killing worker {newest.start['pid']} now, on purpose, with SIGKILL. It saves nothing; "
-        "the same command goes on after its last checkpoint:",
-        style="bold red",
-    )
-    os.kill(newest.start["pid"], signal.SIGKILL)
+    worker = newest.start["pid"]
+    console.print(f"\nKilling worker {worker} now, on purpose: SIGKILL, it saves nothing.", style="bold red")
+    console.print("The same command goes on after its last checkpoint:")
+    os.kill(worker, signal.SIGKILL)
     while state(run)[0] == "running":
-        time.sleep(0.2)
+        time.sleep(POLL_S)
 
 
-def _wait(run: Run, until: int | None = None) -> bool:
+def _wait(run: Run, steps: int, until: int | None = None) -> bool:
     """Show a run's progress until it is done (False) or has passed a step (True)."""
-    steps = config.load(run.config).steps
-    columns = (TextColumn("{task.fields[step]:>4}/{task.total}"), *Progress.get_default_columns())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("steps", total=steps, step=0)
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(run.name, total=steps)
         while not run.result.exists():
-            lines = [line for line in jsonl.read(run.metrics) if line["kind"] == "train"]
-            step = lines[-1]["step"] if lines else 0
-            progress.update(task, completed=step, step=step)
-            if until is not None and step >= until:
+            logged = [line["step"] for line in jsonl.read(run.metrics) if line["kind"] == "train"]
+            progress.update(task, completed=logged[-1] if logged else 0)
+            if until is not None and logged and logged[-1] >= until:
                 return True
             _check_alive(run)
-            time.sleep(0.25)
-    for attempt in ledger.read(run):
-        start, end = attempt.start or {}, attempt.end or {}
-        console.print(
-            f"  attempt {attempt.number}: from step {start.get('step')}, {end.get('reason', 'finishing')}"
-            f" {end.get('detail', '')}"
-        )
+            time.sleep(POLL_S)
     return False
 
 
 def _check_alive(run: Run) -> None:
-    """End the demo if the attempt ended without a result."""
+    """End the demo if nobody works on the run any more."""
+    if state(run)[0] != "ready" or run.result.exists():
+        return
     newest = ledger.last(run)
-    if (
-        newest
-        and newest.end
-        and newest.end["reason"] not in {"done"}
-        and newest.end["time"] > _submitted(run)
-    ):
-        sys.exit(f"make demo: the training failed: {newest.end.get('detail')}; see {run.logs}")
+    why = (newest.end or {}).get("detail", "unknown") if newest else "it never began"
+    sys.exit(f"make demo: the training failed: {why}; its logs: {_shown(run.logs)}")
 
 
-def _submitted(run: Run) -> float:
-    return run.launch.stat().st_mtime
+def _tell_attempts(run: Run) -> None:
+    for attempt in ledger.read(run):
+        start, end = attempt.start or {}, attempt.end or {}
+        detail = f" ({end['detail']})" if "detail" in end else ""
+        console.print(f"attempt {attempt.number}: from step {start.get('step')}, {end.get('reason')}{detail}")
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 if __name__ == "__main__":

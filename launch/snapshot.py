@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("launch", "dnw", "shards", "configs")  # the code, where git can't list it
+PACKAGES = ("launch", "dnw", "shards", "configs", "hydra_plugins")  # the code, where git can't list it
 LIMIT_MB = 64  # code is small: more than that is data that git was not told to ignore
 
 

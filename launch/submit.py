@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from dnw.run import Run
-from launch.config import Cluster
+from launch import controller
 from launch.errors import LaunchError
-from launch.gpus import visible_gpus
 from launch.job import Job
 from launch.prepare import Plan
 from launch.submission import Submission, submission
@@ -154,71 +151,7 @@ def check_slurm() -> None:
 
 
 def _to_this_machine(plan: Plan) -> Submission:
-    """Start submitit's local controller so that it lives on when this terminal is closed.
-
-    Left to itself submitit starts it in this session with this program's output: closing the terminal could
-    end it, and `python launch/slurm.py ... | tee log` would wait for it.
-    """
     folder = _files_folder([plan])
     folder.mkdir(parents=True)
-    process_id = _detached(lambda: _start_controller(plan, folder), folder / "controller.log")
+    process_id = controller.start(job(plan), plan.run.code, plan.launch.cluster, folder)
     return submission(plan.launch, "local", process_id, folder)
-
-
-def _start_controller(plan: Plan, folder: Path) -> str:
-    from submitit import LocalExecutor  # noqa: PLC0415  (slow to import)
-
-    os.environ |= {"PYTHONPATH": _python_path(plan.run), "PYTHONSAFEPATH": "1"}
-    executor = LocalExecutor(folder, python=PYTHON)
-    cluster = plan.launch.cluster
-    executor.update_parameters(
-        timeout_min=cluster.timeout_min,
-        signal_delay_s=cluster.signal_delay_s,
-        tasks_per_node=1,
-        **_gpus(cluster, plan.launch.processes_per_node),
-    )
-    return str(executor.submit(job(plan)).job_id)
-
-
-def _python_path(run: Run) -> str:
-    return os.pathsep.join([str(run.code), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def _gpus(cluster: Cluster, nproc: int) -> dict[str, Any]:
-    """The GPUs that a job on this machine gets: submitit numbers them itself unless told which."""
-    visible = visible_gpus()
-    wanted = min(nproc, len(visible)) if cluster.gpus_per_node is None else cluster.gpus_per_node
-    if wanted == 0:
-        return {"gpus_per_node": 0}
-    if not all(name.isdigit() for name in visible):
-        raise LaunchError(f"CUDA_VISIBLE_DEVICES: submitit takes numbers only (got {','.join(visible)})")
-    return {"gpus_per_node": wanted, "visible_gpus": [int(name) for name in visible]}
-
-
-def _detached(start: Callable[[], str], output: Path) -> str:
-    """Call `start` in a session of its own, away from this terminal; what it returns."""
-    receive, send = os.pipe()  # closed in what `start` starts
-    child = os.fork()
-    if child == 0:
-        _answer_and_exit(start, output, send)
-    os.close(send)
-    with os.fdopen(receive) as pipe:
-        answer = json.loads(pipe.read())
-    os.waitpid(child, 0)
-    if "error" in answer:
-        raise LaunchError(f"this machine can't run the job: {answer['error']}")
-    return str(answer["result"])
-
-
-def _answer_and_exit(start: Callable[[], str], output: Path, send: int) -> NoReturn:
-    os.setsid()
-    with output.open("ab") as log, Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    try:
-        answer = {"result": start()}
-    except Exception as error:  # reported by the process that waits for the answer
-        answer = {"error": f"{type(error).__name__}: {error}"}
-    os.write(send, json.dumps(answer).encode())
-    os._exit(0)

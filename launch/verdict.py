@@ -50,13 +50,13 @@ def _judge(
     found: Attempt, code: int, asked: signal.Signals | None, log: Path | None
 ) -> tuple[Reason, str] | None:
     """What the workers could not record, or did not know; None if they have said it all."""
+    if asked is not None and found.start is None and found.end is None:
+        return "stopped", "before the first step"
     number = -code if code < 0 else code - 128
     if number > 0:  # what the others recorded, a connection closed by a peer, followed from this
         return "killed", f"by {signal.Signals(number).name}"
     if found.end is not None and (found.reason != "stopped" or asked is not None or code == STOPPED):
         return None  # else: torchrun made the others stop because one of them had failed
-    if asked is not None and found.start is None:
-        return "stopped", "before the first step"
     if asked is not None:
         return "killed", f"not saved in the time granted after {asked.name}"
     lines = _tail(log) if log is not None else []

@@ -124,7 +124,7 @@ def test_image_that_is_none_is_named(tmp_path, workers):
     config = train(data__workers=workers, batch=1, micro_batch=1)
     with pytest.raises(
         ShardError,
-        match=r"bad-train-0000\.tar: key broken at byte \d+: no image that can be read \(cannot identify image file\)",
+        match=r"bad-train-0000\.tar: key broken at byte \d+: no image that can be read \(cannot identify",
     ):
         next(iter(training_batches(config, Index.load(tmp_path, "train"), 0, 1, 0, 1)))
 

@@ -1,0 +1,58 @@
+"""Discovered against random wiring: the demo's two experiments, same budget and steps, several seeds.
+
+python bench/wirings.py --seeds 3
+
+Needs the shards of Fashion-MNIST in data/fashion_mnist (make demo writes them). Prints a table, and writes
+bench/out/wirings.json. Runs that are done already are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from launch import prepare  # noqa: E402
+from launch.compose import compose  # noqa: E402
+
+
+def top1(wiring: str, seed: int, overrides: list[str]) -> float:
+    words = [f"+exp=demo_{wiring}", f"seed={seed}", *overrides]
+    (composed,) = compose(words)
+    run = prepare.plan(composed).run
+    subprocess.run(
+        [sys.executable, "launch/local.py", *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    )
+    return float(json.loads(run.result.read_text())["top1"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("overrides", nargs="*", help="for all runs, such as nproc=2 or steps=400")
+    options = parser.parse_args()
+    found = {
+        wiring: [top1(wiring, seed, options.overrides) for seed in range(options.seeds)]
+        for wiring in ("random", "dnw")
+    }
+    rows = Table("Wiring", *(f"seed {seed}" for seed in range(options.seeds)), "mean")
+    for wiring, accuracies in found.items():
+        mean = statistics.mean(accuracies)
+        rows.add_row(wiring, *(f"{accuracy:.2f}" for accuracy in accuracies), f"{mean:.2f}")
+    Console().print(rows)
+    out = ROOT / "bench" / "out" / "wirings.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Every command that README.md shows is run here, on few images and for few steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from worker import ROOT
+
+from dnw.run import Run
+from shards.index import Index
+from shards.reader import Reader
+
+README = (ROOT / "README.md").read_text()
+SMALL = ["steps=4", "batch=32", "micro_batch=8", "data.workers=0"]
+
+# CI's own command is `make test`, which does `make check` first; test_demo runs what `make demo` does.
+MAKE = {"make demo", "make test", "make check", "git clone ... && cd dnw"}
+
+
+def shown() -> list[str]:
+    """The commands in README.md's indented blocks, without what is said about them."""
+    lines = re.findall(r"^    (\S.*)$", README, re.MULTILINE)
+    return [line.split("#")[0].strip() for line in lines]
+
+
+def typed(command: str, *more: str, timeout: float = 250) -> subprocess.CompletedProcess[str]:
+    """Type a command with this environment's programs first."""
+    words = [*shlex.split(command), *more]
+    bin_folder = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(runs, few_images) -> Run:
+    """What `python launch/local.py +exp=demo_dnw nproc=2` leaves."""
+    words = [*SMALL, f"data.dir={few_images}", f"runs_dir={runs}"]
+    done = typed("python launch/local.py +exp=demo_dnw nproc=2", *words)
+    assert "step 4/4" in "".join(path.read_text() for path in runs.glob("*/*/logs/*.log")) + done.stdout
+    (folder,) = runs.glob("demo_dnw/*")
+    return Run(folder)
+
+
+@pytest.mark.parametrize("command", sorted(set(shown()) - MAKE))
+def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noqa: C901
+    few = [f"data.dir={few_images}", f"runs_dir={runs}"]
+    run_folder = str(run.folder)
+    match command:
+        case "python launch/local.py +exp=demo_dnw nproc=2":
+            assert "finished" in typed(command, *SMALL, *few).stdout  # typed again
+        case "python launch/slurm.py +exp=demo_dnw cluster=local nproc=2":
+            typed(command, *SMALL, *few, "seed=1")
+            wait_for(lambda: list(runs.glob("demo_dnw/*seed=1*/result.json")))
+        case "python launch/slurm.py +exp=imagenet_dnw nodes=2":
+            printed = typed(command, *few, "data.classes=10", "dry_run=true").stdout
+            assert "#SBATCH --nodes=2" in printed
+        case "python launch/slurm.py +exp=demo_dnw nodes=2 dry_run=true":
+            assert "#SBATCH --nodes=2" in typed(command, *few).stdout
+        case "python launch/slurm.py --help":
+            assert "+exp=NAME" in typed(command).stdout
+        case "tensorboard --logdir runs":
+            look_at_tensorboard(runs)
+        case "python -m dnw.evaluate runs/demo_dnw/default-...":
+            assert "top-1" in typed(command.replace("runs/demo_dnw/default-...", run_folder)).stdout
+        case "python -m dnw.profile +exp=imagenet_dnw width=0.225":
+            assert json.loads(typed(command, "--json").stdout)["params"] == 1228367
+        case "python -m shards.write fashion_mnist auto data/fashion_mnist":
+            typed(command.replace("data/fashion_mnist", str(tmp_path / "out")))
+        case "python -m shards.write imagenet /data/imagenet data/imagenet":
+            photographs = like_imagenet(tmp_path / "photographs", few_images)
+            typed(command.replace("/data/imagenet data/imagenet", f"{photographs} {tmp_path / 'out'}"))
+        case "torchrun --standalone --nproc-per-node=2 -m dnw.train runs/demo_dnw/default-...":
+            run.result.unlink()
+            typed(command.replace("runs/demo_dnw/default-...", run_folder))
+            assert run.result.exists()
+        case _:
+            pytest.fail(f"README.md shows a command that no test runs: {command}")
+
+
+def wait_for(found, seconds: float = 120) -> None:
+    """Wait until `found()` is true."""
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
+def like_imagenet(folder: Path, shards: Path) -> Path:
+    """ImageNet's layout: train/ and val/, a folder per wnid, names that occur once."""
+    for split in ("train", "val"):
+        reader = Reader(Index.load(shards, split))
+        for number in range(20):
+            image = folder / split / f"n0000000{number % 2}" / f"n0000000{number % 2}_{split}{number}.png"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            image.write_bytes(reader.read(number).data)
+    return folder
+
+
+def look_at_tensorboard(runs: Path) -> None:
+    """Serve the runs on loopback and ask TensorBoard's own server for the curves."""
+    program = Path(sys.executable).parent / "tensorboard"
+    command = [program, "--logdir", str(runs), "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr
+            address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+
+            def has_curves() -> bool:
+                with urllib.request.urlopen(f"{address}data/plugin/scalars/tags") as answer:
+                    return any("train/loss" in tags for tags in json.load(answer).values())
+
+            wait_for(has_curves, 60)
+        finally:
+            server.terminate()
+
+
+def test_demo(tmp_path):
+    """`make demo`, for 12 steps instead of 200, with checkpoints as often."""
+    done = typed(
+        "python launch/demo.py steps=12 checkpoint.every_steps=4 log.every_steps=2", f"runs_dir={tmp_path}"
+    )
+    assert "Killing worker" in done.stdout
+    assert re.search(r"attempt 1: from step 0, killed \(by SIGKILL\)", done.stdout)
+    assert re.search(r"attempt 2: from step [48], done", done.stdout)
+    for model in ("demo_random x0.05", "demo_dnw x0.05"):
+        assert re.search(rf"{model}\s+│\s+41.3k │ 2.66M │", done.stdout), done.stdout
+    (picture,) = tmp_path.glob("demo_dnw/*/wiring.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "Type" not in done.stderr
+
+
+def test_readme_shows_what_the_demo_prints():
+    """Its table, as measured; the figures are those of docs/benchmarks.md."""
+    assert "Killing worker" in README
+    assert re.search(r"demo_dnw x0\.05\s+│\s+41\.3k │ 2\.66M", README)
+
+
+def test_links_lead_somewhere():
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

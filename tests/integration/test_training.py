@@ -1,0 +1,158 @@
+"""What a run leaves behind for people, and what it says when it can't go on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from worker import ROOT, prepare, train
+
+from dnw import checkpoint, evaluate, jsonl, ledger
+from shards.index import Index
+
+CHANGES = {"steps": 8, "checkpoint__every_steps": 3, "log__every_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(tmp_path_factory, few_images):
+    """A run that was killed twice, and had logged steps each time that its next attempt did again."""
+    run = prepare(tmp_path_factory.mktemp("training") / "run", few_images, **CHANGES)
+    for fault in ("0:step 5", "1:step 8"):
+        assert train(run, 2, fault)[0] != 0
+    code, output = train(run, 2)
+    assert code == 0, output
+    return run
+
+
+def read_board(run) -> EventAccumulator:
+    board = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0, "images": 0})
+    return board.Reload()
+
+
+def test_curves_do_not_overlap_after_a_resume(killed_and_resumed):
+    """As TensorBoard's own reader shows them."""
+    board = read_board(killed_and_resumed)
+    for tag in ("train/loss", "train/top1", "train/lr", "train/images_per_second"):
+        assert [event.step for event in board.Scalars(tag)] == list(range(1, 9)), tag
+    for tag in ("val/top1", "val/top5", "val/loss", "wiring/swapped", "wiring/effective_macs"):
+        assert [event.step for event in board.Scalars(tag)] == [4, 8], tag
+    assert [event.step for event in board.Scalars("dead_nodes/graph")] == [4, 8]
+
+
+def test_the_wiring_is_shown_as_a_picture(killed_and_resumed):
+    pictures = read_board(killed_and_resumed).Images("wiring/graph")
+    assert [picture.step for picture in pictures] == [4, 8]
+    assert pictures[0].encoded_image_string != pictures[1].encoded_image_string
+    assert killed_and_resumed.wiring.read_bytes().startswith(b"\x89PNG")
+
+
+def test_metrics_hold_every_step_once(killed_and_resumed):
+    steps = defaultdict(list)
+    for line in jsonl.read(killed_and_resumed.metrics):
+        steps[line["kind"]].append(line["step"])
+    assert steps == {"train": list(range(1, 9)), "val": [4, 8], "wiring": [4, 8]}
+
+
+def test_the_curves_are_those_of_the_metrics(killed_and_resumed):
+    shown = {event.step: event.value for event in read_board(killed_and_resumed).Scalars("train/loss")}
+    for line in jsonl.read(killed_and_resumed.metrics):
+        if line["kind"] == "train":
+            assert shown[line["step"]] == pytest.approx(line["loss"], rel=1e-6)
+
+
+def test_result_says_what_came_out(killed_and_resumed):
+    result = json.loads(killed_and_resumed.result.read_text())
+    last = [line for line in jsonl.read(killed_and_resumed.metrics) if line["kind"] == "val"][-1]
+    assert (result["top1"], result["loss"]) == (last["top1"], last["loss"])
+    assert last["samples"] == 50
+    assert result["steps"] == 8
+    assert result["attempts"] == 3
+    assert result["params"] == 41288
+    assert (killed_and_resumed.checkpoints / "best.pt").exists()
+    assert checkpoint.read(killed_and_resumed.checkpoints / "init.pt").position.step == 0
+
+
+def test_ledger_tells_the_attempts_apart(killed_and_resumed):
+    attempts = ledger.read(killed_and_resumed)
+    assert [attempt.start["step"] for attempt in attempts] == [0, 4, 6]
+    assert attempts[-1].reason == "done"
+
+
+@pytest.mark.parametrize("which", ["run", "best"])
+def test_evaluate_gives_the_same_accuracy(killed_and_resumed, capsys, which):
+    run = killed_and_resumed
+    path = run.folder if which == "run" else run.checkpoints / "best.pt"
+    assert evaluate.main([str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = {line["step"]: line["top1"] for line in jsonl.read(run.metrics) if line["kind"] == "val"}
+    assert found["top1"] == expected[found["step"]]
+    assert found["samples"] == 50
+
+
+def test_evaluate_says_what_is_missing(tmp_path, few_images, capsys):
+    assert evaluate.main([str(tmp_path)]) == 1
+    assert "is no run folder" in capsys.readouterr().err
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    assert evaluate.main([str(run.folder)]) == 1
+    assert "no checkpoint yet" in capsys.readouterr().err
+
+
+def fails_with(run, message: str) -> str:
+    code, output = train(run, 2)
+    assert code == 1
+    assert message in output
+    said = [line for line in output.splitlines() if message in line]
+    assert not any("Error" in line.split(message)[0] for line in said), said  # a sentence, no traceback
+    assert ledger.last(run).reason == "error"
+    assert message in ledger.last(run).end["detail"]
+    return output
+
+
+def test_full_disk_ends_the_attempt_and_keeps_what_is_saved(small_disk, tmp_path, few_images):
+    """A real file system of 1 MiB, for checkpoints of 2.5 MiB and more."""
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    run.checkpoints.symlink_to(small_disk)
+    fails_with(run, "not saved, no space left on device; ")
+    assert not run.result.exists()
+    assert [path.name for path in small_disk.glob(".*")] == []
+    run.checkpoints.unlink()
+    run.checkpoints.mkdir()
+    assert train(run, 2)[0] == 0
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path, few_images, killed_and_resumed):
+    run = prepare(tmp_path / "run", few_images, **{**CHANGES, "seed": 1})
+    run.checkpoints.symlink_to(killed_and_resumed.checkpoints)
+    output = fails_with(run, "belongs to another run or other data")
+    assert "signature: " in output
+    assert "in this run" in output
+
+
+def test_missing_shards_are_named(tmp_path):
+    run = prepare(tmp_path / "run", tmp_path / "nowhere", **CHANGES)
+    fails_with(run, str(tmp_path / "nowhere"))
+
+
+def test_other_shards_are_refused(tmp_path, few_images):
+    frozen = {
+        "data__train_fingerprint": "0" * 64,
+        "data__val_fingerprint": Index.load(few_images, "val").fingerprint,
+    }
+    fails_with(
+        prepare(tmp_path / "run", few_images, **CHANGES, **frozen), "other shards than this run began with"
+    )
+
+
+def test_worker_runs_without_torchrun(tmp_path, few_images):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    done = subprocess.run(
+        [sys.executable, "-m", "dnw.train", run.folder], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ledger.last(run).start["world"] == 1
+    assert "step 8/8" in done.stdout
+    assert "images/s" in done.stdout
