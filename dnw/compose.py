@@ -33,6 +33,10 @@ def training(overrides: Sequence[str]) -> Train:
             raise ConfigError(no_such_setting(Train, misspelt[1])) from None
         raise ConfigError(str(error)) from None
     fields = {field.name for field in dataclasses.fields(Train)}
+    added = [word[1:].split("=")[0] for word in overrides if word.startswith("+")]
+    for key in added:
+        if key.split(".")[0] not in fields:
+            raise ConfigError(no_such_setting(Train, key))
     return parse({key: value for key, value in values.items() if key in fields})
 
 

@@ -49,13 +49,13 @@ def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
 def read(run: Run) -> list[Attempt]:
     """All attempts, in order.
 
-    Of several ends the first counts, since the others followed from it; but `killed`, which the launcher
-    finds out last, explains them all.
+    Of several ends the workers wrote the first counts, since the others followed from it; what the launcher
+    wrote explains them all.
     """
     starts: dict[int, dict[str, Any]] = {}
     ends: dict[int, dict[str, Any]] = {}
     for record in jsonl.read(run.attempts):
-        if record.get("reason") == "killed":
+        if record.get("by") == "launcher":
             ends[record["attempt"]] = record
         (starts if record["event"] == "start" else ends).setdefault(record["attempt"], record)
     return [Attempt(n, starts.get(n), ends.get(n)) for n in sorted(starts.keys() | ends.keys())]

@@ -68,14 +68,27 @@ def _run(arguments: list[str]) -> int:
 
 
 def _report(failures: Mapping[int, Any]) -> int:
-    """Say which worker failed first, a killed one before those that missed it."""
-    rank, failure = min(failures.items(), key=lambda one: (one[1].exitcode >= 0, one[1].timestamp))
+    """Say which worker failed first; its own words stand above. Returns this agent's exit code."""
+    rank, failure = _cause(failures)
     if failure.exitcode == STOPPED:  # it was asked to stop itself, and all stopped with it
         return STOPPED
     number = -failure.exitcode
     how = f"was killed by {signal.Signals(number).name}" if number > 0 else f"ended with exit code {-number}"
     print(f"worker of rank {rank} (process {failure.pid}) {how}", file=sys.stderr)
     return KILLED + number if number > 0 else 1
+
+
+def _cause(failures: Mapping[int, Any]) -> tuple[int, Any]:
+    """The failure that the others followed from.
+
+    torchrun notes workers in the order in which it found them ended, then sends the rest SIGTERM and later
+    SIGKILL, and notes these too. A killed worker and those that miss it can be found in one look.
+    """
+    first = next(iter(failures.items()))
+    at_once = [item for item in failures.items() if item[1].timestamp <= first[1].timestamp + 1]
+    return next(
+        (item for item in at_once if item[1].exitcode < 0 and item[1].exitcode != -signal.SIGTERM), first
+    )
 
 
 def _stop_with_parent(parent: int) -> None:

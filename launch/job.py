@@ -53,9 +53,11 @@ class Job:
 
     def run(self) -> int:
         """Work on the run, and say how that ended: 0, 75, 73 or 1."""
+        stop = Stop(impatient=self.foreground)
+        stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
         if node.rank > 0:
-            code, _asked = self._watched(run, node, _attempt_of_head(run, node))
+            code = self._watched(run, node, _attempt_of_head(run, node), stop)
             return 0 if code in {0, verdict.STOPPED} else 1  # how the job ended, the first node says
         try:
             held = Lock.take(run.lock)
@@ -63,30 +65,28 @@ class Job:
             print(error, file=sys.stderr)
             return HELD
         with held:
-            code, asked = self._attempt(run, node, held)
+            code = self._attempt(run, node, held, stop)
         stopped = ledger.last(run)
-        if node.in_slurm and code == verdict.STOPPED and stopped and asked:
-            requeue.go_on(stopped, asked)
+        if node.in_slurm and code == verdict.STOPPED and stopped and stop.signal:
+            requeue.go_on(stopped, stop.signal)
         return code
 
-    def _attempt(self, run: Run, node: Node, held: Lock) -> tuple[int, signal.Signals | None]:
-        """One attempt: the job's exit code, and the signal that asked for its end, if any."""
+    def _attempt(self, run: Run, node: Node, held: Lock, stop: Stop) -> int:
+        """One attempt on the first node; the job's exit code."""
         if run.result.exists():
-            return verdict.DONE, None
+            return verdict.DONE
         attempt = ledger.next_attempt(run)
         held.write(
             attempt=attempt, job=node.job, restart=node.restart, pid=os.getpid(), host=socket.gethostname()
         )
-        code, asked = self._watched(run, node, attempt, descriptors=(held.descriptor,))
+        code = self._watched(run, node, attempt, stop, descriptors=(held.descriptor,))
         log = None if self.foreground else run.log(attempt, node.rank)
-        return verdict.conclude(run, attempt, code, asked, log), asked
+        return verdict.conclude(run, attempt, code, stop.signal, log)
 
     def _watched(
-        self, run: Run, node: Node, attempt: int, descriptors: tuple[int, ...] = ()
-    ) -> tuple[int, signal.Signals | None]:
-        """Start the agent and wait for its end: its exit code, and the signal that asked for it, if any."""
-        stop = Stop(impatient=self.foreground)
-        stop.listen()
+        self, run: Run, node: Node, attempt: int, stop: Stop, descriptors: tuple[int, ...] = ()
+    ) -> int:
+        """Start the agent and wait for its end; its exit code."""
         with self._output(run, attempt, node) as output:
             stop.agent = subprocess.Popen(
                 self.command(node, attempt),
@@ -97,7 +97,7 @@ class Job:
                 pass_fds=descriptors,
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
-        return stop.wait(self.grace_s + MARGIN_S), stop.signal
+        return stop.wait(self.grace_s + MARGIN_S)
 
     def command(self, node: Node, attempt: int) -> list[str]:
         """The agent's command line."""

@@ -34,7 +34,7 @@ def conclude(run: Run, attempt: int, code: int, asked: signal.Signals | None, lo
     judged = _judge(found, code, asked, log)
     if judged is not None:
         reason, detail = judged
-        ledger.end(run, attempt, judged[0], detail=detail)
+        ledger.end(run, attempt, judged[0], detail=detail, by="launcher")
     if reason == "stopped":
         by = f" ({asked.name})" if asked else ""
         _say(f"{run.name}: attempt {attempt} stopped on request{by}; the same command resumes it")

@@ -1,4 +1,4 @@
-"""The launcher, end to end: real commands, real submitit, real torchrun, the real worker, a few real images."""
+"""The launcher, end to end: real commands, submitit, torchrun and worker, and a few real images."""
 
 import json
 import os

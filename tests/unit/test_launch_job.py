@@ -194,7 +194,7 @@ def test_a_failed_worker_has_its_say(run: Run, start: Started) -> None:
     assert process.returncode == 1
     log = run.log(1, 0)
     assert "it went wrong" in log.read_text()
-    assert "attempt 1 failed (error): it went wrong" in out
+    assert "attempt 1 failed (error): it went wrong" in out, out
     assert "  worker of rank 1" in out  # the last lines of the log
     assert f"the whole log: {log}" in out
     assert ledger.read(run)[0].reason == "error"
@@ -204,7 +204,7 @@ def test_a_worker_that_ends_without_a_word(run: Run, start: Started) -> None:
     process = start("vanish", foreground=False)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "attempt 1 failed (error): worker of rank 1" in out
+    assert "attempt 1 failed (error): worker of rank 1" in out, out
     assert "ended with exit code 3" in out
 
 

@@ -19,10 +19,10 @@ def test_pairs_starts_and_ends(tmp_path):
     assert ledger.next_attempt(run) == 3
 
 
-def test_killed_explains_what_other_ranks_said(tmp_path):
+def test_what_the_launcher_saw_explains_what_workers_said(tmp_path):
     run = Run(tmp_path)
     ledger.end(run, 1, "error", detail="connection closed by peer")
-    ledger.end(run, 1, "killed", detail="by SIGKILL")
+    ledger.end(run, 1, "killed", detail="by SIGKILL", by="launcher")
     assert ledger.last(run).reason == "killed"
 
 

@@ -110,6 +110,7 @@ def test_effective_network_computes_the_same() -> None:
     [
         (["+exp=cifar_dwn"], "cifar_dnw"),
         (["+exp=cifar_dnw", "widht=1"], "widht: no such setting; did you mean width?"),
+        (["+exp=cifar_dnw", "+widht=1"], "widht: no such setting; did you mean width?"),
         (["+exp=cifar_dnw", "width=0"], "width: must be greater than 0 (got 0)"),
     ],
 )
