@@ -1,4 +1,4 @@
-# make demo | test | check | unit | soak | bench | clean; `make help` says what each does.
+# `make help` says what each target does.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    set up, then everything that CI runs: check, then all tests'
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
+	@echo 'make soak    many kills at random places, compared bit for bit; several minutes'
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
 	@echo 'IMAGES=DIR   with demo: a folder that holds Fashion-MNIST already'
@@ -44,7 +45,7 @@ tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(PYTEST)
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak $(PYTEST)
+	$(BIN)/python -m pytest -m soak -s $(PYTEST)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

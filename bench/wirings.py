@@ -3,7 +3,7 @@
 python bench/wirings.py --seeds 3
 
 Needs the shards of Fashion-MNIST in data/fashion_mnist (make demo writes them). Prints a table, and writes
-bench/out/wirings.json. Runs that are done already are not repeated.
+bench/out/wirings.json (--out). Runs that are done already are not repeated.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("overrides", nargs="*", help="for all runs, such as nproc=2 or steps=400")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "wirings.json")
     options = parser.parse_args()
     found = {
         wiring: [top1(wiring, seed, options.overrides) for seed in range(options.seeds)]
@@ -49,9 +50,8 @@ def main() -> None:
         mean = statistics.mean(accuracies)
         rows.add_row(wiring, *(f"{accuracy:.2f}" for accuracy in accuracies), f"{mean:.2f}")
     Console().print(rows)
-    out = ROOT / "bench" / "out" / "wirings.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(found, indent=1) + "\n")
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -147,6 +147,15 @@ def test_demo(tmp_path):
     assert "Type" not in done.stderr
 
 
+def test_bench_wirings(tmp_path, few_images):
+    more = [*SMALL, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}"]
+    done = typed(f"python bench/wirings.py --seeds 1 --out {tmp_path / 'out.json'} nproc=2", *more)
+    found = json.loads((tmp_path / "out.json").read_text())
+    for wiring, (accuracy,) in found.items():
+        assert re.search(rf"{wiring}\s+│ {accuracy:.2f}", done.stdout)
+    assert found.keys() == {"random", "dnw"}
+
+
 def test_readme_shows_what_the_demo_prints():
     """Its table, as measured; the figures are those of docs/benchmarks.md."""
     assert "Killing worker" in README
