@@ -24,9 +24,11 @@ from rich.console import Console  # noqa: E402
 from rich.progress import Progress, TimeElapsedColumn  # noqa: E402
 
 from dnw import jsonl, ledger  # noqa: E402
+from dnw.config import ConfigError  # noqa: E402
 from dnw.run import Run  # noqa: E402
 from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
+from launch.errors import LaunchError  # noqa: E402
 from launch.submission import state  # noqa: E402
 from launch.table import table  # noqa: E402
 from shards.errors import ShardError  # noqa: E402
@@ -84,8 +86,11 @@ def _write_shards(images: str) -> None:
 def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
     """Submit a run to this machine and wait for its end; kill it half-way, and submit it again."""
     words = [f"+exp={experiment}", "cluster=local", f"nproc={PROCESSES}", *overrides]
-    (composed,) = compose(words)
-    plan = prepare.plan(composed)
+    try:
+        (composed,) = compose(words)
+        plan = prepare.plan(composed)
+    except (ConfigError, LaunchError) as error:
+        sys.exit(f"make demo: {error}")
     steps = plan.train.steps
     assert steps is not None
     _type("launch/slurm.py", *words)
