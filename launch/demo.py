@@ -26,7 +26,7 @@ from rich.progress import Progress, TimeElapsedColumn  # noqa: E402
 from dnw import jsonl, ledger  # noqa: E402
 from dnw.config import ConfigError  # noqa: E402
 from dnw.run import Run  # noqa: E402
-from launch import prepare  # noqa: E402
+from launch import lock, prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
 from launch.submission import state  # noqa: E402
@@ -98,6 +98,8 @@ def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
         _kill(plan.run)
         _type("launch/slurm.py", *words)
     _wait(plan.run, steps)
+    while lock.holder(plan.run.lock) is not None:  # the job's last word comes after the result
+        time.sleep(POLL_S)
     _tell_attempts(plan.run)
     return plan.run
 
