@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 PACKAGES := launch dnw shards
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tests soak clean
+.PHONY: help setup demo test check tests gpu soak clean
 
 help:
 	@echo 'make demo    set up, then train two small networks on real images; about 5 minutes'
 	@echo 'make test    set up, then everything that CI runs: check, then all tests'
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
+	@echo 'make gpu     the tests that need a GPU'
 	@echo 'make soak    many kills at random places, compared bit for bit; several minutes'
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
@@ -43,6 +44,9 @@ check: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(PYTEST)
+
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu $(PYTEST)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak -s $(PYTEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 from types import FrameType
@@ -36,6 +37,12 @@ def leave_signals_to_parent(_worker: int = 0) -> None:
     """Ignore the signals in a helper process: Slurm sends them to every process of a job."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_children() -> None:
+    """Kill helper processes: they ignore the SIGTERM with which Python would end, and then await, them."""
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def die_with_parent() -> None:

@@ -28,7 +28,7 @@ from dnw.distributed import World, join, leave
 from dnw.loop import Loop
 from dnw.monitor import Monitor
 from dnw.pictures import wiring_png
-from dnw.preemption import STOPPED, StopRequest, die_with_parent
+from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.profile import profile
 from dnw.run import Run
 from dnw.trainer import Trainer
@@ -69,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         end("error", detail=f"{type(error).__name__}: {error}", rank=int(os.environ.get("RANK", "0")))
         raise
+    finally:
+        end_children()
     if world.is_first:
         end("done" if is_done else "stopped", step=position.step)
     return 0 if is_done else STOPPED

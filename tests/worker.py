@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,11 @@ def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
 def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
     """Run to the end; torchrun's exit code and all that was printed."""
     process = start(run, nproc, fault)
-    output, _ = process.communicate(timeout=200)
+    try:
+        output, _ = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its workers die with it
+        raise
     return process.returncode, output
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
 
 import pytest
+import webdataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from worker import ROOT, prepare, train
 
 from dnw import checkpoint, evaluate, jsonl, ledger
+from shards import index
 from shards.index import Index
 
 CHANGES = {"steps": 8, "checkpoint__every_steps": 3, "log__every_steps": 1}
@@ -106,7 +109,8 @@ def fails_with(run, message: str) -> str:
     assert code == 1
     assert message in output
     said = [line for line in output.splitlines() if message in line]
-    assert not any("Error" in line.split(message)[0] for line in said), said  # a sentence, no traceback
+    assert not any("Error" in line.split(message)[0] for line in said), said
+    assert "dnw/train.py" not in output  # no traceback but torchrun's own
     assert ledger.last(run).reason == "error"
     assert message in ledger.last(run).end["detail"]
     return output
@@ -135,6 +139,22 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, few_images, killed_and_r
 def test_missing_shards_are_named(tmp_path):
     run = prepare(tmp_path / "run", tmp_path / "nowhere", **CHANGES)
     fails_with(run, str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_image_that_is_none_is_named(tmp_path, few_images, workers):
+    """Whether it is found by the training process or by one that decodes for it."""
+    shards = tmp_path / "shards"
+    shutil.copytree(few_images, shards)
+    for old in [*shards.glob("index-*"), *shards.glob("*-train-*"), shards / "_info.json"]:
+        old.unlink()
+    with webdataset.ShardWriter(f"{shards}/bad-train-%04d.tar", verbose=0) as writer:
+        for number in range(40):
+            writer.write({"__key__": f"broken{number}", "png": b"this is text", "cls": number % 10})
+    index.main([str(shards)])
+    run = prepare(tmp_path / "run", shards, **CHANGES, data__workers=workers)
+    fails_with(run, "no image that can be read (cannot identify image file)")
+    assert ledger.last(run).end["detail"].startswith(f"{shards}/bad-train-0000.tar: key broken")
 
 
 def test_other_shards_are_refused(tmp_path, few_images):

@@ -64,7 +64,7 @@ def test_large_matrix_agrees_with_sort() -> None:
     assert torch.equal(largest(weight, legal, 31_000), sorted_choice(weight, legal, 31_000))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_gpu_chooses_as_cpu_does() -> None:
     weight = torch.randn(3072, 2816, generator=torch.Generator().manual_seed(3)).half().float()  # with ties
     legal = torch.ones(3072, 2816).tril().bool()
