@@ -1,7 +1,7 @@
 """Checkpoints: atomic, with a digest, and with the name of the run they belong to.
 
-Each file is written under a temporary name, synced and renamed; its SHA-256 lies beside it in the form
-that `sha256sum -c` reads, and is renamed into place first, so a checkpoint is never without it.
+A file is what torch.save wrote, followed by its SHA-256, so that one rename publishes both; torch.load reads
+it as it is. A file that was cut or changed is recognized before anything of it is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import io
 import logging
-import os
 import pickle
 import re
 from pathlib import Path
@@ -19,8 +18,11 @@ from typing import Any
 import torch
 
 from dnw import faults
+from shards.atomic import replacing
 
 VERSION = 1
+MAGIC = b"DNW-SHA2"
+SEAL_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 log = logging.getLogger(__name__)
 
 
@@ -93,16 +95,11 @@ def write(path: Path, encoded: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        line = f"{hashlib.sha256(encoded).hexdigest()}  {path.name}\n"
-        parts = [(path, encoded), (_digest_path(path), line.encode())]
-        temporary = [_write_temporary(target, content) for target, content in parts]
-        temporary[1].replace(_digest_path(path))
-        faults.reach(f"save {path.name}")
-        temporary[0].replace(path)
-        _sync_folder(path.parent)
+        with replacing(path) as file:
+            file.write(encoded)
+            file.write(_seal(encoded))
+            faults.reach(f"save {path.name}")
     except OSError as error:
-        for leftover in path.parent.glob(f".{path.name}*.tmp"):
-            leftover.unlink()
         raise CheckpointError(
             f"{path}: not saved, {(error.strerror or str(error)).lower()}; "
             f"{len(encoded) / 2**20:.1f} MiB are needed. "
@@ -117,15 +114,12 @@ def read(path: Path) -> Checkpoint:
         CheckpointError: missing, damaged, or of another version.
     """
     try:
-        encoded = path.read_bytes()
-        expected = _digest_path(path).read_text().split()[0]
-    except (OSError, IndexError) as error:
-        raise CheckpointError(f"{path}: can't be read ({error})") from None
-    found = hashlib.sha256(encoded).hexdigest()
-    if found != expected:
-        raise CheckpointError(
-            f"{path}: damaged, its SHA-256 is {found[:12]}… where {expected[:12]}… was written"
-        )
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror})") from None
+    encoded, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
+    if seal != _seal(encoded):
+        raise CheckpointError(f"{path}: damaged, its content is not what its SHA-256 was taken of")
     try:
         values = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
@@ -138,7 +132,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def newest(folder: Path, identity: Identity) -> Checkpoint | None:
-    """The newest whole checkpoint of this run; damaged ones are passed over with a warning.
+    """The newest whole checkpoint of this run; damaged ones are moved aside with a warning.
 
     Raises:
         CheckpointError: it belongs to another run or to other data.
@@ -148,10 +142,13 @@ def newest(folder: Path, identity: Identity) -> Checkpoint | None:
         try:
             checkpoint = read(path)
         except CheckpointError as error:
-            log.warning("%s; going back to the one before", error)
+            log.warning("%s; moved aside, going back to the one before", error)
+            path.replace(path.with_name(f"{path.name}.damaged"))
             continue
         check_identity(path, checkpoint.identity, identity)
         return checkpoint
+    if any(folder.glob("*.damaged")):
+        log.warning("%s: no whole checkpoint is left; the run begins again at step 0", folder)
     return None
 
 
@@ -171,29 +168,10 @@ def check_identity(path: Path, theirs: Identity, ours: Identity) -> None:
 def prune(folder: Path, keep: int) -> None:
     """Delete all step checkpoints but the newest `keep`, and what killed saves left."""
     for step in steps(folder)[:-keep]:
-        path = step_path(folder, step)
-        path.unlink()
-        _digest_path(path).unlink(missing_ok=True)
-    for leftover in folder.glob(".*.tmp"):
+        step_path(folder, step).unlink()
+    for leftover in folder.glob("*.tmp"):
         leftover.unlink()
 
 
-def _digest_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _write_temporary(target: Path, content: bytes) -> Path:
-    path = target.with_name(f".{target.name}.tmp")
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return path
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _seal(encoded: bytes) -> bytes:
+    return MAGIC + hashlib.sha256(encoded).digest()

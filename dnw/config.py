@@ -160,7 +160,10 @@ def load(path: Path) -> Train:
             f"{path}: not there, so {path.parent} is no run folder; "
             "launch/slurm.py and launch/local.py make one"
         ) from None
-    values = yaml.safe_load(text)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no configuration")
     try:

@@ -59,9 +59,16 @@ class Images(Dataset[Batch]):
     def _pixels(self, position: int, sample: int, encoded: bytes) -> np.ndarray:
         try:
             image = Image.open(io.BytesIO(encoded)).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = str(error).partition(" <")[0]  # Pillow names its own buffer
             raise ShardError(f"{self._reader.where(sample)}: no image that can be read ({reason})") from None
+        size = self._data.image_size
+        if self._data.augment != "resized_crop_flip" and image.size != (size, size):
+            raise ShardError(
+                f"{self._reader.where(sample)}: an image of {image.width}x{image.height} pixels where "
+                f"data.image_size={size}; write the shards at that size, or use "
+                "data.augment=resized_crop_flip, which takes any"
+            )
         if self._order is None:
             return for_evaluation(image, self._data)
         epoch, place = divmod(position, self._order.num_samples)
@@ -80,7 +87,6 @@ def for_training(image: Image.Image, data: Data, random: np.ndarray) -> np.ndarr
     flip, rest = random[0] < 0.5, random[1:]
     if data.augment == "crop_flip":
         pixels = np.asarray(image)
-        _check_size(pixels, data.image_size)
         pixels = crop_of_padded(pixels, 4, rest[0], rest[1])
     else:
         size = (data.image_size, data.image_size)
@@ -93,9 +99,7 @@ def for_evaluation(image: Image.Image, data: Data) -> np.ndarray:
     """The image as it is or, for photographs of any size, the centre: pixels_HWC, uint8."""
     size = data.image_size
     if data.augment != "resized_crop_flip":
-        pixels = np.asarray(image)
-        _check_size(pixels, size)
-        return pixels
+        return np.asarray(image)
     short = round(size * RESIZE_TO_CROP)
     scale = short / min(image.size)
     width, height = (max(short, round(side * scale)) for side in image.size)
@@ -128,15 +132,6 @@ def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, i
     w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
     left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
-
-
-def _check_size(pixels: np.ndarray, size: int) -> None:
-    if pixels.shape[:2] != (size, size):
-        height, width = pixels.shape[:2]
-        raise ShardError(
-            f"an image of {width}x{height} pixels where data.image_size={size}; write the shards at that "
-            "size or use data.augment=resized_crop_flip, which takes any size"
-        )
 
 
 class MicroBatches(Sampler[tuple[int, int]]):

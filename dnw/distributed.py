@@ -33,6 +33,13 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def first_says(self, number: int) -> int:
+        """The number that the first process has."""
+        told = torch.tensor(number)
+        if self.size > 1:
+            dist.broadcast(told, src=0)
+        return int(told)
+
     def barrier(self) -> None:
         """Wait for all processes."""
         self.sum(torch.zeros(1))

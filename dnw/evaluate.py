@@ -94,6 +94,8 @@ def trained(path: Path) -> tuple[Train, nn.Module, int]:
     Raises:
         ConfigError, CheckpointError: no such run, nothing saved yet, damaged.
     """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such run folder or checkpoint")
     run = Run(path if path.is_dir() else path.parent.parent)
     train = load(run.config)
     if path.is_dir():

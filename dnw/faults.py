@@ -2,7 +2,8 @@
 
 `DNW_FAULT="1:step 7"` has rank 1 kill itself with SIGKILL when it reaches the point named `step 7`;
 `DNW_FAULT="1:step 7:SIGTERM"` has it send itself that signal instead. Points: `step N` when N steps are done,
-`evaluate N` amid an evaluation, `save FILE` between the two renames that publish a checkpoint.
+`evaluate N` amid an evaluation, `save FILE` when a checkpoint is written but
+not published yet.
 """
 
 from __future__ import annotations

@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from shards.atomic import replacing
+
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Add one record as one line, in one write."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, (json.dumps(record) + "\n").encode())
-    finally:
-        os.close(descriptor)
+    """Add one record as one line, in one write; a line that was cut off before it stays by itself.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    line = (json.dumps(record) + "\n").encode()
+    with path.open("a+b", buffering=0) as file:
+        if size := file.seek(0, os.SEEK_END):
+            file.seek(size - 1)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All records; a last line without its end was cut off while it was written and is none."""
+    """All whole records; a line that was cut off while it was written is none."""
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    found = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return [record for record in found if isinstance(record, dict)]
 
 
 def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
-    """Rewrite the file with the wanted records alone; a cut-off last line goes too."""
+    """Rewrite the file with the wanted records alone; cut-off lines go too."""
     if not path.exists():
         return
-    temporary = path.with_name(f".{path.name}.tmp")
     records = [record for record in read(path) if wanted(record)]
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+
+
+def sync(path: Path) -> None:
+    """Have all records on the disk."""
+    with path.open("ab") as file:
+        os.fsync(file.fileno())

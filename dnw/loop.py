@@ -42,6 +42,7 @@ class Loop:
         self._stop = stop
         self._agreement = Agreement(trainer.world)
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
+        self._asked_to_save = self._time_to_save = False
         self._digests: list[int] = []
 
     def run(self) -> bool:
@@ -50,14 +51,15 @@ class Loop:
         micro_batches = self._micro_batches()
         try:
             self._evaluate_if_due()  # a stop may have cut it off
+            self._save()
             while trainer.position.step < trainer.steps:
                 trainer.step(micro_batches)
                 self._report()
                 self._evaluate_if_due()
-                must_stop, time_to_save = self._agree()
-                if must_stop:
+                must_stop = self._agree()
+                if must_stop and trainer.position.step < trainer.steps:
                     raise Interrupted
-                if time_to_save or self._is_saving_step():
+                if self._time_to_save or self._is_saving_step():
                     self._save()
         except Interrupted:
             self._agreement.settle(2)
@@ -86,13 +88,15 @@ class Loop:
             self._digests.append(digest(batch))
             yield batch
 
-    def _agree(self) -> tuple[bool, bool]:
-        """What all ranks do after this step: stop? save?"""
+    def _agree(self) -> bool:
+        """Whether all ranks stop after this step; whether they save is noted."""
         minutes = self._trainer.train.checkpoint.every_minutes
-        since_s = time.monotonic() - self._saved_at_s
-        save = self._trainer.world.is_first and 0 < minutes * 60 <= since_s
-        must_stop, time_to_save = self._agreement.exchange(self._stop.received, save)
-        return must_stop, time_to_save
+        is_time = 0 < minutes * 60 <= time.monotonic() - self._saved_at_s
+        wish = self._trainer.world.is_first and is_time and not self._asked_to_save
+        self._asked_to_save |= wish
+        must_stop, time_to_save = self._agreement.exchange(self._stop.received, wish)
+        self._time_to_save |= time_to_save
+        return must_stop
 
     def _is_saving_step(self) -> bool:
         every = self._trainer.train.checkpoint.every_steps
@@ -154,7 +158,7 @@ class Loop:
 
     def _should_stop_evaluating(self) -> bool:
         faults.reach(f"evaluate {self._trainer.position.step}")
-        return self._agree()[0]
+        return self._agree()
 
     def _save(self, best: bool = False) -> None:
         trainer, step = self._trainer, self._trainer.position.step
@@ -166,8 +170,9 @@ class Loop:
                 self._monitor.flush()
             encoded = checkpoint.encode(snapshot)
             folder = self._run.checkpoints
-            checkpoint.write(checkpoint.step_path(folder, step), encoded)
-            if best:
+            if best:  # first: once the step's own is there, no later attempt would write it
                 checkpoint.write(folder / "best.pt", encoded)
+            checkpoint.write(checkpoint.step_path(folder, step), encoded)
             checkpoint.prune(folder, trainer.train.checkpoint.keep)
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
+        self._asked_to_save = self._time_to_save = False

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dnw import jsonl
+from dnw.checkpoint import Position
 from dnw.evaluate import Accuracy
 from dnw.pictures import adjacency
 from dnw.profile import profile
@@ -21,20 +22,27 @@ from dnw.wiring import edges_of
 
 log = logging.getLogger(__name__)
 
+TRAINING = ("loss", "top1", "lr", "images_per_second")
+
 
 class Monitor:
     """Writes what happens in one attempt, and removes what an attempt before it wrote past this point."""
 
-    def __init__(self, run: Run, attempt: int, step: int, steps: int) -> None:
-        """Go on after `step` of `steps`."""
+    def __init__(self, run: Run, attempt: int, position: Position, steps: int) -> None:
+        """Go on from `position` on the way to `steps`."""
+        step, is_evaluated = position.step, position.evaluated == position.step
         self._run = run
         self._step = step
         self._steps = steps
         self._last_line = (step, time.monotonic())
         for lines in (run.metrics, run.digests):
-            jsonl.keep(lines, lambda record: record["step"] <= step)
+            jsonl.keep(lines, lambda record: _is_over(record, step, is_evaluated))
         # TensorBoard hides what earlier event files hold from purge_step on.
-        self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
+        purge_step = step + is_evaluated if step else None
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=purge_step)
+        for record in jsonl.read(run.metrics):
+            if record["step"] == purge_step:
+                self._show(step, record["kind"], {name: record[name] for name in TRAINING})
         self._board.add_text("attempt", f"attempt {attempt}: from step {step} of {steps}", step)
         self._bar = _bar() if sys.stdout.isatty() else None
         self._task = self._bar.add_task("", total=steps, completed=step, text="") if self._bar else None
@@ -65,7 +73,7 @@ class Monitor:
         self._last_line = (step, now)
         speed = (step - before) * batch / (now - began)
         left = (self._steps - step) * batch / speed
-        values = {"loss": loss, "top1": top1, "lr": rate, "images_per_second": speed}
+        values = dict(zip(TRAINING, (loss, top1, rate, speed), strict=True))
         self._write(step, "train", values, epoch=round(epoch, 4))
         text = f"loss {loss:.4f}  top-1 {top1:.2f} %  {speed:.0f} images/s"
         self._say(f"step {step}/{self._steps}  epoch {epoch:.2f}  {text}  lr {rate:.5f}  {_clock(left)} left")
@@ -105,14 +113,24 @@ class Monitor:
     def flush(self) -> None:
         """Have everything on disk: a checkpoint of this step is about to say that it was written."""
         self._board.flush()
+        jsonl.sync(self._run.metrics)
 
     def _write(self, step: int, group: str, values: dict[str, float], **more: Any) -> None:
         jsonl.append(self._run.metrics, {"step": step, "kind": group, **values, **more})
+        self._show(step, group, values)
+
+    def _show(self, step: int, group: str, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
 
     def _say(self, line: str) -> None:
         log.info(line)
+
+
+def _is_over(record: dict[str, Any], step: int, is_evaluated: bool) -> bool:
+    """Whether a record is of the past: the evaluation of `step` is not, if it has to be repeated."""
+    is_of_training = record.get("kind", "train") == "train"
+    return bool(record["step"] < step or (record["step"] == step and (is_of_training or is_evaluated)))
 
 
 def _bar() -> Progress:

@@ -48,7 +48,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """step-*.pt, best.pt, init.pt, each with its digest beside it."""
+        """step-*.pt, best.pt, init.pt; step-*.pt.damaged, should there be any."""
         return self.folder / "checkpoints"
 
     @property

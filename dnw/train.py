@@ -32,6 +32,7 @@ from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.profile import profile
 from dnw.run import Run
 from dnw.trainer import Trainer
+from shards.atomic import replacing
 from shards.errors import ShardError
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     die_with_parent()
     stop = StopRequest()
     stop.listen()
+    try:
+        train = load(run.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
     attempt = int(os.environ.get("DNW_ATTEMPT") or ledger.next_attempt(run))
     began_s = time.monotonic()
 
@@ -55,7 +61,6 @@ def main(arguments: list[str] | None = None) -> int:
         ledger.end(run, attempt, reason, seconds=round(time.monotonic() - began_s, 3), **facts)
 
     try:
-        train = load(run.config)
         _configure(train)
         world = join()
         _log_to(run, attempt, world)
@@ -95,12 +100,13 @@ def _configure(train: Train) -> None:
 
 def _log_to(run: Run, attempt: int, world: World) -> None:
     """Plain lines: into the log file where a terminal shows the bar, else to stdout, which is that file."""
-    handler: logging.Handler = logging.StreamHandler(sys.stdout)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if sys.stdout.isatty():
         run.logs.mkdir(exist_ok=True)
-        handler = logging.FileHandler(run.log(attempt, 0))
+        handlers[0].setLevel(logging.WARNING)
+        handlers.append(logging.FileHandler(run.log(attempt, 0)))
     level = logging.INFO if world.is_first else logging.ERROR
-    logging.basicConfig(level=level, format="%(asctime)s  %(message)s", handlers=[handler])
+    logging.basicConfig(level=level, format="%(asctime)s  %(message)s", handlers=handlers)
 
 
 def _work(run: Run, train: Train, world: World, attempt: int, stop: StopRequest) -> tuple[bool, Position]:
@@ -114,7 +120,7 @@ def _work(run: Run, train: Train, world: World, attempt: int, stop: StopRequest)
         is_done = Loop(run, trainer, splits, identity, None, stop).run()
     else:
         _announce(run, trainer, attempt)
-        with Monitor(run, attempt, trainer.position.step, trainer.steps) as monitor:
+        with Monitor(run, attempt, trainer.position, trainer.steps) as monitor:
             is_done = Loop(run, trainer, splits, identity, monitor, stop).run()
         if is_done:
             _publish(run, trainer, attempt)
@@ -125,14 +131,22 @@ def _work(run: Run, train: Train, world: World, attempt: int, stop: StopRequest)
 
 
 def _begin(run: Run, trainer: Trainer, identity: Identity) -> None:
-    """Go back to the newest whole checkpoint, or keep the initialization as one."""
-    saved = checkpoint.newest(run.checkpoints, identity)
-    if saved:
-        trainer.restore(saved)
+    """Go back to the newest whole checkpoint, or keep the initialization as one.
+
+    The first rank chooses it: another may see an older state of a shared folder.
+    """
+    is_first = trainer.world.is_first
+    saved = checkpoint.newest(run.checkpoints, identity) if is_first else None
+    step = trainer.world.first_says(saved.position.step if saved else -1)
+    if step < 0:
+        snapshot = trainer.snapshot(identity)
+        if is_first:
+            checkpoint.write(run.checkpoints / "init.pt", checkpoint.encode(snapshot))
         return
-    snapshot = trainer.snapshot(identity)
-    if trainer.world.is_first:
-        checkpoint.write(run.checkpoints / "init.pt", checkpoint.encode(snapshot))
+    if saved is None:
+        saved = checkpoint.read(checkpoint.step_path(run.checkpoints, step))
+        checkpoint.check_identity(run.checkpoints, saved.identity, identity)
+    trainer.restore(saved)
 
 
 def _announce(run: Run, trainer: Trainer, attempt: int) -> None:
@@ -165,9 +179,8 @@ def _publish(run: Run, trainer: Trainer, attempt: int) -> None:
         "macs": costs.macs,
         "attempts": attempt,
     }
-    temporary = run.result.with_name(".result.json.tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    temporary.replace(run.result)
+    with replacing(run.result) as file:
+        file.write((json.dumps(result, indent=2) + "\n").encode())
     log.info("done: top-1 %.2f %%, %d parameters, %d multiply-adds", position.top1, costs.params, costs.macs)
 
 

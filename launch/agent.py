@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, StopOnce())
     try:
+        os.environ["DNW_AGENT_PID"] = str(os.getpid())
         _stop_with_parent(int(os.environ.get("DNW_JOB_PID", os.getppid())))
         return _run(arguments)
     except KeyboardInterrupt:  # before there were workers

@@ -120,7 +120,7 @@ def _kill(run: Run) -> None:
     console.print(f"\nKilling worker {worker} now, on purpose: SIGKILL, it saves nothing.", style="bold red")
     console.print("The same command goes on after its last checkpoint:")
     os.kill(worker, signal.SIGKILL)
-    while state(run)[0] == "running":
+    while state(run)[0] != "ready":
         time.sleep(POLL_S)
 
 

@@ -5,6 +5,7 @@ A run folder appears whole or not at all: it is written under another name besid
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -22,6 +23,7 @@ from launch import snapshot
 from launch.compose import Composed
 from launch.config import Launch, check_processes, is_launch_key, split
 from launch.errors import LaunchError
+from shards.atomic import replacing
 from shards.index import Index
 
 LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
@@ -39,7 +41,8 @@ class Plan:
 def plan(composed: Composed) -> Plan:
     """Check a configuration against itself, the processes, the images and the file system; name its folder.
 
-    A run that exists already keeps the configuration it was frozen with.
+    A run that exists already keeps its folder: all that its result depends on is the same, or the signature
+    would differ.
 
     Raises:
         ConfigError: settings that can't be run.
@@ -51,11 +54,10 @@ def plan(composed: Composed) -> Plan:
     check_processes(train, launch)
     train = dataclasses.replace(train, data=_freeze(train.data))
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
-    _check_writable(launch.runs_dir)
+    _check_writable(launch.runs_dir / train.exp)
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
     if run.folder.exists() and not launch.fresh:
-        train = config.load(run.config)
-        check_processes(train, launch)
+        config.load(run.config)  # it can be gone on with
     return Plan(run, train, launch)
 
 
@@ -63,22 +65,44 @@ def write(planned: Plan) -> bool:
     """Make the run folder, unless it is there; whether this call made it.
 
     Raises:
-        LaunchError: the code can't be frozen.
-        OSError: the disk is full, or the like; then nothing is left behind.
+        LaunchError: the code can't be frozen, the disk is full, or the like; then nothing is left behind.
     """
     folder = planned.run.folder
     if folder.exists() and not planned.launch.fresh:
+        _refresh(planned)
         return False
+    try:
+        return _make(planned)
+    except OSError as error:
+        raise LaunchError(
+            f"{folder}: not made, {(error.strerror or str(error)).lower()}; make room, or name another folder "
+            "with runs_dir="
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()  # where nothing came of it, and nothing else is there
+
+
+def _make(planned: Plan) -> bool:
+    folder = planned.run.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
     try:
         building.chmod(0o755)
         _fill(Run(building), planned)
-        if planned.launch.fresh and folder.exists():
+        if folder.exists():
             folder.rename(_free_name(folder))
         return _publish(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _refresh(planned: Plan) -> None:
+    """Take over the settings that change no result, such as where the shards are, as typed last."""
+    path, text = planned.run.config, config.dump(planned.train)
+    if path.read_text() != text:
+        with replacing(path) as file:
+            file.write(text.encode())
 
 
 def _publish(building: Path, folder: Path) -> bool:

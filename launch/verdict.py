@@ -27,9 +27,11 @@ def conclude(run: Run, attempt: int, code: int, asked: signal.Signals | None, lo
     Returns:
         0 done, 75 stopped on request with everything saved, 1 failed.
     """
-    if run.result.exists():
-        return DONE
     found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt, None, None))
+    if run.result.exists():
+        if found.end is None:
+            ledger.end(run, attempt, "done", by="launcher")
+        return DONE
     reason, detail = found.reason, str((found.end or {}).get("detail", "no reason given"))
     judged = _judge(found, code, asked, log)
     if judged is not None:

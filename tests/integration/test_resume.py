@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 import torch
 from worker import assert_same_weights, digests, final_weights, losses, prepare, train
 
-from dnw import checkpoint, ledger
+from dnw import checkpoint, jsonl, ledger
 
 # 12 steps of 32 images. Epochs of 120 images end in steps 4, 8 and 12, which are evaluated; steps 3, 6 and 9
 # are saved, and so is each evaluation that beats those before.
@@ -49,8 +50,41 @@ def test_killed_there_it_ends_with_the_same_bits(tmp_path, few_images, undisturb
     code, output = train(run, 2)
     assert code == 0, output
     assert_same_weights(run, undisturbed)
+    assert_same_best(run, undisturbed)
     assert losses(run) == losses(undisturbed)
     assert digests(run) == digests(undisturbed)
+
+
+def assert_same_best(ours, theirs) -> None:
+    a, b = (checkpoint.read(run.checkpoints / "best.pt") for run in (ours, theirs))
+    assert (a.position.step, a.position.top1) == (b.position.step, b.position.top1)
+    assert all(torch.equal(a.model[name], value) for name, value in b.model.items())
+
+
+def test_killed_while_a_repeated_evaluation_is_saved_it_loses_nothing(tmp_path, few_images, undisturbed):
+    """The stop saved step 4 unevaluated; the next attempt evaluates it and saves the same step again."""
+    changes = {**CHANGES, "checkpoint__every_steps": 0, "eval_batch": 8}
+    run = prepare(tmp_path / "run", few_images, **changes)
+    assert train(run, 2, "1:evaluate 4:SIGTERM")[0] != 0
+    stopped_at = ledger.last(run).end["step"]
+    for fault in (f"0:save step-{stopped_at:08d}.pt", "0:save best.pt"):
+        train(run, 2, fault)
+        assert ledger.last(run).start["step"] == stopped_at
+    code, output = train(run, 2)
+    assert code == 0, output
+    assert_same_weights(run, undisturbed)
+    assert_same_best(run, undisturbed)
+    evaluated = [line["step"] for line in jsonl.read(run.metrics) if line["kind"] == "val"]
+    assert evaluated == [4, 8, 12]
+
+
+def test_saves_by_time_come_once_each(tmp_path, few_images):
+    changes = {**CHANGES, "checkpoint__every_steps": 0, "checkpoint__every_minutes": 0.3 / 60, "steps": 40}
+    run = prepare(tmp_path / "run", few_images, **changes, checkpoint__keep=40, eval_every_epochs=100)
+    assert train(run, 2)[0] == 0
+    saved = checkpoint.steps(run.checkpoints)
+    assert len(saved) >= 3
+    assert all(later - earlier > 1 for earlier, later in itertools.pairwise(saved[:-1]))
 
 
 def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, few_images, undisturbed):
@@ -63,13 +97,18 @@ def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, few_images,
 
 
 @pytest.mark.parametrize(
-    ("point", "last_step"),
-    [("step 5", 6), ("step 1", 2), ("evaluate 8", 8), ("step 12", 12)],
+    ("fault", "last_step"),
+    [
+        ("0:step 1:SIGTERM", 2),
+        ("1:step 5:SIGINT", 6),
+        ("0:step 6:SIGUSR2", 7),
+        ("1:evaluate 8:SIGTERM", 8),
+        ("1:step 12:SIGTERM", 12),
+    ],
 )
-@pytest.mark.parametrize(("rank", "name"), [(0, "SIGTERM"), (1, "SIGINT"), (1, "SIGUSR2")])
-def test_signalled_it_loses_no_step(tmp_path, few_images, undisturbed, point, last_step, rank, name):
+def test_signalled_it_loses_no_step(tmp_path, few_images, undisturbed, fault, last_step):
     run = prepare(tmp_path / "run", few_images, **{**CHANGES, "checkpoint__every_steps": 0})
-    code, output = train(run, 2, f"{rank}:{point}:{name}")
+    code, output = train(run, 2, fault)
     end = ledger.last(run).end
     assert end["step"] == last_step == checkpoint.steps(run.checkpoints)[-1]
     if last_step < 12:

@@ -1,5 +1,6 @@
 """What is typed, and what is answered: without submitting anything."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -105,6 +106,24 @@ def test_a_run_folder_that_cannot_be_made(typed: Typed, tmp_path: Path) -> None:
     code, _out, err = typed("+exp=static_dnw", "runs_dir=file/runs", "dry_run=true")
     assert code == 2
     assert f"runs_dir: {tmp_path}/file is a file" in err
+
+
+def test_a_run_folder_that_cannot_be_written_to(typed: Typed, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    code, _out, err = typed("+exp=static_dnw", f"runs_dir={small_disk}/runs", "cluster=local")
+    assert code == 2
+    assert err == f"runs_dir: {small_disk} can't be written to; name another folder with runs_dir=\n"
+
+
+def test_a_full_disk(typed: Typed, small_disk: Path) -> None:
+    """1 MiB, all but a few blocks of it taken."""
+    with contextlib.suppress(OSError):
+        (small_disk / "large").write_bytes(bytes(2**20 - 65536))
+    code, _out, err = typed("+exp=static_dnw", f"runs_dir={small_disk}", "cluster=local")
+    assert code == 2
+    assert "not made, no space left on device; make room, or name another folder with runs_dir=" in err
+    assert len(err.splitlines()) == 1
+    assert [path.name for path in small_disk.iterdir()] == ["large"]
 
 
 def test_a_machine_without_slurm(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

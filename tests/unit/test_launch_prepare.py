@@ -70,13 +70,16 @@ def test_the_same_run_is_the_same_folder(composed: Composed) -> None:
     assert other.parent == folder.parent
 
 
-def test_an_existing_run_keeps_its_configuration_and_code(composed: Composed) -> None:
+def test_an_existing_run_keeps_its_code_and_what_its_result_depends_on(composed: Composed) -> None:
+    """What changes no result is as typed last."""
     run = plan(composed).run
     prepare.write(plan(composed))
     (run.code / "dnw" / "train.py").write_text("as submitted")
     again = plan(changed(composed, log={"every_steps": 7}))
-    assert again.train.log.every_steps != 7
+    assert again.run == run
     assert not prepare.write(again)
+    assert config.load(run.config).log.every_steps == 7
+    assert config.signature(config.load(run.config)) == config.signature(plan(composed).train)
     assert (run.code / "dnw" / "train.py").read_text() == "as submitted"
 
 

@@ -36,6 +36,15 @@ def test_line_cut_off_by_a_power_failure_is_none(tmp_path):
     assert [attempt.number for attempt in ledger.read(run)] == [1, 2]
 
 
+def test_line_cut_off_in_the_middle_harms_no_other(tmp_path):
+    path = tmp_path / "attempts.jsonl"
+    jsonl.append(path, {"a": 1})
+    with path.open("a") as file:
+        file.write('{"b": {"c": 2')
+    jsonl.append(path, {"d": 3})
+    assert jsonl.read(path) == [{"a": 1}, {"d": 3}]
+
+
 def test_keep_forgets_what_comes_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     for step in (2, 4, 6):
