@@ -75,8 +75,8 @@ def write(planned: Plan) -> bool:
         return _make(planned)
     except OSError as error:
         raise LaunchError(
-            f"{folder}: not made, {(error.strerror or str(error)).lower()}; make room, or name another folder "
-            "with runs_dir="
+            f"{folder}: not made, {(error.strerror or str(error)).lower()}; "
+            "make room, or name another folder with runs_dir="
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -90,7 +90,7 @@ def _make(planned: Plan) -> bool:
     try:
         building.chmod(0o755)
         _fill(Run(building), planned)
-        if folder.exists():
+        if planned.launch.fresh and folder.exists():
             folder.rename(_free_name(folder))
         return _publish(building, folder)
     finally:
