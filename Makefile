@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PACKAGES := launch dnw shards
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tests gpu soak clean
+.PHONY: help setup demo test check tests gpu slurm cluster soak clean
 
 help:
 	@echo 'make demo    set up, then train two small networks on real images; about 5 minutes'
@@ -14,6 +14,8 @@ help:
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
 	@echo 'make gpu     the tests that need a GPU'
+	@echo 'make slurm   the tests on a real Slurm of their own, which needs root on Debian; about 9 minutes'
+	@echo 'make cluster raise that Slurm to play with; it prints how'
 	@echo 'make soak    many kills at random places, compared bit for bit; several minutes'
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
@@ -47,6 +49,14 @@ tests: $(STAMP)
 
 gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu $(PYTEST)
+
+slurm: $(STAMP)
+	@$(BIN)/python tests/slurm/packages.py
+	$(BIN)/python -m pytest tests/slurm $(PYTEST)
+
+cluster: $(STAMP)
+	@$(BIN)/python tests/slurm/packages.py
+	@$(BIN)/python tests/slurm
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak -s $(PYTEST)

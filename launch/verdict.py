@@ -54,6 +54,8 @@ def _judge(
     """What the workers could not record, or did not know; None if they have said it all."""
     if asked is not None and found.start is None and found.end is None:
         return "stopped", "before the first step"
+    if asked is not None and found.reason == "stopped":
+        return None  # saved; what signals came while it was ending doesn't matter
     number = -code if code < 0 else code - 128
     if number > 0:  # what the others recorded, a connection closed by a peer, followed from this
         return "killed", f"by {signal.Signals(number).name}"
