@@ -123,11 +123,16 @@ def test_goes_on_where_it_was_killed(
     assert f"{kept} of 60 shards were there already" in output or kept == 0
 
 
+def obey_ctrl_c() -> None:
+    """A shell starts what it puts into the background with SIGINT ignored, and so may these tests be."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_stops_on_ctrl_c(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     for number in range(5):  # on a busy machine the write may be over before the signal is sent
         out = tmp_path / f"stopped{number}"
         arguments = ("imagefolder", many, out, "--shard-samples", 5, "--seed", 3, "--workers", 2)
-        process = command(*arguments, start_new_session=True)
+        process = command(*arguments, start_new_session=True, preexec_fn=obey_ctrl_c)
         wait_for(lambda folder=out: len(list(folder.glob("*.tar"))) >= 3)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
