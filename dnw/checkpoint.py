@@ -30,6 +30,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint that can't be written, or must not be used; the message says why and what to do."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint that is not what was written: cut off, or changed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Identity:
     """Whose state it is: the run, and the data its samples were counted in."""
@@ -111,7 +115,8 @@ def read(path: Path) -> Checkpoint:
     """Read a checkpoint after comparing its digest.
 
     Raises:
-        CheckpointError: missing, damaged, or of another version.
+        DamagedError: it is not what was written.
+        CheckpointError: it can't be read, is none, or is of another version.
     """
     try:
         content = path.read_bytes()
@@ -119,7 +124,7 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: can't be read ({error.strerror})") from None
     encoded, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
     if seal != _seal(encoded):
-        raise CheckpointError(f"{path}: damaged, its content is not what its SHA-256 was taken of")
+        raise DamagedError(f"{path}: damaged, its content is not what its SHA-256 was taken of")
     try:
         values = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
@@ -135,13 +140,14 @@ def newest(folder: Path, identity: Identity) -> Checkpoint | None:
     """The newest whole checkpoint of this run; damaged ones are moved aside with a warning.
 
     Raises:
-        CheckpointError: it belongs to another run or to other data.
+        CheckpointError: it belongs to another run or to other data, is of another version, or can't be read
+            just now: it is not passed over then.
     """
     for step in reversed(steps(folder)):
         path = step_path(folder, step)
         try:
             checkpoint = read(path)
-        except CheckpointError as error:
+        except DamagedError as error:
             log.warning("%s; moved aside, going back to the one before", error)
             path.replace(path.with_name(f"{path.name}.damaged"))
             continue

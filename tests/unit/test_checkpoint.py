@@ -101,6 +101,14 @@ def test_foreign_pickle_is_never_run(tmp_path):
         checkpoint.read(path)
 
 
+def test_another_version_is_refused_not_moved_aside(tmp_path, monkeypatch):
+    path = save(tmp_path, 7)
+    monkeypatch.setattr(checkpoint, "VERSION", 2)
+    with pytest.raises(CheckpointError, match="this code reads version 2"):
+        checkpoint.newest(tmp_path, OURS)
+    assert path.exists()
+
+
 def test_nothing_saved_is_nothing(tmp_path):
     assert checkpoint.newest(tmp_path / "missing", OURS) is None
 
