@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := launch dnw shards
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check tests gpu slurm cluster soak clean
