@@ -46,10 +46,14 @@ def end_children() -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it is gone: no orphan goes on writing."""
-    parent = int(os.environ.get("DNW_AGENT_PID", os.getppid()))
+    """Have the kernel kill this worker when its agent is gone: no orphan goes on writing."""
+    follow_parent(int(os.environ.get("DNW_AGENT_PID", os.getppid())), signal.SIGKILL)
+
+
+def follow_parent(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when `parent`, which started it, is gone."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+    if libc.prctl(PR_SET_PDEATHSIG, number) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was told
+        signal.raise_signal(number)

@@ -8,7 +8,6 @@ SIGINT that torchrun forwards to its workers, after which it waits for them as l
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -17,9 +16,9 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-STOPPED = 75  # sysexits.h: EX_TEMPFAIL, try again later
+from dnw.preemption import STOPPED, follow_parent
+
 KILLED = 128  # plus the signal's number, as shells have it
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class StopOnce:
@@ -47,7 +46,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, StopOnce())
     try:
         os.environ["DNW_AGENT_PID"] = str(os.getpid())
-        _stop_with_parent(int(os.environ.get("DNW_JOB_PID", os.getppid())))
+        follow_parent(int(os.environ.get("DNW_JOB_PID", os.getppid())), signal.SIGTERM)
         return _run(arguments)
     except KeyboardInterrupt:  # before there were workers
         return STOPPED
@@ -90,14 +89,6 @@ def _cause(failures: Mapping[int, Any]) -> tuple[int, Any]:
     return next(
         (item for item in at_once if item[1].exitcode < 0 and item[1].exitcode != -signal.SIGTERM), first
     )
-
-
-def _stop_with_parent(parent: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it died before the kernel was told
-        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

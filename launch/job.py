@@ -20,6 +20,7 @@ from types import FrameType
 from typing import IO
 
 from dnw import config, ledger
+from dnw.preemption import STOPPED
 from dnw.run import Run
 from launch import lock, requeue, torchrun, verdict
 from launch.lock import HeldError, Lock
@@ -58,7 +59,7 @@ class Job:
         node, run = this_node(self.nodes), Run(self.folder)
         if node.rank > 0:
             code = self._watched(run, node, _attempt_of_head(run, node), stop)
-            return 0 if code in {0, verdict.STOPPED} else 1  # how the job ended, the first node says
+            return 0 if code in {0, STOPPED} else 1  # how the job ended, the first node says
         try:
             held = Lock.take(run.lock)
         except HeldError as error:
@@ -67,7 +68,7 @@ class Job:
         with held:
             code = self._attempt(run, node, held, stop)
         stopped = ledger.last(run)
-        if node.in_slurm and code == verdict.STOPPED and stopped and stop.signal:
+        if node.in_slurm and code == STOPPED and stopped and stop.signal:
             requeue.go_on(stopped, stop.signal)
         return code
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from dnw import ledger
 from dnw.ledger import Attempt, Reason
+from dnw.preemption import STOPPED
 from dnw.run import Run
 
-DONE, STOPPED, FAILED = 0, 75, 1
+DONE, FAILED = 0, 1
 LAST_LINES = 15
 
 
