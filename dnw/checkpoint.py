@@ -11,13 +11,15 @@ import hashlib
 import io
 import logging
 import pickle
-import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from dnw import faults
+from dnw.run import step_path, steps
 from shards.atomic import replacing
 
 VERSION = 1
@@ -70,17 +72,6 @@ class Checkpoint:
     masks: dict[str, torch.Tensor]  # of the edges at the last epoch's end, to count which were swapped
 
 
-def step_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
-    return folder / f"step-{step:08d}.pt"
-
-
-def steps(folder: Path) -> list[int]:
-    """The steps there are checkpoints of, rising."""
-    names = (re.fullmatch(r"step-(\d{8})\.pt", path.name) for path in folder.glob("step-*.pt"))
-    return sorted(int(name[1]) for name in names if name)
-
-
 def encode(checkpoint: Checkpoint) -> bytes:
     """The bytes of the file."""
     buffer = io.BytesIO()
@@ -91,15 +82,22 @@ def encode(checkpoint: Checkpoint) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, encoded: bytes) -> None:
+def write(
+    path: Path, encoded: bytes, publish: Callable[[Path], AbstractContextManager[BinaryIO]] = replacing
+) -> None:
     """Put a checkpoint under its name, whole or not at all.
+
+    Args:
+        path: its name.
+        encoded: its content, from `encode`.
+        publish: opens what will replace `path`; an attempt's Claim.replacing, to keep the past out.
 
     Raises:
         CheckpointError: no space, no permission; what was there before is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with publish(path) as file:
             file.write(encoded)
             file.write(_seal(encoded))
             faults.reach(f"save {path.name}")
@@ -172,11 +170,9 @@ def check_identity(path: Path, theirs: Identity, ours: Identity) -> None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Delete all step checkpoints but the newest `keep`, and what killed saves left."""
+    """Delete all step checkpoints but the newest `keep`."""
     for step in steps(folder)[:-keep]:
         step_path(folder, step).unlink()
-    for leftover in folder.glob("*.tmp"):
-        leftover.unlink()
 
 
 def _seal(encoded: bytes) -> bytes:

@@ -96,6 +96,13 @@ class Log:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Watchdog:
+    """What is taken for a hang."""
+
+    seconds: Annotated[float, Field(ge=0)] = 600.0  # of a rank without progress; 0: never
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Train:
     """One run, whole. What isn't here doesn't change the result."""
 
@@ -118,10 +125,11 @@ class Train:
     optim: Optim
     checkpoint: Checkpoint
     log: Log
+    watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)
 
 
 # Settings that say where and how often, not what comes out: a run keeps its identity when they change.
-NOT_IDENTITY = frozenset({"data.dir", "data.workers", "checkpoint", "log", "eval_batch"})
+NOT_IDENTITY = frozenset({"data.dir", "data.workers", "checkpoint", "log", "watchdog", "eval_batch"})
 
 
 def parse(values: Mapping[str, Any]) -> Train:

@@ -22,7 +22,7 @@ from dnw.checkpoint import CheckpointError
 from dnw.config import ConfigError, Train, load
 from dnw.data import Batch, evaluation_batches, open_splits
 from dnw.distributed import ALONE, World
-from dnw.run import Run
+from dnw.run import Run, step_path, steps
 from dnw.wiring import choose_all
 from shards.errors import ShardError
 
@@ -99,10 +99,10 @@ def trained(path: Path) -> tuple[Train, nn.Module, int]:
     run = Run(path if path.is_dir() else path.parent.parent)
     train = load(run.config)
     if path.is_dir():
-        saved = checkpoint.steps(run.checkpoints)
+        saved = steps(run.checkpoints)
         if not saved:
             raise CheckpointError(f"{run.checkpoints}: no checkpoint yet; let the run make progress first")
-        path = checkpoint.step_path(run.checkpoints, saved[-1])
+        path = step_path(run.checkpoints, saved[-1])
     state = checkpoint.read(path)
     model = models.build(train)
     model.load_state_dict(state.model)

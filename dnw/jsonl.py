@@ -7,8 +7,9 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from shards.atomic import replacing
 
@@ -39,12 +40,19 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [record for record in found if isinstance(record, dict)]
 
 
-def keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
-    """Rewrite the file with the wanted records alone; cut-off lines go too."""
+def keep(
+    path: Path,
+    wanted: Callable[[dict[str, Any]], bool],
+    publish: Callable[[Path], AbstractContextManager[BinaryIO]] = replacing,
+) -> None:
+    """Rewrite the file with the wanted records alone; cut-off lines go too.
+
+    `publish` opens what will replace the file.
+    """
     if not path.exists():
         return
     records = [record for record in read(path) if wanted(record)]
-    with replacing(path) as file:
+    with publish(path) as file:
         file.write("".join(json.dumps(record) + "\n" for record in records).encode())
 
 

@@ -1,7 +1,12 @@
-"""The ledger of a run: which attempts there were, and why each of them ended.
+"""The ledger of a run: which attempts there were, how far each came, and why it ended.
 
-Two records an attempt, appended to attempts.jsonl: `start`, and `end` with a reason. The worker of rank 0
-writes both; where it could not write its end (killed, out of memory), the launcher that watched it does.
+Records, appended to attempts.jsonl, of four events an attempt:
+
+- `claim`, by the launcher: the attempt has taken the run over; job, restart, hosts;
+- `start`, by the worker of rank 0: the checkpoint is loaded, of `step`; world, nodes, device;
+- `step`, by the same: the first step is done;
+- `end`, with a `reason` (how) and, where the cluster told it, a `cause` (why). The workers write it; where
+  they could not (killed, out of memory), the launcher that watched them does, or the next attempt.
 """
 
 from __future__ import annotations
@@ -13,21 +18,45 @@ from typing import Any, Literal
 from dnw import jsonl
 from dnw.run import Run
 
-Reason = Literal["done", "stopped", "error", "killed"]
+# stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
+Reason = Literal["done", "stopped", "error", "killed", "hung", "lost"]
+Cause = Literal["preempted", "timeout", "requeued", "cancelled", "node failure"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One attempt: `end` is None while it runs, or if nothing was left to write its end."""
+    """One attempt; what has not happened (yet) is None."""
 
     number: int
-    start: dict[str, Any] | None
-    end: dict[str, Any] | None
+    claim: dict[str, Any] | None = None
+    start: dict[str, Any] | None = None
+    step: dict[str, Any] | None = None
+    end: dict[str, Any] | None = None
 
     @property
     def reason(self) -> str | None:
-        """Why it ended."""
+        """How it ended."""
         return self.end["reason"] if self.end else None
+
+    @property
+    def cause(self) -> str | None:
+        """Why it ended: what the cluster did, as far as it is known, else how it ended."""
+        return self.end.get("cause", self.end["reason"]) if self.end else None
+
+    @property
+    def job(self) -> str | None:
+        """The cluster's name of the job that it was an attempt of."""
+        return self.claim["job"] if self.claim else None
+
+    @property
+    def first_step(self) -> int | None:
+        """The step that it went on after."""
+        return self.start["step"] if self.start else None
+
+    @property
+    def last_step(self) -> int | None:
+        """How many steps were done when it ended, saved or not; None where nobody could tell."""
+        return self.end.get("step") if self.end else None
 
 
 def append(run: Run, record: dict[str, Any]) -> None:
@@ -35,10 +64,19 @@ def append(run: Run, record: dict[str, Any]) -> None:
     jsonl.append(run.attempts, {"time": round(time.time(), 3), **record})
 
 
+def claim(run: Run, attempt: int, **facts: Any) -> None:
+    """Say that an attempt has taken the run over."""
+    append(run, {"attempt": attempt, "event": "claim", **facts})
+
+
 def start(run: Run, attempt: int, **facts: Any) -> None:
-    """Say that an attempt has begun."""
-    jsonl.keep(run.attempts, lambda record: True)
+    """Say that an attempt is about to train."""
     append(run, {"attempt": attempt, "event": "start", **facts})
+
+
+def first_step(run: Run, attempt: int, step: int) -> None:
+    """Say that an attempt has done its first step, the run's number `step`."""
+    append(run, {"attempt": attempt, "event": "step", "step": step})
 
 
 def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
@@ -49,16 +87,18 @@ def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
 def read(run: Run) -> list[Attempt]:
     """All attempts, in order.
 
-    Of several ends the workers wrote the first counts, since the others followed from it; what the launcher
-    wrote explains them all.
+    Of several ends that the workers wrote the first counts, since the others followed from it; what the
+    launcher wrote explains them all, and adds to what they said.
     """
-    starts: dict[int, dict[str, Any]] = {}
-    ends: dict[int, dict[str, Any]] = {}
+    events: dict[int, dict[str, dict[str, Any]]] = {}
     for record in jsonl.read(run.attempts):
-        if record.get("by") == "launcher":
-            ends[record["attempt"]] = record
-        (starts if record["event"] == "start" else ends).setdefault(record["attempt"], record)
-    return [Attempt(n, starts.get(n), ends.get(n)) for n in sorted(starts.keys() | ends.keys())]
+        known = events.setdefault(record["attempt"], {})
+        earlier = known.get(record["event"])
+        if earlier is None:
+            known[record["event"]] = record
+        elif record.get("by") == "launcher":
+            known[record["event"]] = {**earlier, **record}
+    return [Attempt(number, **known) for number, known in sorted(events.items())]
 
 
 def last(run: Run) -> Attempt | None:

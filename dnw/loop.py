@@ -8,15 +8,17 @@ from collections.abc import Iterator
 
 import torch
 
-from dnw import checkpoint, faults, schedule
+from dnw import checkpoint, faults, ledger, schedule
 from dnw.checkpoint import Identity
+from dnw.claim import Claim
 from dnw.data import Batch, digest, evaluation_batches, training_batches
 from dnw.distributed import Agreement
 from dnw.evaluate import Interrupted, evaluate
 from dnw.monitor import Monitor
 from dnw.preemption import StopRequest
-from dnw.run import Run
+from dnw.run import step_path
 from dnw.trainer import Trainer
+from dnw.watchdog import Watchdog
 from shards.index import Index
 from shards.order import part
 
@@ -26,27 +28,32 @@ class Loop:
 
     def __init__(
         self,
-        run: Run,
+        claim: Claim,
         trainer: Trainer,
         splits: tuple[Index, Index],
         identity: Identity,
-        monitor: Monitor | None,
         stop: StopRequest,
+        watchdog: Watchdog,
     ) -> None:
-        """`monitor` is None on all ranks but the first."""
-        self._run = run
+        self._claim = claim
         self._trainer = trainer
         self._train_split, self._val_split = splits
         self._identity = identity
-        self._monitor = monitor
+        self._monitor: Monitor | None = None
         self._stop = stop
+        self._watchdog = watchdog
         self._agreement = Agreement(trainer.world)
+        self._began_at = trainer.position.step
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
         self._digests: list[int] = []
 
-    def run(self) -> bool:
-        """Train to the end (True) or until all ranks have agreed to stop (False); saved either way."""
+    def run(self, monitor: Monitor | None = None) -> bool:
+        """Train to the end (True) or until all ranks have agreed to stop (False); saved either way.
+
+        `monitor` is for the first rank alone.
+        """
+        self._monitor = monitor
         trainer = self._trainer
         micro_batches = self._micro_batches()
         try:
@@ -105,8 +112,11 @@ class Loop:
     def _report(self) -> None:
         trainer, step = self._trainer, self._trainer.position.step
         faults.reach(f"step {step}")
+        self._watchdog.progress(step)
         if self._monitor:
             self._monitor.step(step)
+            if step == self._began_at + 1:
+                ledger.first_step(self._claim.run, self._claim.number, step)
         if trainer.train.log.digests:
             self._report_digests(step)
         if step % trainer.train.log.every_steps and step != trainer.steps:
@@ -158,21 +168,27 @@ class Loop:
 
     def _should_stop_evaluating(self) -> bool:
         faults.reach(f"evaluate {self._trainer.position.step}")
+        self._watchdog.progress(self._trainer.position.step)
         return self._agree()
 
     def _save(self, best: bool = False) -> None:
         trainer, step = self._trainer, self._trainer.position.step
         if trainer.position == self._saved:
             return
+        began_s = time.monotonic()
         snapshot = trainer.snapshot(self._identity)
-        if trainer.world.is_first:
-            if self._monitor:
-                self._monitor.flush()
+        if self._monitor:  # of the first rank, which writes
+            self._monitor.flush()
             encoded = checkpoint.encode(snapshot)
-            folder = self._run.checkpoints
-            if best:  # first: once the step's own is there, no later attempt would write it
-                checkpoint.write(folder / "best.pt", encoded)
-            checkpoint.write(checkpoint.step_path(folder, step), encoded)
-            checkpoint.prune(folder, trainer.train.checkpoint.keep)
+            self._write(encoded, best)
+            self._monitor.saved(step, time.monotonic() - began_s, len(encoded))
+        self._watchdog.progress(step)
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
+
+    def _write(self, encoded: bytes, best: bool) -> None:
+        folder, claim = self._claim.run.checkpoints, self._claim
+        if best:  # first: once the step's own is there, no later attempt would write it
+            checkpoint.write(folder / "best.pt", encoded, claim.replacing)
+        checkpoint.write(step_path(folder, self._trainer.position.step), encoded, claim.replacing)
+        checkpoint.prune(folder, self._trainer.train.checkpoint.keep)

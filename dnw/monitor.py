@@ -14,10 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dnw import jsonl
 from dnw.checkpoint import Position
+from dnw.claim import Claim
 from dnw.evaluate import Accuracy
 from dnw.pictures import adjacency
 from dnw.profile import profile
-from dnw.run import Run
 from dnw.wiring import edges_of
 
 log = logging.getLogger(__name__)
@@ -28,22 +28,23 @@ TRAINING = ("loss", "top1", "lr", "images_per_second")
 class Monitor:
     """Writes what happens in one attempt, and removes what an attempt before it wrote past this point."""
 
-    def __init__(self, run: Run, attempt: int, position: Position, steps: int) -> None:
+    def __init__(self, claim: Claim, position: Position, steps: int) -> None:
         """Go on from `position` on the way to `steps`."""
         step, is_evaluated = position.step, position.evaluated == position.step
-        self._run = run
+        self._claim, self._run = claim, claim.run
+        run = claim.run
         self._step = step
         self._steps = steps
         self._last_line = (step, time.monotonic())
         for lines in (run.metrics, run.digests):
-            jsonl.keep(lines, lambda record: _is_over(record, step, is_evaluated))
+            jsonl.keep(lines, lambda record: _is_over(record, step, is_evaluated), claim.replacing)
         # TensorBoard hides what earlier event files hold from purge_step on.
         purge_step = step + is_evaluated if step else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge_step)
         for record in jsonl.read(run.metrics):
-            if record["step"] == purge_step:
+            if record["step"] == purge_step and record["kind"] == "train":
                 self._show(step, record["kind"], {name: record[name] for name in TRAINING})
-        self._board.add_text("attempt", f"attempt {attempt}: from step {step} of {steps}", step)
+        self._board.add_text("attempt", f"attempt {claim.number}: from step {step} of {steps}", step)
         self._bar = _bar() if sys.stdout.isatty() else None
         self._task = self._bar.add_task("", total=steps, completed=step, text="") if self._bar else None
 
@@ -106,16 +107,27 @@ class Monitor:
         for name, (_, edges) in edges_of(model).items():
             self._board.add_image(f"wiring/{name}", adjacency(edges), step, dataformats="HWC")
 
+    def saved(self, step: int, seconds: float, size: int) -> None:
+        """A checkpoint, and how long training stood still for it."""
+        self._write(step, "save", {"seconds": round(seconds, 4), "bytes": size})
+
     def digests(self, step: int, digests: list[int]) -> None:
         """What each micro-batch of a step held."""
+        self._claim.check()
         jsonl.append(self._run.digests, {"step": step, "digests": [f"{d:016x}" for d in digests]})
 
     def flush(self) -> None:
-        """Have everything on disk: a checkpoint of this step is about to say that it was written."""
+        """Have everything on disk: a checkpoint of this step is about to say that it was written.
+
+        Raises:
+            SupersededError: a later attempt has taken the run over.
+        """
+        self._claim.check()
         self._board.flush()
         jsonl.sync(self._run.metrics)
 
     def _write(self, step: int, group: str, values: dict[str, float], **more: Any) -> None:
+        self._claim.check()
         jsonl.append(self._run.metrics, {"step": step, "kind": group, **values, **more})
         self._show(step, group, values)
 
@@ -129,7 +141,7 @@ class Monitor:
 
 def _is_over(record: dict[str, Any], step: int, is_evaluated: bool) -> bool:
     """Whether a record is of the past: the evaluation of `step` is not, if it has to be repeated."""
-    is_of_training = record.get("kind", "train") == "train"
+    is_of_training = record.get("kind", "train") in {"train", "save"}
     return bool(record["step"] < step or (record["step"] == step and (is_of_training or is_evaluated)))
 
 

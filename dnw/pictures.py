@@ -5,9 +5,8 @@ Sources lie from left to right and targets from top to bottom, as columns and ro
 
 from __future__ import annotations
 
+import io
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -46,20 +45,17 @@ def adjacency(edges: Edges, side: int = 1024) -> Pixels:
     return picture.round().astype(np.uint8)
 
 
-def wiring_png(model: nn.Module, path: Path) -> None:
-    """Draw all wired weights of `model` into one PNG, which replaces `path` in one step.
+def wiring_png(model: nn.Module) -> bytes:
+    """All wired weights of `model`, drawn into one PNG.
 
     Raises ValueError if nothing in the model is wired.
     """
     wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
     if not wirings:
         raise ValueError("nothing to draw: no weight of the model is wired")
-    partial = path.with_name(f"{path.name}.tmp")
-    with partial.open("wb") as file:
-        _sheet(wirings).save(file, "PNG", optimize=True)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    buffer = io.BytesIO()
+    _sheet(wirings).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _positions(edges: Edges) -> tuple[Positions, Positions]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,11 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def claims(self) -> Path:
+        """A folder of the attempt at work, in which it writes what it will publish."""
+        return self.folder / "claims"
+
+    @property
     def attempts(self) -> Path:
         """The ledger: a JSON line when an attempt starts, and one when it ends."""
         return self.folder / "attempts.jsonl"
@@ -85,3 +91,14 @@ class Run:
     def lock(self) -> Path:
         """Held by the attempt that works on the run."""
         return self.folder / "lock"
+
+
+def step_path(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return checkpoints / f"step-{step:08d}.pt"
+
+
+def steps(checkpoints: Path) -> list[int]:
+    """The steps there are checkpoints of, rising."""
+    names = (re.fullmatch(r"step-(\d{8})\.pt", path.name) for path in checkpoints.glob("step-*.pt"))
+    return sorted(int(name[1]) for name in names if name)

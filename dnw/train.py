@@ -9,12 +9,15 @@ RUN is a run folder, as launch/local.py and launch/slurm.py prepare it. Exit cod
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
+import socket
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +25,26 @@ import torch
 
 from dnw import checkpoint, ledger, models
 from dnw.checkpoint import CheckpointError, Identity, Position
+from dnw.claim import Claim, SupersededError
 from dnw.config import ConfigError, Train, load, signature
 from dnw.data import open_splits
 from dnw.distributed import World, join, leave
+from dnw.lock import HeldError, Lock
 from dnw.loop import Loop
 from dnw.monitor import Monitor
 from dnw.pictures import wiring_png
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.profile import profile
-from dnw.run import Run
+from dnw.run import Run, step_path
 from dnw.trainer import Trainer
-from shards.atomic import replacing
+from dnw.watchdog import Watchdog
 from shards.errors import ShardError
 
 log = logging.getLogger(__name__)
 
 
 EXPECTED = (ConfigError, ShardError, CheckpointError)  # whose message says all there is to say
+UNKNOWN = 0  # the number of an attempt
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,34 +57,106 @@ def main(arguments: list[str] | None = None) -> int:
     stop.listen()
     try:
         train = load(run.config)
-    except ConfigError as error:
+        with _claimed(run) as claim:
+            return _Worker(run, train, claim, stop).main()
+    except (ConfigError, HeldError) as error:
         print(error, file=sys.stderr)
         return 1
-    attempt = int(os.environ.get("DNW_ATTEMPT") or ledger.next_attempt(run))
-    began_s = time.monotonic()
 
-    def end(reason: ledger.Reason, **facts: Any) -> None:
-        ledger.end(run, attempt, reason, seconds=round(time.monotonic() - began_s, 3), **facts)
 
-    try:
-        _configure(train)
-        world = join()
-        _log_to(run, attempt, world)
-        is_done, position = _work(run, train, world, attempt, stop)
-        leave()
-    except EXPECTED as error:
-        message = _own_words(error)
-        print(message, file=sys.stderr, flush=True)
-        end("error", detail=message, rank=int(os.environ.get("RANK", "0")))
-        return 1
-    except Exception as error:
-        end("error", detail=f"{type(error).__name__}: {error}", rank=int(os.environ.get("RANK", "0")))
-        raise
-    finally:
-        end_children()
-    if world.is_first:
-        end("done" if is_done else "stopped", step=position.step)
-    return 0 if is_done else STOPPED
+@contextlib.contextmanager
+def _claimed(run: Run) -> Iterator[Claim]:
+    """The claim of this attempt: the launcher's, or where there is none, one that the first rank makes.
+
+    Raises:
+        HeldError: another attempt works on the run.
+    """
+    if launched := os.environ.get("DNW_ATTEMPT"):
+        yield Claim(run, int(launched))
+        return
+    if os.environ.get("RANK", "0") != "0":
+        yield Claim(run, UNKNOWN)  # until the first rank tells
+        return
+    with Lock.take(run.lock) as lock:
+        number = max(ledger.next_attempt(run), Claim.newest(run) + 1)
+        claim = Claim.make(run, number)
+        facts = {"job": "-", "restart": 0, "host": socket.gethostname(), "pid": os.getpid()}
+        lock.write(attempt=number, **facts)
+        ledger.claim(run, number, hosts=[socket.gethostname()], **facts)
+        yield claim
+        claim.release()
+
+
+class _Worker:
+    """One attempt, as this rank sees it."""
+
+    def __init__(self, run: Run, train: Train, claim: Claim, stop: StopRequest) -> None:
+        self.run, self.train, self.claim, self.stop = run, train, claim, stop
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.began_s = time.monotonic()
+        self.watchdog = Watchdog(train.watchdog.seconds, self._hung)
+
+    def main(self) -> int:
+        """Train; returns the exit code."""
+        try:
+            self.watchdog.start()
+            _configure(self.train)
+            world = join()
+            self.claim = Claim(self.run, world.first_says(self.claim.number))
+            _log_to(self.run, self.claim.number, world)
+            is_done, position = self._work(world)
+            leave()
+        except SupersededError as error:
+            print(error, file=sys.stderr, flush=True)
+            return 1
+        except EXPECTED as error:
+            message = _own_words(error)
+            print(message, file=sys.stderr, flush=True)
+            self._end("error", detail=message, rank=self.rank)
+            return 1
+        except Exception as error:
+            self._end("error", detail=f"{type(error).__name__}: {error}", rank=self.rank)
+            raise
+        finally:
+            end_children()
+        if world.is_first:
+            self.watchdog.progress(position.step)
+            self._end("done" if is_done else "stopped")
+        return 0 if is_done else STOPPED
+
+    def _end(self, reason: ledger.Reason, **facts: Any) -> None:
+        """Note in the ledger why this rank ends; a later attempt may have taken the run over meanwhile."""
+        if self.claim.number != UNKNOWN and self.claim.holds():
+            seconds = round(time.monotonic() - self.began_s, 3)
+            step = self.watchdog.step
+            ledger.end(self.run, self.claim.number, reason, step=step, seconds=seconds, **facts)
+
+    def _hung(self, step: int) -> None:
+        patience = f"{self.train.watchdog.seconds:g} s"
+        self._end("hung", detail=f"no progress for {patience} after step {step}", rank=self.rank)
+
+    def _work(self, world: World) -> tuple[bool, Position]:
+        """Whether the run is done, and how far it is."""
+        run, train, claim = self.run, self.train, self.claim
+        splits = open_splits(train.data)
+        trainer = Trainer(train, models.build(train), world, splits[0].num_samples)
+        identity = Identity(train.exp, signature(train), splits[0].fingerprint, splits[1].fingerprint)
+        _begin(claim, trainer, identity)
+        trainer.begin()
+        self.watchdog.progress(trainer.position.step)
+        loop = Loop(claim, trainer, splits, identity, self.stop, self.watchdog)
+        if not world.is_first:
+            is_done = loop.run()
+        else:
+            _announce(run, trainer, claim.number)
+            with Monitor(claim, trainer.position, trainer.steps) as monitor:
+                is_done = loop.run(monitor)
+            if is_done:
+                _publish(claim, trainer)
+            else:
+                log.info("stopped after step %d, saved; start it again to go on", trainer.position.step)
+        world.barrier()  # the launcher ends the others as soon as one has gone
+        return is_done, trainer.position
 
 
 def _own_words(error: Exception) -> str:
@@ -109,42 +187,21 @@ def _log_to(run: Run, attempt: int, world: World) -> None:
     logging.basicConfig(level=level, format="%(asctime)s  %(message)s", handlers=handlers)
 
 
-def _work(run: Run, train: Train, world: World, attempt: int, stop: StopRequest) -> tuple[bool, Position]:
-    """One attempt; whether the run is done, and how far it is."""
-    splits = open_splits(train.data)
-    trainer = Trainer(train, models.build(train), world, splits[0].num_samples)
-    identity = Identity(train.exp, signature(train), splits[0].fingerprint, splits[1].fingerprint)
-    _begin(run, trainer, identity)
-    trainer.begin()
-    if not world.is_first:
-        is_done = Loop(run, trainer, splits, identity, None, stop).run()
-    else:
-        _announce(run, trainer, attempt)
-        with Monitor(run, attempt, trainer.position, trainer.steps) as monitor:
-            is_done = Loop(run, trainer, splits, identity, monitor, stop).run()
-        if is_done:
-            _publish(run, trainer, attempt)
-        else:
-            log.info("stopped after step %d, saved; start it again to go on", trainer.position.step)
-    world.barrier()  # the launcher ends the others as soon as one has gone
-    return is_done, trainer.position
-
-
-def _begin(run: Run, trainer: Trainer, identity: Identity) -> None:
+def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
     """Go back to the newest whole checkpoint, or keep the initialization as one.
 
     The first rank chooses it: another may see an older state of a shared folder.
     """
-    is_first = trainer.world.is_first
+    is_first, run = trainer.world.is_first, claim.run
     saved = checkpoint.newest(run.checkpoints, identity) if is_first else None
     step = trainer.world.first_says(saved.position.step if saved else -1)
     if step < 0:
         snapshot = trainer.snapshot(identity)
         if is_first:
-            checkpoint.write(run.checkpoints / "init.pt", checkpoint.encode(snapshot))
+            checkpoint.write(run.checkpoints / "init.pt", checkpoint.encode(snapshot), claim.replacing)
         return
     if saved is None:
-        saved = checkpoint.read(checkpoint.step_path(run.checkpoints, step))
+        saved = checkpoint.read(step_path(run.checkpoints, step))
         checkpoint.check_identity(run.checkpoints, saved.identity, identity)
     trainer.restore(saved)
 
@@ -160,10 +217,11 @@ def _announce(run: Run, trainer: Trainer, attempt: int) -> None:
     )
 
 
-def _publish(run: Run, trainer: Trainer, attempt: int) -> None:
+def _publish(claim: Claim, trainer: Trainer) -> None:
     """Write what came out: the picture of the wiring, then the result."""
     position, model = trainer.position, trainer.show_for_evaluation()
-    wiring_png(model, run.wiring)
+    with claim.replacing(claim.run.wiring) as file:
+        file.write(wiring_png(model))
     costs = profile(model, trainer.train.data.image_size)
     result = {
         "exp": trainer.train.exp,
@@ -177,9 +235,9 @@ def _publish(run: Run, trainer: Trainer, attempt: int) -> None:
         "best_top1": position.best_top1,
         "params": costs.params,
         "macs": costs.macs,
-        "attempts": attempt,
+        "attempts": claim.number,
     }
-    with replacing(run.result) as file:
+    with claim.replacing(claim.run.result) as file:
         file.write((json.dumps(result, indent=2) + "\n").encode())
     log.info("done: top-1 %.2f %%, %d parameters, %d multiply-adds", position.top1, costs.params, costs.macs)
 

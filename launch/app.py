@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from dnw import config, ledger
+from dnw import config, ledger, lock
 from dnw.config import ConfigError
 from dnw.run import Run
-from launch import lock, prepare, torchrun
+from launch import prepare, torchrun
 from launch.compose import compose
 from launch.config import Launch
 from launch.errors import LaunchError
@@ -129,7 +129,7 @@ def _show_frozen(plan: Plan) -> None:
 
 
 def _show_command(plan: Plan) -> None:
-    words = job(plan).command(Node(0, 1, LOOPBACK, LOOPBACK, "JOB", 0), attempt=1)
+    words = job(plan).command(Node(0, 1, LOOPBACK, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
     print(f"# torchrun, as launch/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")
 
 

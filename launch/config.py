@@ -50,6 +50,7 @@ class Launch:
     fresh: bool
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
+    error_retries: Annotated[int, Field(ge=0)] = 0
     cluster: Cluster
 
     @property

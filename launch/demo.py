@@ -23,10 +23,10 @@ sys.path[0] = str(ROOT)  # the project, so that nothing need be installed
 from rich.console import Console  # noqa: E402
 from rich.progress import Progress, TimeElapsedColumn  # noqa: E402
 
-from dnw import jsonl, ledger  # noqa: E402
+from dnw import jsonl, ledger, lock  # noqa: E402
 from dnw.config import ConfigError  # noqa: E402
 from dnw.run import Run  # noqa: E402
-from launch import lock, prepare  # noqa: E402
+from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
 from launch.submission import state  # noqa: E402

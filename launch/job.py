@@ -1,40 +1,44 @@
-"""What runs on a node: torchrun's agent, watched from its start to a record of why it ended.
+"""What runs on a node: attempts at a run, from the claim of each to a record of why it ended.
 
-Submitted, submitit calls a `Job` on each node; in the foreground launch/local.py does. It takes the run's
-lock, starts the agent with the frozen code, passes on a request to stop, and has the last word.
+Submitted, submitit calls a `Job` on each node; in the foreground launch/local.py does. The first node takes
+the run's lock and leads: it numbers each attempt, has all nodes start torchrun's agent, passes on a request
+to stop, has the last word on why the attempt ended, and begins the next one where that was the fault of a
+process or a node. The other nodes follow.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
-from dnw import config, ledger
+from dnw import config, ledger, lock
+from dnw.claim import Claim, SupersededError
+from dnw.lock import HeldError, Lock
 from dnw.preemption import STOPPED
 from dnw.run import Run
-from launch import lock, requeue, torchrun, verdict
-from launch.lock import HeldError, Lock
+from launch import budget, history, requeue, slurm_job, torchrun, verdict
 from launch.node import Node, this_node
+from launch.stop import Stop
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 MARGIN_S = 30  # what an agent gets beyond its workers' grace before it is taken for hung
 HEAD_WAIT_S = 300  # what other nodes give the first one to begin
+REPORT_WAIT_S = 40  # more than the 30 s that torchrun gives workers to end in when one has failed
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at a run on one node; `Job(...)()` is what submitit calls."""
+    """Work on a run on one node; `Job(...)()` is what submitit calls."""
 
     folder: Path
     nodes: int
@@ -42,6 +46,7 @@ class Job:
     grace_s: int
     port: int | None = None
     foreground: bool = False
+    error_retries: int = 0
 
     def __call__(self) -> None:
         """Work on the run until it is done or has to stop.
@@ -58,129 +63,145 @@ class Job:
         stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
         if node.rank > 0:
-            code = self._watched(run, node, _attempt_of_head(run, node), stop)
-            return 0 if code in {0, STOPPED} else 1  # how the job ended, the first node says
+            self._follow(run, node, stop)
+            return 0  # how the job ended, the first node says
         try:
-            held = Lock.take(run.lock)
-        except HeldError as error:
-            print(error, file=sys.stderr)
+            with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
+                code = self._lead(run, node, held, stop)
+        except (HeldError, SupersededError) as error:
+            print(error, file=sys.stderr, flush=True)
             return HELD
-        with held:
-            code = self._attempt(run, node, held, stop)
-        stopped = ledger.last(run)
-        if node.in_slurm and code == STOPPED and stopped and stop.signal:
-            requeue.go_on(stopped, stop.signal)
+        if node.in_slurm and stop.signal:
+            requeue.after_stop(run, node, stop.signal)
         return code
 
+    def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> int:
+        """Attempt after attempt on the first node; the job's exit code."""
+        while not run.result.exists():
+            code = self._attempt(run, node, held, stop)
+            if code != verdict.FAILED or stop.signal:
+                return code
+            attempts = ledger.read(run)
+            decision = budget.decide(attempts, self.error_retries)
+            print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
+            if not decision.again:
+                return code
+            if node.in_slurm and (bad := set(budget.nodes_to_exclude(attempts)) & set(node.hosts)):
+                return requeue.elsewhere(node, sorted(bad))
+        return verdict.DONE
+
     def _attempt(self, run: Run, node: Node, held: Lock, stop: Stop) -> int:
-        """One attempt on the first node; the job's exit code."""
-        if run.result.exists():
-            return verdict.DONE
-        attempt = ledger.next_attempt(run)
-        held.write(
-            attempt=attempt, job=node.job, restart=node.restart, pid=os.getpid(), host=socket.gethostname()
-        )
-        code = self._watched(run, node, attempt, stop, descriptors=(held.descriptor,))
-        log = None if self.foreground else run.log(attempt, node.rank)
-        return verdict.conclude(run, attempt, code, stop.signal, log)
+        """One attempt, led from here: 0 done, 75 stopped, 1 failed."""
+        claim = _take_over(run)
+        history.complete(run, node)
+        port = self._port(node)
+        facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
+        ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
+        held.write(attempt=claim.number, port=port, slurm=node.in_slurm, **facts)
+        code = self._watched(claim, node, port, stop, descriptors=(held.descriptor,))
+        claim.check()
+        claim.report(node.rank, code=code)
+        reports = self._reports(claim, stop) if code not in {verdict.DONE, STOPPED} else claim.reports()
+        log = None if self.foreground else run.log(claim.number, node.rank)
+        ended = verdict.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log)
+        concluded = verdict.conclude(ended)
+        claim.release()
+        return concluded
+
+    def _follow(self, run: Run, node: Node, stop: Stop) -> None:
+        """What the other nodes do: take part in each attempt that the first one begins."""
+        last = 0
+        while record := _next_attempt(run, node, last, stop):
+            last = int(record["attempt"])
+            claim = Claim(run, last)
+            code = self._watched(claim, node, int(record["port"]), stop)
+            with contextlib.suppress(SupersededError):  # the first node has gone on
+                claim.report(node.rank, code=code)
 
     def _watched(
-        self, run: Run, node: Node, attempt: int, stop: Stop, descriptors: tuple[int, ...] = ()
+        self, claim: Claim, node: Node, port: int, stop: Stop, descriptors: tuple[int, ...] = ()
     ) -> int:
         """Start the agent and wait for its end; its exit code."""
-        with self._output(run, attempt, node) as output:
-            stop.agent = subprocess.Popen(
-                self.command(node, attempt),
-                env=self._environment(run, attempt),
+        with self._output(claim, node) as output:
+            agent = subprocess.Popen(
+                self.command(node, claim.number, port),
+                env=self._environment(claim),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=descriptors,
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
-        return stop.wait(self.grace_s + MARGIN_S)
+        return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds)
 
-    def command(self, node: Node, attempt: int) -> list[str]:
+    def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """The agent's command line."""
         signature = self.folder.name.rsplit("-", 1)[-1]
         meeting = f"{signature}-{node.job}-{attempt}"
-        return torchrun.command(self.folder, node, self.nproc, self.port, meeting, self.grace_s)
+        return torchrun.command(self.folder, node, self.nproc, port, meeting, self.grace_s)
 
-    def _environment(self, run: Run, attempt: int) -> dict[str, str]:
-        threads = config.load(run.config).threads
-        environment = torchrun.environment(os.environ, run.code, threads, attempt)
+    def _port(self, node: Node) -> int:
+        """Where the nodes meet; on a single one the kernel chooses."""
+        if self.port is not None:
+            return self.port
+        return 0 if node.count == 1 else torchrun.free_port(node)
+
+    def _environment(self, claim: Claim) -> dict[str, str]:
+        threads = config.load(claim.run.config).threads
+        environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number)
         environment["DNW_JOB_PID"] = str(os.getpid())
+        environment["DNW_GRACE_S"] = str(self.grace_s)
         return torchrun.on_one_node(environment) if self.nodes == 1 else environment
 
     @contextlib.contextmanager
-    def _output(self, run: Run, attempt: int, node: Node) -> Iterator[IO[bytes] | None]:
+    def _output(self, claim: Claim, node: Node) -> Iterator[IO[bytes] | None]:
         """Where agent and workers print to: None is the terminal."""
         if self.foreground:
             yield None
             return
+        run = claim.run
         run.logs.mkdir(exist_ok=True)
-        path = run.log(attempt, node.rank)
-        print(f"{run.name}: attempt {attempt}, workers print to {path}", flush=True)
+        path = run.log(claim.number, node.rank)
+        print(f"{run.name}: attempt {claim.number}, workers print to {path}", flush=True)
         with path.open("ab") as output:
             yield output
 
-
-class Stop:
-    """Signals that ask this process to stop, passed on to the agent."""
-
-    def __init__(self, impatient: bool) -> None:
-        """`impatient`: a second SIGINT, from someone at the terminal, kills."""
-        self.impatient = impatient
-        self.signal: signal.Signals | None = None
-        self.agent: subprocess.Popen[bytes] | None = None
-        self._asked_at = 0.0
-
-    def listen(self) -> None:
-        """Receive signals from now on, for as long as this process lives.
-
-        submitit's own handlers would checkpoint a pickle, and requeue a job that has just been dealt with.
-        """
-        for number in SIGNALS:
-            signal.signal(number, self._receive)
-
-    def wait(self, patience_s: float) -> int:
-        """The agent's exit code; it is killed if it lives on for `patience_s` after it was asked to stop.
-
-        With it die its workers: the kernel sees to that.
-        """
-        agent = self.agent
-        assert agent is not None
-        if self.signal is not None:  # it came while the agent was being started
-            agent.terminate()
-        while True:
-            try:
-                return agent.wait(timeout=1.0)
-            except subprocess.TimeoutExpired:
-                if self.signal is not None and time.monotonic() - self._asked_at > patience_s:
-                    agent.kill()
-
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
-        again = self.signal is not None
-        if not again:
-            self.signal, self._asked_at = signal.Signals(number), time.monotonic()
-        if self.agent is None:
-            return
-        if self.impatient and number == signal.SIGINT and again:
-            self.agent.kill()
-        elif not again:
-            self.agent.terminate()
+    def _reports(self, claim: Claim, stop: Stop) -> dict[int, dict[str, int]]:
+        """How a failed attempt ended on each node; those that are lost stay silent."""
+        deadline = time.monotonic() + REPORT_WAIT_S
+        while len(found := claim.reports()) < self.nodes:
+            if stop.signal or time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        return found
 
 
-def _attempt_of_head(run: Run, node: Node) -> int:
-    """The attempt that the first node has begun for this start of the job.
+def _take_over(run: Run) -> Claim:
+    """Begin the next attempt; earlier ones can't write any more.
+
+    Raises:
+        HeldError: another process has begun it.
+    """
+    number = max(ledger.next_attempt(run), Claim.newest(run) + 1)
+    try:
+        return Claim.make(run, number)
+    except FileExistsError:
+        raise HeldError(f"{run.claims}: attempt {number} was begun by another job just now") from None
+
+
+def _next_attempt(run: Run, node: Node, last: int, stop: Stop) -> lock.Record | None:
+    """What the first node says of the attempt that it has begun after `last`; None if the job is over.
 
     Raises:
         RuntimeError: it has begun none within HEAD_WAIT_S.
     """
     deadline = time.monotonic() + HEAD_WAIT_S
     while time.monotonic() < deadline:
+        if stop.signal or run.result.exists():
+            return None
         record = lock.read(run.lock)
-        if (record.get("job"), record.get("restart")) == (node.job, node.restart):
-            return int(record["attempt"])
-        time.sleep(0.2)
+        ours = (record.get("job"), record.get("restart")) == (node.job, node.restart)
+        if ours and int(record["attempt"]) > last:
+            return record
+        time.sleep(POLL_S)
     raise RuntimeError(f"{run.lock}: the first node of job {node.job} has begun no attempt; see its log")

@@ -8,7 +8,6 @@ import subprocess
 from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
-FIRST_PORT, PORTS = 10_000, 20_000  # below what kernels hand out by themselves
 
 
 @dataclass(frozen=True)
@@ -21,12 +20,8 @@ class Node:
     head: str  # the address of rank 0, where the nodes meet
     job: str  # what the cluster calls the job
     restart: int  # how often the cluster has started this job again
+    hosts: tuple[str, ...]  # all nodes of the job, by rank
     in_slurm: bool = False
-
-    @property
-    def meeting_port(self) -> int:
-        """A port that all nodes know without talking, and another job on the same node hardly shares."""
-        return 0 if self.count == 1 else FIRST_PORT + int(self.job) % PORTS
 
 
 def this_node(count: int) -> Node:
@@ -41,20 +36,21 @@ def this_node(count: int) -> Node:
     if count > 1:
         raise RuntimeError(f"nodes: {count} nodes need a Slurm job; here is none")
     job = os.environ["SUBMITIT_LOCAL_JOB_ID"] if executor == "local" else str(os.getpid())
-    return Node(0, 1, LOOPBACK, LOOPBACK, job, 0)
+    return Node(0, 1, LOOPBACK, LOOPBACK, job, 0, (socket.gethostname(),))
 
 
 def _slurm_node(count: int) -> Node:
     job, restart = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    address = os.environ.get("SLURMD_NODENAME", socket.gethostname())
     if count == 1:
-        return Node(0, 1, LOOPBACK, LOOPBACK, job, restart, in_slurm=True)
+        return Node(0, 1, LOOPBACK, LOOPBACK, job, restart, (address,), in_slurm=True)
     given = int(os.environ["SLURM_JOB_NUM_NODES"])
     if given != count:
         raise RuntimeError(f"nodes: the run was launched for {count} nodes, but Slurm gave {given}")
-    address = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    return Node(int(os.environ["SLURM_NODEID"]), count, address, _head(), job, restart, in_slurm=True)
+    hosts = _hosts()
+    return Node(int(os.environ["SLURM_NODEID"]), count, address, hosts[0], job, restart, hosts, in_slurm=True)
 
 
-def _head() -> str:
+def _hosts() -> tuple[str, ...]:
     listed = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
-    return subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()[0]
+    return tuple(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split())

@@ -1,49 +1,53 @@
-"""How a job that stopped on request goes on under Slurm, where ending is the end: nothing requeues itself.
+"""How a job that stopped goes on under Slurm, where ending is the end: nothing requeues itself.
 
-USR2 comes from us: `--signal` has Slurm send it ahead of the time limit. What follows without help is
-TIMEOUT, so the job asks to be requeued. TERM comes from preemption, scancel, `scontrol requeue` or a lost
-node, and looks the same in all of them. But Slurm has decided already what becomes of the job, provided that
-it is still there to be killed: a job that ends by itself within its grace time has merely failed.
+A job that ends by itself within its grace time has merely failed, or completed. So it asks to be requeued,
+when it is preempted (which, with PreemptMode=CANCEL, is the only way) and when its time is up. Where it can't
+ask, it waits to be killed: Slurm then requeues what it preempted. A job that an operator requeued, or whose
+node was lost, is requeued already; one that was cancelled shall not be.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 import time
 
-from dnw.ledger import Attempt
+from dnw import ledger
+from dnw.run import Run
+from launch import budget, slurm_job
+from launch.node import Node
 
 LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was someone's kill
+FAILED = 1
 
 
-def go_on(attempt: Attempt, asked: signal.Signals) -> None:
-    """Have Slurm start this job again, if that is what the signal was for.
+def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
+    """Have Slurm start this job again, if that is what the signal was for."""
+    last = ledger.last(run)
+    cause = last.cause if last else None
+    if cause == "preempted":
+        _requeue(node.job, "preempted; Slurm may start it again")
+    elif cause == "timeout" and last is not None and budget.progressed(last):
+        _requeue(node.job, "the time limit")
+    elif cause == "timeout":
+        _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
+    elif cause not in {"requeued", "cancelled", "node failure", "done"} and asked is signal.SIGTERM:
+        time.sleep(LONGEST_GRACE_S)  # nobody told why
 
-    Args:
-        attempt: the one that stopped, everything saved.
-        asked: the signal that it stopped for.
-    """
-    if asked is signal.SIGTERM:
+
+def elsewhere(node: Node, bad: list[str]) -> int:
+    """Leave nodes that failed twice: the job is requeued without them; its exit code."""
+    _say(f"{', '.join(bad)} failed twice: excluded from now on")
+    _requeue(node.job, "go on without these nodes")
+    if refused := slurm_job.exclude(node.job, bad):
+        _say(f"excluding {', '.join(bad)}: {refused}")
+    return FAILED
+
+
+def _requeue(job: str, why: str) -> None:
+    if refused := slurm_job.requeue(job):
+        _say(f"scontrol requeue {job} ({why}): {refused}; type the submit command again should it not go on")
         time.sleep(LONGEST_GRACE_S)
-    elif asked is signal.SIGUSR2 and _has_progressed(attempt):
-        _requeue(os.environ["SLURM_JOB_ID"])
-    elif asked is signal.SIGUSR2:
-        _say("no step was made within the time limit: raise cluster.timeout_min; not started again")
-
-
-def _has_progressed(attempt: Attempt) -> bool:
-    if attempt.start is None or attempt.end is None:
-        return False
-    return bool(attempt.end.get("step", 0) > attempt.start.get("step", 0))
-
-
-def _requeue(job: str) -> None:
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-    if done.returncode:
-        _say(f"scontrol requeue {job}: {done.stderr.strip()}; type the submit command again to go on")
 
 
 def _say(text: str) -> None:

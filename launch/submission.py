@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dnw import lock
 from dnw.run import Run
-from launch import lock
 from launch.config import Launch
 from shards.atomic import replacing
 

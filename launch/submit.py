@@ -82,6 +82,7 @@ def job(plan: Plan, foreground: bool = False) -> Job:
         grace_s=launch.cluster.grace_s,
         port=launch.port,
         foreground=foreground,
+        error_retries=launch.error_retries,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,15 +22,18 @@ FOREIGN_NAMES = frozenset(
     | {"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # would overrule OMP_NUM_THREADS
 )
 
+FIRST_PORT, PORTS = 10_000, 20_000  # below what kernels hand out by themselves
+TRIES = 100
 
-def command(folder: Path, node: Node, nproc: int, port: int | None, meeting: str, grace_s: int) -> list[str]:
+
+def command(folder: Path, node: Node, nproc: int, port: int, meeting: str, grace_s: int) -> list[str]:
     """The command that starts the workers of one node.
 
     Args:
         folder: the run folder, the workers' only argument.
         node: this node; on a single one everything stays on the loopback address.
         nproc: workers on this node.
-        port: where the nodes meet; None takes any free one (single node), or one made from the job's id.
+        port: where the nodes meet; 0 takes any free one (single node).
         meeting: tells this attempt's meeting from those of any other attempt.
         grace_s: seconds that workers get to save in when they are asked to stop.
     """
@@ -37,7 +41,7 @@ def command(folder: Path, node: Node, nproc: int, port: int | None, meeting: str
         "--nnodes": node.count,
         "--nproc-per-node": nproc,
         "--rdzv-backend": "c10d",
-        "--rdzv-endpoint": f"{node.head}:{node.meeting_port if port is None else port}",
+        "--rdzv-endpoint": f"{node.head}:{port}",
         "--rdzv-conf": f"is_host={str(node.rank == 0).lower()}",
         "--rdzv-id": meeting,
         "--local-addr": node.address,
@@ -70,21 +74,41 @@ def on_one_node(environment: Mapping[str, str]) -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": "lo", **environment}
 
 
+def free_port(node: Node) -> int:
+    """A port of this node at which the nodes of its job can meet: another for each job that shares the node.
+
+    Raises:
+        LaunchError: none is free.
+    """
+    first = FIRST_PORT + zlib.crc32(node.job.encode()) % PORTS
+    for offset in range(TRIES):
+        port = FIRST_PORT + (first - FIRST_PORT + offset) % PORTS
+        if _why_not("", port) is None:
+            return port
+    raise LaunchError(f"port: none of {TRIES} from {first} on is free on {node.address}")
+
+
 def check_port(port: int) -> None:
     """Refuse a port that can't be listened on.
 
     Raises:
         LaunchError: it is taken, or reserved.
     """
+    if why := _why_not(LOOPBACK, port):
+        raise LaunchError(
+            f"port: {port} can't be used ({why}); choose another, or leave port out to have a free one found"
+        )
+
+
+def _why_not(address: str, port: int) -> str | None:
+    """Why nobody could listen there; None if one can."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the store does
         try:
-            listener.bind((LOOPBACK, port))
+            listener.bind((address, port))
         except OSError as error:
-            raise LaunchError(
-                f"port: {port} can't be used ({error.strerror}); choose another, or leave port out to have "
-                "a free one found"
-            ) from None
+            return error.strerror or str(error)
+    return None
 
 
 def _foreign(name: str) -> bool:

@@ -4,68 +4,127 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dnw import ledger
-from dnw.ledger import Attempt, Reason
+from dnw.ledger import Attempt, Cause, Reason
 from dnw.preemption import STOPPED
-from dnw.run import Run
+from dnw.run import Run, steps
+from launch import slurm_job
+from launch.node import Node
 
 DONE, FAILED = 0, 1
 LAST_LINES = 15
 
 
-def conclude(run: Run, attempt: int, code: int, asked: signal.Signals | None, log: Path | None) -> int:
-    """Complete the ledger, and say how the attempt ended.
+@dataclass(frozen=True)
+class Ended:
+    """An attempt whose agents have ended, as its first node sees it."""
 
-    Args:
-        run: the run, whose lock is still held.
-        attempt: its number.
-        code: the agent's exit code, negative if a signal killed it.
-        asked: the signal that asked it to stop, if any did.
-        log: what the workers printed; None: they printed to the terminal.
+    run: Run
+    attempt: int
+    nproc: int
+    node: Node
+    reports: Mapping[int, Mapping[str, int]]  # by node: the agent's exit code, negative if a signal killed it
+    asked: signal.Signals | None  # to stop
+    log: Path | None  # what the workers of this node printed; None: they printed to the terminal
+
+    @property
+    def code(self) -> int:
+        """The exit code of the agent on the first node."""
+        return self.reports[self.node.rank]["code"]
+
+
+def conclude(ended: Ended) -> int:
+    """Complete the ledger, and say how the attempt ended.
 
     Returns:
         0 done, 75 stopped on request with everything saved, 1 failed.
     """
-    found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt, None, None))
+    run, attempt = ended.run, ended.attempt
+    found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt))
     if run.result.exists():
         if found.end is None:
             ledger.end(run, attempt, "done", by="launcher")
         return DONE
-    reason, detail = found.reason, str((found.end or {}).get("detail", "no reason given"))
-    judged = _judge(found, code, asked, log)
-    if judged is not None:
-        reason, detail = judged
-        ledger.end(run, attempt, judged[0], detail=detail, by="launcher")
-    if reason == "stopped":
-        by = f" ({asked.name})" if asked else ""
-        _say(f"{run.name}: attempt {attempt} stopped on request{by}; the same command resumes it")
+    facts = _judge(found, ended)
+    if cause := _cause(ended):
+        facts["cause"] = cause
+    saved = (steps(run.checkpoints) or [0])[-1]
+    ledger.end(run, attempt, by="launcher", saved=saved, **facts)
+    if facts["reason"] == "stopped":
+        by = ", ".join(filter(None, [ended.asked.name if ended.asked else None, cause]))
+        shown = f" ({by})" if by else ""
+        _say(f"{run.name}: attempt {attempt} stopped on request{shown}; the same command resumes it")
         return STOPPED
-    _say(f"{run.name}: attempt {attempt} failed ({reason}): {detail}")
-    if log is not None:
-        _say("\n".join(f"  {line}" for line in _tail(log)))
-        _say(f"the whole log: {log}")
+    told = facts.get("detail") or (found.end or {}).get("detail", "no reason given")
+    _say(f"{run.name}: attempt {attempt} failed ({facts['reason']}): {told}")
+    if ended.log is not None:
+        _say("\n".join(f"  {line}" for line in _tail(ended.log)))
+        _say(f"the whole log: {ended.log}")
     return FAILED
 
 
-def _judge(
-    found: Attempt, code: int, asked: signal.Signals | None, log: Path | None
-) -> tuple[Reason, str] | None:
-    """What the workers could not record, or did not know; None if they have said it all."""
-    if asked is not None and found.start is None and found.end is None:
-        return "stopped", "before the first step"
-    if asked is not None and found.reason == "stopped":
-        return None  # saved; what signals came while it was ending doesn't matter
-    number = -code if code < 0 else code - 128
-    if number > 0:  # what the others recorded, a connection closed by a peer, followed from this
-        return "killed", f"by {signal.Signals(number).name}"
-    if found.end is not None and (found.reason != "stopped" or asked is not None or code == STOPPED):
-        return None  # else: torchrun made the others stop because one of them had failed
-    if asked is not None:
-        return "killed", f"not saved in the time granted after {asked.name}"
-    lines = _tail(log) if log is not None else []
-    return "error", lines[-1] if lines else f"exit code {code}"
+def _cause(ended: Ended) -> Cause | None:
+    """Why the cluster asked it to stop, if it did."""
+    if ended.asked is None or not ended.node.in_slurm:
+        return None
+    known = slurm_job.why_stopping(ended.node)
+    return "timeout" if known is None and ended.asked is signal.SIGUSR2 else known
+
+
+def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
+    """How it ended: what the workers could not record, or did not know, and what they have said."""
+    if ended.asked is not None and found.reason in {None, "stopped"}:
+        return _stopped(found, ended)
+    if killed := _killed(ended):  # what the others recorded, a connection closed by a peer, followed from it
+        return killed
+    if ended.asked is None and (silent := _silent(ended)):
+        return _as("lost", f"no word from {', '.join(silent)}", silent[0])
+    if found.end is not None and (found.reason != "stopped" or ended.code == STOPPED):
+        return _as(found.end["reason"], node=_host_of(found, ended))
+    lines = _tail(ended.log) if ended.log is not None else []
+    return _as("error", lines[-1] if lines else f"exit code {ended.code}")
+
+
+def _stopped(found: Attempt, ended: Ended) -> dict[str, Any]:
+    """Of an attempt that was asked to stop, and did as far as it knew."""
+    assert ended.asked is not None
+    if found.end is not None:
+        return _as("stopped")  # saved; what signals came while it was ending doesn't matter
+    if found.start is None:
+        return _as("stopped", "before the first step")
+    return _as("killed", f"not saved in the time granted after {ended.asked.name}")
+
+
+def _as(reason: Reason, detail: str = "", node: str = "") -> dict[str, Any]:
+    told = {"detail": detail, "node": node}
+    return {"reason": reason, **{key: value for key, value in told.items() if value}}
+
+
+def _killed(ended: Ended) -> dict[str, Any] | None:
+    """The first node on which a signal killed a worker, or the agent itself."""
+    for rank, report in sorted(ended.reports.items()):
+        code = report["code"]
+        number = -code if code < 0 else code - 128
+        if number > 0:
+            where = f" on {ended.node.hosts[rank]}" if ended.node.count > 1 else ""
+            return _as("killed", f"by {signal.Signals(number).name}{where}", ended.node.hosts[rank])
+    return None
+
+
+def _silent(ended: Ended) -> list[str]:
+    """The nodes that have reported nothing."""
+    return [host for rank, host in enumerate(ended.node.hosts) if rank not in ended.reports]
+
+
+def _host_of(found: Attempt, ended: Ended) -> str:
+    """The node of the worker that wrote the attempt's end."""
+    rank = (found.end or {}).get("rank")
+    return ended.node.hosts[rank // ended.nproc] if rank is not None else ""
 
 
 def _tail(log: Path) -> list[str]:

@@ -28,11 +28,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    # a rename lasts through a power cut only once its folder is on the disk too
+def sync_folder(folder: Path) -> None:
+    """Have a folder on the disk: only then a rename in it lasts through a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -14,7 +14,7 @@ from example import values
 
 from dnw import checkpoint, jsonl
 from dnw.config import dump, parse
-from dnw.run import Run
+from dnw.run import Run, step_path, steps
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,8 +54,8 @@ def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
 
 def final_weights(run: Run) -> dict[str, torch.Tensor]:
     """What the last checkpoint holds."""
-    last = checkpoint.steps(run.checkpoints)[-1]
-    state = checkpoint.read(checkpoint.step_path(run.checkpoints, last))
+    last = steps(run.checkpoints)[-1]
+    state = checkpoint.read(step_path(run.checkpoints, last))
     momentum = {f"momentum {k}": v["momentum_buffer"] for k, v in state.optimizer["state"].items()}
     return {**state.model, **momentum}
 

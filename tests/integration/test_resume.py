@@ -10,6 +10,7 @@ import torch
 from worker import assert_same_weights, digests, final_weights, losses, prepare, train
 
 from dnw import checkpoint, jsonl, ledger
+from dnw.run import step_path, steps
 
 # 12 steps of 32 images. Epochs of 120 images end in steps 4, 8 and 12, which are evaluated; steps 3, 6 and 9
 # are saved, and so is each evaluation that beats those before.
@@ -82,7 +83,7 @@ def test_saves_by_time_come_once_each(tmp_path, few_images):
     changes = {**CHANGES, "checkpoint__every_steps": 0, "checkpoint__every_minutes": 0.3 / 60, "steps": 40}
     run = prepare(tmp_path / "run", few_images, **changes, checkpoint__keep=40, eval_every_epochs=100)
     assert train(run, 2)[0] == 0
-    saved = checkpoint.steps(run.checkpoints)
+    saved = steps(run.checkpoints)
     assert len(saved) >= 3
     assert all(later - earlier > 1 for earlier, later in itertools.pairwise(saved[:-1]))
 
@@ -110,7 +111,7 @@ def test_signalled_it_loses_no_step(tmp_path, few_images, undisturbed, fault, la
     run = prepare(tmp_path / "run", few_images, **{**CHANGES, "checkpoint__every_steps": 0})
     code, output = train(run, 2, fault)
     end = ledger.last(run).end
-    assert end["step"] == last_step == checkpoint.steps(run.checkpoints)[-1]
+    assert end["step"] == last_step == steps(run.checkpoints)[-1]
     if last_step < 12:
         assert "exitcode  : 75" in output, output
         assert end["reason"] == "stopped"
@@ -152,7 +153,7 @@ def test_four_processes_restart_with_the_same_bits(tmp_path, few_images):
 def test_damaged_newest_checkpoint_costs_steps_not_bits(tmp_path, few_images, undisturbed):
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     assert train(run, 2, "0:step 8")[0] != 0
-    newest = checkpoint.step_path(run.checkpoints, checkpoint.steps(run.checkpoints)[-1])
+    newest = step_path(run.checkpoints, steps(run.checkpoints)[-1])
     newest.write_bytes(newest.read_bytes()[:-1])
     code, output = train(run, 2)
     assert code == 0, output

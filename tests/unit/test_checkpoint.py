@@ -12,6 +12,7 @@ import torch
 
 from dnw import checkpoint
 from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
+from dnw.run import step_path, steps
 
 OURS = Identity("static_dnw", "0123456789", "train-a", "val-a")
 
@@ -31,7 +32,7 @@ def made(step: int = 7) -> Checkpoint:
 
 
 def save(folder: Path, step: int) -> Path:
-    path = checkpoint.step_path(folder, step)
+    path = step_path(folder, step)
     checkpoint.write(path, checkpoint.encode(made(step)))
     return path
 
@@ -72,7 +73,7 @@ def test_damaged_newest_is_passed_over(tmp_path, caplog, damage):
     assert found.position.step == 4
     assert "step-00000008.pt" in caplog.text
     assert "going back to the one before" in caplog.text
-    assert checkpoint.steps(tmp_path) == [4]
+    assert steps(tmp_path) == [4]
 
 
 def test_none_whole_is_said(tmp_path, caplog):
@@ -93,7 +94,7 @@ def test_other_run_is_refused_with_both_sides(tmp_path):
 
 
 def test_foreign_pickle_is_never_run(tmp_path):
-    path = checkpoint.step_path(tmp_path, 1)
+    path = step_path(tmp_path, 1)
     buffer = io.BytesIO()
     torch.save({"evil": Path("/")}, buffer)
     checkpoint.write(path, buffer.getvalue())
@@ -117,7 +118,6 @@ def test_keeps_the_last_and_named_ones(tmp_path):
     for step in range(1, 6):
         save(tmp_path, step)
     checkpoint.write(tmp_path / "best.pt", checkpoint.encode(made(2)))
-    (tmp_path / "step-00000009.pt.tmp").write_bytes(b"left by a kill")
     checkpoint.prune(tmp_path, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best.pt",
@@ -132,7 +132,7 @@ def test_full_disk_leaves_what_was_there(small_disk):
     before = first.read_bytes()
     large = dataclasses.replace(made(2), model={"weight": torch.zeros(2**20)})
     with pytest.raises(CheckpointError) as refused:
-        checkpoint.write(checkpoint.step_path(small_disk, 2), checkpoint.encode(large))
+        checkpoint.write(step_path(small_disk, 2), checkpoint.encode(large))
     assert "no space left on device; 4.0 MiB are needed" in str(refused.value)
     assert first.read_bytes() == before
     assert len(list(small_disk.iterdir())) == 1
@@ -147,7 +147,7 @@ def test_killed_while_it_saves_nothing_is_half_saved(tmp_path, existing):
     code = (
         "import sys; sys.path[:0] = sys.argv[2:]; from pathlib import Path; import test_checkpoint as t; "
         "encoded = t.checkpoint.encode(t.made(9)); folder = Path(sys.argv[1]); "
-        "t.checkpoint.write(t.checkpoint.step_path(folder, 8), encoded)"
+        "t.checkpoint.write(t.step_path(folder, 8), encoded)"
     )
     here = Path(__file__).parent
     killed = subprocess.run(

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from example import train
 
-from dnw import ledger
+from dnw import ledger, lock
 from dnw.config import dump
 from dnw.run import Run
-from launch import lock
 
 ROOT = Path(__file__).resolve().parents[2]
 Started = Callable[..., subprocess.Popen[str]]

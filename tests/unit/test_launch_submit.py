@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dnw import lock
+from dnw.lock import Lock
 from dnw.run import Run
-from launch import app, lock, submission
-from launch.lock import Lock
+from launch import app, submission
 
 Typed = Callable[..., int]
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from launch import lock
-from launch.lock import HeldError, Lock
+from dnw import lock
+from dnw.lock import HeldError, Lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from launch.lock import Lock
+from dnw.lock import Lock
 with Lock.take(Path(sys.argv[1])) as held:
     held.write(attempt=3, job="17", pid=99, host="n1")
     print("held", flush=True)

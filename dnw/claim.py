@@ -1,0 +1,124 @@
+"""What an attempt writes with: as long as no later attempt has taken the run over.
+
+Locks alone don't do. A node that was cut off works on, beside the attempt that follows; what it writes may
+even arrive minutes later. So each attempt has a folder of its own, `claims/NNN`, made with one mkdir, and
+everything that it publishes is written in there first and then renamed to its place. The next attempt makes
+its own folder, then removes this one, before it reads anything: from then on there is nothing that could be
+renamed, on whatever machine, at whatever time. What is appended (metrics, ledger) is checked just before; the
+next attempt cuts off what slipped through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dnw.run import Run
+from shards.atomic import sync_folder
+
+
+class SupersededError(RuntimeError):
+    """A later attempt has taken the run over: this one must end, and leave everything as it is."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of an attempt to write to its run."""
+
+    run: Run
+    number: int
+
+    @classmethod
+    def make(cls, run: Run, number: int) -> Claim:
+        """Take the run over; no earlier attempt can publish anything once this returns.
+
+        Raises:
+            FileExistsError: another process has just done so with this number.
+        """
+        claim = cls(run, number)
+        run.claims.mkdir(exist_ok=True)
+        claim.folder.mkdir()
+        for folder in sorted(run.claims.iterdir()):
+            if folder != claim.folder:
+                _remove(folder)
+        return claim
+
+    @staticmethod
+    def newest(run: Run) -> int:
+        """The number of the newest attempt that has not let go; 0 if there is none."""
+        names = [path.name for path in run.claims.glob("[0-9]*")]
+        return max(map(int, names), default=0)
+
+    @property
+    def folder(self) -> Path:
+        """What the attempt writes, before it is published."""
+        return self.run.claims / f"{self.number:03d}"
+
+    def holds(self) -> bool:
+        """Whether no later attempt has taken the run over."""
+        return self.folder.exists()
+
+    def check(self) -> None:
+        """Raises SupersededError where it does not hold any more."""
+        if not self.holds():
+            raise self._superseded()
+
+    @contextlib.contextmanager
+    def replacing(self, path: Path) -> Iterator[BinaryIO]:
+        """A file to write; it takes the name `path` once the block ends well and its bytes are on the disk.
+
+        Raises:
+            SupersededError: a later attempt has taken the run over; `path` is as it was.
+            OSError: the disk is full, or the like; `path` is as it was.
+        """
+        written = self.folder / path.name
+        try:
+            with written.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            written.replace(path)
+        except FileNotFoundError:
+            self.check()
+            raise
+        except BaseException:
+            written.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+    def report(self, node: int, **facts: Any) -> None:
+        """Leave word for the first node of how the attempt ended on this one."""
+        with self.replacing(self._report(node)) as file:
+            file.write(json.dumps(facts).encode())
+
+    def reports(self) -> dict[int, dict[str, Any]]:
+        """What the nodes have reported so far."""
+        found = sorted(self.folder.glob("node-*.json"))
+        return {int(path.stem.removeprefix("node-")): json.loads(path.read_bytes()) for path in found}
+
+    def release(self) -> None:
+        """Let go: there is nothing more to write."""
+        if self.holds():
+            _remove(self.folder)
+
+    def _report(self, node: int) -> Path:
+        return self.folder / f"node-{node}.json"
+
+    def _superseded(self) -> SupersededError:
+        newest = Claim.newest(self.run)
+        who = f"attempt {newest} has taken over" if newest > self.number else "it was stopped meanwhile"
+        return SupersededError(f"{self.run.name}: attempt {self.number} writes no more, {who}")
+
+
+def _remove(folder: Path) -> None:
+    # Under another name first: what is on its way in there finds nothing.
+    gone = folder.with_name(f".{folder.name}-{os.getpid()}") if not folder.name.startswith(".") else folder
+    with contextlib.suppress(FileNotFoundError):  # someone else is removing it
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)

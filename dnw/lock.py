@@ -1,0 +1,142 @@
+"""The lock of a run: one attempt at a time works on it.
+
+The kernel holds it (flock), so that it is free again the moment its last holder is dead. The file's content
+only says who that is. A job hands its descriptor down to the agent it starts: killed without a word, the
+job leaves the run locked until the agent has brought its workers to an end.
+
+A kernel knows only its own machine, and a file system may let go of a lock, or keep it, when a node is cut
+off. So whoever takes it may know better: see `Standing`. What an attempt that was passed over still writes,
+dnw/claim.py keeps out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
+Record = dict[str, Any]
+Standing = Literal["works", "gone", "unknown"]  # of the holder that a record names
+
+
+class HeldError(RuntimeError):
+    """Another attempt works on the run; the message says which."""
+
+
+def _unknown(_record: Record) -> Standing:
+    return "unknown"
+
+
+@dataclass
+class Lock:
+    """A lock that is held, until `with` ends."""
+
+    path: Path
+    descriptor: int
+
+    @classmethod
+    def take(cls, path: Path, standing: Callable[[Record], Standing] = _unknown) -> Self:
+        """Lock `path`, which is created if need be.
+
+        Args:
+            path: of the lock.
+            standing: what the cluster knows of the attempt that holds it, or held it and didn't let go. One
+                that works is respected though the lock is free; one that is gone is passed over though the
+                lock is held.
+
+        Raises:
+            HeldError: another attempt works on the run.
+        """
+        descriptor = _open(path)
+        if _patiently(descriptor):
+            if (record := read(path)) and standing(record) == "works":
+                os.close(descriptor)
+                raise HeldError(f"{path}: held by {describe(record)}")
+        else:
+            os.close(descriptor)
+            if standing(record := read(path)) != "gone":
+                raise HeldError(f"{path}: held by {describe(record)}")
+            descriptor = _replace(path)
+        os.ftruncate(descriptor, 0)
+        return cls(path, descriptor)
+
+    def write(self, **record: Any) -> None:
+        """Say who holds it."""
+        content = (json.dumps(record) + "\n").encode()
+        os.pwrite(self.descriptor, content, 0)
+        os.ftruncate(self.descriptor, len(content))
+        os.fsync(self.descriptor)  # the other nodes of a job read it through a shared file system
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.ftruncate(self.descriptor, 0)  # let go, where others died
+        os.close(self.descriptor)
+
+
+def holder(path: Path) -> Record | None:
+    """Who holds the lock, as it said; None if nobody does."""
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return None if _try(descriptor, fcntl.LOCK_SH) else read(path)
+    finally:
+        os.close(descriptor)
+
+
+def describe(record: Record) -> str:
+    """Who a record names, for people."""
+    if not record:
+        return "an attempt that is just starting"
+    return f"attempt {record['attempt']} (job {record['job']}, process {record['pid']} on {record['host']})"
+
+
+def read(path: Path) -> Record:
+    """What the last holder said of itself, held or not; empty if nothing, or if it let go."""
+    if not path.exists():
+        return {}
+    text = path.read_text()
+    record: Record = json.loads(text) if text.endswith("\n") else {}
+    return record
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _patiently(descriptor: int) -> bool:
+    deadline = time.monotonic() + PATIENCE_S
+    while not _try(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _replace(path: Path) -> int:
+    """A new file under the lock's name, locked; what the former holder has locked has no name any more."""
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.fchmod(descriptor, 0o644)
+    Path(name).replace(path)
+    return descriptor
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

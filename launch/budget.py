@@ -1,0 +1,69 @@
+"""Whether a run that failed is started again: each cause has its budget.
+
+What isn't the run's fault (preemption, a lost node) has none. A killed or hung attempt is tried again, as
+long as the run gets on. An error is one: it is tried again only where `error_retries` says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnw.ledger import Attempt
+
+OWN_FAULTS = frozenset({"error", "killed", "hung"})
+FAILURES = frozenset({*OWN_FAULTS, "lost"})
+TOO_OFTEN = 2  # failures of a node
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to start again, and why (not)."""
+
+    again: bool
+    why: str
+
+
+def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
+    """What follows the last of these attempts, which failed.
+
+    Args:
+        attempts: all of the run.
+        error_retries: how many errors of a worker are tried again.
+    """
+    last = attempts[-1]
+    if last.reason not in OWN_FAULTS:
+        return Decision(True, "that was not the run's fault")
+    if last.reason == "error":
+        errors = sum(attempt.reason == "error" for attempt in attempts)
+        if errors > error_retries:
+            tried = f" after {error_retries} retries" if error_retries else ""
+            return Decision(False, f"not started again{tried} (error_retries={error_retries})")
+    before = next((one for one in reversed(attempts[:-1]) if one.reason in OWN_FAULTS), None)
+    if before is None or before is not attempts[-2]:
+        return Decision(True, "starting again from the newest checkpoint")
+    if last.last_step is not None and last.last_step == before.last_step:
+        return Decision(False, f"this was the second time after step {last.last_step}: not started again")
+    if not progressed(last) and not progressed(before):
+        said = "two attempts in a row ended before anything was saved"
+        return Decision(False, f"{said}: not started again; lower checkpoint.every_minutes?")
+    return Decision(True, "starting again from the newest checkpoint")
+
+
+def progressed(attempt: Attempt) -> bool:
+    """Whether the run was further when an attempt ended than when it began."""
+    if attempt.end is None or attempt.first_step is None:
+        return False
+    saved = attempt.end.get("saved", attempt.end.get("step", 0))
+    return bool(saved > attempt.first_step)
+
+
+def nodes_to_exclude(attempts: Sequence[Attempt]) -> list[str]:
+    """The nodes that failed twice in this run."""
+    failed = Counter(
+        attempt.end["node"]
+        for attempt in attempts
+        if attempt.end is not None and attempt.reason in FAILURES and attempt.end.get("node")
+    )
+    return sorted(node for node, times in failed.items() if times >= TOO_OFTEN)

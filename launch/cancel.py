@@ -1,0 +1,150 @@
+"""Stopping runs: saved, if there is time for that, or at once."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+from dnw import lock
+from dnw.run import Run
+from launch import processes, slurm_queue
+from launch.errors import LaunchError
+from launch.slurm_queue import SlurmError
+from launch.standing import Standing, look
+
+POLL_S = 1.0  # between two looks at runs that are ending
+
+
+def cancel(runs: Sequence[Run], now: bool, wait: bool) -> int:
+    """Have runs end, those that are at work.
+
+    Args:
+        runs: which.
+        now: kill them; else they save first.
+        wait: return when they have ended.
+
+    Returns:
+        0; 1 if one that was waited for could not save.
+
+    Raises:
+        LaunchError: one of them is at work where this process has no way to reach it.
+    """
+    standings, notes = look(runs)
+    for note in notes:
+        print(note, file=sys.stderr)
+    for one in standings:
+        if not one.is_at_work:
+            print(f"{one.run.name}: not at work ({one.state}{f', {one.why}' if one.why else ''})")
+    working = [one for one in standings if one.is_at_work]
+    asked_at = time.time()
+    stop(working, now)
+    for one in working:
+        print(f"{one.run.name}: {_what_was_done(one, now)}", flush=True)
+    return _Ending(working, asked_at, now).wait() if wait else 0
+
+
+def stop(working: Sequence[Standing], now: bool = False) -> None:
+    """Ask runs at work to save and end; with `now`, kill them.
+
+    Raises:
+        LaunchError: Slurm refuses, or a run is at work on another machine.
+    """
+    in_slurm = [one for one in working if _is_in_slurm(one)]
+    here = [one for one in working if not _is_in_slurm(one)]
+    elsewhere = [one for one in here if _host(one) not in {None, socket.gethostname()}]
+    if elsewhere:
+        raise LaunchError(
+            "\n".join(
+                f"{one.run.name}: at work on {_host(one)}; type this command there" for one in elsewhere
+            )
+        )
+    for one in here:
+        processes.send(_to_signal(one, now), signal.SIGKILL if now else signal.SIGTERM)
+    if in_slurm:
+        _scancel(in_slurm, now)
+
+
+def _scancel(working: Sequence[Standing], now: bool) -> None:
+    jobs = {one.submission.job: one for one in working if one.submission}
+    steps = [f"{job}.0" for job, one in jobs.items() if one.state == "running"]
+    try:
+        if now and steps:
+            # Of a job, even --signal=KILL begins with TERM; of its step, it kills.
+            slurm_queue.order("scancel", "--signal=KILL", *steps)
+        slurm_queue.order("scancel", *jobs)
+    except SlurmError as error:
+        raise LaunchError(str(error)) from None
+
+
+def _to_signal(one: Standing, now: bool) -> list[int]:
+    """The processes of this machine that a signal to end a run goes to."""
+    controller = [found for found in [one.submission and processes.controller(one.submission)] if found]
+    holders = processes.holders(one.run)
+    if now:
+        return [*controller, *holders]
+    if controller:
+        return controller
+    record = lock.holder(one.run.lock) or {}
+    return [process for process in holders if process == record.get("pid")]
+
+
+def _is_in_slurm(one: Standing) -> bool:
+    return one.submission is not None and one.submission.cluster == "slurm"
+
+
+def _host(one: Standing) -> str | None:
+    """The machine that a run of no cluster is at work on."""
+    record = lock.holder(one.run.lock) or {}
+    return record.get("host") or (one.submission.host if one.submission else None)
+
+
+def _what_was_done(one: Standing, now: bool) -> str:
+    if one.state == "queued":
+        return "taken from the queue"
+    return "killed" if now else "asked to save and stop"
+
+
+class _Ending:
+    """Runs on their way to an end, watched."""
+
+    def __init__(self, working: Sequence[Standing], asked_at: float, now: bool) -> None:
+        self._left = {one.run: one for one in working}
+        self._asked_at, self._now = asked_at, now
+        self._told: set[Run] = set()
+        self._failed = False
+
+    def wait(self) -> int:
+        """Wait for all of them, and say what became of each; 1 if one could not save."""
+        while self._left:
+            standings, _ = look(list(self._left))
+            for one in standings:
+                self._tell_saved(one)
+                if not one.is_at_work:
+                    self._tell_gone(one)
+                    del self._left[one.run]
+            if self._left:
+                time.sleep(POLL_S)
+        return int(self._failed)
+
+    def _tell_saved(self, one: Standing) -> None:
+        end = one.current.end if one.current else None
+        if one.run in self._told or end is None or end["reason"] != "stopped":
+            return
+        self._told.add(one.run)
+        after = max(0.0, end["time"] - self._asked_at)
+        print(f"{one.run.name}: saved after step {end.get('step', '?')}, within {after:.1f} s", flush=True)
+
+    def _tell_gone(self, one: Standing) -> None:
+        if one.state == "finished":
+            print(f"{one.run.name}: finished before it was stopped", flush=True)
+            return
+        was_running = self._left[one.run].state == "running"
+        if was_running and one.run not in self._told and not self._now:
+            self._failed = True
+            print(f"{one.run.name}: ended without saving ({one.why}); ", end="")
+        else:
+            print(f"{one.run.name}: ", end="")
+        print("ended; the submit command goes on from its newest checkpoint", flush=True)

@@ -1,0 +1,61 @@
+"""Which runs a command line means: folders, names, or enough of a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dnw.config import did_you_mean
+from dnw.run import Run
+from launch.errors import LaunchError
+
+MOVED_ASIDE = ".old-"  # by fresh=true
+LISTED = 4  # names that an error message gives
+
+
+def below(runs_dir: Path) -> list[Run]:
+    """All runs in a folder of runs, by name; those that fresh=true has moved aside are no longer any.
+
+    Raises:
+        LaunchError: there is no such folder.
+    """
+    if not runs_dir.is_dir():
+        raise LaunchError(f"{runs_dir}: no such folder; name that of your runs with --runs-dir")
+    found = [Run(path.parent.absolute()) for path in sorted(runs_dir.glob("*/*/config.yaml"))]
+    return [run for run in found if not _is_hidden(run)]
+
+
+def choose(words: Sequence[str], runs_dir: Path) -> list[Run]:
+    """The runs that words name, in their order, each once; all runs where there are no words.
+
+    Args:
+        words: each a run folder, a name as in `exp/name`, or a beginning or other part of a name that fits
+            only one.
+        runs_dir: where names are looked for.
+
+    Raises:
+        LaunchError: a word that fits no run, or several.
+    """
+    if not words:
+        return below(runs_dir)
+    return list(dict.fromkeys(_one(word, runs_dir) for word in words))
+
+
+def _one(word: str, runs_dir: Path) -> Run:
+    if Run(Path(word)).config.is_file():
+        return Run(Path(word).resolve())
+    runs = {run.name: run for run in below(runs_dir)}
+    name = word.rstrip("/")
+    fitting = (
+        [name] if name in runs else [known for known in runs if known.startswith(name)]
+    ) or [known for known in runs if name in known]  # fmt: skip
+    if len(fitting) == 1:
+        return runs[fitting[0]]
+    if fitting:
+        more = f" and {len(fitting) - LISTED} more" if len(fitting) > LISTED else ""
+        raise LaunchError(f"{word}: fits {len(fitting)} runs: {', '.join(fitting[:LISTED])}{more}")
+    raise LaunchError(f"{word}: no run of this name below {runs_dir}{did_you_mean(name, runs)}")
+
+
+def _is_hidden(run: Run) -> bool:
+    return run.folder.name.startswith(".") or MOVED_ASIDE in run.folder.name

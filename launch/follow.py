@@ -1,0 +1,196 @@
+"""The logs of a run, all nodes together: those of one attempt, or of all that come, as they come."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dnw import ledger
+from dnw.ledger import Attempt
+from dnw.run import Run
+from launch.errors import LaunchError
+from launch.log_lines import Line, Tail, failures, merged
+from launch.standing import Standing, look
+from launch.submission import newest
+
+POLL_S = 0.5  # between two looks at the files
+ASK_S = 10.0  # between two questions whether anybody is still at work, which may go to Slurm
+WIDTH = 78
+
+
+def show(run: Run, attempt: int | None, lines: int, follow: bool) -> int:
+    """Print the logs of a run.
+
+    Args:
+        run: whose.
+        attempt: of which attempt; None: the newest, and when following, all that come after it.
+        lines: the last so many; 0: all.
+        follow: go on until the run, or the attempt that was asked for, has ended.
+
+    Returns:
+        the exit code, 0.
+
+    Raises:
+        LaunchError: there is no such attempt, or nothing that any has printed.
+    """
+    shown = attempt if attempt is not None else newest_attempt(run)
+    tails = _tails(run, shown)
+    known = merged(tails, to_the_end=not follow)
+    if not known and not follow:
+        raise LaunchError(_why_nothing(run, attempt))
+    _print_errors(run, shown, known)
+    _print_head(run, tails, known, lines)
+    _print(known[-lines:] if lines else known)
+    if follow:
+        _Follower(run, shown, tails, is_fixed=attempt is not None).run()
+    return 0
+
+
+def newest_attempt(run: Run) -> int:
+    """The number of the newest attempt that there is any trace of; 0 if there is none."""
+    logged = [int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")]
+    return max([*logged, ledger.next_attempt(run) - 1])
+
+
+class _Follower:
+    """Prints what comes, attempt after attempt."""
+
+    def __init__(self, run: Run, attempt: int, tails: list[Tail], is_fixed: bool) -> None:
+        self.run_, self.attempt, self.tails, self.is_fixed = run, attempt, tails, is_fixed
+        self._asked_at = float("-inf")
+        self._is_over = False
+
+    def run(self) -> None:
+        """Follow to the end, or to Ctrl-C."""
+        while True:
+            is_over = self._has_ended()  # asked first: what is printed before the end is still read below
+            self._read(to_the_end=is_over)
+            coming = newest_attempt(self.run_)
+            if coming > self.attempt and not self.is_fixed:
+                self._read(to_the_end=True)
+                self.attempt, self.tails = coming, []
+                print(_head(f"attempt {coming}"), flush=True)
+                continue
+            if is_over:
+                break
+            time.sleep(POLL_S)
+        _print_end(self.run_, self.attempt if self.is_fixed else None)
+
+    def _read(self, to_the_end: bool) -> None:
+        known = {tail.path for tail in self.tails}
+        self.tails += [tail for tail in _tails(self.run_, self.attempt) if tail.path not in known]
+        _print(merged(self.tails, to_the_end))
+
+    def _has_ended(self) -> bool:
+        if self.run_.result.exists():
+            return True
+        if self.is_fixed and (newest_attempt(self.run_) > self.attempt or _end(self.run_, self.attempt)):
+            return True
+        if time.monotonic() - self._asked_at > ASK_S:
+            ((standing,), _) = look([self.run_])
+            self._is_over, self._asked_at = not standing.is_at_work, time.monotonic()
+        return self._is_over
+
+
+def _tails(run: Run, attempt: int) -> list[Tail]:
+    """The files that tell of an attempt: its workers' logs, or where it came to none, its job's output."""
+    names = _hosts(run, attempt)
+    logs = sorted(run.logs.glob(f"{attempt:03d}-*.log"), key=_node) if attempt else []
+    if logs:
+        several = len(logs) > 1 or len(names) > 1
+        return [Tail(log, names.get(_node(log), f"node {_node(log)}") if several else "") for log in logs]
+    if attempt < newest_attempt(run):
+        return []
+    outputs = _outputs(run)
+    return [Tail(path, path.name if len(outputs) > 1 else "") for path in outputs]
+
+
+def _outputs(run: Run) -> list[Path]:
+    """What the newest job printed besides: submitit's files of it, and the local controller's."""
+    last = newest(run)
+    if last is None:
+        return []
+    folder = Path(last.folder)
+    found = [*folder.glob(f"{last.job}_*log.out"), *folder.glob(f"{last.job}_*log.err")]
+    return sorted(
+        path for path in [*found, folder / "controller.log"] if path.exists() and path.stat().st_size
+    )
+
+
+def _hosts(run: Run, attempt: int) -> dict[int, str]:
+    claim = _attempt(run, attempt).claim or {}
+    return dict(enumerate(claim.get("hosts", [])))
+
+
+def _node(log: Path) -> int:
+    found = re.fullmatch(r"\d+-(\d+)\.log", log.name)
+    return int(found[1]) if found else 0
+
+
+def _attempt(run: Run, number: int) -> Attempt:
+    return next((one for one in ledger.read(run) if one.number == number), Attempt(number))
+
+
+def _end(run: Run, attempt: int) -> bool:
+    return _attempt(run, attempt).end is not None
+
+
+def _print_errors(run: Run, attempt: int, known: Sequence[Line]) -> None:
+    end = _attempt(run, attempt).end or {}
+    found = failures(known)
+    is_bad = end.get("reason") not in {None, "done", "stopped"}
+    if not found and not is_bad:
+        return
+    print(_head(f"errors of attempt {attempt}"))
+    if is_bad:
+        on = f" on {end['node']}" if "node" in end else ""
+        print(f"{end['reason']}{on}: {end.get('detail', 'no more is known')}")
+    for failure in found:
+        print()
+        _print(failure.lines)
+        if failure.times > 1:
+            print(f"({failure.times - 1} more like it)")
+
+
+def _print_head(run: Run, tails: Sequence[Tail], known: Sequence[Line], lines: int) -> None:
+    if not tails:
+        return
+    names = ", ".join(str(tail.path.relative_to(_base(run, tail.path))) for tail in tails)
+    left_out = len(known) - lines if 0 < lines < len(known) else 0
+    print(_head(names + (f", last {lines} of {len(known)} lines" if left_out else "")), flush=True)
+
+
+def _print_end(run: Run, attempt: int | None) -> None:
+    ((standing,), notes) = look([run])
+    what = f"attempt {attempt}" if attempt is not None else run.name
+    print(_head(f"{what}: {_ending(standing, attempt)}"), *notes, sep="\n", flush=True)
+
+
+def _ending(standing: Standing, attempt: int | None) -> str:
+    if attempt is None:
+        why = f" ({standing.why})" if standing.why and standing.state != "finished" else ""
+        return f"{standing.state}{why}"
+    ended = _attempt(standing.run, attempt)
+    return ended.cause or "no word of its end"
+
+
+def _why_nothing(run: Run, attempt: int | None) -> str:
+    numbers = sorted({int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")})
+    if attempt is None:
+        return f"{run.name}: nothing has been printed yet; logs -f waits for it"
+    return f"--attempt: {run.name} has no logs of attempt {attempt}, only of: {', '.join(map(str, numbers)) or '-'}"
+
+
+def _print(lines: Sequence[Line]) -> None:
+    if lines:
+        print(*lines, sep="\n", flush=True)
+
+
+def _head(text: str) -> str:
+    return f"──── {text} {'─' * max(4, WIDTH - len(text) - 6)}"
+
+
+def _base(run: Run, path: Path) -> Path:
+    return run.folder if path.is_relative_to(run.folder) else path.parent

@@ -1,0 +1,44 @@
+"""What is known only later of why earlier attempts ended: asked of Slurm when the next one begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dnw import ledger
+from dnw.ledger import Attempt, Cause
+from dnw.run import Run
+from launch import slurm_job
+from launch.node import Node
+
+
+def complete(run: Run, node: Node) -> None:
+    """Give each attempt an end that has none, and the last one its cause, if Slurm knows it."""
+    attempts = [attempt for attempt in ledger.read(run) if attempt.claim]
+    for attempt in attempts:
+        is_open = attempt.end is None
+        if not is_open and (attempt is not attempts[-1] or attempt.cause in {"done", "preempted"}):
+            continue
+        cause = _cause(attempt, node)
+        if is_open:
+            ledger.end(run, attempt.number, "lost", by="launcher", **_facts(attempt, node, cause))
+        elif cause is not None and attempt.end is not None and cause != attempt.cause:
+            reason = attempt.end["reason"]
+            ledger.end(run, attempt.number, reason, by="launcher", cause=cause)
+
+
+def _cause(attempt: Attempt, node: Node) -> Cause | None:
+    assert attempt.claim is not None
+    job, restart = attempt.claim["job"], attempt.claim["restart"]
+    if not node.in_slurm or (job, restart) == (node.job, node.restart):
+        return None
+    return slurm_job.why_ended(job, restart)
+
+
+def _facts(attempt: Attempt, node: Node, cause: Cause | None) -> dict[str, Any]:
+    """Of an attempt that left no word."""
+    if cause is None:
+        return {"detail": "nothing is left that could say why"}
+    hosts = attempt.claim["hosts"] if attempt.claim else []
+    silent = slurm_job.silent(hosts) if cause == "node failure" and node.in_slurm else []
+    named = {"node": silent[0]} if silent else {}
+    return {"detail": cause, "cause": cause, **named}

@@ -1,0 +1,47 @@
+"""The processes of this machine that work on a run: found by what they hold, not by a number alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+from dnw.run import Run
+from launch.submission import Submission
+
+
+def controller(last: Submission) -> int | None:
+    """The process of submitit's local controller, if it is alive and on this machine.
+
+    Its id alone wouldn't do: another process may have got the same since.
+    """
+    if last.cluster != "local" or last.host != socket.gethostname():
+        return None
+    try:
+        words = Path("/proc", last.job, "cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(last.job) if last.folder.encode() in words else None
+
+
+def holders(run: Run) -> list[int]:
+    """Those that hold the run's lock open: its job and, by inheritance, its agent."""
+    lock = run.lock.resolve()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        try:
+            if any(link.readlink() == lock for link in folder.iterdir()):
+                found.append(int(folder.parent.name))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has ended meanwhile, or is somebody else's
+    return found
+
+
+def send(processes: list[int], number: signal.Signals) -> None:
+    """Send a signal to each of them that is still there."""
+    for process in processes:
+        try:
+            os.kill(process, number)
+        except ProcessLookupError:
+            continue

@@ -1,0 +1,181 @@
+"""Look at runs, read their logs, stop them, rehearse a preemption: --help says how."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
+
+from launch import chosen  # noqa: E402
+from launch.errors import LaunchError  # noqa: E402
+
+MISUSED = 2  # exit code of a command line that can't be followed
+INTERRUPTED = 128 + signal.SIGINT
+RUN = """\
+A RUN is a run folder, a name (demo_dnw/default-41cb4f47f5), or as much of a name as fits only one
+run (41cb): a beginning, else any part. Names are looked for below --runs-dir."""
+
+HELP = f"""\
+What became of runs, wherever launch/slurm.py and launch/local.py have sent them.
+
+  python launch/runs.py status                   all runs in a table; --watch keeps it up to date
+  python launch/runs.py logs -f 41cb             what a run's workers print, now and in attempts to come
+  python launch/runs.py cancel 41cb              save and stop; typing the submit command goes on
+  python launch/runs.py drill 41cb               rehearse a preemption: what does it cost?
+  python launch/runs.py COMMAND --help           more of each
+
+{RUN}"""
+
+STATUS = f"""\
+One row a run: state, job, nodes, how far it is, how good, how fast, how long it will still take, and
+why its last attempt ended. Without a RUN: all of them.
+
+  finished   done: result.json is there       stopped   on request, saved; type the submit command to go on
+  running    an attempt is at work            failed    its last attempt broke off; logs RUN tells why
+  queued     its job waits; Slurm's reason    ready     prepared, never begun
+
+Top-1 is that of the last log interval, in training; Val top-1 that of the last evaluation. However many
+runs there are, Slurm is asked once (squeue, sacct), and not at all if none went there.
+
+  python launch/runs.py status
+  python launch/runs.py status imagenet_dnw/ --watch 10
+  python launch/runs.py status --json | jq '.[] | select(.state == "failed") | .run'
+
+{RUN}"""
+
+LOGS = f"""\
+What the workers of the newest attempt printed, on all nodes, in order of time. Errors come first, in a
+block of their own: why the attempt ended, and each traceback once. Where an attempt broke off before it had
+workers, what its job printed is shown.
+
+  python launch/runs.py logs 41cb --lines 0      all of it
+  python launch/runs.py logs 41cb --attempt 2    an earlier attempt
+  python launch/runs.py logs 41cb -f             and all that follows, attempt after attempt, to the run's end
+
+{RUN}"""
+
+CANCEL = f"""\
+Has runs save and stop, and waits for their end. Nothing is lost: typing the submit command goes on where
+they were. Slurm kills a job KillWait seconds after asking it, 30 on most clusters; a run that needs longer
+to save goes on from its last checkpoint.
+
+  python launch/runs.py cancel 41cb 9f3e
+  python launch/runs.py cancel 41cb --no-wait    return at once
+  python launch/runs.py cancel 41cb --now        kill it, saving nothing
+
+{RUN}"""
+
+DRILL = f"""\
+Rehearses a preemption on a run at work, and reports what it cost, step by step: Slurm is told to requeue the
+job (TERM, KILL, and into the queue again), the nearest thing to a preemption that a user may do. A run of
+cluster=local is stopped and submitted again. Nothing is lost but the time reported.
+
+  python launch/runs.py drill 41cb
+  python launch/runs.py drill 41cb --json
+
+Exit code: 0 if the run goes on where it stopped; 1 if steps were lost, or it doesn't go on.
+
+{RUN}"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Follow the command line.
+
+    Returns:
+        the exit code: 2 after one line on stderr, where the line names no run.
+    """
+    asked = _parser().parse_args(arguments)
+    try:
+        return int(asked.act(asked))
+    except LaunchError as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _status(asked: argparse.Namespace) -> int:
+    from launch import status  # noqa: PLC0415  (each command imports what it needs)
+
+    status.show(chosen.choose(asked.run, asked.runs_dir), asked.json, asked.watch)
+    return 0
+
+
+def _logs(asked: argparse.Namespace) -> int:
+    from launch import follow  # noqa: PLC0415
+
+    (run,) = chosen.choose([asked.run], asked.runs_dir)
+    return follow.show(run, asked.attempt, asked.lines, asked.follow)
+
+
+def _cancel(asked: argparse.Namespace) -> int:
+    from launch import cancel  # noqa: PLC0415
+
+    return cancel.cancel(chosen.choose(asked.run, asked.runs_dir), now=asked.now, wait=asked.wait)
+
+
+def _drill(asked: argparse.Namespace) -> int:
+    from launch import drill  # noqa: PLC0415
+
+    (run,) = chosen.choose([asked.run], asked.runs_dir)
+    return drill.show(run, as_json=asked.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="launch/runs.py", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    status = _command(commands, "status", STATUS, _status, "how runs stand", runs="*")
+    status.add_argument("--json", action="store_true", help="a list of objects, times in seconds since 1970")
+    status.add_argument(
+        "--watch", metavar="S", nargs="?", type=_seconds, const=5.0, help="every S seconds (5), until Ctrl-C"
+    )
+    logs = _command(commands, "logs", LOGS, _logs, "what a run prints", runs=None)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends, or Ctrl-C")
+    logs.add_argument("--attempt", metavar="N", type=int, help="this one, in place of the newest")
+    logs.add_argument("--lines", metavar="N", type=int, default=50, help="the last N lines (50); 0: all")
+    cancel = _command(commands, "cancel", CANCEL, _cancel, "stop runs, saving first", runs="+")
+    cancel.add_argument("--now", action="store_true", help="kill, without saving")
+    cancel.add_argument("--no-wait", dest="wait", action="store_false", help="return at once")
+    drill = _command(commands, "drill", DRILL, _drill, "rehearse a preemption", runs=None)
+    drill.add_argument("--json", action="store_true", help="an object, times in seconds")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    description: str,
+    act: object,
+    summary: str,
+    runs: str | None,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        description=description,
+        help=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(act=act)
+    parser.add_argument("run", metavar="RUN", nargs=runs, help="folder, name, or part of a name")
+    parser.add_argument(
+        "--runs-dir", metavar="DIR", type=Path, default=Path("runs"), help="where runs lie (runs)"
+    )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"must be greater than 0 (got {text})")
+    return seconds
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us, without a word
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""A Slurm job, asked and told about from inside of it: what becomes of it, and that it shall start again.
+
+All of it is of use, none of it needed: a container may hold no Slurm commands. Then every question is
+answered with None, and what Slurm does by itself has to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+
+from dnw.ledger import Cause
+from dnw.lock import Record, Standing
+from launch.node import Node
+
+PATIENCE_S = 20  # for an answer of the controller
+TRIES = 3  # a signal for all processes of the job hits the command that is asking, too
+AT_WORK = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "CONFIGURING")
+ENDINGS: dict[str, Cause] = {
+    "PREEMPTED": "preempted",
+    "REQUEUED": "requeued",
+    "NODE_FAIL": "node failure",
+    "TIMEOUT": "timeout",
+    "CANCELLED": "cancelled",
+}
+
+
+def why_stopping(node: Node) -> Cause | None:
+    """Why this job is being stopped, as far as Slurm shows it while it is still there."""
+    facts = _facts(node.job)
+    if facts is None:
+        return None
+    if int(facts.get("Restarts", "0")) > node.restart:
+        return "requeued"  # or a node was lost: the accounts tell later
+    if facts.get("Reason") == "TimeLimit":
+        return "timeout"
+    if facts.get("PreemptTime", "None") not in {"None", "Unknown"}:
+        return "preempted"
+    return None if facts.get("JobState") == "RUNNING" else "cancelled"
+
+
+def why_ended(job: str, restart: int) -> Cause | None:
+    """Why an earlier start of a job ended, from the accounts."""
+    options = ["--noheader", "--parsable2", "--allocations", "--duplicates", "--format=State"]
+    said = _ask("sacct", *options, f"--jobs={job}")
+    ends = said.splitlines() if said else []
+    state = ends[restart].split(" ")[0] if restart < len(ends) else ""  # CANCELLED by 1000
+    return ENDINGS.get(state)
+
+
+def silent(hosts: Sequence[str]) -> list[str]:
+    """Those of these nodes that Slurm has lost."""
+    said = _ask("sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T") or ""
+    states = [line.split() for line in said.splitlines()]
+    return sorted({name for name, state in states if state.startswith("down") or state.endswith("*")})
+
+
+def standing(node: Node, record: Record) -> Standing:
+    """Whether the attempt that a lock's record names still works, as seen from a job on `node`."""
+    job, restart = str(record.get("job", "")), int(record.get("restart", 0))
+    if not node.in_slurm or not record.get("slurm"):
+        return "unknown"
+    if job == node.job:
+        return "gone" if restart < node.restart else "unknown"
+    said = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+    if said is None:
+        return "unknown"
+    return "works" if said.strip() in AT_WORK else "gone"
+
+
+def requeue(job: str) -> str | None:
+    """Have Slurm start a job again; what it says against it, or None."""
+    return _tell("scontrol", "requeue", job)
+
+
+def exclude(job: str, hosts: Sequence[str]) -> str | None:
+    """Have Slurm keep a job that waits to start again away from some nodes; what it says against it."""
+    return _tell("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(hosts)}")
+
+
+def _facts(job: str) -> dict[str, str] | None:
+    said = _ask("scontrol", "--oneliner", "show", "job", job)
+    if said is None:
+        return None
+    return dict(word.split("=", 1) for word in said.split() if "=" in word)
+
+
+def _ask(*words: str) -> str | None:
+    """What a command prints; None where there is no such command, or it fails."""
+    done = _run(words)
+    return done.stdout if done is not None and done.returncode == 0 else None
+
+
+def _tell(*words: str) -> str | None:
+    done = _run(words)
+    if done is None:
+        return f"{words[0]}: not found here"
+    return done.stderr.strip() or f"{words[0]} failed" if done.returncode else None
+
+
+def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    if shutil.which(words[0]) is None:
+        return None
+    for _ in range(TRIES):
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, 1, "", f"no answer within {PATIENCE_S} s")
+        if done.returncode >= 0:
+            return done
+        time.sleep(0.2)
+    return done

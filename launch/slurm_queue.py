@@ -1,0 +1,180 @@
+"""What Slurm knows of jobs: its queue, its accounts, its deadlines; one call for any number of jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launch.submission import SLURM_RUNNING, Submission
+
+PATIENCE_S = 20  # a controller that is down keeps its clients waiting
+QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
+ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
+SLACK_S = 3600  # by which clocks may differ
+
+
+class SlurmError(RuntimeError):
+    """A command of Slurm's that doesn't work here; the message is one line."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job that Slurm has still to do with. Times are Slurm's, in seconds since 1970."""
+
+    id: str
+    state: str  # RUNNING, PENDING, COMPLETING, ...
+    reason: str  # why it waits: Priority, Resources, BeginTime, ...
+    nodes: str  # as Slurm abbreviates them, n[1-2]; empty while it waits
+    partition: str
+    submitted: float
+    starts: float | None  # when it started, or is expected to
+    script: str
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has nodes."""
+        return self.state in SLURM_RUNNING
+
+
+@dataclass(frozen=True)
+class EndedJob:
+    """A job as the accounts have it."""
+
+    id: str
+    state: str  # COMPLETED, FAILED, CANCELLED, TIMEOUT, NODE_FAIL, ...
+    exit_code: str  # CODE:SIGNAL
+    submitted: float
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class Grants:
+    """How long a job may live on after it was told to stop; None where Slurm doesn't say."""
+
+    partition: str
+    grace_time_s: int | None = None  # of a preempted job, between TERM and the second TERM
+    kill_wait_s: int | None = None  # from there to KILL
+
+    @property
+    def preempted_s(self) -> int | None:
+        """What a preempted job gets from its first TERM to its KILL."""
+        known = [seconds for seconds in (self.grace_time_s, self.kill_wait_s) if seconds is not None]
+        return sum(known) if known else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one question brought in, and why it brought in nothing."""
+
+    queued: dict[str, QueuedJob] = field(default_factory=dict)
+    ended: dict[str, EndedJob] = field(default_factory=dict)
+    problem: str = ""
+
+
+def queued(submissions: Sequence[Submission]) -> Answer:
+    """Those jobs that wait or run, by id: one call of squeue, or none if there are no submissions."""
+    if not submissions:
+        return Answer()
+    words = ["squeue", "--noheader", "--array", _jobs(submissions), f"--format={QUEUE_FIELDS}"]
+    try:
+        lines = _ask(words)
+    except SlurmError as error:
+        # Of a single job that it has forgotten squeue says this; of one among many, nothing.
+        return Answer(problem="" if "Invalid job id" in str(error) else str(error))
+    found = {job.id: job for job in map(_queued_job, lines)}
+    return Answer(queued={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
+
+
+def ended(submissions: Sequence[Submission]) -> Answer:
+    """What the accounts say of those jobs, by id: one call of sacct, or none if there are no submissions."""
+    if not submissions:
+        return Answer()
+    words = ["sacct", "--noheader", "--parsable2", "--allocations", _jobs(submissions)]
+    try:
+        lines = _ask([*words, f"--format={ACCOUNT_FIELDS}"])
+    except SlurmError as error:
+        return Answer(problem=str(error))
+    found = {job.id: job for job in map(_ended_job, lines)}
+    return Answer(ended={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
+
+
+def grants(partition: str) -> Grants:
+    """What a partition's jobs get to stop in.
+
+    Raises:
+        SlurmError: scontrol doesn't answer.
+    """
+    shown = "\n".join(_ask(["scontrol", "--oneliner", "show", "partition", partition]))
+    config = "\n".join(_ask(["scontrol", "show", "config"]))
+    return Grants(
+        partition,
+        grace_time_s=_number(r"\bGraceTime=(\d+)", shown),
+        kill_wait_s=_number(r"^KillWait\s*=\s*(\d+)", config),
+    )
+
+
+def order(*words: str) -> None:
+    """Have Slurm do something.
+
+    Raises:
+        SlurmError: it refuses, with its own words.
+    """
+    _ask(words)
+
+
+def _ask(words: Sequence[str]) -> list[str]:
+    environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}  # no time zones, no gaps in October
+    try:
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+    except FileNotFoundError:
+        raise SlurmError(f"{words[0]}: not found here") from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{words[0]}: no answer within {PATIENCE_S} s") from None
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise SlurmError(f"{words[0]}: {said}")
+    return done.stdout.splitlines()
+
+
+def _jobs(submissions: Iterable[Submission]) -> str:
+    return f"--jobs={','.join(sorted({one.job for one in submissions}))}"
+
+
+def _queued_job(line: str) -> QueuedJob:
+    job, state, reason, nodes, partition, submitted, starts, script = line.split("|", 7)
+    return QueuedJob(
+        *(job, state, reason, nodes, partition), _time(submitted) or 0.0, _time(starts), script.strip()
+    )
+
+
+def _ended_job(line: str) -> EndedJob:
+    job, state, exit_code, submitted, end = line.split("|")
+    return EndedJob(job, state.split()[0], exit_code, _time(submitted) or 0.0, _time(end))
+
+
+def _time(text: str) -> float | None:
+    """Seconds since 1970; None for N/A and Unknown."""
+    return float(text) if text.isdigit() else None
+
+
+def _is_of(job: QueuedJob | EndedJob | None, submission: Submission) -> bool:
+    """Whether a job is that of a submission: ids come again, on a cluster that was set up anew."""
+    if job is None or job.submitted < submission.time - SLACK_S:
+        return False
+    script = job.script if isinstance(job, QueuedJob) else ""
+    return not script.startswith("/") or _is_in(Path(script), Path(submission.folder))
+
+
+def _is_in(script: Path, folder: Path) -> bool:
+    return script.parent == folder or script.parent.resolve() == folder.resolve()
+
+
+def _number(pattern: str, text: str) -> int | None:
+    found = re.search(pattern, text, re.MULTILINE)
+    return int(found[1]) if found else None

@@ -1,0 +1,191 @@
+"""How runs stand: what their files tell, and what the cluster knows of them, asked for all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dnw import ledger, lock
+from dnw.ledger import Attempt
+from dnw.run import Run
+from launch import processes, slurm_queue
+from launch.slurm_queue import EndedJob, QueuedJob
+from launch.submission import Submission, newest
+
+State = Literal["finished", "running", "queued", "stopped", "failed", "ready"]
+AT_WORK = frozenset({"running", "queued"})
+SKEW_S = 1.0  # between the clocks of a login node and a compute node
+
+# What the accounts call it, and what the ledger does.
+CAUSES = {
+    "CANCELLED": "cancelled",
+    "TIMEOUT": "timeout",
+    "PREEMPTED": "preempted",
+    "NODE_FAIL": "node failure",
+    "OUT_OF_MEMORY": "out of memory",
+    "DEADLINE": "deadline",
+    "BOOT_FAIL": "boot failure",
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run, seen from a login node."""
+
+    run: Run
+    attempts: tuple[Attempt, ...]
+    submission: Submission | None
+    is_finished: bool
+    is_held: bool  # an attempt holds the run's lock, as far as this machine can see
+    has_controller: bool  # submitit's local controller is alive
+    job: QueuedJob | None = None  # waiting or running under Slurm
+    account: EndedJob | None = None  # ended under Slurm, and the ledger doesn't say why
+    slurm_is_silent: bool = False  # so that `job` is not known
+
+    @property
+    def state(self) -> State:
+        """What the run is doing."""
+        if self.is_finished:
+            return "finished"
+        if self.job is not None:
+            return "running" if self.job.is_running else "queued"
+        if self.is_held:
+            return "running"
+        if self.has_controller:
+            return "queued"
+        if self.slurm_is_silent and (self.current is None or self.current.end is None):
+            return "running" if self.current else "queued"  # as far as its files tell
+        return self._rest()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether there is anything to wait for, or to stop."""
+        return self.state in AT_WORK
+
+    @property
+    def current(self) -> Attempt | None:
+        """The newest attempt of the newest submission."""
+        if not self.attempts or self.submission is None:
+            return self.attempts[-1] if self.attempts else None
+        last = self.attempts[-1]
+        began = began_at(last)
+        return last if began is None or began >= self.submission.time - SKEW_S else None
+
+    @property
+    def why(self) -> str:
+        """Why the last attempt that ended did so, for people; empty if none has ended."""
+        ended = [attempt for attempt in self.attempts if attempt.end is not None]
+        open_one = self.attempts and self.attempts[-1].end is None
+        if not self.is_at_work and not self.is_finished and (self.current is None or open_one):
+            return self._why_by_accounts() or ("no word of its end" if open_one else "")
+        return _reason(ended[-1], self._why_by_accounts()) if ended else ""
+
+    @property
+    def since(self) -> float | None:
+        """When it came to be in this state, in seconds since 1970."""
+        last = self.attempts[-1] if self.attempts else None
+        ended = last.end["time"] if last is not None and last.end is not None else None
+        submitted = self.submission.time if self.submission else None
+        if self.state == "finished":
+            return ended or self.run.result.stat().st_mtime
+        if self.state == "running" and self.current is not None and self.current.end is None:
+            return began_at(self.current)
+        if self.current is None:
+            return submitted or ended
+        return ended or submitted
+
+    def _rest(self) -> State:
+        """Of a run that nobody works on."""
+        last = self.attempts[-1] if self.attempts else None
+        if self.current is None and self.submission is not None:  # its job went without beginning anything
+            is_cancelled = self.account is not None and self.account.state == "CANCELLED"
+            return "stopped" if is_cancelled else "failed"
+        if last is None:
+            return "ready"
+        return "stopped" if last.reason == "stopped" else "failed"
+
+    def _why_by_accounts(self) -> str:
+        if self.account is None or self.account.state in {"COMPLETED", "RUNNING", "PENDING", "REQUEUED"}:
+            return ""
+        if self.account.state in CAUSES:
+            return CAUSES[self.account.state]
+        return f"{self.account.state.lower()}, exit code {self.account.exit_code}"
+
+
+def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
+    """How runs stand, and notes on what could not be found out.
+
+    However many runs: one call of squeue, and one of sacct if jobs ended without the ledger saying why; none
+    if no run went to Slurm.
+    """
+    found = [_on_disk(run) for run in runs]
+    in_slurm = [one.submission for one in found if _is_open_in_slurm(one) and one.submission]
+    queue = slurm_queue.queued(in_slurm)
+    found = [_queued(one, queue) for one in found]
+    unexplained = [one.submission for one in found if _is_unexplained(one) and one.submission]
+    accounts = slurm_queue.ended(unexplained)
+    found = [_accounted(one, accounts) for one in found]
+    return found, list(_notes(queue.problem, accounts.problem))
+
+
+def began_at(attempt: Attempt) -> float | None:
+    """When an attempt began, in seconds since 1970."""
+    first = attempt.claim or attempt.start or attempt.end
+    return first["time"] if first else None
+
+
+def _on_disk(run: Run) -> Standing:
+    last = newest(run)
+    finished = run.result.exists()
+    return Standing(
+        run=run,
+        attempts=tuple(ledger.read(run)),
+        submission=last,
+        is_finished=finished,
+        is_held=not finished and lock.holder(run.lock) is not None,
+        has_controller=not finished and last is not None and processes.controller(last) is not None,
+    )
+
+
+def _is_open_in_slurm(one: Standing) -> bool:
+    return one.submission is not None and one.submission.cluster == "slurm" and not one.is_finished
+
+
+def _queued(one: Standing, queue: slurm_queue.Answer) -> Standing:
+    if not _is_open_in_slurm(one) or one.submission is None:
+        return one
+    job = queue.queued.get(one.submission.job)
+    return dataclasses.replace(one, job=job, slurm_is_silent=bool(queue.problem))
+
+
+def _is_unexplained(one: Standing) -> bool:
+    if not _is_open_in_slurm(one) or one.is_at_work:
+        return False
+    end = one.current.end if one.current else None
+    return end is None or (end["reason"] in {"stopped", "lost"} and "cause" not in end)
+
+
+def _accounted(one: Standing, accounts: slurm_queue.Answer) -> Standing:
+    if one.submission is None:
+        return one
+    return dataclasses.replace(one, account=accounts.ended.get(one.submission.job))
+
+
+def _notes(queue_problem: str, accounts_problem: str) -> list[str]:
+    notes = []
+    if queue_problem:
+        notes.append(
+            f"{queue_problem}; what is queued or running under Slurm is guessed from the runs' files"
+        )
+    if accounts_problem:
+        notes.append(f"{accounts_problem}; why a job ended is told as far as the runs' ledgers say")
+    return notes
+
+
+def _reason(ended: Attempt, by_accounts: str) -> str:
+    assert ended.end is not None
+    why = ended.end.get("cause") or by_accounts or str(ended.reason)
+    detail = str(ended.end.get("detail", "")).partition("\n")[0]
+    return f"{why}: {detail}" if detail and ended.reason != "stopped" else why

@@ -1,0 +1,188 @@
+"""The table of runs: what each does, how far it is, and why its last attempt ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dnw.run import Run
+from launch.progress import Progress, length, progress
+from launch.standing import Standing, State, look
+
+STYLES: dict[State, str] = {
+    "finished": "green",
+    "running": "bold green",
+    "queued": "yellow",
+    "stopped": "cyan",
+    "failed": "bold red",
+    "ready": "dim",
+}
+UNBOUNDED = 400  # columns, where no terminal bounds them: one line a run, for grep
+COLUMNS = ("Run", "State", "Job", "Nodes", "Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left")
+TO_THE_RIGHT = frozenset({"Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left", "Attempts"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run, as `--json` prints it; what is not known, or does not apply, is None."""
+
+    run: str
+    folder: str
+    state: State
+    reason: str | None  # why it waits, in Slurm's words
+    job: str | None
+    cluster: str | None  # slurm, local or foreground
+    nodes: str | None  # their names; before there are any, how many
+    attempts: int
+    ended: str | None  # why the last attempt that ended did
+    since: float | None  # seconds since 1970
+    step: int
+    total: int | None
+    epoch: float | None
+    loss: float | None
+    top1: float | None
+    val_top1: float | None
+    images_per_second: float | None
+    left_s: float | None
+
+
+def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
+    """Print how runs stand; with `watch_s` again and again, so many seconds apart, until interrupted."""
+    if as_json:
+        _repeat(
+            lambda: print(json.dumps([asdict(row) for row in rows(runs)[0]], indent=1), flush=True), watch_s
+        )
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = UNBOUNDED
+    if watch_s is None or not console.is_terminal:
+        _repeat(lambda: console.print(_shown(runs)), watch_s)
+        return
+    with Live(_shown(runs), console=console, auto_refresh=False) as live:
+        _repeat(lambda: live.update(_shown(runs), refresh=True), watch_s)
+
+
+def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
+    """A row for each run, and notes on what could not be found out."""
+    standings, notes = look(runs)
+    found = [_row(one, progress(one.run, one.attempts)) for one in standings]
+    unknown = [f"{run.name}: {said}" for run in runs if (said := _problem(run))]
+    return found, [*notes, *unknown]
+
+
+def table(found: Sequence[Row]) -> Table:
+    """The rows for people."""
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
+    for name in (*COLUMNS, "Attempts", "Last ended", "Since"):
+        is_long = name in {"Run", "Last ended"}
+        shown.add_column(
+            name,
+            justify="right" if name in TO_THE_RIGHT else "left",
+            overflow="fold",
+            no_wrap=not is_long,
+            min_width=12 if is_long else None,
+        )
+    for row in found:
+        shown.add_row(*_cells(row))
+    return shown
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two largest units: 3 d 4 h, 12 min 5 s."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit} {rest} {below}" if rest else f"{whole // size} {unit}"
+    raise AssertionError(seconds)
+
+
+def _repeat(act: Callable[[], None], every_s: float | None) -> None:
+    """Act once, or every so many seconds until Ctrl-C."""
+    try:
+        act()
+        while every_s is not None:
+            time.sleep(every_s)
+            act()
+    except KeyboardInterrupt:
+        if every_s is None:
+            raise
+
+
+def _shown(runs: Sequence[Run]) -> Group:
+    found, notes = rows(runs)
+    if not found:
+        return Group(Text("no runs"))
+    return Group(table(found), *(Text(note, style="dim") for note in notes))
+
+
+def _row(one: Standing, far: Progress) -> Row:
+    job, last = one.job, one.submission
+    is_running = one.state == "running"
+    return Row(
+        run=one.run.name,
+        folder=str(one.run.folder),
+        state=one.state,
+        reason=job.reason if job and one.state == "queued" else None,
+        job=last.job if last and last.job != "-" else None,
+        cluster=last.cluster if last else None,
+        nodes=_nodes(one),
+        attempts=len(one.attempts),
+        ended=one.why or None,
+        since=one.since,
+        **{
+            **asdict(far),
+            "images_per_second": far.images_per_second if is_running else None,
+            "left_s": far.left_s if is_running else None,
+        },
+    )
+
+
+def _nodes(one: Standing) -> str | None:
+    if one.job is not None and one.job.nodes:
+        return one.job.nodes
+    claim = one.current.claim if one.current and one.is_at_work else None
+    if claim is not None and claim.get("hosts"):
+        return ",".join(claim["hosts"])
+    return str(one.submission.nodes) if one.submission else None
+
+
+def _problem(run: Run) -> str:
+    return "" if run.result.exists() else length(run.config).problem
+
+
+def _cells(row: Row) -> list[Text | str]:
+    state = Text(row.state, style=STYLES[row.state])
+    if row.reason:
+        state.append(f" ({row.reason})", style="dim")
+    return [
+        row.run,
+        state,
+        row.job or "-",
+        row.nodes or "-",
+        f"{row.step}/{'?' if row.total is None else row.total}",
+        _number(row.epoch, ".2f"),
+        _number(row.loss, ".4f"),
+        _number(row.top1, ".2f"),
+        _number(row.val_top1, ".2f"),
+        _number(row.images_per_second, ".0f"),
+        duration(row.left_s) if row.left_s is not None else "-",
+        str(row.attempts),
+        row.ended or "-",
+        f"{duration(time.time() - row.since)} ago" if row.since else "-",
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,62 @@
+"""Being asked to stop, on a node: signals, passed on to the agent that runs there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
+LOOK_S = 1.0
+
+
+class Stop:
+    """Signals that ask this process to stop."""
+
+    def __init__(self, impatient: bool) -> None:
+        """`impatient`: a second SIGINT, from someone at the terminal, kills."""
+        self.impatient = impatient
+        self.signal: signal.Signals | None = None
+        self._agent: subprocess.Popen[bytes] | None = None
+        self._asked_at = 0.0
+
+    def listen(self) -> None:
+        """Receive signals from now on, for as long as this process lives.
+
+        submitit's own handlers would checkpoint a pickle, and requeue a job that has just been dealt with.
+        """
+        for number in SIGNALS:
+            signal.signal(number, self._receive)
+
+    def watch(self, agent: subprocess.Popen[bytes], patience_s: float, holds: Callable[[], bool]) -> int:
+        """The agent's exit code, once it has ended.
+
+        It is killed if it lives on for `patience_s` after it was asked to stop, and at once when the
+        attempt's claim doesn't hold any more. With it die its workers: the kernel sees to that.
+        """
+        self._agent = agent
+        if self.signal is not None:  # it came while the agent was being started
+            agent.terminate()
+        try:
+            while True:
+                try:
+                    return agent.wait(timeout=LOOK_S)
+                except subprocess.TimeoutExpired:
+                    too_late = self.signal is not None and time.monotonic() - self._asked_at > patience_s
+                    if too_late or not holds():
+                        agent.kill()
+        finally:
+            self._agent = None
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        again = self.signal is not None
+        if not again:
+            self.signal, self._asked_at = signal.Signals(number), time.monotonic()
+        if self._agent is None:
+            return
+        if self.impatient and number == signal.SIGINT and again:
+            self._agent.kill()
+        elif not again:
+            self._agent.terminate()

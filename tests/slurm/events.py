@@ -1,0 +1,203 @@
+"""What a cluster does to a run: each event as a function, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnw import jsonl, ledger
+from dnw.run import Run
+from slurm.cluster import Cluster
+from slurm.job import fields, state, submit, until
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = [
+    *["+exp=demo_dnw", "nodes=2", "nproc=2", "cluster=slurm", "cluster.partition=low"],
+    *["batch=32", "micro_batch=8", "steps=60", "data.workers=0", "watchdog.seconds=20"],
+    *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true"],
+]
+SUBMITTED_WITHIN_S = 20  # on two cores that may be busy; undisturbed it takes 2
+Undo = Callable[[], None]
+
+
+def typed(
+    cluster: Cluster, shards: Path, here: Path, *words: str, fault: str = "", root: Path = ROOT
+) -> str:
+    """What the submit command prints, typed on the login node."""
+    line = [sys.executable, str(root / "launch" / "slurm.py"), *WORDS, f"data.dir={shards}", *words]
+    done = subprocess.run(
+        line,
+        cwd=here,
+        env={**cluster.environment, "DNW_FAULT": fault},
+        capture_output=True,
+        text=True,
+        timeout=SUBMITTED_WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def the_run(here: Path) -> Run:
+    (folder,) = (here / "runs" / "demo_dnw").iterdir()
+    return Run(folder)
+
+
+def job_of(run: Run) -> str:
+    return str(json.loads(run.launch.read_text())["job"])
+
+
+def steps(run: Run) -> int:
+    """How far it has come."""
+    return max((line["step"] for line in jsonl.read(run.metrics)), default=0)
+
+
+def all_logs(run: Run) -> str:
+    logs = sorted([*run.logs.glob("*.log"), *run.slurm.rglob("*log.*")])
+    shown = "\n".join(f"== {log.name}\n{log.read_text()[-4000:]}" for log in logs)
+    return f"{shown}\n== ledger\n{run.attempts.read_text() if run.attempts.exists() else ''}"
+
+
+def finishes(run: Run, timeout_s: float = 150) -> None:
+    """Wait until it is done."""
+    deadline = time.monotonic() + timeout_s
+    while not run.result.exists():
+        assert time.monotonic() < deadline, all_logs(run)
+        time.sleep(0.1)
+
+
+def nodes_of(cluster: Cluster, run: Run) -> list[str]:
+    """Those that its job runs on, the one that leads first."""
+    listed = fields(cluster, job_of(run))["NodeList"]
+    return cluster.run("scontrol", "show", "hostnames", listed).split()
+
+
+def processes(run: Run, module: str) -> dict[int, int]:
+    """Process ids, as this machine counts, of what works on a run: workers by rank, agents by node."""
+    found = {}
+    place = {"dnw.train": b"RANK", "launch.agent": b"SLURM_NODEID"}[module]
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            is_agent = b"launch.agent" in words
+            if str(run.folder).encode() not in words or is_agent != (module == "launch.agent"):
+                continue
+            lines = (path / "environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        variables = dict(line.split(b"=", 1) for line in lines if b"=" in line)
+        found[int(variables.get(place, b"0"))] = int(path.name)
+    return found
+
+
+# ---- events: each returns what undoes it
+
+
+def _nothing() -> None:
+    pass
+
+
+def preempted(cluster: Cluster, run: Run) -> Undo:
+    submit(cluster, "sleep 0.5", "--nodes=4", "--exclusive", "--partition=high")
+    return _nothing
+
+
+def requeued_by_an_operator(cluster: Cluster, run: Run) -> Undo:
+    cluster.run("scontrol", "requeue", job_of(run))
+    return _nothing
+
+
+def cancelled(cluster: Cluster, run: Run) -> Undo:
+    """To be typed again once it is gone."""
+    job = job_of(run)
+    cluster.run("scancel", job)
+    until(lambda: state(cluster, job) == "CANCELLED")
+    return _nothing
+
+
+def powered_off(place: int) -> Callable[[Cluster, Run], Undo]:
+    def event(cluster: Cluster, run: Run) -> Undo:
+        node = nodes_of(cluster, run)[place]
+        cluster.power_off(node)
+        return lambda: cluster.start_node(node)
+
+    return event
+
+
+def cut_off(place: int) -> Callable[[Cluster, Run], Undo]:
+    def event(cluster: Cluster, run: Run) -> Undo:
+        node = nodes_of(cluster, run)[place]
+        cluster.cut(node)
+
+        def back() -> None:
+            cluster.restore(node)
+            cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+        return back
+
+    return event
+
+
+def slurmd_killed(cluster: Cluster, run: Run) -> Undo:
+    node = nodes_of(cluster, run)[1]
+    cluster.kill_slurmd(node)
+    return lambda: cluster.start_slurmd(node)
+
+
+def worker_killed(cluster: Cluster, run: Run, rank: int = 3) -> Undo:
+    os.kill(processes(run, "dnw.train")[rank], signal.SIGKILL)
+    return _nothing
+
+
+def agent_killed(cluster: Cluster, run: Run) -> Undo:
+    os.kill(next(iter(processes(run, "launch.agent").values())), signal.SIGKILL)
+    return _nothing
+
+
+# ---- what it cost
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one event cost a run."""
+
+    event: str
+    lost: int  # steps that were done again
+    seconds: float  # from the event to the next attempt's first step
+    cause: str
+
+    def row(self) -> str:
+        return f"| {self.event} | {self.lost} | {self.seconds:.1f} | {self.cause} |"
+
+
+def cost(run: Run, event: str, at: float, reached: int, attempt: int = 1) -> Cost:
+    """What an event at the time `at` (unix, seconds), with `reached` steps done, cost that attempt."""
+    before, after = (next(a for a in ledger.read(run) if a.number == n) for n in (attempt, attempt + 1))
+    assert after.start is not None
+    assert after.step is not None
+    assert before.end is not None
+    done = max(reached, before.last_step or 0)
+    return Cost(event, done - after.start["step"], after.step["time"] - at, str(before.cause))
+
+
+def scalars(run: Run, tag: str) -> Iterator[int]:
+    """The steps at which TensorBoard shows a curve."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    reader = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0})
+    reader.Reload()
+    return (event.step for event in reader.Scalars(tag))
+
+
+def samples_by_step(run: Run) -> Mapping[int, list[str]]:
+    """What each micro-batch of each step held."""
+    found = jsonl.read(run.digests)
+    assert len({line["step"] for line in found}) == len(found)
+    return {line["step"]: line["digests"] for line in found}

@@ -1,0 +1,155 @@
+"""Every way in which a cluster can take a job away: the run goes on, and ends with the same bits."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from worker import assert_same_weights, losses
+
+from dnw import ledger
+from dnw.run import Run
+from slurm import events
+from slurm.cluster import Cluster
+from slurm.configuration import Settings
+from slurm.events import Undo, all_logs, cost, finishes, job_of, processes, steps, the_run, typed
+from slurm.job import fields, state, until
+
+pytestmark = pytest.mark.xdist_group("slurm")
+AT = 15  # steps done when the event comes: 5 more than a checkpoint
+EVERY = 10  # steps between checkpoints
+
+# event, what does it, cause in the ledger, steps lost at most
+EVENTS: list[tuple[str, Callable[[Cluster, Run], Undo], str, int]] = [
+    ("preempted, TERM alone", events.preempted, "preempted", 0),
+    ("scontrol requeue", events.requeued_by_an_operator, "requeued", 0),
+    ("scancel, typed again", events.cancelled, "cancelled", 0),
+    ("power-off of the first node", events.powered_off(0), "node failure", EVERY),
+    ("power-off of the second node", events.powered_off(1), "node failure", EVERY),
+    ("link of the first node cut", events.cut_off(0), "node failure", EVERY),
+    ("link of the second node cut", events.cut_off(1), "node failure", EVERY),
+    ("slurmd killed", events.slurmd_killed, "node failure", EVERY),
+    ("worker killed", events.worker_killed, "killed", EVERY),
+    ("torchrun's agent killed", events.agent_killed, "killed", EVERY),
+]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster, few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run that nothing happens to."""
+    here = tmp_path_factory.mktemp("undisturbed")
+    typed(cluster, few_images, here)
+    run = the_run(here)
+    finishes(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """A row for each event, shown at the end."""
+    rows = ["| event | steps lost | seconds to the next step | cause |", "|---|---|---|---|"]
+    yield rows
+    print("\n".join(["", *rows]))
+
+
+def assert_same(run: Run, undisturbed: Run) -> None:
+    """Weights, momentum, losses and samples are those of the run that nothing happened to; no overlap."""
+    assert_same_weights(run, undisturbed)
+    assert losses(run) == losses(undisturbed)
+    assert events.samples_by_step(run) == events.samples_by_step(undisturbed)
+    assert list(events.scalars(run, "train/loss")) == sorted(losses(undisturbed))
+    assert [attempt.number for attempt in ledger.read(run) if attempt.end is None] == []
+    assert ledger.read(run)[-1].reason == "done"
+
+
+@pytest.mark.parametrize(("name", "event", "cause", "most"), EVENTS, ids=[event[0] for event in EVENTS])
+def test_an_event_costs_no_bit(
+    cluster: Cluster,
+    few_images: Path,
+    tmp_path: Path,
+    undisturbed: Run,
+    table: list[str],
+    name: str,
+    event: Callable[[Cluster, Run], Undo],
+    cause: str,
+    most: int,
+) -> None:
+    typed(cluster, few_images, tmp_path)
+    run = the_run(tmp_path)
+    until(lambda: steps(run) >= AT)
+    reached, at = steps(run), time.time()
+    undo = event(cluster, run)
+    try:
+        if event is events.cancelled:
+            typed(cluster, few_images, tmp_path)
+        until(lambda: len(ledger.read(run)) > 1 or run.result.exists(), timeout_s=90)
+        if name.startswith("link"):  # the attempt that was passed over ends while the next one works
+            until(lambda: len(processes(run, "dnw.train")) <= 4, timeout_s=20)
+        finishes(run)
+    except AssertionError as error:
+        error.add_note(all_logs(run))
+        raise
+    finally:
+        undo()
+    assert_same(run, undisturbed)
+    spent = cost(run, name, at, reached)
+    table.append(spent.row())
+    assert spent.cause == cause, all_logs(run)
+    assert 0 <= spent.lost <= most
+    cluster.wait_idle()
+
+
+def test_a_worker_that_hangs_ends_the_attempt_with_its_stacks(
+    cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run, table: list[str]
+) -> None:
+    typed(cluster, few_images, tmp_path, "watchdog.seconds=4", fault=f"2:step {AT}:HANG:1")
+    run = the_run(tmp_path)
+    until(lambda: steps(run) >= AT)
+    at = time.time()
+    finishes(run)
+    assert_same(run, undisturbed)
+    table.append(cost(run, "a worker hangs (watchdog of 4 s)", at, AT).row())
+    first = ledger.read(run)[0]
+    assert first.reason == "hung"
+    assert f"no progress for 4 s after step {AT}" in str(first.end)
+    printed = "".join(run.log(1, node).read_text() for node in (0, 1))
+    assert "no progress for 4 s" in printed
+    assert "faults.py" in printed  # the stack says where
+
+
+@pytest.mark.usefixtures("slurm_here")
+@pytest.mark.parametrize("settings", [Settings(speed=10, user_signal=True), Settings(speed=10, grace_s=0)])
+def test_preempted_in_other_ways(
+    few_images: Path, tmp_path: Path, undisturbed: Run, table: list[str], settings: Settings
+) -> None:
+    with Cluster(settings) as cluster:
+        typed(cluster, few_images, tmp_path)
+        run = the_run(tmp_path)
+        until(lambda: steps(run) >= AT)
+        reached, at = steps(run), time.time()
+        events.preempted(cluster, run)
+        finishes(run)
+    assert_same(run, undisturbed)
+    name = "preempted, user signal first" if settings.user_signal else "preempted, grace 0"
+    spent = cost(run, name, at, reached)
+    table.append(spent.row())
+    assert spent.cause == "preempted"
+    assert spent.lost <= (0 if settings.user_signal else EVERY)
+
+
+def test_at_its_time_limit_it_goes_on_by_itself(
+    cluster: Cluster, few_images: Path, tmp_path: Path, table: list[str]
+) -> None:
+    """Of 5 minutes, which take half of one here, two are left when Slurm announces the limit."""
+    limit = ["cluster.timeout_min=5", "cluster.signal_delay_s=120", "cluster.grace_s=60", "steps=1000"]
+    typed(cluster, few_images, tmp_path, *limit)
+    run = the_run(tmp_path)
+    try:
+        until(lambda: len(ledger.read(run)) > 1 and ledger.read(run)[1].step is not None, timeout_s=120)
+    finally:
+        cluster.run("scancel", job_of(run))
+    first, second = ledger.read(run)[:2]
+    assert (first.reason, first.cause) == ("stopped", "timeout"), all_logs(run)
+    assert second.first_step == first.last_step
+    assert fields(cluster, job_of(run))["Restarts"] == "1"
+    until(lambda: state(cluster, job_of(run)) == "CANCELLED")
