@@ -44,9 +44,24 @@ class Claim:
         claim = cls(run, number)
         run.claims.mkdir(exist_ok=True)
         claim.folder.mkdir()
-        for folder in sorted(run.claims.iterdir()):
-            if folder != claim.folder:
-                _remove(folder)
+        claim._remove_others()
+        return claim
+
+    def next(self) -> Claim:
+        """Begin another attempt in place of this one.
+
+        Raises:
+            SupersededError: someone else has taken the run over meanwhile.
+        """
+        claim = Claim(self.run, self.number + 1)
+        try:
+            claim.folder.mkdir()
+        except FileExistsError:
+            raise self._superseded() from None
+        if not self.holds():  # the one who removed it may be done already
+            _remove(claim.folder)
+            raise self._superseded()
+        claim._remove_others()
         return claim
 
     @staticmethod
@@ -106,6 +121,11 @@ class Claim:
         """Let go: there is nothing more to write."""
         if self.holds():
             _remove(self.folder)
+
+    def _remove_others(self) -> None:
+        for folder in sorted(self.run.claims.iterdir()):
+            if folder != self.folder:
+                _remove(folder)
 
     def _report(self, node: int) -> Path:
         return self.folder / f"node-{node}.json"

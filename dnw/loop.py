@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import os
 import time
 from collections.abc import Iterator
 
@@ -21,6 +23,8 @@ from dnw.trainer import Trainer
 from dnw.watchdog import Watchdog
 from shards.index import Index
 from shards.order import part
+
+log = logging.getLogger(__name__)
 
 
 class Loop:
@@ -46,6 +50,7 @@ class Loop:
         self._began_at = trainer.position.step
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
+        self._save_s = 0.0  # that the last one took
         self._digests: list[int] = []
 
     def run(self, monitor: Monitor | None = None) -> bool:
@@ -70,6 +75,7 @@ class Loop:
                     self._save()
         except Interrupted:
             self._agreement.settle(2)
+            self._say_how_long()
             self._save()
             return False
         self._agreement.settle(2)
@@ -171,6 +177,16 @@ class Loop:
         self._watchdog.progress(self._trainer.position.step)
         return self._agree()
 
+    def _say_how_long(self) -> None:
+        """Before the save of a stop: whether the time granted for it should do."""
+        granted_s = float(os.environ.get("DNW_GRACE_S", "inf"))
+        if self._monitor and self._save_s > granted_s:
+            log.warning(
+                "stopping: a save takes about %.0f s, %.0f s are granted; should it not fit, the checkpoint "
+                "of step %d counts (lower checkpoint.every_minutes)",
+                *(self._save_s, granted_s, self._saved.step),
+            )
+
     def _save(self, best: bool = False) -> None:
         trainer, step = self._trainer, self._trainer.position.step
         if trainer.position == self._saved:
@@ -181,7 +197,8 @@ class Loop:
             self._monitor.flush()
             encoded = checkpoint.encode(snapshot)
             self._write(encoded, best)
-            self._monitor.saved(step, time.monotonic() - began_s, len(encoded))
+            self._save_s = time.monotonic() - began_s
+            self._monitor.saved(step, self._save_s, len(encoded))
         self._watchdog.progress(step)
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False

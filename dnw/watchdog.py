@@ -1,7 +1,8 @@
 """The watchdog: a process that makes no progress says where it stands, and ends.
 
 One rank that waits for ever makes all others wait for it. Each watches itself: those that wait in a
-collective operation see no progress either, so the attempt ends everywhere, and is started again.
+collective operation see no progress either, so the attempt ends everywhere, and is started again; a rank that
+is stuck in C code which never lets this thread run is then killed by torchrun.
 """
 
 from __future__ import annotations
@@ -46,8 +47,6 @@ class Watchdog:
     def _watch(self) -> None:
         tick_s = min(self._patience_s / LOOKS, 5.0)
         while self._idle_s < self._patience_s:
-            # For code that never lets this thread run; then C prints the stacks, and ends the process.
-            faulthandler.dump_traceback_later(2 * self._patience_s, exit=True)
             time.sleep(tick_s)
             self._idle_s += tick_s  # not by the clock: a process that was suspended did not hang meanwhile
         print(

@@ -15,6 +15,7 @@ from dnw.ledger import Attempt
 OWN_FAULTS = frozenset({"error", "killed", "hung"})
 FAILURES = frozenset({*OWN_FAULTS, "lost"})
 TOO_OFTEN = 2  # failures of a node
+RECENT = 4  # attempts: a long run must not exclude, one by one, every node that it ever met
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ def progressed(attempt: Attempt) -> bool:
 
 
 def nodes_to_exclude(attempts: Sequence[Attempt]) -> list[str]:
-    """The nodes that failed twice in this run."""
+    """The nodes that failed in two of the run's newest attempts."""
     failed = Counter(
         attempt.end["node"]
-        for attempt in attempts
+        for attempt in attempts[-RECENT:]
         if attempt.end is not None and attempt.reason in FAILURES and attempt.end.get("node")
     )
     return sorted(node for node, times in failed.items() if times >= TOO_OFTEN)

@@ -13,7 +13,7 @@ from dnw.run import Run
 from launch import processes, slurm_queue
 from launch.errors import LaunchError
 from launch.slurm_queue import SlurmError
-from launch.standing import Standing, look
+from launch.standing import Standing, ended_at, look
 
 POLL_S = 1.0  # between two looks at runs that are ending
 
@@ -62,7 +62,10 @@ def stop(working: Sequence[Standing], now: bool = False) -> None:
             )
         )
     for one in here:
-        processes.send(_to_signal(one, now), signal.SIGKILL if now else signal.SIGTERM)
+        if now:
+            processes.kill(_to_kill(one))
+        else:
+            processes.send(_to_ask(one), signal.SIGTERM)
     if in_slurm:
         _scancel(in_slurm, now)
 
@@ -79,16 +82,22 @@ def _scancel(working: Sequence[Standing], now: bool) -> None:
         raise LaunchError(str(error)) from None
 
 
-def _to_signal(one: Standing, now: bool) -> list[int]:
-    """The processes of this machine that a signal to end a run goes to."""
-    controller = [found for found in [one.submission and processes.controller(one.submission)] if found]
-    holders = processes.holders(one.run)
-    if now:
-        return [*controller, *holders]
-    if controller:
+def _to_ask(one: Standing) -> list[int]:
+    """The process of this machine that passes on a request to stop: submitit's controller, else the job."""
+    if controller := _controller(one):
         return controller
     record = lock.holder(one.run.lock) or {}
-    return [process for process in holders if process == record.get("pid")]
+    return [process for process in processes.holders(one.run) if process == record.get("pid")]
+
+
+def _to_kill(one: Standing) -> list[int]:
+    """The processes of this machine with which a run dies: workers die with their agent."""
+    return [*_controller(one), *processes.holders(one.run)]
+
+
+def _controller(one: Standing) -> list[int]:
+    found = processes.controller(one.submission) if one.submission else None
+    return [found] if found else []
 
 
 def _is_in_slurm(one: Standing) -> bool:
@@ -134,7 +143,7 @@ class _Ending:
         if one.run in self._told or end is None or end["reason"] != "stopped":
             return
         self._told.add(one.run)
-        after = max(0.0, end["time"] - self._asked_at)
+        after = max(0.0, (ended_at(one.run, one.attempts[-1].number) or end["time"]) - self._asked_at)
         print(f"{one.run.name}: saved after step {end.get('step', '?')}, within {after:.1f} s", flush=True)
 
     def _tell_gone(self, one: Standing) -> None:

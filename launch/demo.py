@@ -1,8 +1,8 @@
 """`make demo`: the whole way once, on real images, by the commands that a user types.
 
 Writes shards of Fashion-MNIST, trains the tiny network with a random wiring and with a discovered one, two
-processes each, kills the second training half-way on purpose, types the same command again, and ends with
-the paper's table. Typed again, it shows what is there already.
+processes each, kills a worker of the second training half-way on purpose, and ends with the paper's table.
+Typed again, it shows what is there already.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _write_shards(images: str) -> None:
 
 
 def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
-    """Submit a run to this machine and wait for its end; kill it half-way, and submit it again."""
+    """Submit a run to this machine and wait for its end; kill a worker of it half-way."""
     words = [f"+exp={experiment}", "cluster=local", f"nproc={PROCESSES}", *overrides]
     try:
         (composed,) = compose(words)
@@ -96,7 +96,6 @@ def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
     _type("launch/slurm.py", *words)
     if kill and _wait(plan.run, steps, until=steps // 2):
         _kill(plan.run)
-        _type("launch/slurm.py", *words)
     _wait(plan.run, steps)
     while lock.holder(plan.run.lock) is not None:  # the job's last word comes after the result
         time.sleep(POLL_S)
@@ -118,10 +117,8 @@ def _kill(run: Run) -> None:
     assert newest.start is not None
     worker = newest.start["pid"]
     console.print(f"\nKilling worker {worker} now, on purpose: SIGKILL, it saves nothing.", style="bold red")
-    console.print("The same command goes on after its last checkpoint:")
+    console.print("The run goes on after its last checkpoint, by itself.")
     os.kill(worker, signal.SIGKILL)
-    while state(run)[0] != "ready":
-        time.sleep(POLL_S)
 
 
 def _wait(run: Run, steps: int, until: int | None = None) -> bool:

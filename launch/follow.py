@@ -18,6 +18,7 @@ from launch.submission import newest
 POLL_S = 0.5  # between two looks at the files
 ASK_S = 10.0  # between two questions whether anybody is still at work, which may go to Slurm
 WIDTH = 78
+STOPPED = "KeyboardInterrupt"  # of a worker that was asked to stop before it could listen: no error
 
 
 def show(run: Run, attempt: int | None, lines: int, follow: bool) -> int:
@@ -35,10 +36,11 @@ def show(run: Run, attempt: int | None, lines: int, follow: bool) -> int:
     Raises:
         LaunchError: there is no such attempt, or nothing that any has printed.
     """
-    shown = attempt if attempt is not None else newest_attempt(run)
-    tails = _tails(run, shown)
+    last = newest_attempt(run)
+    shown = last if attempt is None else attempt
+    tails = _tails(run, shown) if shown <= last else []
     known = merged(tails, to_the_end=not follow)
-    if not known and not follow:
+    if shown > last or (not known and not follow):
         raise LaunchError(_why_nothing(run, attempt))
     _print_errors(run, shown, known)
     _print_head(run, tails, known, lines)
@@ -139,7 +141,7 @@ def _end(run: Run, attempt: int) -> bool:
 
 def _print_errors(run: Run, attempt: int, known: Sequence[Line]) -> None:
     end = _attempt(run, attempt).end or {}
-    found = failures(known)
+    found = [one for one in failures(known) if one.lines[-1].text != STOPPED]
     is_bad = end.get("reason") not in {None, "done", "stopped"}
     if not found and not is_bad:
         return
@@ -148,7 +150,6 @@ def _print_errors(run: Run, attempt: int, known: Sequence[Line]) -> None:
         on = f" on {end['node']}" if "node" in end else ""
         print(f"{end['reason']}{on}: {end.get('detail', 'no more is known')}")
     for failure in found:
-        print()
         _print(failure.lines)
         if failure.times > 1:
             print(f"({failure.times - 1} more like it)")
@@ -180,7 +181,8 @@ def _why_nothing(run: Run, attempt: int | None) -> str:
     numbers = sorted({int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")})
     if attempt is None:
         return f"{run.name}: nothing has been printed yet; logs -f waits for it"
-    return f"--attempt: {run.name} has no logs of attempt {attempt}, only of: {', '.join(map(str, numbers)) or '-'}"
+    known = ", ".join(map(str, numbers)) or "none"
+    return f"--attempt: {run.name} has no logs of attempt {attempt}; there are those of: {known}"
 
 
 def _print(lines: Sequence[Line]) -> None:

@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,36 +78,41 @@ class Job:
 
     def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> int:
         """Attempt after attempt on the first node; the job's exit code."""
-        while not run.result.exists():
-            code = self._attempt(run, node, held, stop)
-            if code != verdict.FAILED or stop.signal:
-                return code
-            attempts = ledger.read(run)
-            decision = budget.decide(attempts, self.error_retries)
-            print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
-            if not decision.again:
-                return code
-            if node.in_slurm and (bad := set(budget.nodes_to_exclude(attempts)) & set(node.hosts)):
-                return requeue.elsewhere(node, sorted(bad))
-        return verdict.DONE
-
-    def _attempt(self, run: Run, node: Node, held: Lock, stop: Stop) -> int:
-        """One attempt, led from here: 0 done, 75 stopped, 1 failed."""
+        if run.result.exists():
+            return verdict.DONE
         claim = _take_over(run)
         history.complete(run, node)
-        port = self._port(node)
+        while True:
+            code = self._attempt(claim, node, held, stop)
+            if code != verdict.FAILED or stop.signal or not self._goes_on(run, node):
+                claim.release()
+                return code
+            claim = claim.next()
+
+    def _goes_on(self, run: Run, node: Node) -> bool:
+        """Whether another attempt follows, here and now, the one that failed."""
+        attempts = ledger.read(run)
+        decision = budget.decide(attempts, self.error_retries)
+        print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
+        if not decision.again:
+            return False
+        if node.in_slurm and (bad := set(budget.nodes_to_exclude(attempts)) & set(node.hosts)):
+            requeue.elsewhere(node, sorted(bad))
+            return False
+        return True
+
+    def _attempt(self, claim: Claim, node: Node, held: Lock, stop: Stop) -> int:
+        """One attempt, led from here: 0 done, 75 stopped, 1 failed."""
+        run, port = claim.run, self._port(node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
         held.write(attempt=claim.number, port=port, slurm=node.in_slurm, **facts)
         code = self._watched(claim, node, port, stop, descriptors=(held.descriptor,))
-        claim.check()
         claim.report(node.rank, code=code)
         reports = self._reports(claim, stop) if code not in {verdict.DONE, STOPPED} else claim.reports()
+        claim.check()
         log = None if self.foreground else run.log(claim.number, node.rank)
-        ended = verdict.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log)
-        concluded = verdict.conclude(ended)
-        claim.release()
-        return concluded
+        return verdict.conclude(verdict.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log))
 
     def _follow(self, run: Run, node: Node, stop: Stop) -> None:
         """What the other nodes do: take part in each attempt that the first one begins."""
@@ -122,17 +128,17 @@ class Job:
         self, claim: Claim, node: Node, port: int, stop: Stop, descriptors: tuple[int, ...] = ()
     ) -> int:
         """Start the agent and wait for its end; its exit code."""
-        with self._output(claim, node) as output:
+        with self._output(claim, node) as output, tempfile.TemporaryDirectory(prefix="dnw-") as scratch:
             agent = subprocess.Popen(
                 self.command(node, claim.number, port),
-                env=self._environment(claim),
+                env={**self._environment(claim), "TMPDIR": scratch},  # torchrun leaves a folder there
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=descriptors,
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
-        return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds)
+            return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds)
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """The agent's command line."""
@@ -169,7 +175,7 @@ class Job:
     def _reports(self, claim: Claim, stop: Stop) -> dict[int, dict[str, int]]:
         """How a failed attempt ended on each node; those that are lost stay silent."""
         deadline = time.monotonic() + REPORT_WAIT_S
-        while len(found := claim.reports()) < self.nodes:
+        while len(found := claim.reports()) < self.nodes and claim.holds():
             if stop.signal or time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)

@@ -38,6 +38,12 @@ def holders(run: Run) -> list[int]:
     return found
 
 
+def kill(processes: list[int]) -> None:
+    """Kill all of them as if at once: none sees another one die, and acts on it."""
+    send(processes, signal.SIGSTOP)
+    send(processes, signal.SIGKILL)
+
+
 def send(processes: list[int], number: signal.Signals) -> None:
     """Send a signal to each of them that is still there."""
     for process in processes:

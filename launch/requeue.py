@@ -18,7 +18,6 @@ from launch import budget, slurm_job
 from launch.node import Node
 
 LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was someone's kill
-FAILED = 1
 
 
 def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
@@ -35,13 +34,12 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
         time.sleep(LONGEST_GRACE_S)  # nobody told why
 
 
-def elsewhere(node: Node, bad: list[str]) -> int:
-    """Leave nodes that failed twice: the job is requeued without them; its exit code."""
+def elsewhere(node: Node, bad: list[str]) -> None:
+    """Leave nodes that failed twice: the job is requeued without them."""
     _say(f"{', '.join(bad)} failed twice: excluded from now on")
     _requeue(node.job, "go on without these nodes")
     if refused := slurm_job.exclude(node.job, bad):
         _say(f"excluding {', '.join(bad)}: {refused}")
-    return FAILED
 
 
 def _requeue(job: str, why: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
@@ -15,6 +15,7 @@ from launch.errors import LaunchError  # noqa: E402
 
 MISUSED = 2  # exit code of a command line that can't be followed
 INTERRUPTED = 128 + signal.SIGINT
+Act = Callable[[argparse.Namespace], int]
 RUN = """\
 A RUN is a run folder, a name (demo_dnw/default-41cb4f47f5), or as much of a name as fits only one
 run (41cb): a beginning, else any part. Names are looked for below --runs-dir."""
@@ -89,8 +90,9 @@ def main(arguments: Sequence[str]) -> int:
         the exit code: 2 after one line on stderr, where the line names no run.
     """
     asked = _parser().parse_args(arguments)
+    act: Act = asked.act
     try:
-        return int(asked.act(asked))
+        return act(asked)
     except LaunchError as error:
         print(error, file=sys.stderr)
         return MISUSED
@@ -151,7 +153,7 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     description: str,
-    act: object,
+    act: Act,
     summary: str,
     runs: str | None,
 ) -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from launch.node import Node
 
 PATIENCE_S = 20  # for an answer of the controller
 TRIES = 3  # a signal for all processes of the job hits the command that is asking, too
-AT_WORK = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "CONFIGURING")
+AT_WORK = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "CONFIGURING")  # COMPLETING is being killed
 ENDINGS: dict[str, Cause] = {
     "PREEMPTED": "preempted",
     "REQUEUED": "requeued",
@@ -44,6 +44,7 @@ def why_stopping(node: Node) -> Cause | None:
 def why_ended(job: str, restart: int) -> Cause | None:
     """Why an earlier start of a job ended, from the accounts."""
     options = ["--noheader", "--parsable2", "--allocations", "--duplicates", "--format=State"]
+    options.append("--endtime=now+7days")  # by the controller's clock it may have begun after `now`
     said = _ask("sacct", *options, f"--jobs={job}")
     ends = said.splitlines() if said else []
     state = ends[restart].split(" ")[0] if restart < len(ends) else ""  # CANCELLED by 1000

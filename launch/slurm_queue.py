@@ -137,8 +137,8 @@ def _ask(words: Sequence[str]) -> list[str]:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{words[0]}: no answer within {PATIENCE_S} s") from None
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise SlurmError(f"{words[0]}: {said}")
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise SlurmError(f"{words[0]}: {said[-1].removeprefix(f'{words[0]}: ')}")
     return done.stdout.splitlines()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnw import ledger, lock
+from dnw import jsonl, ledger, lock
 from dnw.ledger import Attempt
 from dnw.run import Run
 from launch import processes, slurm_queue
@@ -76,10 +76,12 @@ class Standing:
     @property
     def why(self) -> str:
         """Why the last attempt that ended did so, for people; empty if none has ended."""
+        if self.state in {"stopped", "failed"}:
+            if self._has_begun_nothing:
+                return self._why_by_accounts() or "its job went without beginning anything"
+            if self.attempts[-1].end is None:
+                return self._why_by_accounts() or "no word of its end"
         ended = [attempt for attempt in self.attempts if attempt.end is not None]
-        open_one = self.attempts and self.attempts[-1].end is None
-        if not self.is_at_work and not self.is_finished and (self.current is None or open_one):
-            return self._why_by_accounts() or ("no word of its end" if open_one else "")
         return _reason(ended[-1], self._why_by_accounts()) if ended else ""
 
     @property
@@ -88,6 +90,8 @@ class Standing:
         last = self.attempts[-1] if self.attempts else None
         ended = last.end["time"] if last is not None and last.end is not None else None
         submitted = self.submission.time if self.submission else None
+        if self.account is not None and (self.current is None or ended is None):
+            return self.account.ended or submitted
         if self.state == "finished":
             return ended or self.run.result.stat().st_mtime
         if self.state == "running" and self.current is not None and self.current.end is None:
@@ -99,19 +103,26 @@ class Standing:
     def _rest(self) -> State:
         """Of a run that nobody works on."""
         last = self.attempts[-1] if self.attempts else None
-        if self.current is None and self.submission is not None:  # its job went without beginning anything
+        if self._has_begun_nothing:
             is_cancelled = self.account is not None and self.account.state == "CANCELLED"
             return "stopped" if is_cancelled else "failed"
         if last is None:
             return "ready"
         return "stopped" if last.reason == "stopped" else "failed"
 
+    @property
+    def _has_begun_nothing(self) -> bool:
+        """Whether there is no attempt of the newest submission."""
+        return self.submission is not None and self.current is None
+
     def _why_by_accounts(self) -> str:
         if self.account is None or self.account.state in {"COMPLETED", "RUNNING", "PENDING", "REQUEUED"}:
             return ""
         if self.account.state in CAUSES:
             return CAUSES[self.account.state]
-        return f"{self.account.state.lower()}, exit code {self.account.exit_code}"
+        code, _, number = self.account.exit_code.partition(":")
+        how = f"signal {number}" if number not in {"", "0"} else f"exit code {code}"
+        return f"{self.account.state.lower()}, {how}"
 
 
 def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
@@ -128,6 +139,12 @@ def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
     accounts = slurm_queue.ended(unexplained)
     found = [_accounted(one, accounts) for one in found]
     return found, list(_notes(queue.problem, accounts.problem))
+
+
+def ended_at(run: Run, number: int) -> float | None:
+    """When the workers of an attempt had ended, in seconds since 1970; the launcher's word comes later."""
+    ends = [line for line in jsonl.read(run.attempts) if line["event"] == "end" and line["attempt"] == number]
+    return ends[0]["time"] if ends else None
 
 
 def began_at(attempt: Attempt) -> float | None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from rich import box
 from rich.console import Console, Group
@@ -26,7 +27,14 @@ STYLES: dict[State, str] = {
     "ready": "dim",
 }
 UNBOUNDED = 400  # columns, where no terminal bounds them: one line a run, for grep
-COLUMNS = ("Run", "State", "Job", "Nodes", "Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left")
+COLUMNS = (
+    *("Run", "State", "Job", "Nodes", "Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left"),
+    *("Attempts", "Last ended", "Since"),
+)
+DISPENSABLE = ("Epoch", "Nodes", "Val top-1", "Since", "Images/s", "Attempts", "Job", "Loss")  # in this order
+FOLDED = frozenset({"Run", "Last ended"})
+FOLDED_TO = 20  # characters
+BETWEEN = 3  # characters between two columns
 TO_THE_RIGHT = frozenset({"Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left", "Attempts"})
 
 
@@ -65,10 +73,10 @@ def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
     if not console.is_terminal:
         console.width = UNBOUNDED
     if watch_s is None or not console.is_terminal:
-        _repeat(lambda: console.print(_shown(runs)), watch_s)
+        _repeat(lambda: console.print(_shown(runs, console)), watch_s)
         return
-    with Live(_shown(runs), console=console, auto_refresh=False) as live:
-        _repeat(lambda: live.update(_shown(runs), refresh=True), watch_s)
+    with Live(_shown(runs, console), console=console, auto_refresh=False) as live:
+        _repeat(lambda: live.update(_shown(runs, console), refresh=True), watch_s)
 
 
 def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
@@ -79,21 +87,23 @@ def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     return found, [*notes, *unknown]
 
 
-def table(found: Sequence[Row]) -> Table:
-    """The rows for people."""
+def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
+    """The rows for people, and the columns left out so that it is no wider than so many characters."""
+    cells = [_cells(row) for row in found]
+    least = {name: max([len(name), *(len(row[name]) for row in cells)]) for name in COLUMNS}
+    least |= {name: min(least[name], FOLDED_TO) for name in FOLDED}
+    kept = list(COLUMNS)
+    for name in DISPENSABLE:
+        if sum(least[one] + BETWEEN for one in kept) <= width:
+            break
+        kept.remove(name)
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
-    for name in (*COLUMNS, "Attempts", "Last ended", "Since"):
-        is_long = name in {"Run", "Last ended"}
-        shown.add_column(
-            name,
-            justify="right" if name in TO_THE_RIGHT else "left",
-            overflow="fold",
-            no_wrap=not is_long,
-            min_width=12 if is_long else None,
-        )
-    for row in found:
-        shown.add_row(*_cells(row))
-    return shown
+    for name in kept:
+        side: Literal["left", "right"] = "right" if name in TO_THE_RIGHT else "left"
+        shown.add_column(name, justify=side, overflow="fold", min_width=least[name])
+    for row in cells:
+        shown.add_row(*(row[name] for name in kept))
+    return shown, [name for name in COLUMNS if name not in kept]
 
 
 def duration(seconds: float) -> str:
@@ -120,11 +130,14 @@ def _repeat(act: Callable[[], None], every_s: float | None) -> None:
             raise
 
 
-def _shown(runs: Sequence[Run]) -> Group:
+def _shown(runs: Sequence[Run], console: Console) -> Group:
     found, notes = rows(runs)
     if not found:
         return Group(Text("no runs"))
-    return Group(table(found), *(Text(note, style="dim") for note in notes))
+    shown, left_out = table(found, console.width)
+    if left_out:
+        notes.append(f"too narrow here for: {', '.join(left_out)}; a wider window shows them, or --json")
+    return Group(shown, *(Text(note, style="dim") for note in notes))
 
 
 def _row(one: Standing, far: Progress) -> Row:
@@ -162,26 +175,26 @@ def _problem(run: Run) -> str:
     return "" if run.result.exists() else length(run.config).problem
 
 
-def _cells(row: Row) -> list[Text | str]:
+def _cells(row: Row) -> dict[str, Text | str]:
     state = Text(row.state, style=STYLES[row.state])
     if row.reason:
         state.append(f" ({row.reason})", style="dim")
-    return [
-        row.run,
-        state,
-        row.job or "-",
-        row.nodes or "-",
-        f"{row.step}/{'?' if row.total is None else row.total}",
-        _number(row.epoch, ".2f"),
-        _number(row.loss, ".4f"),
-        _number(row.top1, ".2f"),
-        _number(row.val_top1, ".2f"),
-        _number(row.images_per_second, ".0f"),
-        duration(row.left_s) if row.left_s is not None else "-",
-        str(row.attempts),
-        row.ended or "-",
-        f"{duration(time.time() - row.since)} ago" if row.since else "-",
-    ]
+    return {
+        "Run": row.run,
+        "State": state,
+        "Job": row.job or "-",
+        "Nodes": row.nodes or "-",
+        "Step": f"{row.step}/{'?' if row.total is None else row.total}",
+        "Epoch": _number(row.epoch, ".2f"),
+        "Loss": _number(row.loss, ".4f"),
+        "Top-1": _number(row.top1, ".2f"),
+        "Val top-1": _number(row.val_top1, ".2f"),
+        "Images/s": _number(row.images_per_second, ".0f"),
+        "Left": "-" if row.left_s is None else duration(row.left_s),
+        "Attempts": str(row.attempts),
+        "Last ended": row.ended or "-",
+        "Since": f"{duration(time.time() - row.since)} ago" if row.since else "-",
+    }
 
 
 def _number(value: float | None, form: str) -> str:

@@ -80,7 +80,7 @@ def test_in_the_background_of_this_machine(few_images: Path, tmp_path: Path) -> 
     assert submission.state(run) == ("ready", "")
 
     typed("slurm.py", few_images, tmp_path, *words)
-    until(lambda: len(ledger.read(run)) == 2)
+    until(lambda: len(ledger.read(run)) == 2 and ledger.read(run)[1].start is not None)
     os.kill(job_id(run), signal.SIGTERM)
     until(lambda: gone(job_id(run)))
     start = ledger.read(run)[1].start

@@ -27,9 +27,7 @@ SUBMITTED_WITHIN_S = 20  # on two cores that may be busy; undisturbed it takes 2
 Undo = Callable[[], None]
 
 
-def typed(
-    cluster: Cluster, shards: Path, here: Path, *words: str, fault: str = "", root: Path = ROOT
-) -> str:
+def typed(cluster: Cluster, shards: Path, here: Path, *words: str, fault: str = "", root: Path = ROOT) -> str:
     """What the submit command prints, typed on the login node."""
     line = [sys.executable, str(root / "launch" / "slurm.py"), *WORDS, f"data.dir={shards}", *words]
     done = subprocess.run(

@@ -87,3 +87,30 @@ def test_a_new_holder_is_never_taken_for_the_last_one(tmp_path: Path) -> None:
         held.write(attempt=1, job="a", pid=1, host="n1")
     with Lock.take(path):
         assert lock.describe(lock.holder(path) or {}) == "an attempt that is just starting"
+
+
+def test_what_the_cluster_knows_to_be_gone_is_passed_over(
+    tmp_path: Path, other: subprocess.Popen[bytes]
+) -> None:
+    """A node that was cut off holds its lock for ever."""
+    path = tmp_path / "lock"
+    with Lock.take(path, standing=lambda record: "gone" if record["job"] == "17" else "unknown") as held:
+        held.write(attempt=4, job="18", pid=1, host="n2")
+        assert lock.describe(lock.holder(path) or {}) == "attempt 4 (job 18, process 1 on n2)"
+        assert other.poll() is None
+        with pytest.raises(HeldError, match="held by attempt 4"):
+            Lock.take(path)
+    assert lock.holder(path) is None
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+
+
+def test_what_the_cluster_knows_to_work_is_respected(tmp_path: Path) -> None:
+    """Where a lock doesn't reach from node to node."""
+    path = tmp_path / "lock"
+    path.write_text('{"attempt": 3, "job": "17", "pid": 99, "host": "n1"}\n')
+    with pytest.raises(HeldError, match="held by attempt 3"):
+        Lock.take(path, standing=lambda record: "works")
+    with Lock.take(path, standing=lambda record: "unknown"):
+        pass
+    with Lock.take(path, standing=lambda record: "works"):  # it let go: there is nobody to ask about
+        pass

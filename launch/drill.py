@@ -1,0 +1,215 @@
+"""A rehearsed preemption: a run at work is stopped as preemption would, and watched until it goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from dnw import config
+from dnw.config import parse_as
+from dnw.ledger import Attempt
+from dnw.run import Run
+from launch import slurm_queue
+from launch.cancel import stop
+from launch.config import Cluster, Launch
+from launch.errors import LaunchError
+from launch.prepare import Plan
+from launch.progress import progress
+from launch.rehearsal import Marks, Rehearsal, deadlines, reasons_in_order
+from launch.slurm_queue import Grants, SlurmError
+from launch.standing import Standing, ended_at, look
+from launch.submission import Submission
+
+POLL_S = 0.5  # which bounds how well Slurm's part is timed
+
+
+class DrillError(RuntimeError):
+    """A drill after which the run does not go on; the message says how far it came."""
+
+
+def show(run: Run, as_json: bool) -> int:
+    """Rehearse a preemption of a run at work, and print what it cost.
+
+    Returns:
+        the exit code: 0 if the run went on where it had stopped, 1 if steps were lost or it did not go on.
+
+    Raises:
+        LaunchError: it can't be rehearsed on this run as it is.
+    """
+    try:
+        rehearsal = drill(run, _say)
+    except DrillError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if as_json:
+        print(json.dumps(rehearsal.plain(), indent=1))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(rehearsal.table())
+        console.print(*rehearsal.verdict(), sep="\n", markup=False)
+    return 0 if rehearsal.steps_lost == 0 else 1
+
+
+def drill(run: Run, say: Callable[[str], None]) -> Rehearsal:
+    """Rehearse a preemption; `say` is told what is going on.
+
+    Raises:
+        LaunchError: the run is not at work, or nothing could start it again.
+        DrillError: it did not go on.
+    """
+    ((before,), notes) = look([run])
+    for note in notes:
+        say(note)
+    last, attempt = _check(before)
+    grants = _grants(before, say)
+    watch = _Watch(run, attempt.number)
+    before = watch.until_a_step(say)
+    if last.cluster == "slurm":
+        say(f"{run.name}: having Slurm requeue job {last.job}")
+        marks = _requeued(watch, last, say)
+    else:
+        say(f"{run.name}: stopping process {last.job}, to submit it again")
+        marks = _submitted_again(watch, before, last, say)
+    second = watch.second(say)
+    first = watch.first()
+    reached = first.last_step if first.last_step is not None else watch.reached
+    saved = ended_at(run, first.number) if first.reason == "stopped" else None
+    bounds = deadlines(grants, last.settings.get("grace_s"))
+    return Rehearsal(run.name, last.job, first, second, saved, reached, marks, bounds)
+
+
+class _Watch:
+    """A run from one attempt to the next."""
+
+    def __init__(self, run: Run, attempt: int) -> None:
+        self.run, self.stopped = run, attempt
+        self.reached = 0  # steps done, as far as was seen
+
+    def look(self) -> Standing:
+        """How it stands now."""
+        ((standing,), _) = look([self.run])
+        if standing.is_finished:
+            raise DrillError(f"{self.run.name}: finished before it was stopped")
+        if self.attempt(standing, self.stopped + 1) is None:
+            self.reached = max(self.reached, progress(self.run, standing.attempts).step)
+        return standing
+
+    def attempt(self, standing: Standing, number: int) -> Attempt | None:
+        """An attempt, if it has begun."""
+        return next((one for one in standing.attempts if one.number == number), None)
+
+    def until_a_step(self, say: Callable[[str], None]) -> Standing:
+        """Wait until the attempt to be stopped has done a step, so that there is something to lose."""
+        told = False
+        while True:
+            standing = self.look()
+            found = self.attempt(standing, self.stopped)
+            if not standing.is_at_work or found is None or found.end is not None:
+                raise DrillError(f"{self.run.name}: attempt {self.stopped} ended by itself: {standing.why}")
+            if found.step is not None:
+                return standing
+            if not told:
+                say(f"{self.run.name}: waiting for its first step")
+                told = True
+            time.sleep(POLL_S)
+
+    def first(self) -> Attempt:
+        """The attempt that was stopped, as it ended."""
+        return self.attempt(self.look(), self.stopped) or Attempt(self.stopped)
+
+    def second(self, say: Callable[[str], None]) -> Attempt:
+        """The attempt after it, once it has done a step.
+
+        Raises:
+            DrillError: it ended before, or there comes none.
+        """
+        told = False
+        while True:
+            standing = self.look()
+            found = self.attempt(standing, self.stopped + 1)
+            if found is not None and found.step is not None:
+                return found
+            if found is not None and found.end is not None:
+                raise DrillError(f"{self.run.name}: attempt {found.number} ended too: {standing.why}")
+            if not standing.is_at_work:
+                raise DrillError(f"{self.run.name}: does not go on: {standing.state}, {standing.why}")
+            if found is not None and not told:
+                say(f"attempt {found.number} has the run")
+                told = True
+            time.sleep(POLL_S)
+
+
+def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Marks:
+    asked = time.time()
+    try:
+        slurm_queue.order("scontrol", "requeue", last.job)
+    except SlurmError as error:
+        raise LaunchError(f"{error}; a job that may not be requeued can't rehearse a preemption") from None
+    gone = granted = None
+    reasons: list[str] = []
+    while granted is None and (standing := watch.look()).is_at_work:
+        job, now = standing.job, time.time()
+        if watch.attempt(standing, watch.stopped + 1) is not None:
+            break  # sooner than it could be seen
+        if job is not None and not job.is_running:
+            reasons.append(job.reason)
+            if gone is None:
+                say(f"job {job.id} is in the queue again")
+                gone = now
+        elif gone is not None and job is not None:
+            say(f"job {job.id} has nodes again: {job.nodes}")
+            granted = now
+        time.sleep(POLL_S)
+    return Marks(asked, gone, granted, reasons_in_order(reasons))
+
+
+def _submitted_again(watch: _Watch, before: Standing, last: Submission, say: Callable[[str], None]) -> Marks:
+    from launch.submit import submit  # noqa: PLC0415  (slow to import)
+
+    asked = time.time()
+    stop([before])
+    while watch.look().is_at_work:
+        time.sleep(POLL_S)
+    gone = time.time()
+    say("it has gone; submitting it again")
+    submit([plan_again(before.run, last)])
+    return Marks(asked, gone, granted=gone)
+
+
+def plan_again(run: Run, last: Submission) -> Plan:
+    """The plan by which a run was submitted last, from its folder."""
+    cluster = parse_as(Cluster, {"name": last.cluster, **last.settings})
+    values: dict[str, Any] = {"nodes": last.nodes, "nproc": last.nproc, "runs_dir": run.folder.parent.parent}
+    launch = Launch(**values, fresh=False, dry_run=False, port=None, cluster=cluster)
+    return Plan(run, config.load(run.config), launch)
+
+
+def _check(before: Standing) -> tuple[Submission, Attempt]:
+    """Refuse a run on which nothing can be rehearsed."""
+    name, last, attempt = before.run.name, before.submission, before.current
+    if before.state != "running":
+        raise LaunchError(f"{name}: not running but {before.state}; a drill needs a run at work")
+    if last is None or last.cluster not in {"slurm", "local"}:
+        raise LaunchError(f"{name}: runs in the foreground; Ctrl-C there, then type the same again")
+    if attempt is None or attempt.end is not None:
+        raise LaunchError(f"{name}: between two attempts; try again when the next one is at work")
+    return last, attempt
+
+
+def _grants(before: Standing, say: Callable[[str], None]) -> Grants | None:
+    if before.job is None:
+        return None
+    try:
+        return slurm_queue.grants(before.job.partition)
+    except SlurmError as error:
+        say(f"{error}; how long saving may take is not known")
+        return None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,92 @@
+"""What a job understands of Slurm's answers; the answers are those of a real Slurm 22.05."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dnw.ledger import Cause
+from dnw.lock import Standing
+from launch import slurm_job
+from launch.node import Node
+
+NODE = Node(0, 1, "n1", "n1", "7", 0, ("n1",), in_slurm=True)
+SHOWN = (
+    "JobId=7 JobName=dnw JobState={state} Reason={reason} Requeue=1 Restarts={restarts} ExitCode=0:0 {more}"
+)
+
+
+def program(folder: Path, name: str, text: str, code: int = 0) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder before all others in PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("shown", "cause"),
+    [
+        (("RUNNING", "None", 0, "PreemptTime=2026-11-23T01:08:04"), "preempted"),
+        (("COMPLETING", "None", 1, ""), "requeued"),
+        (("COMPLETING", "None", 0, "PreemptTime=None"), "cancelled"),
+        (("COMPLETING", "TimeLimit", 0, "PreemptTime=None"), "timeout"),
+        (("RUNNING", "None", 0, "PreemptTime=None"), None),
+    ],
+)
+def test_why_it_is_stopping(commands: Path, shown: tuple[str, str, int, str], cause: Cause | None) -> None:
+    state, reason, restarts, more = shown
+    program(commands, "scontrol", SHOWN.format(state=state, reason=reason, restarts=restarts, more=more))
+    assert slurm_job.why_stopping(NODE) == cause
+
+
+def test_without_slurms_commands_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm_job.why_stopping(NODE) is None
+    assert slurm_job.why_ended("7", 0) is None
+    assert slurm_job.silent(["n1"]) == []
+    assert slurm_job.requeue("7") == "scontrol: not found here"
+
+
+def test_why_earlier_starts_ended(commands: Path) -> None:
+    program(commands, "sacct", "PREEMPTED\nNODE_FAIL\nCANCELLED by 1000\nRUNNING")
+    said = [slurm_job.why_ended("7", restart) for restart in range(5)]
+    assert said == ["preempted", "node failure", "cancelled", None, None]
+
+
+def test_nodes_that_are_lost(commands: Path) -> None:
+    program(commands, "sinfo", "n1 idle\nn2 down*\nn3 completing*\nn2 down*\nn4 allocated")
+    assert slurm_job.silent(["n1", "n2", "n3", "n4"]) == ["n2", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("record", "standing"),
+    [
+        ({"job": "7", "restart": 0, "slurm": True}, "unknown"),  # this very start of this job
+        ({"job": "5", "restart": 0, "slurm": False}, "unknown"),  # a process somewhere
+        ({"job": "5", "restart": 0, "slurm": True}, "works"),
+    ],
+)
+def test_standing_of_another_attempt(commands: Path, record: dict[str, object], standing: Standing) -> None:
+    program(commands, "squeue", "RUNNING")
+    assert slurm_job.standing(NODE, record) == standing
+
+
+def test_an_earlier_start_of_the_same_job_is_gone(commands: Path) -> None:
+    later = Node(0, 1, "n1", "n1", "7", 2, ("n1",), in_slurm=True)
+    assert slurm_job.standing(later, {"job": "7", "restart": 1, "slurm": True}) == "gone"
+
+
+def test_a_job_that_slurm_has_forgotten_is_gone(commands: Path) -> None:
+    program(commands, "squeue", "")
+    assert slurm_job.standing(NODE, {"job": "5", "restart": 0, "slurm": True}) == "gone"
+
+
+def test_what_slurm_refuses(commands: Path) -> None:
+    program(commands, "scontrol", "", code=1)
+    assert slurm_job.requeue("7") == "scontrol failed"
