@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -12,14 +13,15 @@ from pathlib import Path
 from dnw import config, ledger, lock
 from dnw.config import ConfigError
 from dnw.run import Run
-from launch import prepare, torchrun
+from launch import deadline, prepare, torchrun
 from launch.compose import compose
 from launch.config import Launch
 from launch.errors import LaunchError
 from launch.node import LOOPBACK, Node
 from launch.prepare import Plan
 from launch.submission import Submission, newest, state, submission
-from launch.submit import check_slurm, job, script, submit
+from launch.submit import check_slurm, job, script, submit, trial
+from launch.terms import Terms, terms
 from shards.errors import ShardError
 
 MISUSED = 2  # exit code of a command line that can't be followed
@@ -46,15 +48,38 @@ def background(plans: Sequence[Plan]) -> int:
         _show(plans)
         return 0
     ready = [plan for plan in plans if _may_start(plan)]
-    for plan in ready:
-        check_slurm() if plan.launch.cluster.name == "slurm" else _check_port(plan.launch)
+    groups = _alike(ready)
+    agreed = [_agree(group) for group in groups]
     for plan in ready:
         prepare.write(plan)
-    for _, alike in groupby(ready, key=lambda plan: plan.launch):
-        group = list(alike)
-        for plan, one in zip(group, submit(group), strict=True):
+    for group, its_terms in zip(groups, agreed, strict=True):
+        for plan, one in zip(group, submit(group, its_terms), strict=True):
             _say_submitted(plan.run, one)
+        for line in (*its_terms.notes, *its_terms.doubts):
+            print(f"note    {line}")
     return 0
+
+
+def _alike(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """Those that follow each other and are launched in the same way, together."""
+    return [list(alike) for _, alike in groupby(plans, key=lambda plan: plan.launch)]
+
+
+def _agree(plans: Sequence[Plan]) -> Terms:
+    """On what terms these runs can be submitted, nothing being written yet.
+
+    Raises:
+        LaunchError: on none.
+    """
+    launch = plans[0].launch
+    if launch.cluster.name == "local":
+        _check_port(launch)
+        return Terms()
+    check_slurm()
+    agreed = terms(plans)
+    if agreed.refusal:
+        raise LaunchError(agreed.refusal)
+    return agreed
 
 
 def foreground(plans: Sequence[Plan]) -> int:
@@ -116,10 +141,32 @@ def _show(plans: Sequence[Plan]) -> None:
     for plan in plans:
         _show_frozen(plan)
     if plans[0].launch.cluster.name == "slurm":
-        print(f"# sbatch script\n{script(plans)}", end="")
+        for group in _alike(plans):
+            _show_submission(group)
     else:
         for plan in plans:
             _show_command(plan)
+
+
+def _show_submission(plans: Sequence[Plan]) -> None:
+    """The script, and what Slurm says of it, where there is one."""
+    agreed = terms(plans)
+    stopping = [f"stopping takes up to {need}" for need in dict.fromkeys(plan.need for plan in plans) if need]
+    grants = agreed.grants
+    granted = [f"after the TERM of a preemption: {deadline.granted(grants)}"] if grants else []
+    answer = _answer(plans, agreed)
+    print(f"# sbatch script\n{script(plans, agreed)}")
+    for line in (*stopping, *granted, *agreed.notes, *agreed.doubts, answer):
+        print(f"# {line}")
+
+
+def _answer(plans: Sequence[Plan], agreed: Terms) -> str:
+    if shutil.which("sbatch") is None:
+        return "no sbatch here: Slurm was not asked"
+    accepted, words = trial(plans, agreed)
+    if accepted and agreed.refusal is None:
+        return f"sbatch --test-only: {words}"
+    return f"REFUSED: {words if agreed.refusal is None else agreed.refusal}"
 
 
 def _show_frozen(plan: Plan) -> None:

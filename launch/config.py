@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from dnw.config import ConfigError, Positive, Train, did_you_mean, divisors, known_keys, parse_as
+from launch import timelimit
 from launch.gpus import visible_gpus
 
 STRICT = ConfigDict(extra="forbid")
 CPU_PROCESSES = 1  # a node without GPUs: more of them compete for the same cores
+LIMIT_MIN = {"slurm": 24 * 60, "local": 365 * 24 * 60}  # nobody else waits for this machine
+
+# sbatch's options that have a setting of their own, and those that the launcher itself sets.
+SETTINGS = {
+    **{
+        option: f"cluster.{option}" for option in ("time", "partition", "account", "qos", "constraint", "mem")
+    },
+    **{option: f"cluster.{option}" for option in ("exclude", "nodelist")},
+    **{"gpus_per_node": "cluster.gpus_per_node", "cpus_per_task": "cluster.cpus_per_task"},
+    **{"signal": "cluster.signal_delay_s", "nodes": "nodes"},
+}
+TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
+
+
+def _checked_time(text: str) -> str:
+    timelimit.seconds(text)
+    return text
+
+
+def _checked_memory(text: str) -> str:
+    if re.fullmatch(r"\d+[KMGT]?", text, re.IGNORECASE) is None:
+        raise ValueError("a number, of megabytes, or of what K, M, G or T behind it says")
+    return text
+
+
+def _joined(value: Any) -> Any:
+    """A list as Slurm writes it: Hydra would take n1,n2 for a sweep, so one types [n1,n2]."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Names = Annotated[str, BeforeValidator(_joined)]
+Time = Annotated[str, BeforeValidator(timelimit.text), AfterValidator(_checked_time)]
+Memory = Annotated[
+    str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v), AfterValidator(_checked_memory)
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -23,21 +60,41 @@ class Cluster:
     """Where jobs go, and what they ask for; names and units as submitit has them."""
 
     name: Literal["slurm", "local"]
-    timeout_min: Positive
-    signal_delay_s: Positive
+    timeout_min: Positive | None = None
+    time: Time | None = None  # the same in Slurm's own forms
+    signal_delay_s: Positive | None = None  # None until launch/deadline.py has chosen
     grace_s: Positive
     gpus_per_node: Annotated[int, Field(ge=0)] | None = None
     cpus_per_task: Positive | None = None
     mem_gb: Annotated[float, Field(gt=0)] | None = None
-    partition: str | None = None
+    mem: Memory | None = None  # the same in Slurm's own form
+    partition: Names | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    exclude: str | None = None
+    exclude: Names | None = None
+    nodelist: Names | None = None
     array_parallelism: Positive = 256
     setup: tuple[str, ...] = ()
     srun_args: tuple[str, ...] = ()
-    additional_parameters: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
+    additional_parameters: dict[str, str | int | float | bool] | None = None
+
+    @property
+    def limit_s(self) -> int:
+        """The time limit of a job, in seconds."""
+        if self.time is not None:
+            return timelimit.seconds(self.time)
+        return 60 * (self.timeout_min or LIMIT_MIN[self.name])
+
+    @property
+    def limit_min(self) -> int:
+        """The same in minutes, as Slurm rounds it: up."""
+        return math.ceil(self.limit_s / 60)
+
+    @property
+    def limit_name(self) -> str:
+        """The setting that the limit comes from."""
+        return "cluster.timeout_min" if self.time is None else "cluster.time"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -111,11 +168,27 @@ def _check(launch: Launch) -> None:
     cluster = launch.cluster
     if cluster.name == "local" and launch.nodes > 1:
         raise ConfigError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or Slurm")
-    if cluster.grace_s > cluster.signal_delay_s:
-        raise ConfigError(
-            f"cluster.grace_s: {cluster.grace_s} s to save in, but Slurm ends the job "
-            f"{cluster.signal_delay_s} s after its signal; raise cluster.signal_delay_s"
-        )
-    for key in cluster.additional_parameters:
-        if not re.fullmatch(r"[a-z][a-z0-9_-]*", key):
-            raise ConfigError(f"cluster.additional_parameters: {key!r} is no sbatch option")
+    if problems := [*_said_twice(cluster), *_no_options(cluster)]:
+        raise ConfigError("\n".join(problems))
+
+
+def _said_twice(cluster: Cluster) -> Iterator[str]:
+    for one, other in (("time", "timeout_min"), ("mem", "mem_gb")):
+        values = getattr(cluster, one), getattr(cluster, other)
+        if None not in values:
+            yield (
+                f"cluster.{one}, cluster.{other}: both say the same thing (got {values[0]} and {values[1]}); "
+                "leave one out"
+            )
+
+
+def _no_options(cluster: Cluster) -> Iterator[str]:
+    for key in cluster.additional_parameters or {}:
+        option = key.replace("-", "_")
+        where = f"cluster.additional_parameters: {key!r}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", option):
+            yield f"{where} is no sbatch option"
+        elif option in SETTINGS:
+            yield f"{where} has a setting of its own: {SETTINGS[option]}"
+        elif option in TAKEN:
+            yield f"{where} is set by the launcher itself"

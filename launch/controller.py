@@ -46,7 +46,7 @@ def _submit(job: Job, code: Path, cluster: Cluster, folder: Path) -> str:
     os.environ |= {"PYTHONPATH": os.pathsep.join(searched), "PYTHONSAFEPATH": "1"}
     executor = LocalExecutor(folder, python=shlex.quote(sys.executable))
     executor.update_parameters(
-        timeout_min=cluster.timeout_min,
+        timeout_min=cluster.limit_min,
         signal_delay_s=cluster.signal_delay_s,
         tasks_per_node=1,
         **_gpus(cluster, job.nproc),

@@ -99,6 +99,10 @@ class _Watch:
             self.reached = max(self.reached, progress(self.run, standing.attempts).step)
         return standing
 
+    def pause(self) -> None:
+        """Let things happen."""
+        time.sleep(POLL_S)
+
     def attempt(self, standing: Standing, number: int) -> Attempt | None:
         """An attempt, if it has begun."""
         return next((one for one in standing.attempts if one.number == number), None)
@@ -116,7 +120,7 @@ class _Watch:
             if not told:
                 say(f"{self.run.name}: waiting for its first step")
                 told = True
-            time.sleep(POLL_S)
+            self.pause()
 
     def first(self) -> Attempt:
         """The attempt that was stopped, as it ended."""
@@ -141,7 +145,7 @@ class _Watch:
             if found is not None and not told:
                 say(f"attempt {found.number} has the run")
                 told = True
-            time.sleep(POLL_S)
+            self.pause()
 
 
 def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Marks:
@@ -164,7 +168,7 @@ def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Ma
         elif gone is not None and job is not None:
             say(f"job {job.id} has nodes again: {job.nodes}")
             granted = now
-        time.sleep(POLL_S)
+        watch.pause()
     return Marks(asked, gone, granted, reasons_in_order(reasons))
 
 
@@ -174,7 +178,7 @@ def _submitted_again(watch: _Watch, before: Standing, last: Submission, say: Cal
     asked = time.time()
     stop([before])
     while watch.look().is_at_work:
-        time.sleep(POLL_S)
+        watch.pause()
     gone = time.time()
     say("it has gone; submitting it again")
     submit([plan_again(before.run, last)])

@@ -62,7 +62,7 @@ class _Follower:
     def __init__(self, run: Run, attempt: int, tails: list[Tail], is_fixed: bool) -> None:
         self.run_, self.attempt, self.tails, self.is_fixed = run, attempt, tails, is_fixed
         self._asked_at = float("-inf")
-        self._is_over = False
+        self._is_over = self._has_said_queued = False
 
     def run(self) -> None:
         """Follow to the end, or to Ctrl-C."""
@@ -72,7 +72,7 @@ class _Follower:
             coming = newest_attempt(self.run_)
             if coming > self.attempt and not self.is_fixed:
                 self._read(to_the_end=True)
-                self.attempt, self.tails = coming, []
+                self.attempt, self.tails, self._has_said_queued = coming, [], False
                 print(_head(f"attempt {coming}"), flush=True)
                 continue
             if is_over:
@@ -93,7 +93,14 @@ class _Follower:
         if time.monotonic() - self._asked_at > ASK_S:
             ((standing,), _) = look([self.run_])
             self._is_over, self._asked_at = not standing.is_at_work, time.monotonic()
+            self._say_queued(standing)
         return self._is_over
+
+    def _say_queued(self, standing: Standing) -> None:
+        if standing.state == "queued" and not self._has_said_queued:
+            self._has_said_queued = True
+            why = f" ({standing.job.reason})" if standing.job else ""
+            print(_head(f"queued{why}; waiting for the next attempt"), flush=True)
 
 
 def _tails(run: Run, attempt: int) -> list[Tail]:

@@ -19,9 +19,10 @@ from pathlib import Path
 from dnw import config
 from dnw.config import ConfigError, Data, Train
 from dnw.run import Run
-from launch import snapshot
+from launch import deadline, snapshot
 from launch.compose import Composed
 from launch.config import Launch, check_processes, is_launch_key, split
+from launch.deadline import Need
 from launch.errors import LaunchError
 from shards.atomic import replacing
 from shards.index import Index
@@ -36,6 +37,7 @@ class Plan:
     run: Run
     train: Train
     launch: Launch
+    need: Need | None = None  # to stop in, where earlier attempts have measured it
 
 
 def plan(composed: Composed) -> Plan:
@@ -58,7 +60,9 @@ def plan(composed: Composed) -> Plan:
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)  # it can be gone on with
-    return Plan(run, train, launch)
+    need = deadline.measured(run, train.batch, launch.nodes * launch.processes_per_node)
+    cluster = deadline.settled(launch.cluster, need)
+    return Plan(run, train, dataclasses.replace(launch, cluster=cluster), need)
 
 
 def write(planned: Plan) -> bool:
@@ -68,14 +72,14 @@ def write(planned: Plan) -> bool:
         LaunchError: the code can't be frozen, the disk is full, or the like; then nothing is left behind.
     """
     folder = planned.run.folder
-    if folder.exists() and not planned.launch.fresh:
-        _refresh(planned)
-        return False
     try:
+        if folder.exists() and not planned.launch.fresh:
+            _refresh(planned)
+            return False
         return _make(planned)
     except OSError as error:
         raise LaunchError(
-            f"{folder}: not made, {(error.strerror or str(error)).lower()}; "
+            f"{folder}: not written, {(error.strerror or str(error)).lower()}; "
             "make room, or name another folder with runs_dir="
         ) from None
     finally:

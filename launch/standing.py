@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -42,7 +43,7 @@ class Standing:
     has_controller: bool  # submitit's local controller is alive
     job: QueuedJob | None = None  # waiting or running under Slurm
     account: EndedJob | None = None  # ended under Slurm, and the ledger doesn't say why
-    slurm_is_silent: bool = False  # so that `job` is not known
+    is_out_of_sight: bool = False  # Slurm doesn't answer, or it is on another machine
 
     @property
     def state(self) -> State:
@@ -55,7 +56,7 @@ class Standing:
             return "running"
         if self.has_controller:
             return "queued"
-        if self.slurm_is_silent and (self.current is None or self.current.end is None):
+        if self.is_out_of_sight and (self.current is None or self.current.end is None):
             return "running" if self.current else "queued"  # as far as its files tell
         return self._rest()
 
@@ -138,7 +139,7 @@ def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
     unexplained = [one.submission for one in found if _is_unexplained(one) and one.submission]
     accounts = slurm_queue.ended(unexplained)
     found = [_accounted(one, accounts) for one in found]
-    return found, list(_notes(queue.problem, accounts.problem))
+    return found, [*_notes(queue.problem, accounts.problem), *_notes_on_others(found)]
 
 
 def ended_at(run: Run, number: int) -> float | None:
@@ -163,6 +164,7 @@ def _on_disk(run: Run) -> Standing:
         is_finished=finished,
         is_held=not finished and lock.holder(run.lock) is not None,
         has_controller=not finished and last is not None and processes.controller(last) is not None,
+        is_out_of_sight=last is not None and last.cluster != "slurm" and last.host != socket.gethostname(),
     )
 
 
@@ -174,7 +176,7 @@ def _queued(one: Standing, queue: slurm_queue.Answer) -> Standing:
     if not _is_open_in_slurm(one) or one.submission is None:
         return one
     job = queue.queued.get(one.submission.job)
-    return dataclasses.replace(one, job=job, slurm_is_silent=bool(queue.problem))
+    return dataclasses.replace(one, job=job, is_out_of_sight=bool(queue.problem))
 
 
 def _is_unexplained(one: Standing) -> bool:
@@ -199,6 +201,15 @@ def _notes(queue_problem: str, accounts_problem: str) -> list[str]:
     if accounts_problem:
         notes.append(f"{accounts_problem}; why a job ended is told as far as the runs' ledgers say")
     return notes
+
+
+def _notes_on_others(found: Sequence[Standing]) -> list[str]:
+    guessed = [one for one in found if one.is_out_of_sight and one.is_at_work and not one.is_held]
+    return [
+        f"{one.run.name}: is on {one.submission.host}, not here; what it does is guessed from its files"
+        for one in guessed
+        if one.submission is not None and one.submission.cluster != "slurm"
+    ]
 
 
 def _reason(ended: Attempt, by_accounts: str) -> str:

@@ -3,71 +3,103 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch import controller
+from launch import controller, environment, refusal
+from launch.config import SETTINGS
 from launch.errors import LaunchError
 from launch.job import Job
 from launch.prepare import Plan
 from launch.submission import Submission, submission
+from launch.terms import AS_SET, Terms
 
 PYTHON = shlex.quote(sys.executable)
 
 
-def submit(plans: Sequence[Plan]) -> list[Submission]:
+def submit(plans: Sequence[Plan], terms: Terms = AS_SET) -> list[Submission]:
     """Hand prepared runs to the cluster that they name, and note in each run folder where it went.
 
     Args:
         plans: at least one; all launched in the same way.
+        terms: of a submission to Slurm.
 
     Raises:
-        LaunchError: the cluster refuses, or can't be reached from here.
+        LaunchError: the cluster refuses, or can't be reached from here, or the disk is full; then there is
+            no job, and no trace of one.
     """
     local = plans[0].launch.cluster.name == "local"
-    made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans)
-    for plan, one in zip(plans, made, strict=True):
-        one.write(plan.run)
+    made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, terms)
+    try:
+        for plan, one in zip(plans, made, strict=True):
+            one.write(plan.run)
+    except OSError as error:
+        for one in made:  # a job that no run folder knows of would be submitted a second time
+            subprocess.run(shlex.split(one.stop_command), capture_output=True, check=False)
+        raise _unwritten(plans[0].run.folder, error) from None
     return made
 
 
-def script(plans: Sequence[Plan]) -> str:
+def trial(plans: Sequence[Plan], terms: Terms) -> tuple[bool, str]:
+    """What Slurm says of the script, without taking it: whether it would, and its words."""
+    asked = parameters(plans, terms)
+    done = subprocess.run(
+        ["sbatch", "--test-only"],
+        input=script(plans, terms),
+        env=_environment(asked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    if done.returncode:
+        return False, refusal.explain(said, _stated(plans, asked))
+    return True, " ".join(said.split()).removeprefix("sbatch: ")
+
+
+def script(plans: Sequence[Plan], terms: Terms) -> str:
     """The sbatch script that `submit` would hand to Slurm."""
     from submitit.slurm.slurm import _make_sbatch_string  # noqa: PLC0415  (slow to import)
 
     folder = _files_folder(plans)
     count = len(plans) if len(plans) > 1 else None
     command = f"{PYTHON} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    return _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plans))
+    return _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plans, terms))
 
 
-def parameters(plans: Sequence[Plan]) -> dict[str, Any]:
+def parameters(plans: Sequence[Plan], terms: Terms) -> dict[str, Any]:
     """What sbatch is told, under submitit's names; what is None the cluster decides."""
     launch = plans[0].launch
     cluster = launch.cluster
+    cpus = cluster.cpus_per_task or max(_cpus(plan) for plan in plans)
+    more = {key.replace("-", "_"): value for key, value in (cluster.additional_parameters or {}).items()}
     asked = {
         "job_name": f"dnw-{plans[0].train.exp}",
-        "time": cluster.timeout_min,
+        "time": cluster.limit_min,
         "nodes": launch.nodes,
         "ntasks_per_node": 1,  # torchrun's agent; it starts the processes
         "gpus_per_node": cluster.gpus_per_node,
-        "cpus_per_task": cluster.cpus_per_task or max(_cpus(plan) for plan in plans),
-        "mem": f"{round(cluster.mem_gb * 1024)}M" if cluster.mem_gb else None,
+        "cpus_per_task": cpus,
+        "mem": f"{round(cluster.mem_gb * 1024)}M" if cluster.mem_gb else cluster.mem,
         "partition": cluster.partition,
         "account": cluster.account,
         "qos": cluster.qos,
         "constraint": cluster.constraint,
-        "exclude": cluster.exclude,
+        "exclude": ",".join(filter(None, [cluster.exclude, *terms.exclude])) or None,
+        "nodelist": cluster.nodelist,
         "signal_delay_s": cluster.signal_delay_s,
         "array_parallelism": cluster.array_parallelism,
         "setup": _setup(plans),
-        "srun_args": list(cluster.srun_args),
-        "additional_parameters": dict(cluster.additional_parameters),
+        # Since 22.05 srun takes its job's CPUs per task from nobody; a task could be bound to a single one.
+        "srun_args": [f"--cpus-per-task={cpus}", *cluster.srun_args],
+        "additional_parameters": _flags({"requeue": True} | more),
     }
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -90,12 +122,38 @@ def _cpus(plan: Plan) -> int:
     return plan.launch.processes_per_node * (plan.train.threads + plan.train.data.workers)
 
 
+def _flags(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that are false: sbatch's flags are given or not."""
+    return {option: value for option, value in options.items() if value is not False}
+
+
 def _setup(plans: Sequence[Plan]) -> list[str]:
     """Shell lines before srun: the user's, then what makes the job import its frozen code."""
     codes = [shlex.quote(str(plan.run.code)) for plan in plans]
     lines = [*plans[0].launch.cluster.setup, f"CODE=({' '.join(codes)})"]
     chosen = "${CODE[${SLURM_ARRAY_TASK_ID:-0}]}"
-    return [*lines, f'export PYTHONPATH="{chosen}${{PYTHONPATH:+:$PYTHONPATH}}" PYTHONSAFEPATH=1']
+    path = f'PYTHONPATH="{chosen}${{PYTHONPATH:+:$PYTHONPATH}}" PYTHONSAFEPATH=1'
+    return [*lines, f"export {path} SLURM_EXPORT_ENV=ALL"]  # else SBATCH_EXPORT=NONE would keep it from tasks
+
+
+def _stated(plans: Sequence[Plan], asked: Mapping[str, Any]) -> dict[str, str]:
+    """How the user says each option that may be refused: as a setting, or as a default for sbatch."""
+    cluster = plans[0].launch.cluster
+    names = SETTINGS | {"time": cluster.limit_name, "array": "-m"}
+    values = {**asked, "time": cluster.time or cluster.limit_min}
+    if cluster.mem_gb:
+        names["mem"], values["mem"] = "cluster.mem_gb", f"{cluster.mem_gb:g}"
+    if len(plans) > 1:
+        values["array"] = f"{len(plans)} runs"
+    said = {option: f"{name}={values[option]}" for option, name in names.items() if option in values}
+    for option in names.keys() - said.keys():
+        found = [f"{name}={os.environ[name]}" for name in environment.variables(option) if name in os.environ]
+        said |= {option: ", ".join(found)} if found else {}
+    return said
+
+
+def _environment(asked: Mapping[str, Any]) -> dict[str, str]:
+    return environment.for_sbatch(os.environ, {*asked, *asked["additional_parameters"]})
 
 
 def _files_folder(plans: Sequence[Plan]) -> Path:
@@ -109,32 +167,39 @@ def _files_folder(plans: Sequence[Plan]) -> Path:
     return parent / str(max(numbers, default=0) + 1)
 
 
-def _to_slurm(plans: Sequence[Plan]) -> list[Submission]:
-    from submitit import SlurmExecutor  # noqa: PLC0415  (slow to import)
-    from submitit.core.utils import FailedJobError  # noqa: PLC0415
-
+def _to_slurm(plans: Sequence[Plan], terms: Terms) -> list[Submission]:
     check_slurm()
-    folder = _files_folder(plans)
-    folder.mkdir(parents=True)
-    executor = SlurmExecutor(folder, python=PYTHON)
-    executor.update_parameters(**parameters(plans))
+    folder, asked = _files_folder(plans), parameters(plans, terms)
     try:
-        with _outside_any_job(), executor.batch():
+        folder.mkdir(parents=True)
+        with environment.replaced(_environment(asked)):
+            jobs = _sbatch(plans, folder, asked)
+    except (OSError, LaunchError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise error if isinstance(error, LaunchError) else _unwritten(folder, error) from None
+    return [submission(plans[0].launch, "slurm", job, folder) for job in jobs]
+
+
+def _sbatch(plans: Sequence[Plan], folder: Path, asked: Mapping[str, Any]) -> list[str]:
+    """The ids of the jobs that Slurm makes of them."""
+    from submitit import SlurmExecutor  # noqa: PLC0415  (slow to import)
+    from submitit.core.utils import FailedJobError, FailedSubmissionError  # noqa: PLC0415
+
+    executor = SlurmExecutor(folder, python=PYTHON)
+    executor.update_parameters(**asked)
+    try:
+        # submitit prints what sbatch says before it raises it
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
             jobs = [executor.submit(job(plan)) for plan in plans]
-    except FailedJobError as error:
-        raise LaunchError(f"sbatch refused the job: {error}") from None
-    return [submission(plans[0].launch, "slurm", one.job_id, folder) for one in jobs]
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise LaunchError(refusal.explain(str(error), _stated(plans, asked))) from None
+    return [str(one.job_id) for one in jobs]
 
 
-@contextlib.contextmanager
-def _outside_any_job() -> Iterator[None]:
-    """Typed inside a job, sbatch would hand that job's variables on to the new one."""
-    from submitit.helpers import clean_env  # noqa: PLC0415  (slow to import)
-
-    kept = {name: value for name, value in os.environ.items() if name == "SLURM_CONF"}
-    with clean_env():
-        os.environ |= kept
-        yield
+def _unwritten(path: Path, error: OSError) -> LaunchError:
+    return LaunchError(
+        f"{path}: not submitted, {(error.strerror or str(error)).lower()}; make room, and type it again"
+    )
 
 
 def check_slurm() -> None:

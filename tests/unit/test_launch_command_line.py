@@ -71,7 +71,15 @@ def left(folder: Path) -> list[str]:
             r"data.classes: 7, but the train split in \S+ has 10 classes; set",
         ),
         (["+exp=static_dnw", "cluster=local", "nodes=2"], r"nodes: this machine is one \(got 2\)"),
-        (["+exp=static_dnw", "cluster.grace_s=900"], r"grace_s: 900 s .* raise cluster.signal_delay_s"),
+        (
+            ["+exp=static_dnw", "cluster.grace_s=900", "cluster.signal_delay_s=600"],
+            r"grace_s: 900 s .* raise cluster.signal_delay_s",
+        ),
+        (["+exp=static_dnw", "cluster.timeout_min=2"], r"timeout_min: a time limit of 120 s is too short"),
+        (
+            ["+exp=static_dnw", "cluster.time=2:00:00", "cluster.timeout_min=2"],
+            r"both say the same thing \(got 2:00:00 and 2\)",
+        ),
         (["+exp=static_dnw", "width=["], r"width=\[: no viable alternative"),
         (["+exp=static_dnw", "width=${wide}"], r"Interpolation key 'wide' not found"),
         (["+exp=static_dnw", "width=0.1,0.2"], r"add --multirun"),
@@ -121,7 +129,7 @@ def test_a_full_disk(typed: Typed, small_disk: Path) -> None:
         (small_disk / "large").write_bytes(bytes(2**20 - 65536))
     code, _out, err = typed("+exp=static_dnw", f"runs_dir={small_disk}", "cluster=local")
     assert code == 2
-    assert "not made, no space left on device; make room, or name another folder with runs_dir=" in err
+    assert "not written, no space left on device; make room, or name another folder with runs_dir=" in err
     assert len(err.splitlines()) == 1
     assert [path.name for path in small_disk.iterdir()] == ["large"]
 
@@ -152,7 +160,9 @@ def normal(text: str, *places: tuple[object, str]) -> str:
     ("name", "words"),
     [
         ("slurm", ["+exp=imagenet_dnw", "nodes=2", "cluster.gpus_per_node=4", "cluster.partition=gpu",
-                   "data.classes=10", "cluster.mem_gb=64", "cluster.setup=[module load cuda]"]),
+                   "data.classes=10", "cluster.mem_gb=64", "cluster.setup=[module load cuda]",
+                   "cluster.time=12:30:00", "cluster.exclude=[n1,n2]", "cluster.qos=long",
+                   "cluster.additional_parameters={mail-user: me@here}"]),
         ("sweep", ["-m", "+exp=static_dnw", "width=0.05,0.1"]),
         ("local", ["+exp=static_dnw", "cluster=local", "nproc=2", "data=fashion_mnist"]),
     ],
@@ -162,9 +172,11 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     tmp_path: Path,
     launch_shards: Path,
     accepted: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
     name: str,
     words: list[str],
 ) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # test_launch_submit.py has what a Slurm says to it
     code, out, err = typed(*words, "dry_run=true")
     assert (code, err) == (0, "")
     assert left(tmp_path) == []

@@ -8,7 +8,7 @@ import pytest
 from dnw.compose import training
 from dnw.config import ConfigError
 from launch import compose, gpus
-from launch.config import Cluster, Launch, check_processes
+from launch.config import Cluster, Launch, check_processes, split
 
 CLUSTER = Cluster(name="slurm", timeout_min=60, signal_delay_s=120, grace_s=60)
 LAUNCH = Launch(
@@ -89,3 +89,50 @@ def test_processes_that_cannot_share_a_step() -> None:
         check_processes(train, dataclasses.replace(LAUNCH, nodes=nodes, nproc=nproc))
     with pytest.raises(ConfigError, match=r"2 x 2 = 4 processes .* 6 micro-batches .* can: 1, 2, 3, 6$"):
         check_processes(train, dataclasses.replace(LAUNCH, nodes=2, nproc=2))
+
+
+def settled(**cluster: object) -> Cluster:
+    """What becomes of settings as Hydra hands them over."""
+    given = {"name": "slurm", "grace_s": 120} | cluster
+    launch = {"nodes": 1, "nproc": 1, "runs_dir": "runs", "fresh": False, "dry_run": False, "port": None}
+    return split({**launch, "cluster": given})[1].cluster
+
+
+@pytest.mark.parametrize(
+    ("given", "limit_min"),
+    [
+        ({}, 1440), ({"name": "local"}, 525600), ({"timeout_min": 7}, 7), ({"time": 60}, 60),
+        ({"time": "90"}, 90), ({"time": "1-12"}, 2160), ({"time": "0:10:01"}, 11),
+    ],
+)  # fmt: skip
+def test_time_limits(given: dict[str, object], limit_min: int) -> None:
+    assert settled(**given).limit_min == limit_min
+
+
+def test_options_in_slurms_own_forms() -> None:
+    cluster = settled(mem="64G", exclude=["n1", "n2"], nodelist="n[3-4]", partition=["a", "b"])
+    assert (cluster.mem, cluster.exclude, cluster.nodelist, cluster.partition) == (
+        *("64G", "n1,n2", "n[3-4]", "a,b"),
+    )
+    assert settled(mem=500).mem == "500"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"time": "2:00:00", "timeout_min": 90},
+         r"^cluster.time, cluster.timeout_min: both say .* \(got 2:00:00 and 90\); leave one out$"),
+        ({"mem": "64G", "mem_gb": 64}, r"^cluster.mem, cluster.mem_gb: both say the same thing"),
+        ({"time": "soon"}, r"^cluster.time: must be a time limit in one of Slurm's forms, MINUTES, .*'soon'"),
+        ({"time": 45000}, r"^cluster.time: must be .* in quotes .* YAML reads 12:30:00 as 45000 \(got"),
+        ({"mem": "64Q"}, r"^cluster.mem: must be a number, of megabytes"),
+        ({"additional_parameters": {"time": "60"}},
+         r"^cluster.additional_parameters: 'time' has a setting of its own: cluster.time$"),
+        ({"additional_parameters": {"gpus-per-node": 2}}, r"a setting of its own: cluster.gpus_per_node$"),
+        ({"additional_parameters": {"array": "0-3"}}, r"'array' is set by the launcher itself$"),
+        ({"additional_parameters": {"--gres": "x"}}, r"'--gres' is no sbatch option$"),
+    ],
+)  # fmt: skip
+def test_options_that_contradict_each_other_or_say_nothing(given: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        settled(**given)

@@ -1,6 +1,8 @@
 """What is told to stop, and how; that a real run saves, tests/slurm and tests/integration show."""
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,12 +23,12 @@ NOW = time.time()
 # Holds the run's lock as a job does, with a process that has inherited it as an agent does; says which signal
 # came first.
 JOB = """
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from dnw.lock import Lock
 held = Lock.take(Path(sys.argv[1]))
 agent = subprocess.Popen(["/bin/sleep", "60"], pass_fds=(held.descriptor,))
-held.write(attempt=1, job="-", pid=__import__("os").getpid(), host=sys.argv[2])
+held.write(attempt=1, job="-", pid=os.getpid(), host=sys.argv[2])
 def stop(number, _frame):
     agent.kill()
     agent.wait()
@@ -63,7 +65,7 @@ def at_work(run: Run, host: str) -> subprocess.Popen[str]:
 def foreground(run: Run) -> Iterator[subprocess.Popen[str]]:
     """A run in the foreground of a terminal, as far as its lock tells."""
     submit(run, "-", "foreground", at=NOW - 9)
-    process = at_work(run, __import__("socket").gethostname())
+    process = at_work(run, socket.gethostname())
     yield process
     process.kill()
     process.communicate()
@@ -137,7 +139,7 @@ def test_waiting_for_the_end(
     cluster.says("sacct")
     cluster.says("scancel")
     # The job goes with the command that cancels it.
-    ended = '{"time": %f, "attempt": 1, "event": "end", %s}' % (NOW, str(end)[1:-1].replace("'", '"'))
+    ended = json.dumps({"time": NOW, "attempt": 1, "event": "end", **end})
     script = cluster.lab / "bin" / "scancel"
     script.write_text(f"#!/bin/sh\necho '{ended}' >>'{run.attempts}'\n: >'{cluster.lab}/squeue.out'\n")
     assert stop_runs([run], now=False, wait=True) == code

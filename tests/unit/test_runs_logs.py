@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from run_folder import finish, make, note, slurm, submit
+from run_folder import Slurm, finish, make, note, slurm, submit
 
 from dnw.run import Run
 from launch import follow
@@ -215,6 +215,20 @@ def test_following_ends_where_nobody_is_at_work(
     process = following()
     assert read_to(process, "failed")[-1].strip("─ ") == f"{run.name}: failed (killed: by SIGKILL)"
     assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.timeout(60)
+def test_following_a_run_that_waits(
+    run: Run, tmp_path: Path, following: Callable[..., subprocess.Popen[str]]
+) -> None:
+    one = submit(run, "7", at=NOW - 9)
+    cluster = Slurm(tmp_path / "lab")
+    cluster.says("squeue", f"7|PENDING|Priority||low|{NOW:.0f}|N/A|{one.folder}/job.sh\n")
+    process = following()
+    assert "queued (Priority); waiting for the next attempt" in read_to(process, "waiting")[0]
+    begin(run, 1, ["here"])
+    run.log(1, 0).write_text(at(1, "one"))
+    assert [line.strip("─ ") for line in read_to(process, "one")] == ["attempt 1", at(1, "one").strip()]
 
 
 @pytest.mark.timeout(60)

@@ -168,7 +168,11 @@ def test_on_this_machine_told_by_its_processes(run: Run, cluster: Slurm) -> None
             found = row(run)
             assert (found.state, found.nodes) == ("running", "here")
         submit(run, str(other.pid), host="elsewhere", **pass_for)
-        assert row(run).state == "failed"
+        ((found,), (note_on_it,)) = rows([run])
+        assert found.state == "running"  # as far as its files tell
+        assert "is on elsewhere, not here" in note_on_it
+        note(run, 1, "end", NOW - 20, reason="stopped", step=3)
+        assert row(run).state == "stopped"
     assert cluster.calls == []
 
 

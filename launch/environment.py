@@ -1,0 +1,60 @@
+"""The environment that sbatch runs in: its own defaults are in there, and the job inherits all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+# What a job around us put there: sbatch would hand it on to the new one, or take it for its own.
+OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_MEM_BIND", "SBATCH_CPU_BIND", "SUBMITIT")
+OF_ITS_GPUS = frozenset({"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"})
+OF_THE_SITE = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
+# Variables win over what a script says. These would make something else of any job of ours.
+NEVER = frozenset(
+    f"SBATCH_{name}" for name in ("ARRAY_INX", "WAIT", "NO_REQUEUE", "OPEN_MODE", "OUTPUT", "ERROR")
+)
+OTHERWISE_CALLED = {
+    "time": ("TIMELIMIT",),
+    "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
+    "signal_delay_s": ("SIGNAL",),
+}
+
+
+def for_sbatch(current: Mapping[str, str], stated: Iterable[str]) -> dict[str, str]:
+    """What sbatch is to see of an environment.
+
+    The user's defaults, such as SBATCH_ACCOUNT, stay, but for options that the script states: variables
+    would overrule these. Typed inside a job, nothing of that job stays.
+
+    Args:
+        current: the environment here.
+        stated: sbatch's options in the script, such as `cpus_per_task`.
+    """
+    overruling = NEVER.union(*map(variables, stated))
+    inside = "SLURM_JOB_ID" in current
+
+    def stays(name: str) -> bool:
+        if name in overruling:
+            return False
+        return not inside or name in OF_THE_SITE or not (name.startswith(OF_A_JOB) or name in OF_ITS_GPUS)
+
+    return {name: value for name, value in current.items() if stays(name)}
+
+
+def variables(option: str) -> list[str]:
+    """The variables by which a user gives sbatch a default for one of its options."""
+    return [f"SBATCH_{name}" for name in OTHERWISE_CALLED.get(option, (option.upper(),))]
+
+
+@contextlib.contextmanager
+def replaced(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Make `wanted` the environment of this process, within `with`."""
+    kept = dict(os.environ)
+    os.environ.clear()
+    os.environ |= wanted
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= kept

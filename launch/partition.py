@@ -1,0 +1,88 @@
+"""What Slurm says of its partitions: how large they are, how long a job may run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from launch import timelimit
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition; None is what Slurm doesn't say, or doesn't limit."""
+
+    name: str
+    nodes: int | None = None
+    max_nodes: int | None = None
+    longest_s: int | None = None
+
+    def refusal(self, nodes: int, limit_s: int | None) -> str | None:
+        """Why a job would wait here for ever; unless EnforcePartLimits is set, sbatch takes it nevertheless.
+
+        Args:
+            nodes: how many it asks for.
+            limit_s: its time limit; None if it may exceed the partition's limits.
+        """
+        if self.nodes is not None and nodes > self.nodes:
+            return f"nodes={nodes}: partition {self.name} has {self.nodes}"
+        if limit_s is None:
+            return None
+        if self.max_nodes is not None and nodes > self.max_nodes:
+            return f"nodes={nodes}: partition {self.name} gives a job {self.max_nodes} at most"
+        if self.longest_s is not None and limit_s > self.longest_s:
+            return (
+                f"cluster.timeout_min: partition {self.name} has a time limit of {self.longest_s // 60} "
+                f"minutes (got {limit_s // 60})"
+            )
+        return None
+
+
+def ask(names: str | None) -> list[Partition]:
+    """The partitions that a job would go to; none where Slurm doesn't answer.
+
+    Args:
+        names: with commas between them; None: the default one.
+    """
+    found = [fields(line) for line in _said("show", "partition", "--oneliner").splitlines()]
+    if names is None:
+        chosen = [one for one in found if one.get("Default") == "YES"]
+    else:
+        chosen = [one for one in found if one.get("PartitionName") in names.split(",")]
+    return [partition(one) for one in chosen]
+
+
+def partition(said: dict[str, str]) -> Partition:
+    """One partition, from the words of `scontrol show partition`."""
+    longest = said.get("MaxTime", "")
+    return Partition(
+        said["PartitionName"],
+        nodes=_number(said.get("TotalNodes")),
+        max_nodes=_number(said.get("MaxNodes")),
+        longest_s=timelimit.seconds(longest) if longest[:1].isdigit() else None,
+    )
+
+
+def existing(nodes: Iterable[str]) -> list[str]:
+    """Those of these nodes that Slurm knows: it refuses a job that names another."""
+    return [name for name in nodes if _said("show", "node", name, "--oneliner")]
+
+
+def fields(line: str) -> dict[str, str]:
+    """The words of one line of scontrol's, NAME=VALUE."""
+    return dict(re.findall(r"(\w+)=(\S*)", line))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _said(*words: str) -> str:
+    """What scontrol prints; nothing where it can't, since all this only serves to warn early."""
+    if shutil.which("scontrol") is None:
+        return ""
+    done = subprocess.run(["scontrol", *words], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""

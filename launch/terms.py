@@ -1,0 +1,78 @@
+"""What a submission to Slurm asks for beyond its settings, because of what Slurm and earlier attempts say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnw import ledger
+from launch import budget, deadline, partition, slurm_queue
+from launch.partition import Partition
+from launch.prepare import Plan
+from launch.slurm_queue import Grants, SlurmError
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms runs are submitted together."""
+
+    exclude: tuple[str, ...] = ()  # nodes that are kept out, besides those that cluster.exclude names
+    notes: tuple[str, ...] = ()  # what to tell of it
+    doubts: tuple[str, ...] = ()  # what may go wrong
+    refusal: str | None = None  # why these jobs would wait for ever
+    grants: Grants | None = None  # how long a preempted job lives on, where that was asked
+
+
+AS_SET = Terms()
+
+
+def terms(plans: Sequence[Plan]) -> Terms:
+    """The terms of runs that are submitted as one job, or as one array.
+
+    Args:
+        plans: at least one; all launched in the same way.
+    """
+    launch = plans[0].launch
+    cluster = launch.cluster
+    found = partition.ask(cluster.partition or os.environ.get("SBATCH_PARTITION"))
+    unlimited = cluster.qos is not None or "SBATCH_QOS" in os.environ  # a QOS may grant more
+    refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
+    granted = _granted(found) if launch.dry_run or any(plan.need for plan in plans) else None
+    exclude, notes = _failed_nodes(plans, found)
+    doubts = (
+        deadline.doubt(plan.need, cluster.grace_s, plan.train.checkpoint.every_minutes, granted)
+        for plan in plans
+    )
+    return Terms(
+        exclude=exclude,
+        notes=notes,
+        doubts=tuple(dict.fromkeys(filter(None, doubts))),
+        refusal="; ".join(filter(None, refusals)) if refusals and all(refusals) else None,
+        grants=granted,
+    )
+
+
+def _granted(found: Sequence[Partition]) -> Grants | None:
+    """What a preempted job gets in that of these partitions which gives it the least."""
+    try:
+        grants = [slurm_queue.grants(one.name) for one in found]
+    except SlurmError:
+        return None  # it serves to warn; sbatch is going to say what is wrong
+    known = [one for one in grants if one.preempted_s is not None]
+    return min(known, key=lambda one: one.preempted_s or 0, default=None)
+
+
+def _failed_nodes(
+    plans: Sequence[Plan], found: Sequence[Partition]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The nodes to keep out since they failed twice, and what to say of them."""
+    failed = {node for plan in plans for node in budget.nodes_to_exclude(ledger.read(plan.run))}
+    nodes = tuple(partition.existing(sorted(failed)))
+    if not nodes:
+        return (), ()
+    names = ", ".join(nodes)
+    sizes = [one.nodes for one in found if one.nodes is not None]
+    if sizes and max(sizes) - len(nodes) < plans[0].launch.nodes:
+        return (), (f"not excluded: {names} (failed twice): too few nodes would be left",)
+    return nodes, (f"excluded: {names} (failed twice)",)

@@ -1,0 +1,45 @@
+"""What sbatch says, as one line; the words are those of Slurm 22.05."""
+
+import pytest
+
+from launch import refusal
+
+STATED = {
+    option: f"{option}=1" for option in ("account", "partition", "qos", "time", "nodes", "mem", "array")
+}
+FAILED = "sbatch: error: Batch job submission failed: "
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (f"sbatch: error: invalid partition specified: x\n{FAILED}Invalid partition name specified\n",
+         "partition=1: Slurm refuses the job: invalid partition specified: x; Invalid partition name "
+         "specified"),
+        (f"{FAILED}Invalid account or account/partition combination specified",
+         "account=1, partition=1: Slurm refuses the job: Invalid account or account/partition combination "
+         "specified"),
+        (f"{FAILED}Invalid qos specification", "qos=1: Slurm refuses the job: Invalid qos specification"),
+        (f"sbatch: error: AssocMaxJobsLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit)",
+         "qos=1, account=1, nodes=1, time=1: Slurm refuses the job: AssocMaxJobsLimit; Job violates "
+         "accounting/QOS policy (job submit limit)"),
+        (f"{FAILED}Requested time limit is invalid (missing or exceeds some limit)",
+         "time=1, partition=1: Slurm refuses the job: Requested time limit is invalid (missing or exceeds "
+         "some limit)"),
+        ("sbatch: error: Invalid --time specification",
+         "time=1, partition=1: Slurm refuses the job: Invalid --time specification"),
+        (f"{FAILED}Node count specification invalid",
+         "nodes=1, partition=1: Slurm refuses the job: Node count specification invalid"),
+        ("allocation failure: Requested node configuration is not available",
+         "nodes=1, mem=1, partition=1: Slurm refuses the job: Requested node configuration is not available"),
+        (f"{FAILED}Invalid job array specification",
+         "array=1: Slurm refuses the job: Invalid job array specification"),
+        ("allocation failure: Invalid feature specification",
+         "cluster.constraint (not given): Slurm refuses the job: Invalid feature specification"),
+        ("sbatch: error: Unable to contact slurm controller (connect failure)",
+         "sbatch: Slurm refuses the job: Unable to contact slurm controller (connect failure)"),
+        ("\n", "sbatch: Slurm refuses the job: without a word"),
+    ],
+)  # fmt: skip
+def test_one_line_that_names_the_settings(said: str, line: str) -> None:
+    assert refusal.explain(said, STATED) == line
