@@ -97,7 +97,7 @@ def read(run: Run) -> list[Attempt]:
         if earlier is None:
             known[record["event"]] = record
         elif record.get("by") == "launcher":
-            known[record["event"]] = {**earlier, **record}
+            known[record["event"]] = {**earlier, **record, "time": earlier["time"]}
     return [Attempt(number, **known) for number, known in sorted(events.items())]
 
 

@@ -167,7 +167,8 @@ def _own_words(error: Exception) -> str:
 def _configure(train: Train) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses to be deterministic
     torch.set_num_threads(train.threads)
-    torch.use_deterministic_algorithms(train.deterministic)
+    # use_deterministic_algorithms() does this and imports the whole compiler, which takes two seconds
+    torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
     torch.backends.cudnn.benchmark = not train.deterministic
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -10,20 +10,22 @@ from dnw.run import Run
 from launch import slurm_job
 from launch.node import Node
 
+TOLD = frozenset(
+    {"done", "preempted", "timeout", "cancelled", "node failure"}
+)  # "requeued" may be any of them
+
 
 def complete(run: Run, node: Node) -> None:
     """Give each attempt an end that has none, and the last one its cause, if Slurm knows it."""
     attempts = [attempt for attempt in ledger.read(run) if attempt.claim]
     for attempt in attempts:
-        is_open = attempt.end is None
-        if not is_open and (attempt is not attempts[-1] or attempt.cause in {"done", "preempted"}):
-            continue
-        cause = _cause(attempt, node)
-        if is_open:
-            ledger.end(run, attempt.number, "lost", by="launcher", **_facts(attempt, node, cause))
-        elif cause is not None and attempt.end is not None and cause != attempt.cause:
-            reason = attempt.end["reason"]
-            ledger.end(run, attempt.number, reason, by="launcher", cause=cause)
+        if attempt.end is None:
+            facts = _facts(attempt, node, _cause(attempt, node))
+            ledger.end(run, attempt.number, "lost", by="launcher", **facts)
+        elif attempt is attempts[-1] and attempt.cause not in TOLD:
+            cause = _cause(attempt, node)
+            if cause is not None and cause != attempt.cause:
+                ledger.end(run, attempt.number, attempt.end["reason"], by="launcher", cause=cause)
 
 
 def _cause(attempt: Attempt, node: Node) -> Cause | None:

@@ -25,7 +25,6 @@ from launch.config import Launch, check_processes, is_launch_key, split
 from launch.deadline import Need
 from launch.errors import LaunchError
 from shards.atomic import replacing
-from shards.index import Index
 
 LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
 
@@ -137,6 +136,8 @@ def _freeze(data: Data) -> Data:
         shards.errors.ShardError: there are none, or damaged ones.
         ConfigError: they have another number of classes.
     """
+    from shards.index import Index  # noqa: PLC0415  (brings numpy, and --help needs none)
+
     folder = data.dir.expanduser().absolute()
     train, val = Index.load(folder, "train"), Index.load(folder, "val")
     for index in (train, val):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
     *["+exp=demo_dnw", "nodes=2", "nproc=2", "cluster=slurm", "cluster.partition=low"],
     *["batch=32", "micro_batch=8", "steps=60", "data.workers=0", "watchdog.seconds=20"],
-    *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true"],
+    *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true", "eval_every_epochs=5"],
 ]
 SUBMITTED_WITHIN_S = 20  # on two cores that may be busy; undisturbed it takes 2
 Undo = Callable[[], None]
@@ -66,7 +66,7 @@ def all_logs(run: Run) -> str:
 def finishes(run: Run, timeout_s: float = 150) -> None:
     """Wait until it is done."""
     deadline = time.monotonic() + timeout_s
-    while not run.result.exists():
+    while not run.result.exists() or ledger.read(run)[-1].reason != "done":
         assert time.monotonic() < deadline, all_logs(run)
         time.sleep(0.1)
 

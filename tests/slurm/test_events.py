@@ -130,8 +130,8 @@ def test_preempted_in_other_ways(
 def test_at_its_time_limit_it_goes_on_by_itself(
     cluster: Cluster, few_images: Path, tmp_path: Path, table: list[str]
 ) -> None:
-    """Of 5 minutes, which take half of one here, two are left when Slurm announces the limit."""
-    limit = ["cluster.timeout_min=5", "cluster.signal_delay_s=120", "cluster.grace_s=60", "steps=1000"]
+    """Of 7 minutes, which take 42 seconds here, two are left when Slurm announces the limit."""
+    limit = ["cluster.timeout_min=7", "cluster.signal_delay_s=120", "cluster.grace_s=60", "steps=1000"]
     typed(cluster, few_images, tmp_path, *limit)
     run = the_run(tmp_path)
     try:

@@ -1,0 +1,81 @@
+"""A login node: stand-ins for Slurm's commands in PATH, and the submit command, typed beside them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dnw.run import Run
+from launch import app
+
+Typed = Callable[..., int]
+Captured = pytest.CaptureFixture[str]
+
+SBATCH = """#!/bin/sh
+env | grep -E "^(SLURM|SBATCH|SRUN|CUDA)_" | sort > "$LAB/env"
+if [ "$1" = --test-only ]; then
+    cat > "$LAB/tried"
+    [ -e "$LAB/refuse" ] && { echo "allocation failure: Invalid partition name specified" >&2; exit 1; }
+    echo "sbatch: Job 7 to start at 2026-11-23T01:11:33 using 2 processors on nodes n[1-2]" >&2; exit 0
+fi
+cp "$1" "$LAB/script-$(ls "$LAB" | grep -c script-)"
+[ -e "$LAB/refuse" ] && { cat "$LAB/refuse" >&2; exit 1; }
+echo "Submitted batch job 4711"
+"""
+SQUEUE = (
+    '#!/bin/sh\n[ "$*" = "--noheader --jobs 4711 --format %T" ] && cat "$LAB/state" 2>/dev/null\nexit 0\n'
+)
+SCONTROL = """#!/bin/sh
+case "$*" in
+"show partition --oneliner") cat "$LAB/partitions" ;;
+"--oneliner show partition "*) grep "PartitionName=$4 " "$LAB/partitions" ;;
+"show config") echo "KillReady = x"; echo "KillWait                = 30 sec" ;;
+"show node n"[1-4]" --oneliner") echo "NodeName=$3 State=IDLE" ;;
+*) exit 1 ;;
+esac
+"""
+PARTITIONS = """\
+PartitionName=low AllowGroups=ALL Default=YES GraceTime=10 MaxNodes=UNLIMITED MaxTime=UNLIMITED TotalNodes=4
+PartitionName=short AllowGroups=ALL Default=NO GraceTime=0 MaxNodes=2 MaxTime=01:00:00 TotalNodes=4
+PartitionName=odd
+"""
+
+
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with Slurm's commands, which are in PATH; what sbatch is given lands in it."""
+    folder = tmp_path / "lab"
+    (folder / "bin").mkdir(parents=True)
+    stand_ins = {"sbatch": SBATCH, "srun": "#!/bin/sh\n", "squeue": SQUEUE, "scontrol": SCONTROL}
+    for name, text in stand_ins.items():
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
+    (folder / "partitions").write_text(PARTITIONS)
+    monkeypatch.setenv("LAB", str(folder))
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
+        monkeypatch.delenv(name)
+    return folder
+
+
+def typing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shards: Path) -> Typed:
+    """Types `launch/slurm.py` with more words: the exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> int:
+        line = ["launch/slurm.py", "+exp=static_dnw", f"data.dir={shards}", *words]
+        monkeypatch.setattr(sys, "argv", line)
+        return app.main(app.background)
+
+    return run
+
+
+def runs(tmp_path: Path) -> list[Run]:
+    return [Run(path) for path in sorted((tmp_path / "runs" / "static_dnw").iterdir())]
+
+
+def runs_dir_is_empty(tmp_path: Path) -> bool:
+    return not (tmp_path / "runs").exists()
