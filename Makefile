@@ -13,7 +13,7 @@ help:
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
 	@echo 'make gpu     the tests that need a GPU'
-	@echo 'make slurm   the tests on a real Slurm of their own, which needs root on Debian; about 9 minutes'
+	@echo 'make slurm   of all tests, those on a real Slurm of their own, which needs root on Debian'
 	@echo 'make cluster raise that Slurm to play with; it prints how'
 	@echo 'make soak    many kills at random places, compared bit for bit; several minutes'
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
@@ -44,7 +44,8 @@ check: $(STAMP)
 	$(BIN)/mypy
 
 tests: $(STAMP)
-	$(BIN)/python -m pytest -n 2 $(PYTEST)
+	@$(BIN)/python tests/slurm/packages.py
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu $(PYTEST)

@@ -10,7 +10,7 @@ from types import FrameType
 
 STOPPED = 75  # a worker's exit code: stopped on request after saving, start me again (EX_TEMPFAIL)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # <linux/prctl.h>
 
 
 class StopRequest:
@@ -57,3 +57,8 @@ def follow_parent(parent: int, number: signal.Signals) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it died before the kernel was told
         signal.raise_signal(number)
+
+
+def name_process(name: str) -> None:
+    """Have `ps -o comm` and `top` show this process under a name of at most 15 characters."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())

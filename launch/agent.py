@@ -4,21 +4,29 @@ Plain torchrun dies of USR2, forgets its workers when a second signal arrives wh
 on when the job that started it was killed, and ends with a traceback of its own in each case. A cluster
 sends several signals, to every process of a job, and in any order. Here each reason to stop becomes the one
 SIGINT that torchrun forwards to its workers, after which it waits for them as long as they were granted.
+
+Workers are forked from the agent (`--start-method fork`), which has imported all that they need: five seconds
+of a core, once a node instead of once a worker. It has no thread that could hold a lock they need, and has not
+touched a GPU.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from dnw.preemption import STOPPED, follow_parent
+from dnw.preemption import STOPPED, follow_parent, name_process
 
 KILLED = 128  # plus the signal's number, as shells have it
+CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first worker that it finds ended
 
 
 class StopOnce:
@@ -57,9 +65,14 @@ def _run(arguments: list[str]) -> int:
     from torch.distributed import run  # noqa: PLC0415  (launch imports no torch on the login node)
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.launcher.api import elastic_launch  # noqa: PLC0415
 
     try:
-        run.run(run.parse_args(arguments))
+        asked = run.parse_args(arguments)
+        config, _, _ = run.config_from_args(asked)
+        importlib.import_module(asked.training_script)
+        importlib.import_module("torch._dynamo")  # which any optimizer, and DDP, would import in each worker
+        elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED
     except ChildFailedError as error:
@@ -67,9 +80,30 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
+def work(module: str, *arguments: str) -> None:
+    """What a worker does, once it was forked: `main(arguments)` of a module that is imported already.
+
+    Raises:
+        SystemExit: that returned something else than 0, or failed.
+    """
+    logging.disable(logging.NOTSET)
+    name_process(f"dnw rank {os.environ['RANK']}")
+    try:
+        code = importlib.import_module(module).main(list(arguments))
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    if code not in {0, STOPPED}:
+        time.sleep(
+            CONSEQUENCE_S
+        )  # it may be the consequence of another worker's end, which torchrun shall see
+    if code:
+        sys.exit(code)
+
+
 def _report(failures: Mapping[int, Any]) -> int:
-    """Say which worker failed first; its own words stand above. Returns this agent's exit code."""
-    rank, failure = _cause(failures)
+    """Say which worker failed; its own words stand above. Returns this agent's exit code."""
+    rank, failure = next(iter(failures.items()))
     if failure.exitcode == STOPPED:  # it was asked to stop itself, and all stopped with it
         return STOPPED
     number = -failure.exitcode
@@ -78,18 +112,8 @@ def _report(failures: Mapping[int, Any]) -> int:
     return KILLED + number if number > 0 else 1
 
 
-def _cause(failures: Mapping[int, Any]) -> tuple[int, Any]:
-    """The failure that the others followed from.
-
-    torchrun notes workers in the order in which it found them ended, then sends the rest SIGTERM and later
-    SIGKILL, and notes these too. A killed worker and those that miss it can be found in one look.
-    """
-    first = next(iter(failures.items()))
-    at_once = [item for item in failures.items() if item[1].timestamp <= first[1].timestamp + 1]
-    return next(
-        (item for item in at_once if item[1].exitcode < 0 and item[1].exitcode != -signal.SIGTERM), first
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ended = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended)  # taking the interpreter down takes half a second, of a grace time perhaps

@@ -1,11 +1,10 @@
-"""Runs the real worker under the real torchrun, on a run folder made by hand."""
+"""Runs the real workers under the real agent, on a run folder made by hand."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from example import values
 from dnw import checkpoint, jsonl
 from dnw.config import dump, parse
 from dnw.run import Run, step_path, steps
+from launch import torchrun
+from launch.node import LOOPBACK, Node
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,11 +29,11 @@ def prepare(folder: Path, shards: Path, **changes: Any) -> Run:
 
 
 def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
-    """Start torchrun on a run; the caller waits."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={nproc}"]
+    """Start torchrun's agent on a run, as a job does; the caller waits."""
+    node = Node(0, 1, LOOPBACK, LOOPBACK, "-", 0, ("here",))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DNW_FAULT": fault}
     return subprocess.Popen(
-        [*command, "-m", "dnw.train", str(run.folder)],
+        torchrun.command(run.folder, node, nproc, port=0, meeting=run.folder.name, grace_s=60),
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -42,7 +43,7 @@ def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
 
 
 def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
-    """Run to the end; torchrun's exit code and all that was printed."""
+    """Run to the end; the agent's exit code and all that was printed."""
     process = start(run, nproc, fault)
     try:
         output, _ = process.communicate(timeout=200)

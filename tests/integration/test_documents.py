@@ -76,6 +76,14 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             assert "#SBATCH --nodes=2" in typed(command, *few).stdout
         case "python launch/slurm.py --help":
             assert "+exp=NAME" in typed(command).stdout
+        case "python launch/runs.py status":
+            assert "demo_dnw" in typed(command, f"--runs-dir={runs}").stdout
+        case "python launch/runs.py logs demo_dnw/default":
+            printed = typed(command.replace("demo_dnw/default", run.name), f"--runs-dir={runs}").stdout
+            assert "step 4/4" in printed
+        case "python launch/runs.py cancel demo_dnw/default" | "python launch/runs.py drill demo_dnw/default":
+            words = [command, "demo_dnw/default", f"--runs-dir={tmp_path}"]
+            rehearse_or_cancel(*words, f"data.dir={few_images}", f"runs_dir={tmp_path}")
         case "tensorboard --logdir runs":
             look_at_tensorboard(runs)
         case "python -m dnw.evaluate runs/demo_dnw/default-...":
@@ -93,6 +101,18 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             assert run.result.exists()
         case _:
             pytest.fail(f"README.md shows a command that no test runs: {command}")
+
+
+def rehearse_or_cancel(command: str, name: str, below: str, *few: str) -> None:
+    """On a run that would not end by itself."""
+    typed("python launch/slurm.py +exp=demo_dnw cluster=local nproc=2", *SMALL[1:], "steps=100000", *few)
+    (folder,) = Path(below.partition("=")[2]).glob("demo_dnw/*")
+    try:
+        wait_for(lambda: (folder / "metrics.jsonl").exists())
+        printed = typed(command.replace(name, f"demo_dnw/{folder.name}"), below).stdout
+        assert "saved" in printed, printed
+    finally:
+        typed(f"python launch/runs.py cancel demo_dnw/{folder.name} --now", below)
 
 
 def wait_for(found, seconds: float = 120) -> None:

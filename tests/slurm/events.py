@@ -20,7 +20,7 @@ from slurm.job import fields, state, submit, until
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
     *["+exp=demo_dnw", "nodes=2", "nproc=2", "cluster=slurm", "cluster.partition=low"],
-    *["batch=32", "micro_batch=8", "steps=60", "data.workers=0", "watchdog.seconds=20"],
+    *["batch=32", "micro_batch=8", "steps=40", "data.workers=0", "watchdog.seconds=20"],
     *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true", "eval_every_epochs=5"],
 ]
 SUBMITTED_WITHIN_S = 20  # on two cores that may be busy; undisturbed it takes 2
@@ -77,21 +77,28 @@ def nodes_of(cluster: Cluster, run: Run) -> list[str]:
     return cluster.run("scontrol", "show", "hostnames", listed).split()
 
 
-def processes(run: Run, module: str) -> dict[int, int]:
-    """Process ids, as this machine counts, of what works on a run: workers by rank, agents by node."""
+def agents(run: Run) -> list[int]:
+    """Process ids, as this machine counts, of the agents at work on a run."""
+    return [pid for pid, name in _processes(run).items() if not name.startswith("dnw rank")]
+
+
+def workers(run: Run) -> dict[int, int]:
+    """Process ids of its workers, by rank."""
+    found = _processes(run).items()
+    return {int(name.removeprefix("dnw rank ")): pid for pid, name in found if name.startswith("dnw rank")}
+
+
+def _processes(run: Run) -> dict[int, str]:
+    """Ids and names of the agents, and of what they have forked."""
     found = {}
-    place = {"dnw.train": b"RANK", "launch.agent": b"SLURM_NODEID"}[module]
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words = (path / "cmdline").read_bytes().split(b"\0")
-            is_agent = b"launch.agent" in words
-            if str(run.folder).encode() not in words or is_agent != (module == "launch.agent"):
-                continue
-            lines = (path / "environ").read_bytes().split(b"\0")
+            name = (path / "comm").read_text().strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        variables = dict(line.split(b"=", 1) for line in lines if b"=" in line)
-        found[int(variables.get(place, b"0"))] = int(path.name)
+        if b"launch.agent" in words and str(run.folder).encode() in words:
+            found[int(path.name)] = name
     return found
 
 
@@ -150,12 +157,12 @@ def slurmd_killed(cluster: Cluster, run: Run) -> Undo:
 
 
 def worker_killed(cluster: Cluster, run: Run, rank: int = 3) -> Undo:
-    os.kill(processes(run, "dnw.train")[rank], signal.SIGKILL)
+    os.kill(workers(run)[rank], signal.SIGKILL)
     return _nothing
 
 
 def agent_killed(cluster: Cluster, run: Run) -> Undo:
-    os.kill(next(iter(processes(run, "launch.agent").values())), signal.SIGKILL)
+    os.kill(agents(run)[-1], signal.SIGKILL)
     return _nothing
 
 

@@ -25,38 +25,40 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 from dnw.preemption import die_with_parent
-die_with_parent()
-run, rank, act = Path(sys.argv[1]), int(os.environ["RANK"]), os.environ["ACT"]
-asked = []
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-    signal.signal(number, lambda number, frame: asked.append(number))
 
-def record(always=False, **facts):
-    if always or rank == 0:
-        with (run / "attempts.jsonl").open("a") as file:
-            print(json.dumps({"time": 0, "attempt": int(os.environ["DNW_ATTEMPT"]), **facts}), file=file)
+def main(arguments):
+    die_with_parent()
+    run, rank, act = Path(arguments[0]), int(os.environ["RANK"]), os.environ["ACT"]
+    asked = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, lambda number, frame: asked.append(number))
 
-record(event="start", world=int(os.environ["WORLD_SIZE"]))
-print("worker", rank, __file__, os.environ["OMP_NUM_THREADS"], flush=True)
-(run / f"pid-{rank}").write_text(str(os.getpid()))
-if act == "fail" and rank == 1:
-    record(True, event="end", reason="error", detail="it went wrong")
-    sys.exit("it went wrong")
-if act == "vanish" and rank == 1:
-    os._exit(3)
-if act == "killed" and rank == 1:
-    os.kill(os.getpid(), signal.SIGKILL)
-while act != "finish" and (not asked or act == "deaf"):
-    time.sleep(0.02)
-end = time.monotonic() + float(os.environ.get("SAVING", "0"))
-while time.monotonic() < end:
-    time.sleep(0.02)
-if act == "finish":
-    record(event="end", reason="done")
-    (run / "result.json").write_text("{}")
-    sys.exit(0)
-record(event="end", reason="stopped", signals=len(asked))
-sys.exit(75)
+    def record(always=False, **facts):
+        if always or rank == 0:
+            with (run / "attempts.jsonl").open("a") as file:
+                print(json.dumps({"time": 0, "attempt": int(os.environ["DNW_ATTEMPT"]), **facts}), file=file)
+
+    record(event="start", step=0, world=int(os.environ["WORLD_SIZE"]))
+    print("worker", rank, __file__, os.environ["OMP_NUM_THREADS"], flush=True)
+    (run / f"pid-{rank}").write_text(str(os.getpid()))
+    if act == "fail" and rank == 1:
+        record(True, event="end", reason="error", detail="it went wrong")
+        sys.exit("it went wrong")
+    if act == "vanish" and rank == 1:
+        os._exit(3)
+    if act == "killed" and rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while act != "finish" and (not asked or act == "deaf"):
+        time.sleep(0.02)
+    end = time.monotonic() + float(os.environ.get("SAVING", "0"))
+    while time.monotonic() < end:
+        time.sleep(0.02)
+    if act == "finish":
+        record(event="end", reason="done")
+        (run / "result.json").write_text("{}")
+        return 0
+    record(event="end", reason="stopped", signals=len(asked))
+    return 75
 """
 
 

@@ -8,7 +8,7 @@ from launch import torchrun
 from launch.errors import LaunchError
 from launch.node import Node, this_node
 
-ALONE = Node(0, 1, "127.0.0.1", "127.0.0.1", "17", 0)
+ALONE = Node(0, 1, "127.0.0.1", "127.0.0.1", "17", 0, ("here",))
 
 
 def option(words: list[str], name: str) -> str:
@@ -16,7 +16,7 @@ def option(words: list[str], name: str) -> str:
 
 
 def test_one_node_stays_on_the_loopback_address() -> None:
-    words = torchrun.command(Path("/runs/a"), ALONE, 2, None, "meeting", 120)
+    words = torchrun.command(Path("/runs/a"), ALONE, 2, 0, "meeting", 120)
     assert option(words, "--rdzv-endpoint") == "127.0.0.1:0"
     assert option(words, "--local-addr") == "127.0.0.1"
     assert option(words, "--shutdown-timeout") == "120"
@@ -31,14 +31,22 @@ def test_a_port_that_was_asked_for() -> None:
     )
 
 
-def test_nodes_meet_at_the_first_one_without_talking() -> None:
-    nodes = [Node(rank, 2, f"n{rank + 1}", "n1", "12345", 0) for rank in range(2)]
-    first, second = (torchrun.command(Path("a"), node, 4, None, "m", 1) for node in nodes)
+def test_nodes_meet_at_the_first_one() -> None:
+    nodes = [Node(rank, 2, f"n{rank + 1}", "n1", "12345", 0, ("n1", "n2")) for rank in range(2)]
+    first, second = (torchrun.command(Path("a"), node, 4, 22345, "m", 1) for node in nodes)
     assert option(first, "--rdzv-endpoint") == option(second, "--rdzv-endpoint") == "n1:22345"
     assert (option(first, "--rdzv-conf"), option(second, "--rdzv-conf")) == ("is_host=true", "is_host=false")
     assert (option(first, "--local-addr"), option(second, "--local-addr")) == ("n1", "n2")
-    other = Node(0, 2, "n1", "n1", "12346", 0)
-    assert option(torchrun.command(Path("a"), other, 4, None, "m", 1), "--rdzv-endpoint") == "n1:22346"
+
+
+def test_a_job_has_a_port_of_its_own_that_is_free() -> None:
+    node = Node(0, 2, "n1", "n1", "12345", 0, ("n1", "n2"))
+    port = torchrun.free_port(node)
+    assert torchrun.free_port(node) == port
+    assert torchrun.free_port(Node(0, 2, "n1", "n1", "12346", 0, ("n1", "n2"))) != port
+    with socket.create_server(("", port)):
+        other = torchrun.free_port(node)
+    assert other == port + 1
 
 
 def test_workers_see_no_trace_of_the_job_around_them() -> None:
