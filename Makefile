@@ -15,7 +15,7 @@ help:
 	@echo 'make gpu     the tests that need a GPU'
 	@echo 'make slurm   of all tests, those on a real Slurm of their own, which needs root on Debian'
 	@echo 'make cluster raise that Slurm to play with; it prints how'
-	@echo 'make soak    many kills at random places, compared bit for bit; several minutes'
+	@echo 'make soak    many disturbances at random places, compared bit for bit; half an hour'
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
 	@echo 'IMAGES=DIR   with demo: a folder that holds Fashion-MNIST already'
@@ -59,6 +59,7 @@ cluster: $(STAMP)
 	@$(BIN)/python tests/slurm
 
 soak: $(STAMP)
+	@$(BIN)/python tests/slurm/packages.py
 	$(BIN)/python -m pytest -m soak -s $(PYTEST)
 
 clean:

@@ -25,6 +25,12 @@ SMALL = ["steps=4", "batch=32", "micro_batch=8", "data.workers=0"]
 # CI's own command is `make test`, which does `make check` first; test_demo runs what `make demo` does.
 MAKE = {"make demo", "make test", "make check"}
 
+OF_A_RUN_AT_WORK = {
+    "python launch/runs.py logs demo_dnw/default": "begins: attempt 1",
+    "python launch/runs.py cancel demo_dnw/default": "saved",
+    "python launch/runs.py drill demo_dnw/default": "saved",
+}
+
 
 def shown() -> list[str]:
     """The commands in README.md's indented blocks, without what is said about them."""
@@ -60,7 +66,7 @@ def run(runs, few_images) -> Run:
 
 
 @pytest.mark.parametrize("command", sorted(set(shown()) - MAKE))
-def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noqa: C901
+def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noqa: C901, PLR0912
     few = [f"data.dir={few_images}", f"runs_dir={runs}"]
     run_folder = str(run.folder)
     match command:
@@ -78,12 +84,9 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             assert "+exp=NAME" in typed(command).stdout
         case "python launch/runs.py status":
             assert "demo_dnw" in typed(command, f"--runs-dir={runs}").stdout
-        case "python launch/runs.py logs demo_dnw/default":
-            printed = typed(command.replace("demo_dnw/default", run.name), f"--runs-dir={runs}").stdout
-            assert "step 4/4" in printed
-        case "python launch/runs.py cancel demo_dnw/default" | "python launch/runs.py drill demo_dnw/default":
-            words = [command, "demo_dnw/default", f"--runs-dir={tmp_path}"]
-            rehearse_or_cancel(*words, f"data.dir={few_images}", f"runs_dir={tmp_path}")
+        case _ if command in OF_A_RUN_AT_WORK:
+            printed = typed_at_work(command, few_images, tmp_path)
+            assert OF_A_RUN_AT_WORK[command] in printed
         case "tensorboard --logdir runs":
             look_at_tensorboard(runs)
         case "python -m dnw.evaluate runs/demo_dnw/default-...":
@@ -103,14 +106,14 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             pytest.fail(f"README.md shows a command that no test runs: {command}")
 
 
-def rehearse_or_cancel(command: str, name: str, below: str, *few: str) -> None:
-    """On a run that would not end by itself."""
+def typed_at_work(command: str, few_images: Path, runs: Path) -> str:
+    """What a command prints that is about a run at work."""
+    below, few = f"--runs-dir={runs}", [f"data.dir={few_images}", f"runs_dir={runs}"]
     typed("python launch/slurm.py +exp=demo_dnw cluster=local nproc=2", *SMALL[1:], "steps=100000", *few)
-    (folder,) = Path(below.partition("=")[2]).glob("demo_dnw/*")
+    (folder,) = runs.glob("demo_dnw/*")
     try:
-        wait_for(lambda: (folder / "metrics.jsonl").exists())
-        printed = typed(command.replace(name, f"demo_dnw/{folder.name}"), below).stdout
-        assert "saved" in printed, printed
+        wait_for((folder / "metrics.jsonl").exists)
+        return typed(command.replace("default", folder.name), below).stdout
     finally:
         typed(f"python launch/runs.py cancel demo_dnw/{folder.name} --now", below)
 

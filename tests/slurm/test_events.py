@@ -13,11 +13,12 @@ from slurm import events
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
 from slurm.events import Undo, all_logs, cost, finishes, job_of, steps, the_run, typed
-from slurm.job import fields, state, until
+from slurm.job import fields, until
 
 pytestmark = pytest.mark.xdist_group("slurm")
 AT = 15  # steps done when the event comes: 5 more than a checkpoint
 EVERY = 10  # steps between checkpoints
+LONGER = ["steps=250"]
 
 # event, what does it, cause in the ledger, steps lost at most
 EVENTS: list[tuple[str, Callable[[Cluster, Run], Undo], str, int]] = [
@@ -28,10 +29,19 @@ EVENTS: list[tuple[str, Callable[[Cluster, Run], Undo], str, int]] = [
     ("power-off of the second node", events.powered_off(1), "node failure", EVERY),
     ("link of the first node cut", events.cut_off(0), "node failure", EVERY),
     ("link of the second node cut", events.cut_off(1), "node failure", EVERY),
-    ("slurmd killed", events.slurmd_killed, "node failure", EVERY),
     ("worker killed", events.worker_killed, "killed", EVERY),
     ("torchrun's agent killed", events.agent_killed, "killed", EVERY),
 ]
+
+
+@pytest.fixture(scope="session")
+def longer(cluster: Cluster, few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A longer run that nothing happens to."""
+    here = tmp_path_factory.mktemp("longer")
+    typed(cluster, few_images, here, *LONGER)
+    run = the_run(here)
+    finishes(run)
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -81,12 +91,12 @@ def test_an_event_costs_no_bit(
         raise
     finally:
         undo()
+        cluster.wait_idle()
     assert_same(run, undisturbed)
     spent = cost(run, name, at, reached)
     table.append(spent.row())
     assert spent.cause == cause, all_logs(run)
     assert 0 <= spent.lost <= most
-    cluster.wait_idle()
 
 
 def test_a_worker_that_hangs_ends_the_attempt_with_its_stacks(
@@ -127,19 +137,41 @@ def test_preempted_in_other_ways(
     assert spent.lost <= (0 if settings.user_signal else EVERY)
 
 
-def test_at_its_time_limit_it_goes_on_by_itself(
-    cluster: Cluster, few_images: Path, tmp_path: Path, table: list[str]
+def test_a_killed_slurmd_is_noticed_late(
+    cluster: Cluster, few_images: Path, tmp_path: Path, longer: Run, table: list[str]
 ) -> None:
-    """Of 7 minutes, which take 42 seconds here, two are left when Slurm announces the limit."""
-    limit = ["cluster.timeout_min=7", "cluster.signal_delay_s=120", "cluster.grace_s=60", "steps=1000"]
-    typed(cluster, few_images, tmp_path, *limit)
+    """Its tasks live on, until Slurm takes the node for lost."""
+    typed(cluster, few_images, tmp_path, *LONGER)
     run = the_run(tmp_path)
+    until(lambda: steps(run) >= AT)
+    at = time.time()
+    undo = events.slurmd_killed(cluster, run)
     try:
-        until(lambda: len(ledger.read(run)) > 1 and ledger.read(run)[1].step is not None, timeout_s=120)
+        until(lambda: len(ledger.read(run)) > 1, timeout_s=90)
+        finishes(run)
     finally:
-        cluster.run("scancel", job_of(run))
+        undo()
+        cluster.wait_idle()
+    assert_same(run, longer)
+    spent = cost(run, "slurmd killed", at, AT)
+    table.append(spent.row())
+    assert spent.cause == "node failure"
+    assert spent.lost <= EVERY
+
+
+def test_at_its_time_limit_it_goes_on_by_itself(
+    cluster: Cluster, few_images: Path, tmp_path: Path, longer: Run, table: list[str]
+) -> None:
+    """Of 5 minutes, which take 30 seconds here, less than two are left when Slurm announces the limit."""
+    limit = ["cluster.timeout_min=5", "cluster.signal_delay_s=100", "cluster.grace_s=60"]
+    typed(cluster, few_images, tmp_path, *LONGER, *limit)
+    run = the_run(tmp_path)
+    until(lambda: len(ledger.read(run)) > 1, timeout_s=120)
+    finishes(run)
     first, second = ledger.read(run)[:2]
     assert (first.reason, first.cause) == ("stopped", "timeout"), all_logs(run)
     assert second.first_step == first.last_step
-    assert fields(cluster, job_of(run))["Restarts"] == "1"
-    until(lambda: state(cluster, job_of(run)) == "CANCELLED")
+    assert first.end is not None
+    table.append(cost(run, "time limit (from the save on)", first.end["time"], first.last_step or 0).row())
+    assert int(fields(cluster, job_of(run))["Restarts"]) >= 1
+    assert_same(run, longer)
