@@ -24,7 +24,8 @@ def complete(run: Run, node: Node) -> None:
             ledger.end(run, attempt.number, "lost", by="launcher", **facts)
         elif attempt is attempts[-1] and attempt.cause not in TOLD:
             cause = _cause(attempt, node)
-            if cause is not None and cause != attempt.cause:
+            is_ours = cause == "requeued" and attempt.reason != "stopped"  # launch/requeue.py, elsewhere
+            if cause is not None and cause != attempt.cause and not is_ours:
                 ledger.end(run, attempt.number, attempt.end["reason"], by="launcher", cause=cause)
 
 

@@ -6,14 +6,18 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 
 import pytest
 import webdataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from worker import ROOT, prepare, train
+from worker import ROOT, prepare, start, train
 
 from dnw import checkpoint, evaluate, jsonl, ledger
+from dnw.claim import Claim
+from dnw.lock import Lock
+from dnw.run import steps
 from shards import index
 from shards.index import Index
 
@@ -115,16 +119,43 @@ def fails_with(run, message: str) -> str:
     return output
 
 
-def test_full_disk_ends_the_attempt_and_keeps_what_is_saved(small_disk, tmp_path, few_images):
+def test_full_disk_ends_the_attempt_and_keeps_what_is_saved(small_disk, few_images):
     """A real file system of 1 MiB, for checkpoints of 2.5 MiB and more."""
-    run = prepare(tmp_path / "run", few_images, **CHANGES)
-    run.checkpoints.symlink_to(small_disk)
+    run = prepare(small_disk / "run", few_images, **CHANGES)
     fails_with(run, "not saved, no space left on device; ")
     assert not run.result.exists()
-    assert [path.name for path in small_disk.glob(".*")] == []
-    run.checkpoints.unlink()
-    run.checkpoints.mkdir()
+    assert list(run.checkpoints.iterdir()) == list(run.claims.iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,size=99m", small_disk], check=True)
     assert train(run, 2)[0] == 0
+
+
+def test_one_attempt_at_a_time(tmp_path, few_images):
+    """Also of workers that somebody starts by hand."""
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    with Lock.take(run.lock) as held:
+        held.write(attempt=3, job="17", pid=99, host="n1")
+        code, output = train(run, 2)
+    assert code == 1
+    assert "lock: held by attempt 3 (job 17, process 99 on n1)" in output
+    assert not run.attempts.exists()
+
+
+def test_an_attempt_that_was_passed_over_ends_and_writes_no_more(tmp_path, few_images):
+    run = prepare(tmp_path / "run", few_images, **{**CHANGES, "steps": 10_000})
+    process = start(run, 2)
+    deadline = time.monotonic() + 60
+    while not jsonl.read(run.metrics):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    Claim.make(run, 2)
+    before = (run.metrics.read_text(), steps(run.checkpoints), run.attempts.read_text())
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "attempt 1 writes no more, attempt 2 has taken over" in output
+    metrics, saved, attempts = before
+    assert run.metrics.read_text().count("\n") <= metrics.count("\n") + 1  # one may have been on its way
+    assert steps(run.checkpoints) == saved
+    assert run.attempts.read_text() == attempts
 
 
 def test_checkpoint_of_another_run_is_refused(tmp_path, few_images, killed_and_resumed):

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker import assert_same_weights, losses
+
 from dnw import jsonl, ledger
 from dnw.run import Run
 from slurm.cluster import Cluster
@@ -174,7 +176,7 @@ class Cost:
     """What one event cost a run."""
 
     event: str
-    lost: int  # steps that were done again
+    lost: int  # steps that were done again, of those that were done when it came
     seconds: float  # from the event to the next attempt's first step
     cause: str
 
@@ -184,12 +186,81 @@ class Cost:
 
 def cost(run: Run, event: str, at: float, reached: int, attempt: int = 1) -> Cost:
     """What an event at the time `at` (unix, seconds), with `reached` steps done, cost that attempt."""
-    before, after = (next(a for a in ledger.read(run) if a.number == n) for n in (attempt, attempt + 1))
+    attempts = {one.number: one for one in ledger.read(run)}
+    before, after = attempts[attempt], attempts[attempt + 1]
     assert after.start is not None
     assert after.step is not None
     assert before.end is not None
     done = max(reached, before.last_step or 0)
     return Cost(event, done - after.start["step"], after.step["time"] - at, str(before.cause))
+
+
+def disturb(cluster: Cluster, run: Run, event: str, wait: int, again: Callable[[], object]) -> Cost:
+    """Let an event come, `wait` steps after the run has gone on from the last one, and see it go on.
+
+    Args:
+        cluster: where the run is.
+        run: that works, or is about to.
+        event: a name of EVENTS.
+        wait: steps.
+        again: types the submit command, for a run that was cancelled.
+    """
+    try:
+        until(lambda: is_training(run), timeout_s=180)
+        begun = steps(run)
+        until(lambda: steps(run) >= begun + wait)
+        attempt, reached, at = ledger.read(run)[-1].number, steps(run), time.time()
+        undo = EVENTS[event](cluster, run)
+        try:
+            if event == TYPED_AGAIN:
+                again()
+            until(lambda: ledger.read(run)[-1].number > attempt and is_training(run), timeout_s=180)
+            if event.startswith("link"):  # the attempt that was passed over ends while the next one works
+                until(lambda: len(workers(run)) <= 4, timeout_s=20)
+        finally:
+            undo()
+        found = cost(run, event, at, reached, attempt)
+        unused = sorted(set(cluster.settings.names) - set(nodes_of(cluster, run)))
+        cluster.wait_idle(*unused)  # an event must find some to go on with
+    except (AssertionError, IndexError, KeyError) as error:
+        error.add_note(f"{event}\n{all_logs(run)}")
+        raise
+    return found
+
+
+def is_training(run: Run) -> bool:
+    """Whether its newest attempt has done a step, and has not ended."""
+    last = ledger.last(run)
+    return last is not None and last.step is not None and last.end is None
+
+
+TYPED_AGAIN = "scancel, typed again"
+EVENTS = {
+    "preempted, TERM alone": preempted,
+    "scontrol requeue": requeued_by_an_operator,
+    TYPED_AGAIN: cancelled,
+    "power-off of the first node": powered_off(0),
+    "power-off of the second node": powered_off(1),
+    "link of the first node cut": cut_off(0),
+    "link of the second node cut": cut_off(1),
+    "slurmd killed": slurmd_killed,
+    "worker killed": worker_killed,
+    "torchrun's agent killed": agent_killed,
+}
+
+
+# ---- what came out
+
+
+def assert_same(run: Run, undisturbed: Run) -> None:
+    """Weights, momentum, losses and samples are those of the run that nothing happened to; no overlap."""
+    assert_same_weights(run, undisturbed)
+    assert losses(run) == losses(undisturbed)
+    assert samples_by_step(run) == samples_by_step(undisturbed)
+    assert list(scalars(run, "train/loss")) == sorted(losses(undisturbed))
+    attempts = ledger.read(run)
+    assert [attempt.number for attempt in attempts if attempt.end is None] == []
+    assert attempts[-1].reason == "done"
 
 
 def scalars(run: Run, tag: str) -> Iterator[int]:

@@ -1,37 +1,50 @@
 """Every way in which a cluster can take a job away: the run goes on, and ends with the same bits."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worker import assert_same_weights, losses
 
 from dnw import ledger
 from dnw.run import Run
 from slurm import events
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
-from slurm.events import Undo, all_logs, cost, finishes, job_of, steps, the_run, typed
+from slurm.events import (
+    TYPED_AGAIN,
+    all_logs,
+    assert_same,
+    cost,
+    disturb,
+    finishes,
+    job_of,
+    steps,
+    the_run,
+    typed,
+)
 from slurm.job import fields, until
 
 pytestmark = pytest.mark.xdist_group("slurm")
-AT = 15  # steps done when the event comes: 5 more than a checkpoint
 EVERY = 10  # steps between checkpoints
-LONGER = ["steps=250"]
+WAIT = 15  # steps of an attempt before the next event: 5 more than a checkpoint, if it began with one
+LONGER = ["steps=200"]
 
-# event, what does it, cause in the ledger, steps lost at most
-EVENTS: list[tuple[str, Callable[[Cluster, Run], Undo], str, int]] = [
-    ("preempted, TERM alone", events.preempted, "preempted", 0),
-    ("scontrol requeue", events.requeued_by_an_operator, "requeued", 0),
-    ("scancel, typed again", events.cancelled, "cancelled", 0),
-    ("power-off of the first node", events.powered_off(0), "node failure", EVERY),
-    ("power-off of the second node", events.powered_off(1), "node failure", EVERY),
-    ("link of the first node cut", events.cut_off(0), "node failure", EVERY),
-    ("link of the second node cut", events.cut_off(1), "node failure", EVERY),
-    ("worker killed", events.worker_killed, "killed", EVERY),
-    ("torchrun's agent killed", events.agent_killed, "killed", EVERY),
-]
+# Events that come to one run, one after the other; the cause that the ledger gives, steps lost at most.
+ASKED = {
+    "preempted, TERM alone": ("preempted", 0),
+    "scontrol requeue": ("requeued", 0),
+    TYPED_AGAIN: ("cancelled", 0),
+    "worker killed": ("killed", EVERY),
+    "torchrun's agent killed": ("killed", EVERY),
+}
+LOST = {
+    "power-off of the first node": ("node failure", EVERY),
+    "power-off of the second node": ("node failure", EVERY),
+    "link of the first node cut": ("node failure", EVERY),
+    "link of the second node cut": ("node failure", EVERY),
+    "slurmd killed": ("node failure", EVERY),
+}
 
 
 @pytest.fixture(scope="session")
@@ -52,63 +65,38 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     print("\n".join(["", *rows]))
 
 
-def assert_same(run: Run, undisturbed: Run) -> None:
-    """Weights, momentum, losses and samples are those of the run that nothing happened to; no overlap."""
-    assert_same_weights(run, undisturbed)
-    assert losses(run) == losses(undisturbed)
-    assert events.samples_by_step(run) == events.samples_by_step(undisturbed)
-    assert list(events.scalars(run, "train/loss")) == sorted(losses(undisturbed))
-    assert [attempt.number for attempt in ledger.read(run) if attempt.end is None] == []
-    assert ledger.read(run)[-1].reason == "done"
-
-
-@pytest.mark.parametrize(("name", "event", "cause", "most"), EVENTS, ids=[event[0] for event in EVENTS])
-def test_an_event_costs_no_bit(
+@pytest.mark.parametrize("sequence", [ASKED, LOST], ids=["stops", "losses"])
+def test_events_cost_no_bit(
     cluster: Cluster,
     few_images: Path,
     tmp_path: Path,
-    undisturbed: Run,
+    longer: Run,
     table: list[str],
-    name: str,
-    event: Callable[[Cluster, Run], Undo],
-    cause: str,
-    most: int,
+    sequence: dict[str, tuple[str, int]],
 ) -> None:
-    typed(cluster, few_images, tmp_path)
+    typed(cluster, few_images, tmp_path, *LONGER)
     run = the_run(tmp_path)
-    until(lambda: steps(run) >= AT)
-    reached, at = steps(run), time.time()
-    undo = event(cluster, run)
-    try:
-        if event is events.cancelled:
-            typed(cluster, few_images, tmp_path)
-        until(lambda: len(ledger.read(run)) > 1 or run.result.exists(), timeout_s=90)
-        if name.startswith("link"):  # the attempt that was passed over ends while the next one works
-            until(lambda: len(events.workers(run)) <= 4, timeout_s=20)
-        finishes(run)
-    except AssertionError as error:
-        error.add_note(all_logs(run))
-        raise
-    finally:
-        undo()
-        cluster.wait_idle()
-    assert_same(run, undisturbed)
-    spent = cost(run, name, at, reached)
-    table.append(spent.row())
-    assert spent.cause == cause, all_logs(run)
-    assert 0 <= spent.lost <= most
+    for event, (cause, most) in sequence.items():
+        spent = disturb(cluster, run, event, WAIT, lambda: typed(cluster, few_images, tmp_path, *LONGER))
+        table.append(spent.row())
+        assert spent.cause == cause, all_logs(run)
+        assert 0 <= spent.lost <= most
+    finishes(run)
+    assert len(ledger.read(run)) == len(sequence) + 1
+    assert_same(run, longer)
+    cluster.wait_idle()
 
 
 def test_a_worker_that_hangs_ends_the_attempt_with_its_stacks(
     cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run, table: list[str]
 ) -> None:
-    typed(cluster, few_images, tmp_path, "watchdog.seconds=12", fault=f"2:step {AT}:HANG:1")
+    typed(cluster, few_images, tmp_path, "watchdog.seconds=12", fault=f"2:step {WAIT}:HANG:1")
     run = the_run(tmp_path)
-    until(lambda: steps(run) >= AT)
+    until(lambda: steps(run) >= WAIT)
     at = time.time()
     finishes(run)
     assert_same(run, undisturbed)
-    table.append(cost(run, "a worker hangs (watchdog of 12 s)", at, AT).row())
+    table.append(cost(run, "a worker hangs (watchdog of 12 s)", at, WAIT).row())
     first = ledger.read(run)[0]
     assert first.reason == "hung"
     assert "no progress for 12 s after step" in str(first.end)  # 15; of the rank that hangs, 14
@@ -125,7 +113,7 @@ def test_preempted_in_other_ways(
     with Cluster(settings) as cluster:
         typed(cluster, few_images, tmp_path)
         run = the_run(tmp_path)
-        until(lambda: steps(run) >= AT)
+        until(lambda: steps(run) >= WAIT)
         reached, at = steps(run), time.time()
         events.preempted(cluster, run)
         finishes(run)
@@ -135,28 +123,6 @@ def test_preempted_in_other_ways(
     table.append(spent.row())
     assert spent.cause == "preempted"
     assert spent.lost <= (0 if settings.user_signal else EVERY)
-
-
-def test_a_killed_slurmd_is_noticed_late(
-    cluster: Cluster, few_images: Path, tmp_path: Path, longer: Run, table: list[str]
-) -> None:
-    """Its tasks live on, until Slurm takes the node for lost."""
-    typed(cluster, few_images, tmp_path, *LONGER)
-    run = the_run(tmp_path)
-    until(lambda: steps(run) >= AT)
-    at = time.time()
-    undo = events.slurmd_killed(cluster, run)
-    try:
-        until(lambda: len(ledger.read(run)) > 1, timeout_s=90)
-        finishes(run)
-    finally:
-        undo()
-        cluster.wait_idle()
-    assert_same(run, longer)
-    spent = cost(run, "slurmd killed", at, AT)
-    table.append(spent.row())
-    assert spent.cause == "node failure"
-    assert spent.lost <= EVERY
 
 
 def test_at_its_time_limit_it_goes_on_by_itself(

@@ -89,3 +89,39 @@ def test_what_was_edited_meanwhile_changes_nothing(
     finishes(run)
     assert ledger.read(run)[1].first_step == step
     assert_same_weights(run, undisturbed)
+
+
+def test_two_jobs_of_one_run(cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run) -> None:
+    """However the second one came to be: one works, the other says who does."""
+    typed(cluster, few_images, tmp_path)
+    run = the_run(tmp_path)
+    until(lambda: steps(run) >= 3)
+    script = next(run.slurm.glob("1/*.sh"))
+    second = cluster.run("sbatch", "--parsable", f"--output={tmp_path}/second", str(script)).strip()
+    shutil.copy(run.slurm / "1" / f"{job_of(run)}_submitted.pkl", run.slurm / "1" / f"{second}_submitted.pkl")
+    until(lambda: state(cluster, second) == "FAILED")
+    printed = "".join(log.read_text() for log in run.slurm.glob(f"1/{second}_*log.err"))
+    assert f"held by attempt 1 (job {job_of(run)}, process" in printed
+    finishes(run)
+    assert len(ledger.read(run)) == 1
+    assert_same_weights(run, undisturbed)
+
+
+def test_a_node_that_failed_twice_is_left(
+    cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run
+) -> None:
+    typed(cluster, few_images, tmp_path)
+    run = the_run(tmp_path)
+    for attempt, step in ((1, 12), (2, 23)):
+        until(lambda step=step: steps(run) >= step)
+        node = events.nodes_of(cluster, run)[1]
+        events.worker_killed(cluster, run)
+        until(lambda attempt=attempt: len(ledger.read(run)) > attempt)
+    finishes(run)
+    first, second, third = ledger.read(run)
+    assert [attempt.end["node"] for attempt in (first, second) if attempt.end] == [node, node]
+    assert third.claim is not None
+    assert node not in third.claim["hosts"]
+    assert fields(cluster, job_of(run))["ExcNodeList"] == node
+    assert f"{node} failed twice: excluded from now on" in all_logs(run)
+    assert_same_weights(run, undisturbed)
