@@ -20,7 +20,7 @@ from dnw.run import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
 Reason = Literal["done", "stopped", "error", "killed", "hung", "lost"]
-Cause = Literal["preempted", "timeout", "requeued", "cancelled", "node failure"]
+Cause = Literal["preempted", "timeout", "requeued", "cancelled", "signalled", "node failure"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ sends several signals, to every process of a job, and in any order. Here each re
 SIGINT that torchrun forwards to its workers, after which it waits for them as long as they were granted.
 
 Workers are forked from the agent (`--start-method fork`), which has imported all that they need: five seconds
-of a core, once a node instead of once a worker. It has no thread that could hold a lock they need, and has not
-touched a GPU.
+of a core, once a node instead of once a worker. Its other threads (the store's server, a timer) hold no lock
+that workers need, and it has not touched a GPU.
 """
 
 from __future__ import annotations

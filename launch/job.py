@@ -69,9 +69,12 @@ class Job:
         try:
             with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
                 code = self._lead(run, node, held, stop)
-        except (HeldError, SupersededError) as error:
+        except HeldError as error:
             print(error, file=sys.stderr, flush=True)
             return HELD
+        except SupersededError as error:
+            print(error, file=sys.stderr, flush=True)
+            return verdict.DONE  # else srun would end the step of this number, the successor's
         if node.in_slurm and stop.signal:
             requeue.after_stop(run, node, stop.signal)
         return code

@@ -1,9 +1,12 @@
 """How a job that stopped goes on under Slurm, where ending is the end: nothing requeues itself.
 
-A job that ends by itself within its grace time has merely failed, or completed. So it asks to be requeued,
-when it is preempted (which, with PreemptMode=CANCEL, is the only way) and when its time is up. Where it can't
-ask, it waits to be killed: Slurm then requeues what it preempted. A job that an operator requeued, or whose
-node was lost, is requeued already; one that was cancelled shall not be.
+A job that ends by itself within its grace time has merely failed, or completed. So it asks to be requeued:
+- when it is preempted (with PreemptMode=CANCEL that is the only way), and when its time is up;
+- when Slurm knows of no reason for the TERM. Where a node was cut off, the srun of the attempt before may be
+  there still; when the link is back it ends the step of its number, and that is now another one.
+
+Where it can't ask, it waits to be killed: Slurm then requeues what it preempted. A job that an operator
+requeued, or whose node was lost, is requeued already; one that was cancelled shall not be.
 """
 
 from __future__ import annotations
@@ -26,11 +29,16 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
     cause = last.cause if last else None
     if cause == "preempted":
         _requeue(node.job, "preempted; Slurm may start it again")
+    elif cause == "signalled" and asked is signal.SIGTERM:
+        _requeue(node.job, "a TERM for which Slurm has no reason")
     elif cause == "timeout" and last is not None and budget.progressed(last):
         _requeue(node.job, "the time limit")
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
-    elif cause not in {"requeued", "cancelled", "node failure", "done"} and asked is signal.SIGTERM:
+    elif (
+        cause not in {"requeued", "cancelled", "signalled", "node failure", "done"}
+        and asked is signal.SIGTERM
+    ):
         time.sleep(LONGEST_GRACE_S)  # nobody told why
 
 

@@ -38,7 +38,7 @@ def why_stopping(node: Node) -> Cause | None:
         return "timeout"
     if facts.get("PreemptTime", "None") not in {"None", "Unknown"}:
         return "preempted"
-    return None if facts.get("JobState") == "RUNNING" else "cancelled"
+    return "signalled" if facts.get("JobState") == "RUNNING" else "cancelled"
 
 
 def why_ended(job: str, restart: int) -> Cause | None:

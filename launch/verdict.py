@@ -73,7 +73,7 @@ def _cause(ended: Ended) -> Cause | None:
     if ended.asked is None or not ended.node.in_slurm:
         return None
     known = slurm_job.why_stopping(ended.node)
-    return "timeout" if known is None and ended.asked is signal.SIGUSR2 else known
+    return "timeout" if known in {None, "signalled"} and ended.asked is signal.SIGUSR2 else known
 
 
 def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:

@@ -57,6 +57,15 @@ def test_without_progress_it_would_go_on_for_ever(
     assert "raise cluster.timeout_min; not started again" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("number", "asked"), [(signal.SIGTERM, "requeue 7\n"), (signal.SIGINT, "")])
+def test_a_signal_that_slurm_knows_nothing_of(
+    tmp_path: Path, scontrol: Path, slept: list[float], number: signal.Signals, asked: str
+) -> None:
+    requeue.after_stop(stopped(tmp_path, "signalled"), NODE, number)
+    assert (scontrol.read_text() if scontrol.exists() else "") == asked
+    assert slept == []
+
+
 def test_preempted_it_frees_its_nodes_at_once(tmp_path: Path, scontrol: Path, slept: list[float]) -> None:
     """Also where it made no step: that isn't its fault."""
     requeue.after_stop(stopped(tmp_path, "preempted", saved=10), NODE, signal.SIGTERM)

@@ -36,7 +36,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("COMPLETING", "None", 1, ""), "requeued"),
         (("COMPLETING", "None", 0, "PreemptTime=None"), "cancelled"),
         (("COMPLETING", "TimeLimit", 0, "PreemptTime=None"), "timeout"),
-        (("RUNNING", "None", 0, "PreemptTime=None"), None),
+        (("RUNNING", "None", 0, "PreemptTime=None"), "signalled"),
     ],
 )
 def test_why_it_is_stopping(commands: Path, shown: tuple[str, str, int, str], cause: Cause | None) -> None:

@@ -104,7 +104,7 @@ def in_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPa
 
 
 def test_a_node_among_nodes(in_slurm: pytest.MonkeyPatch) -> None:
-    assert this_node(2) == Node(rank=1, count=2, address="n2", head="n1", job="7", restart=0, in_slurm=True)
+    assert this_node(2) == Node(1, 2, "n2", "n1", job="7", restart=0, hosts=("n1", "n2"), in_slurm=True)
     in_slurm.setenv("SLURM_RESTART_COUNT", "3")
     assert this_node(2).restart == 3
 

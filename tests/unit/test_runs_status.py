@@ -1,5 +1,6 @@
 """How runs stand, from ledgers made by hand and from what stand-ins for squeue and sacct say."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -85,7 +86,7 @@ def test_waiting_to_go_on(run: Run, cluster: Slurm) -> None:
     log(run, 4)
     cluster.says("squeue", queue(run, "PENDING", "BeginTime"))
     found = row(run)
-    assert (found.state, found.ended, found.step, found.since) == ("queued", "preempted", 5, NOW - 19)
+    assert (found.state, found.ended, found.step, found.since) == ("queued", "preempted", 5, NOW - 20)
     assert (found.images_per_second, found.left_s) == (None, None)
 
 
@@ -109,6 +110,7 @@ def test_waiting_to_go_on(run: Run, cluster: Slurm) -> None:
         (None, account("OUT_OF_MEMORY", "0:125"), "failed", "out of memory"),
         (None, "", "failed", "no word of its end"),
     ],
+    ids=itertools.count(),  # a time among the values would differ from process to process
 )
 def test_over_and_not_done(
     run: Run, cluster: Slurm, end: dict[str, str] | None, sacct: str | None, state: str, ended: str
