@@ -133,6 +133,7 @@ def test_over_and_not_done(
         (account("FAILED", "1:0"), "failed", "failed, exit code 1"),
         ("", "failed", "its job went without beginning anything"),
     ],
+    ids=itertools.count(),
 )
 def test_submitted_again_and_gone_without_an_attempt(
     run: Run, cluster: Slurm, sacct: str, state: str, ended: str
