@@ -189,6 +189,7 @@ class Cluster:
         self._start_munge()
         self._start_accounting()
         self._daemon("slurmctld", "-D", "-i", "-f", str(self.conf), clock=self.clock)
+        self._until(self._can_be_asked, "answer of the controller", "slurmctld")
         for name in self.settings.names:
             self.start_node(name)
         self.wait_idle()
@@ -246,6 +247,10 @@ class Cluster:
         self._until(lambda: _answers(socket_path), "answer from the database", "mariadbd")
         self._daemon("slurmdbd", "-D", clock=self.clock)
         self._until(lambda: "slurmdbd version" in self._said_by("slurmdbd"), "start of slurmdbd", "slurmdbd")
+
+    def _can_be_asked(self) -> bool:
+        words = [f"{self.folder}/bin/sinfo", "--noheader"]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
     def _daemon(self, *words: str, on: str = CONTROLLER, clock: dict[str, str] | None = None) -> None:
         name = words[0] if on == CONTROLLER else f"{words[0]}-{on}"
