@@ -78,6 +78,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
 SlurmctldTimeout={seconds(10)}
+MinJobAge={seconds(600)}
 SlurmdTimeout={seconds(settings.node_timeout_s)}
 MessageTimeout={seconds(5)}
 TCPTimeout=2
