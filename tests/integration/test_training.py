@@ -61,6 +61,8 @@ def test_metrics_hold_every_step_once(killed_and_resumed):
     steps = defaultdict(list)
     for line in jsonl.read(killed_and_resumed.metrics):
         steps[line["kind"]].append(line["step"])
+    saves = steps.pop("save")
+    assert saves == sorted(saves)
     assert steps == {"train": list(range(1, 9)), "val": [4, 8], "wiring": [4, 8]}
 
 

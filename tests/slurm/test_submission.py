@@ -14,7 +14,7 @@ from slurm.job import fields, state, submit, until
 pytestmark = pytest.mark.xdist_group("slurm")
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["+exp=demo_dnw", "batch=64", "micro_batch=4", "steps=1"]
-LATER = "cluster.additional_parameters={begin: now+1hour}"  # so that it waits
+LATER = "cluster.additional_parameters={begin: now+9days}"  # so that it waits
 ANSWERED_WITHIN_S = 60  # on two cores that may be busy; undisturbed it takes 1
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 

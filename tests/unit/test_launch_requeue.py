@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,7 +31,7 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it would have waited to be killed."""
     waits: list[float] = []
-    monkeypatch.setattr(requeue.time, "sleep", waits.append)
+    monkeypatch.setattr(requeue, "time", SimpleNamespace(sleep=waits.append))
     return waits
 
 
