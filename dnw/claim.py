@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dnw import ledger
+from dnw.lock import HeldError
 from dnw.run import Run
-from shards.atomic import sync_folder
+from shards.atomic import replacing
 
 
 class SupersededError(RuntimeError):
@@ -35,15 +37,20 @@ class Claim:
     number: int
 
     @classmethod
-    def make(cls, run: Run, number: int) -> Claim:
-        """Take the run over; no earlier attempt can publish anything once this returns.
+    def take_over(cls, run: Run) -> Claim:
+        """Begin the next attempt; no earlier one can publish anything once this returns.
 
         Raises:
-            FileExistsError: another process has just done so with this number.
+            HeldError: another process has just done so.
         """
-        claim = cls(run, number)
+        claim = cls(run, max(ledger.next_attempt(run), cls.newest(run) + 1))
         run.claims.mkdir(exist_ok=True)
-        claim.folder.mkdir()
+        try:
+            claim.folder.mkdir()
+        except FileExistsError:
+            raise HeldError(
+                f"{run.claims}: attempt {claim.number} was begun by another job just now"
+            ) from None
         claim._remove_others()
         return claim
 
@@ -92,20 +99,12 @@ class Claim:
             SupersededError: a later attempt has taken the run over; `path` is as it was.
             OSError: the disk is full, or the like; `path` is as it was.
         """
-        written = self.folder / path.name
         try:
-            with written.open("wb") as file:
+            with replacing(path, through=self.folder / path.name) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            written.replace(path)
         except FileNotFoundError:
             self.check()
             raise
-        except BaseException:
-            written.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
 
     def report(self, node: int, **facts: Any) -> None:
         """Leave word for the first node of how the attempt ended on this one."""

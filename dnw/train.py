@@ -78,11 +78,10 @@ def _claimed(run: Run) -> Iterator[Claim]:
         yield Claim(run, UNKNOWN)  # until the first rank tells
         return
     with Lock.take(run.lock) as lock:
-        number = max(ledger.next_attempt(run), Claim.newest(run) + 1)
-        claim = Claim.make(run, number)
+        claim = Claim.take_over(run)
         facts = {"job": "-", "restart": 0, "host": socket.gethostname(), "pid": os.getpid()}
-        lock.write(attempt=number, **facts)
-        ledger.claim(run, number, hosts=[socket.gethostname()], **facts)
+        lock.write(attempt=claim.number, **facts)
+        ledger.claim(run, claim.number, hosts=[socket.gethostname()], **facts)
         yield claim
         claim.release()
 

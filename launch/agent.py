@@ -94,9 +94,7 @@ def work(module: str, *arguments: str) -> None:
         traceback.print_exc()
         code = 1
     if code not in {0, STOPPED}:
-        time.sleep(
-            CONSEQUENCE_S
-        )  # it may be the consequence of another worker's end, which torchrun shall see
+        time.sleep(CONSEQUENCE_S)  # another worker's end may be the cause: torchrun shall see that first
     if code:
         sys.exit(code)
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from dnw import lock
 from dnw.run import Run
-from launch import processes, slurm_queue
+from launch import processes, slurm_command
 from launch.errors import LaunchError
-from launch.slurm_queue import SlurmError
-from launch.standing import Standing, ended_at, look
+from launch.slurm_command import SlurmError
+from launch.standing import Standing, look
+from launch.submission import controller
 
 POLL_S = 1.0  # between two looks at runs that are ending
 
@@ -76,8 +77,8 @@ def _scancel(working: Sequence[Standing], now: bool) -> None:
     try:
         if now and steps:
             # Of a job, even --signal=KILL begins with TERM; of its step, it kills.
-            slurm_queue.order("scancel", "--signal=KILL", *steps)
-        slurm_queue.order("scancel", *jobs)
+            slurm_command.ask("scancel", "--signal=KILL", *steps)
+        slurm_command.ask("scancel", *jobs)
     except SlurmError as error:
         raise LaunchError(str(error)) from None
 
@@ -96,7 +97,7 @@ def _to_kill(one: Standing) -> list[int]:
 
 
 def _controller(one: Standing) -> list[int]:
-    found = processes.controller(one.submission) if one.submission else None
+    found = controller(one.submission) if one.submission else None
     return [found] if found else []
 
 
@@ -143,7 +144,7 @@ class _Ending:
         if one.run in self._told or end is None or end["reason"] != "stopped":
             return
         self._told.add(one.run)
-        after = max(0.0, (ended_at(one.run, one.attempts[-1].number) or end["time"]) - self._asked_at)
+        after = max(0.0, end["time"] - self._asked_at)
         print(f"{one.run.name}: saved after step {end.get('step', '?')}, within {after:.1f} s", flush=True)
 
     def _tell_gone(self, one: Standing) -> None:

@@ -14,15 +14,16 @@ from dnw import config
 from dnw.config import parse_as
 from dnw.ledger import Attempt
 from dnw.run import Run
-from launch import slurm_queue
+from launch import slurm_command, slurm_queue
 from launch.cancel import stop
 from launch.config import Cluster, Launch
 from launch.errors import LaunchError
 from launch.prepare import Plan
 from launch.progress import progress
 from launch.rehearsal import Marks, Rehearsal, deadlines, reasons_in_order
-from launch.slurm_queue import Grants, SlurmError
-from launch.standing import Standing, ended_at, look
+from launch.slurm_command import SlurmError
+from launch.slurm_queue import Grants
+from launch.standing import Standing, look
 from launch.submission import Submission
 
 POLL_S = 0.5  # which bounds how well Slurm's part is timed
@@ -78,7 +79,7 @@ def drill(run: Run, say: Callable[[str], None]) -> Rehearsal:
     second = watch.second(say)
     first = watch.first()
     reached = first.last_step if first.last_step is not None else watch.reached
-    saved = ended_at(run, first.number) if first.reason == "stopped" else None
+    saved = first.end["time"] if first.end is not None and first.reason == "stopped" else None
     bounds = deadlines(grants, last.settings.get("grace_s"))
     return Rehearsal(run.name, last.job, first, second, saved, reached, marks, bounds)
 
@@ -151,7 +152,7 @@ class _Watch:
 def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Marks:
     asked = time.time()
     try:
-        slurm_queue.order("scontrol", "requeue", last.job)
+        slurm_command.ask("scontrol", "requeue", last.job)
     except SlurmError as error:
         raise LaunchError(f"{error}; a job that may not be requeued can't rehearse a preemption") from None
     gone = granted = None

@@ -10,9 +10,8 @@ from dnw.run import Run
 from launch import slurm_job
 from launch.node import Node
 
-TOLD = frozenset(
-    {"done", "preempted", "timeout", "cancelled", "node failure"}
-)  # "requeued" may be any of them
+# Causes that are final; "requeued" may turn out to be any of them.
+TOLD = frozenset({"done", "preempted", "timeout", "cancelled", "node failure"})
 
 
 def complete(run: Run, node: Node) -> None:

@@ -74,7 +74,8 @@ class Job:
             return HELD
         except SupersededError as error:
             print(error, file=sys.stderr, flush=True)
-            return verdict.DONE  # else srun would end the step of this number, the successor's
+            # In Slurm an error would have srun end the step of this number, which is the successor's now.
+            return verdict.DONE if node.in_slurm else HELD
         if node.in_slurm and stop.signal:
             requeue.after_stop(run, node, stop.signal)
         return code
@@ -83,7 +84,7 @@ class Job:
         """Attempt after attempt on the first node; the job's exit code."""
         if run.result.exists():
             return verdict.DONE
-        claim = _take_over(run)
+        claim = Claim.take_over(run)
         history.complete(run, node)
         while True:
             code = self._attempt(claim, node, held, stop)
@@ -183,19 +184,6 @@ class Job:
                 break
             time.sleep(POLL_S)
         return found
-
-
-def _take_over(run: Run) -> Claim:
-    """Begin the next attempt; earlier ones can't write any more.
-
-    Raises:
-        HeldError: another process has begun it.
-    """
-    number = max(ledger.next_attempt(run), Claim.newest(run) + 1)
-    try:
-        return Claim.make(run, number)
-    except FileExistsError:
-        raise HeldError(f"{run.claims}: attempt {number} was begun by another job just now") from None
 
 
 def _next_attempt(run: Run, node: Node, last: int, stop: Stop) -> lock.Record | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from launch import timelimit
+from launch import slurm_command, timelimit
+from launch.slurm_command import SlurmError, fields
 
 
 @dataclass(frozen=True)
@@ -71,18 +69,13 @@ def existing(nodes: Iterable[str]) -> list[str]:
     return [name for name in nodes if _said("show", "node", name, "--oneliner")]
 
 
-def fields(line: str) -> dict[str, str]:
-    """The words of one line of scontrol's, NAME=VALUE."""
-    return dict(re.findall(r"(\w+)=(\S*)", line))
-
-
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
 
 
 def _said(*words: str) -> str:
     """What scontrol prints; nothing where it can't, since all this only serves to warn early."""
-    if shutil.which("scontrol") is None:
+    try:
+        return slurm_command.ask("scontrol", *words)
+    except SlurmError:
         return ""
-    done = subprocess.run(["scontrol", *words], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else ""

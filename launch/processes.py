@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 from dnw.run import Run
-from launch.submission import Submission
-
-
-def controller(last: Submission) -> int | None:
-    """The process of submitit's local controller, if it is alive and on this machine.
-
-    Its id alone wouldn't do: another process may have got the same since.
-    """
-    if last.cluster != "local" or last.host != socket.gethostname():
-        return None
-    try:
-        words = Path("/proc", last.job, "cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(last.job) if last.folder.encode() in words else None
 
 
 def holders(run: Run) -> list[int]:

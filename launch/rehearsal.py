@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from dnw.ledger import Attempt
+from launch.deadline import granted
 from launch.slurm_queue import Grants
 
 
@@ -152,12 +153,7 @@ def deadlines(grants: Grants | None, grace_s: int | None) -> tuple[Deadline, ...
     """
     found: list[Deadline] = []
     if grants is not None and grants.preempted_s is not None:
-        parts = [
-            f"{name} {seconds}"
-            for name, seconds in (("GraceTime", grants.grace_time_s), ("KillWait", grants.kill_wait_s))
-            if seconds is not None
-        ]
-        found.append(Deadline(grants.preempted_s, f"partition {grants.partition}: {' + '.join(parts)}"))
+        found.append(Deadline(grants.preempted_s, granted(grants)))
     if grace_s is not None:
         found.append(Deadline(grace_s, "cluster.grace_s"))
     return tuple(found)

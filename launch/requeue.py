@@ -14,6 +14,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from typing import get_args
 
 from dnw import ledger
 from dnw.run import Run
@@ -35,10 +36,7 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
         _requeue(node.job, "the time limit")
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
-    elif (
-        cause not in {"requeued", "cancelled", "signalled", "node failure", "done"}
-        and asked is signal.SIGTERM
-    ):
+    elif asked is signal.SIGTERM and cause not in {*get_args(ledger.Cause), "done"}:
         time.sleep(LONGEST_GRACE_S)  # nobody told why
 
 
@@ -52,7 +50,7 @@ def elsewhere(node: Node, bad: list[str]) -> None:
 
 def _requeue(job: str, why: str) -> None:
     if refused := slurm_job.requeue(job):
-        _say(f"scontrol requeue {job} ({why}): {refused}; type the submit command again should it not go on")
+        _say(f"job {job} not requeued ({why}): {refused}; should it not go on, type the submit command again")
         time.sleep(LONGEST_GRACE_S)
 
 

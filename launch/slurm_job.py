@@ -6,17 +6,13 @@ answered with None, and what Slurm does by itself has to do.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
 from collections.abc import Sequence
 
 from dnw.ledger import Cause
 from dnw.lock import Record, Standing
 from launch.node import Node
+from launch.slurm_command import SlurmError, ask, fields
 
-PATIENCE_S = 20  # for an answer of the controller
-TRIES = 3  # a signal for all processes of the job hits the command that is asking, too
 AT_WORK = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "CONFIGURING")  # COMPLETING is being killed
 ENDINGS: dict[str, Cause] = {
     "PREEMPTED": "preempted",
@@ -45,7 +41,7 @@ def why_ended(job: str, restart: int) -> Cause | None:
     """Why an earlier start of a job ended, from the accounts."""
     options = ["--noheader", "--parsable2", "--allocations", "--duplicates", "--format=State"]
     options.append("--endtime=now+7days")  # by the controller's clock it may have begun after `now`
-    said = _ask("sacct", *options, f"--jobs={job}")
+    said = _said("sacct", *options, f"--jobs={job}")
     ends = said.splitlines() if said else []
     state = ends[restart].split(" ")[0] if restart < len(ends) else ""  # CANCELLED by 1000
     return ENDINGS.get(state)
@@ -53,7 +49,7 @@ def why_ended(job: str, restart: int) -> Cause | None:
 
 def silent(hosts: Sequence[str]) -> list[str]:
     """Those of these nodes that Slurm has lost."""
-    said = _ask("sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T") or ""
+    said = _said("sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T") or ""
     states = [line.split() for line in said.splitlines()]
     return sorted({name for name, state in states if state.startswith("down") or state.endswith("*")})
 
@@ -65,7 +61,7 @@ def standing(node: Node, record: Record) -> Standing:
         return "unknown"
     if job == node.job:
         return "gone" if restart < node.restart else "unknown"
-    said = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+    said = _said("squeue", "--noheader", f"--jobs={job}", "--format=%T")
     if said is None:
         return "unknown"
     return "works" if said.strip() in AT_WORK else "gone"
@@ -73,43 +69,30 @@ def standing(node: Node, record: Record) -> Standing:
 
 def requeue(job: str) -> str | None:
     """Have Slurm start a job again; what it says against it, or None."""
-    return _tell("scontrol", "requeue", job)
+    return _refused("scontrol", "requeue", job)
 
 
 def exclude(job: str, hosts: Sequence[str]) -> str | None:
     """Have Slurm keep a job that waits to start again away from some nodes; what it says against it."""
-    return _tell("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(hosts)}")
+    return _refused("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(hosts)}")
 
 
 def _facts(job: str) -> dict[str, str] | None:
-    said = _ask("scontrol", "--oneliner", "show", "job", job)
-    if said is None:
+    said = _said("scontrol", "--oneliner", "show", "job", job)
+    return None if said is None else fields(said)
+
+
+def _said(*words: str) -> str | None:
+    """What a command prints; None where it can't."""
+    try:
+        return ask(*words)
+    except SlurmError:
         return None
-    return dict(word.split("=", 1) for word in said.split() if "=" in word)
 
 
-def _ask(*words: str) -> str | None:
-    """What a command prints; None where there is no such command, or it fails."""
-    done = _run(words)
-    return done.stdout if done is not None and done.returncode == 0 else None
-
-
-def _tell(*words: str) -> str | None:
-    done = _run(words)
-    if done is None:
-        return f"{words[0]}: not found here"
-    return done.stderr.strip() or f"{words[0]} failed" if done.returncode else None
-
-
-def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
-    if shutil.which(words[0]) is None:
-        return None
-    for _ in range(TRIES):
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(words, 1, "", f"no answer within {PATIENCE_S} s")
-        if done.returncode >= 0:
-            return done
-        time.sleep(0.2)
-    return done
+def _refused(*words: str) -> str | None:
+    try:
+        ask(*words)
+    except SlurmError as error:
+        return str(error)
+    return None

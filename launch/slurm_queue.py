@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launch.slurm_command import SlurmError, ask
 from launch.submission import SLURM_RUNNING, Submission
 
-PATIENCE_S = 20  # a controller that is down keeps its clients waiting
 QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
 SLACK_S = 3600  # by which clocks may differ
-
-
-class SlurmError(RuntimeError):
-    """A command of Slurm's that doesn't work here; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ def queued(submissions: Sequence[Submission]) -> Answer:
         return Answer()
     words = ["squeue", "--noheader", "--array", _jobs(submissions), f"--format={QUEUE_FIELDS}"]
     try:
-        lines = _ask(words)
+        lines = ask(*words).splitlines()
     except SlurmError as error:
         # Of a single job that it has forgotten squeue says this; of one among many, nothing.
         return Answer(problem="" if "Invalid job id" in str(error) else str(error))
@@ -95,7 +89,7 @@ def ended(submissions: Sequence[Submission]) -> Answer:
         return Answer()
     words = ["sacct", "--noheader", "--parsable2", "--allocations", _jobs(submissions)]
     try:
-        lines = _ask([*words, f"--format={ACCOUNT_FIELDS}"])
+        lines = ask(*words, f"--format={ACCOUNT_FIELDS}").splitlines()
     except SlurmError as error:
         return Answer(problem=str(error))
     found = {job.id: job for job in map(_ended_job, lines)}
@@ -108,38 +102,13 @@ def grants(partition: str) -> Grants:
     Raises:
         SlurmError: scontrol doesn't answer.
     """
-    shown = "\n".join(_ask(["scontrol", "--oneliner", "show", "partition", partition]))
-    config = "\n".join(_ask(["scontrol", "show", "config"]))
+    shown = ask("scontrol", "--oneliner", "show", "partition", partition)
+    config = ask("scontrol", "show", "config")
     return Grants(
         partition,
         grace_time_s=_number(r"\bGraceTime=(\d+)", shown),
         kill_wait_s=_number(r"^KillWait\s*=\s*(\d+)", config),
     )
-
-
-def order(*words: str) -> None:
-    """Have Slurm do something.
-
-    Raises:
-        SlurmError: it refuses, with its own words.
-    """
-    _ask(words)
-
-
-def _ask(words: Sequence[str]) -> list[str]:
-    environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}  # no time zones, no gaps in October
-    try:
-        done = subprocess.run(
-            words, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
-        )
-    except FileNotFoundError:
-        raise SlurmError(f"{words[0]}: not found here") from None
-    except subprocess.TimeoutExpired:
-        raise SlurmError(f"{words[0]}: no answer within {PATIENCE_S} s") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise SlurmError(f"{words[0]}: {said[-1].removeprefix(f'{words[0]}: ')}")
-    return done.stdout.splitlines()
 
 
 def _jobs(submissions: Iterable[Submission]) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnw import jsonl, ledger, lock
+from dnw import ledger, lock
 from dnw.ledger import Attempt
 from dnw.run import Run
-from launch import processes, slurm_queue
+from launch import slurm_queue
 from launch.slurm_queue import EndedJob, QueuedJob
-from launch.submission import Submission, newest
+from launch.submission import Submission, controller, newest
 
 State = Literal["finished", "running", "queued", "stopped", "failed", "ready"]
 AT_WORK = frozenset({"running", "queued"})
@@ -142,12 +142,6 @@ def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
     return found, [*_notes(queue.problem, accounts.problem), *_notes_on_others(found)]
 
 
-def ended_at(run: Run, number: int) -> float | None:
-    """When the workers of an attempt had ended, in seconds since 1970; the launcher's word comes later."""
-    ends = [line for line in jsonl.read(run.attempts) if line["event"] == "end" and line["attempt"] == number]
-    return ends[0]["time"] if ends else None
-
-
 def began_at(attempt: Attempt) -> float | None:
     """When an attempt began, in seconds since 1970."""
     first = attempt.claim or attempt.start or attempt.end
@@ -163,7 +157,7 @@ def _on_disk(run: Run) -> Standing:
         submission=last,
         is_finished=finished,
         is_held=not finished and lock.holder(run.lock) is not None,
-        has_controller=not finished and last is not None and processes.controller(last) is not None,
+        has_controller=not finished and last is not None and controller(last) is not None,
         is_out_of_sight=last is not None and last.cluster != "slurm" and last.host != socket.gethostname(),
     )
 

@@ -79,7 +79,10 @@ def state(run: Run) -> tuple[State, str]:
     last = newest(run)
     if last is None:
         return "ready", ""
-    what = _slurm_state(last.job) if last.cluster == "slurm" else _local_state(last)
+    if last.cluster == "slurm":
+        what = _slurm_state(last.job)
+    else:
+        what = "queued" if controller(last) is not None else "ready"
     return what, f"job {last.job} on {last.cluster}" if what != "ready" else ""
 
 
@@ -95,13 +98,15 @@ def _slurm_state(job: str) -> State:
     return "queued" if found & SLURM_WAITING else "ready"
 
 
-def _local_state(last: Submission) -> State:
-    """A process id alone would do for as long as no other process has got the same."""
-    if last.host != socket.gethostname() or last.cluster != "local":
-        return "ready"
-    command = Path("/proc", last.job, "cmdline")
+def controller(last: Submission) -> int | None:
+    """The process of submitit's local controller, if it is alive and on this machine.
+
+    Its id alone wouldn't do: another process may have got the same since.
+    """
+    if last.cluster != "local" or last.host != socket.gethostname():
+        return None
     try:
-        words = command.read_bytes().split(b"\0")
+        words = Path("/proc", last.job, "cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
-        return "ready"
-    return "queued" if last.folder.encode() in words else "ready"
+        return None
+    return int(last.job) if last.folder.encode() in words else None

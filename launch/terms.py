@@ -10,7 +10,8 @@ from dnw import ledger
 from launch import budget, deadline, partition, slurm_queue
 from launch.partition import Partition
 from launch.prepare import Plan
-from launch.slurm_queue import Grants, SlurmError
+from launch.slurm_command import SlurmError
+from launch.slurm_queue import Grants
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, through: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write; it takes the name `path` once the block ends well and its bytes are on the disk.
 
-    Until then it is `path` with .tmp appended, which is removed when the block raises.
+    Until then it is `through`, on the same file system: `path` with .tmp appended unless given. That is
+    removed when the block raises.
 
     Raises:
         OSError: the folder is not there, not writable or full.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp") if through is None else through
     try:
         with temporary.open("wb") as file:
             yield file
@@ -28,10 +29,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    _sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def _sync(folder: Path) -> None:
     """Have a folder on the disk: only then a rename in it lasts through a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -149,7 +149,7 @@ def test_an_attempt_that_was_passed_over_ends_and_writes_no_more(tmp_path, few_i
     while not jsonl.read(run.metrics):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    Claim.make(run, 2)
+    assert Claim.take_over(run).number == 2
     before = (run.metrics.read_text(), steps(run.checkpoints), run.attempts.read_text())
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1

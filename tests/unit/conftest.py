@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from login_node import Typed, commands, typing
 from PIL import Image
 
 from shards import write
@@ -38,3 +39,15 @@ def accepted() -> Callable[[str, str], None]:
             )
 
     return compare
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for Slurm's commands, in PATH, and what they are given."""
+    return commands(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launch_shards: Path, lab: Path) -> Typed:
+    """Types the submit command on that login node."""
+    return typing(monkeypatch, tmp_path, launch_shards)

@@ -2,7 +2,9 @@
 
 import pytest
 
+from dnw import ledger
 from dnw.claim import Claim, SupersededError
+from dnw.lock import HeldError
 from dnw.run import Run
 
 
@@ -14,7 +16,7 @@ def run(tmp_path) -> Run:
 
 
 def test_what_an_attempt_writes_is_published_whole(run):
-    claim = Claim.make(run, 1)
+    claim = Claim.take_over(run)
     path = run.checkpoints / "step.pt"
     with claim.replacing(path) as file:
         file.write(b"whole")
@@ -25,10 +27,10 @@ def test_what_an_attempt_writes_is_published_whole(run):
 
 def test_an_attempt_that_was_passed_over_publishes_nothing(run):
     path = run.checkpoints / "step.pt"
-    first = Claim.make(run, 1)
+    first = Claim.take_over(run)
     with first.replacing(path) as file:
         file.write(b"first")
-    Claim.make(run, 2)
+    Claim.take_over(run)
     assert not first.holds()
     with pytest.raises(SupersededError, match=r"attempt 1 writes no more, attempt 2 has taken over"):
         first.check()
@@ -40,17 +42,17 @@ def test_an_attempt_that_was_passed_over_publishes_nothing(run):
 def test_taken_over_while_it_writes(run):
     """However late the last word of the earlier attempt comes."""
     path = run.checkpoints / "step.pt"
-    first = Claim.make(run, 1)
+    first = Claim.take_over(run)
     with pytest.raises(SupersededError), first.replacing(path) as file:  # noqa: PT012
         file.write(b"half")
-        Claim.make(run, 2)
+        Claim.take_over(run)
         file.write(b"and the rest")
     assert not path.exists()
     assert [folder.name for folder in run.claims.iterdir()] == ["002"]
 
 
 def test_the_next_attempt_in_place_of_one(run):
-    first = Claim.make(run, 1)
+    first = Claim.take_over(run)
     second = first.next()
     assert (second.number, second.holds(), first.holds()) == (2, True, False)
 
@@ -58,8 +60,10 @@ def test_the_next_attempt_in_place_of_one(run):
 @pytest.mark.parametrize("number", [2, 3])
 def test_whoever_was_passed_over_begins_nothing(run, number):
     """Also where the one who took over is done already."""
-    first = Claim.make(run, 1)
-    other = Claim.make(run, number)
+    first = Claim.take_over(run)
+    ledger.claim(run, number - 1)
+    other = Claim.take_over(run)
+    assert other.number == number
     with pytest.raises(SupersededError):
         first.next()
     assert other.holds()
@@ -69,14 +73,16 @@ def test_whoever_was_passed_over_begins_nothing(run, number):
     assert list(run.claims.iterdir()) == []
 
 
-def test_a_number_is_claimed_once(run):
-    Claim.make(run, 1)
-    with pytest.raises(FileExistsError):
-        Claim.make(run, 1)
+def test_a_number_is_claimed_once(run, monkeypatch):
+    """Also where another process claims it between the look and the deed."""
+    Claim.take_over(run)
+    monkeypatch.setattr(Claim, "newest", lambda _run: 0)
+    with pytest.raises(HeldError, match="attempt 1 was begun by another job just now"):
+        Claim.take_over(run)
 
 
 def test_a_block_that_fails_leaves_nothing(run):
-    claim = Claim.make(run, 1)
+    claim = Claim.take_over(run)
     with pytest.raises(KeyError), claim.replacing(run.checkpoints / "step.pt") as file:  # noqa: PT012
         file.write(b"half")
         raise KeyError
@@ -84,13 +90,14 @@ def test_a_block_that_fails_leaves_nothing(run):
 
 
 def test_a_missing_folder_is_no_matter_of_claims(run):
-    claim = Claim.make(run, 1)
+    claim = Claim.take_over(run)
     with pytest.raises(FileNotFoundError), claim.replacing(run.folder / "nowhere" / "file") as file:
         file.write(b"")
 
 
 def test_nodes_report_to_the_first(run):
-    claim = Claim.make(run, 3)
+    ledger.claim(run, 2)
+    claim = Claim.take_over(run)
     claim.report(1, code=137)
     Claim(run, 3).report(0, code=1)
     assert claim.reports() == {0: {"code": 1}, 1: {"code": 137}}

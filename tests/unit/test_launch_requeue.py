@@ -81,7 +81,9 @@ def test_where_slurm_can_not_be_asked_it_is_there_to_be_killed(
     requeue.after_stop(stopped(tmp_path, "preempted"), NODE, signal.SIGTERM)
     assert slept == [requeue.LONGEST_GRACE_S]
     said = capsys.readouterr().err
-    assert "scontrol requeue 7 (preempted; Slurm may start it again): no; type the submit command" in said
+    assert (
+        "job 7 not requeued (preempted; Slurm may start it again): scontrol: no; should it not go on" in said
+    )
 
 
 def test_a_term_that_nobody_explains(tmp_path: Path, scontrol: Path, slept: list[float]) -> None:

@@ -89,4 +89,4 @@ def test_a_job_that_slurm_has_forgotten_is_gone(commands: Path) -> None:
 
 def test_what_slurm_refuses(commands: Path) -> None:
     program(commands, "scontrol", "", code=1)
-    assert slurm_job.requeue("7") == "scontrol failed"
+    assert slurm_job.requeue("7") == "scontrol: exit code 1"

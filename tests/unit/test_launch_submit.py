@@ -7,21 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from login_node import Captured, Typed, commands, runs, runs_dir_is_empty, typing
+from login_node import Captured, Typed, runs, runs_dir_is_empty
 
 from dnw import lock
 from dnw.lock import Lock
 from launch import submission
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return commands(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launch_shards: Path, lab: Path) -> Typed:
-    return typing(monkeypatch, tmp_path, launch_shards)
 
 
 def shown_script(text: str) -> str:

@@ -7,22 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from login_node import Captured, Typed, commands, runs, runs_dir_is_empty, typing
+from login_node import Captured, Typed, runs, runs_dir_is_empty
 
 from dnw import ledger
 from dnw.run import Run
 from launch import snapshot, submission
 from launch.submission import Submission
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return commands(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launch_shards: Path, lab: Path) -> Typed:
-    return typing(monkeypatch, tmp_path, launch_shards)
 
 
 def earlier(tmp_path: Path, *nodes: str, step_s: float = 1.0, save_s: float = 1.0) -> Run:

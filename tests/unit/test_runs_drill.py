@@ -110,8 +110,8 @@ def test_nodes_noticed_only_after_the_run_had_claimed_them() -> None:
     [
         (None, None, []),
         (None, 120, [(120, "cluster.grace_s")]),
-        (Grants("low", 30, 10), None, [(40, "partition low: GraceTime 30 + KillWait 10")]),
-        (Grants("low", None, 10), None, [(10, "partition low: KillWait 10")]),
+        (Grants("low", 30, 10), None, [(40, "partition low: GraceTime 30 s + KillWait 10 s")]),
+        (Grants("low", None, 10), None, [(10, "partition low: KillWait 10 s")]),
         (Grants("low"), 60, [(60, "cluster.grace_s")]),
     ],
 )
@@ -185,7 +185,8 @@ def test_from_signal_to_first_step(
     assert (told["step_stopped"], told["step_resumed"], told["steps_lost"]) == (7, resumed, 7 - resumed)
     assert told["saving_s"] < 5
     assert told["waited_for"] == ["BeginTime", "Resources"]
-    assert told["deadlines_s"] == {"partition low: GraceTime 30 + KillWait 10": 40, "cluster.grace_s": 120}
+    deadlines = {"partition low: GraceTime 30 s + KillWait 10 s": 40, "cluster.grace_s": 120}
+    assert told["deadlines_s"] == deadlines
     assert None not in told.values()
     assert [call for call in cluster.calls if "requeue" in call] == ["scontrol requeue 7"]
     assert "job 7 is in the queue again" in err
@@ -205,7 +206,7 @@ def test_people_get_a_table(
     out = capsys.readouterr().out
     assert f"A rehearsed preemption of {run.name}, job 7" in out
     assert "Nothing was lost: stopped after step 7, resumed after step 7." in out
-    assert "(partition low: GraceTime 30 + KillWait 10): that holds." in out
+    assert "(partition low: GraceTime 30 s + KillWait 10 s): that holds." in out
 
 
 def test_it_waits_for_something_that_could_be_lost(

@@ -1,5 +1,6 @@
 """Logs of several nodes as one, what stands first, and following them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -162,6 +163,15 @@ def following(run: Run, tmp_path: Path) -> Iterator[Callable[..., subprocess.Pop
         process.communicate()
 
 
+@contextlib.contextmanager
+def submitted_here(run: Run) -> Iterator[None]:
+    """A local controller of the run is at work."""
+    line = ["/bin/sh", "-c", "read -r _", str(run.slurm / "1")]
+    with subprocess.Popen(line, stdin=subprocess.PIPE) as controller:
+        submit(run, str(controller.pid), "local", at=NOW - 9)
+        yield
+
+
 def read_to(process: subprocess.Popen[str], text: str) -> list[str]:
     """The lines that it prints up to one that holds `text`."""
     assert process.stdout is not None
@@ -177,10 +187,7 @@ def read_to(process: subprocess.Popen[str], text: str) -> list[str]:
 def test_following_from_attempt_to_attempt_to_the_end(
     run: Run, following: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    with subprocess.Popen(
-        ["/bin/sh", "-c", "read -r _", str(run.slurm / "1")], stdin=subprocess.PIPE
-    ) as controller:
-        submit(run, str(controller.pid), "local", at=NOW - 9)
+    with submitted_here(run):
         begin(run, 1, ["here"])
         run.log(1, 0).write_text(at(1, "one"))
         process = following()
@@ -233,10 +240,7 @@ def test_following_a_run_that_waits(
 
 @pytest.mark.timeout(60)
 def test_ctrl_c_ends_it_without_a_word(run: Run, following: Callable[..., subprocess.Popen[str]]) -> None:
-    with subprocess.Popen(
-        ["/bin/sh", "-c", "read -r _", str(run.slurm / "1")], stdin=subprocess.PIPE
-    ) as controller:
-        submit(run, str(controller.pid), "local", at=NOW - 9)
+    with submitted_here(run):
         begin(run, 1, ["here"])
         run.log(1, 0).write_text(at(1, "one"))
         process = following()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from run_folder import Slurm, make, slurm, submit
 
-from launch import slurm_queue
-from launch.slurm_queue import Grants, SlurmError
+from launch import slurm_command, slurm_queue
+from launch.slurm_command import SlurmError
+from launch.slurm_queue import Grants
 
 # squeue --noheader --array --jobs=... --format=%i|%T|%r|%N|%P|%V|%S|%o, with SLURM_TIME_FORMAT=%s
 QUEUE = """\
@@ -106,7 +107,7 @@ def test_slurm_that_does_not_answer(tmp_path: Path, cluster: Slurm, monkeypatch:
     assert slurm_queue.queued([one]).problem == "squeue: fatal: no configuration"
     cluster.says("sacct", err="Slurm accounting storage is disabled\n", code=1)
     assert slurm_queue.ended([one]).problem == "sacct: Slurm accounting storage is disabled"
-    monkeypatch.setattr(slurm_queue, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(slurm_command, "PATIENCE_S", 0.2)
     (cluster.lab / "bin" / "squeue").write_text("#!/bin/sh\nexec /bin/sleep 30\n")
     assert slurm_queue.queued([one]).problem == "squeue: no answer within 0.2 s"
 
@@ -128,5 +129,5 @@ def test_what_a_preempted_job_is_granted(cluster: Slurm) -> None:
 def test_an_order_that_is_refused(cluster: Slurm) -> None:
     cluster.says("scontrol", err="Invalid job id specified for job 9999\n", code=1)
     with pytest.raises(SlurmError, match=r"^scontrol: Invalid job id specified for job 9999$"):
-        slurm_queue.order("scontrol", "requeue", "9999")
+        slurm_command.ask("scontrol", "requeue", "9999")
     assert "SLURM_TIME_FORMAT" not in os.environ
