@@ -23,6 +23,11 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 T = TypeVar("T")
 WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
+GRAPHS = frozenset({"mobilenet", "static", "discrete", "continuous"})
+RESNETS = frozenset({"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"})
+NETWORKS = frozenset({*GRAPHS, "mobilenet_v1", *RESNETS})  # and any of:
+LIBRARIES = ("torchvision/", "timm/")
+FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with what another run came to
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -32,18 +37,24 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
-    """Which network: the MobileNetV1-like one, or the tiny static one (paper, ImageNet and small scale)."""
+    """Which network: one of the paper's, or any of torchvision's and timm's (dnw/models/)."""
 
-    name: Literal["mobilenet", "static"]
+    name: str  # see NETWORKS; or torchvision/NAME, timm/NAME
     small: bool = False  # MobileNetV1-like only: wire the classifier too
+    channels_last: bool = False  # memory format of a network that isn't a graph; graphs have their own
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Wiring:
     """How edges are chosen."""
 
-    name: Literal["dnw", "random", "complete"]
-    reference_quirks: bool = False  # choose among illegal positions too, as the paper's code did
+    name: Literal["dnw", "random", "complete", "no_update", "td", "reg_td", "fine_tune", "one_shot"]
+    reference_quirks: bool = False  # do as the paper's code did where it is wrong, see docs/wirings.md
+    rho: Share = 0.95  # td, reg_td: probability with which a candidate is dropped in a training step
+    budget: Literal["layer", "global"] = "layer"  # sparsity of each weight, or of all together
+    leave_dense: tuple[str, ...] = ()  # layers that aren't wired, by their names, * for anything
+    source: str = ""  # fine_tune, one_shot: a finished run with wiring=complete, its folder or its experiment
+    source_signature: str = ""  # set when the run is frozen
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -75,6 +86,7 @@ class Optim:
     milestones: tuple[float, ...] = ()  # epochs, multistep only
     gamma: Annotated[float, Field(gt=0)] = 0.1
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    decay_norms: bool = True  # whether norms and biases decay like other weights
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -109,7 +121,9 @@ class Train:
     version: Literal[1] = 1
     exp: str
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    width: Share
+    width: Share | None = None  # width multiplier of a graph of channels, or of MobileNetV1
+    sparsity: Annotated[float, Field(ge=0, lt=1)] | None = None  # share of weights removed, any other network
+    first_layer: Literal["sparse", "dense"] = "sparse"  # of any other network
     batch: Positive  # images in one optimizer step, over all processes
     micro_batch: Positive  # images in one forward: what BatchNorm sees
     epochs: Annotated[float, Field(gt=0)] | None = None
@@ -129,7 +143,9 @@ class Train:
 
 
 # Settings that say where and how often, not what comes out: a run keeps its identity when they change.
-NOT_IDENTITY = frozenset({"data.dir", "data.workers", "checkpoint", "log", "watchdog", "eval_batch"})
+NOT_IDENTITY = frozenset(
+    {"data.dir", "data.workers", "checkpoint", "log", "watchdog", "eval_batch", "wiring.source"}
+)
 
 
 def parse(values: Mapping[str, Any]) -> Train:
@@ -246,16 +262,55 @@ def _contradictions(train: Train) -> Iterable[str]:
         yield "epochs: must be set, or steps in its place"
     if train.optim.schedule == "multistep" and not train.optim.milestones:
         yield "optim.milestones: must name the epochs at which a multistep schedule lowers the rate"
+    yield from _of_the_network(train)
+    is_from_run = train.wiring.name in FROM_A_RUN
+    if is_from_run and not train.wiring.source:
+        yield f"wiring.source: wiring={train.wiring.name} begins with a finished complete run; name it"
+    if train.wiring.source and not is_from_run:
+        yield f"wiring.source: only {' and '.join(sorted(FROM_A_RUN))} begin with another run"
+
+
+def _of_the_network(train: Train) -> Iterable[str]:
+    model = train.model
+    if model.name not in NETWORKS and not model.name.startswith(LIBRARIES):
+        known = [*sorted(NETWORKS), *(f"{library}NAME" for library in LIBRARIES)]
+        nearest = did_you_mean(model.name, known)
+        yield f"model.name: no network {model.name!r}{nearest}; there are {_listed(known)}"
+        return
+    if model.small and model.name != "mobilenet":
+        yield f"model.small: only model=mobilenet has a small variant (got model={model.name})"
     if _too_wide(train):
         yield f"width: at most {WIDEST_STATIC} of all edges of model=static are legal (got {train.width})"
-    if train.model.small and train.model.name != "mobilenet":
-        yield f"model.small: only model=mobilenet has a small variant (got model={train.model.name})"
+    if model.name in GRAPHS:
+        yield from _of_a_graph(train)
+    elif model.name != "mobilenet_v1" and train.width is not None:
+        yield f"width: model={model.name} has none; set sparsity, the share of its weights that is removed"
+    elif model.name == "mobilenet_v1" and train.width is None:
+        yield "width: must be set, the width multiplier of MobileNetV1"
+    if model.name not in GRAPHS and train.wiring.name != "complete" and train.sparsity is None:
+        yield f"sparsity: must be set, the share of the weights of model={model.name} that is removed"
+    if train.wiring.name == "complete" and train.sparsity:
+        yield f"sparsity: wiring=complete removes nothing (got {train.sparsity}); choose another wiring"
+
+
+def _of_a_graph(train: Train) -> Iterable[str]:
+    if train.width is None:
+        yield f"width: must be set, the width multiplier of model={train.model.name}"
+    settings = {
+        "sparsity": train.sparsity is not None,
+        "first_layer": train.first_layer == "dense",
+        "wiring.budget": train.wiring.budget == "global",
+        "wiring.leave_dense": bool(train.wiring.leave_dense),
+        "model.channels_last": train.model.channels_last,
+    }
+    for name in (name for name, is_set in settings.items() if is_set):
+        yield f"{name}: not for model={train.model.name}, whose number of edges is set by width"
 
 
 def _too_wide(train: Train) -> bool:
     chooses_legal = train.wiring.name == "random" or not train.wiring.reference_quirks
     is_static = train.model.name == "static" and train.wiring.name != "complete"
-    return is_static and chooses_legal and train.width > WIDEST_STATIC
+    return is_static and chooses_legal and train.width is not None and train.width > WIDEST_STATIC
 
 
 def divisors(number: int) -> list[int]:
@@ -263,5 +318,5 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

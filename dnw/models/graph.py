@@ -84,6 +84,7 @@ def _edges(train: Train, number: int, layout: Layout, dense: int, power: int) ->
     legal = _legal(train, layout)
     if train.wiring.name == "complete":
         return CompleteEdges(shape, legal=legal, layout=layout)
+    assert train.width is not None  # dnw.config has seen to that
     edges = budget(train.width, dense, power)
     positions = layout.rows * layout.columns if legal is None else int(legal.sum())
     if edges > positions:

@@ -21,7 +21,7 @@ from dnw.config import ConfigError, dump, load, parse, signature
             {"optim__lr": "fast"},
             "optim.lr: must be a valid number, unable to parse string as a number (got 'fast')",
         ),
-        ({"wiring__name": "dwn"}, "wiring.name: must be 'dnw', 'random' or 'complete' (got 'dwn')"),
+        ({"wiring__name": "dwn"}, "'fine_tune' or 'one_shot' (got 'dwn')"),
         ({"micro_batch": 12}, "micro_batch: 12 does not divide batch=32; these do: 1, 2, 4, 8, 16, 32"),
         ({"steps": None}, "epochs: must be set, or steps in its place"),
         ({"optim__schedule": "multistep"}, "optim.milestones: must name the epochs"),
