@@ -70,6 +70,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     meter: torch.Tensor  # sums since the last log line, over all ranks
     masks: dict[str, torch.Tensor]  # of the edges at the last epoch's end, to count which were swapped
+    train: dict[str, Any] = dataclasses.field(default_factory=dict)  # which network: dnw.config.plain
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

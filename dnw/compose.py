@@ -18,6 +18,14 @@ from dnw.config import ConfigError, Train, no_such_setting, parse
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
+def _quirk(reproduced: object, right: object, *, _root_: DictConfig) -> object:
+    """In an experiment's file: `${quirk:0.51,0.49}` is the first with wiring.reference_quirks=true."""
+    return reproduced if _root_.wiring.reference_quirks else right
+
+
+OmegaConf.register_new_resolver("quirk", _quirk, replace=True)
+
+
 def training(overrides: Sequence[str]) -> Train:
     """Compose the training part of a run from command-line words like `+exp=static_dnw width=0.1`.
 

@@ -49,7 +49,7 @@ class Wiring:
     """How edges are chosen."""
 
     name: Literal["dnw", "random", "complete", "no_update", "td", "reg_td", "fine_tune", "one_shot"]
-    reference_quirks: bool = False  # do as the paper's code did where it is wrong, see docs/wirings.md
+    reference_quirks: bool = False  # do as the paper's code did where it is wrong, see docs/wiring.md
     rho: Share = 0.95  # td, reg_td: probability with which a candidate is dropped in a training step
     budget: Literal["layer", "global"] = "layer"  # sparsity of each weight, or of all together
     leave_dense: tuple[str, ...] = ()  # layers that aren't wired, by their names, * for anything

@@ -2,6 +2,7 @@
 
 python -m dnw.evaluate runs/static_dnw/default-0123456789
 python -m dnw.evaluate runs/static_dnw/default-0123456789/checkpoints/best.pt
+python -m dnw.evaluate dnw_x225.pt --data data/imagenet
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,13 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dnw import checkpoint, models
 from dnw.checkpoint import CheckpointError
-from dnw.config import ConfigError, Train, load
+from dnw.config import ConfigError, Train
 from dnw.data import Batch, evaluation_batches, open_splits
 from dnw.distributed import ALONE, World
-from dnw.run import Run, step_path, steps
-from dnw.wiring import choose_all
+from dnw.profile import profile
+from dnw.trained import trained
 from shards.errors import ShardError
 
 
@@ -88,53 +89,51 @@ def evaluate(
     return Accuracy(int(samples), 100 * top1 / samples, 100 * top5 / samples, loss_sum / samples)
 
 
-def trained(path: Path) -> tuple[Train, nn.Module, int]:
-    """The configuration, the network and the step of a run folder (its newest checkpoint) or a checkpoint.
-
-    Raises:
-        ConfigError, CheckpointError: no such run, nothing saved yet, damaged.
-    """
-    if not path.exists():
-        raise ConfigError(f"{path}: no such run folder or checkpoint")
-    run = Run(path if path.is_dir() else path.parent.parent)
-    train = load(run.config)
-    if path.is_dir():
-        saved = steps(run.checkpoints)
-        if not saved:
-            raise CheckpointError(f"{run.checkpoints}: no checkpoint yet; let the run make progress first")
-        path = step_path(run.checkpoints, saved[-1])
-    state = checkpoint.read(path)
-    model = models.build(train)
-    model.load_state_dict(state.model)
-    choose_all(model, state.position.step)
-    return train, model, state.position.step
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Print the accuracy of a trained network as a table row or as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m dnw.evaluate", description=__doc__.split("\n")[0])
+    """Print the accuracy of a trained network, its speed here and its cost, as lines or as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dnw.evaluate", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
     parser.add_argument("path", type=Path, help="a run folder (its newest checkpoint) or a checkpoint file")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the shards are, if not data.dir")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     try:
         train, model, step = trained(options.path)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        world = dataclasses.replace(ALONE, device=device)
-        _, val = open_splits(train.data)
-        batches = evaluation_batches(train, val, 0, 1)
-        normalize = Normalize(train.data.mean, train.data.std, device)
-        accuracy = evaluate(model.to(device), batches, normalize, world, train.precision)
+        if options.data is not None:
+            train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
+        accuracy, seconds = _on_this_machine(train, model)
     except (ConfigError, CheckpointError, ShardError) as error:
         print(error, file=sys.stderr)
         return 1
+    costs = profile(model, train.data.image_size)
+    speed = accuracy.samples / seconds
     if options.json:
-        print(json.dumps({"step": step, **dataclasses.asdict(accuracy)}))
+        facts = {"images_per_second": round(speed, 1), "params": costs.params, "macs": costs.macs}
+        print(json.dumps({"step": step, **dataclasses.asdict(accuracy), **facts}))
     else:
         print(
             f"{options.path} at step {step}: top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %, "
-            f"loss {accuracy.loss:.4f} over {accuracy.samples} images"
+            f"loss {accuracy.loss:.4f} over {accuracy.samples} images\n"
+            f"{speed:,.0f} images/s, decoding included; {costs.params:,} parameters, "
+            f"{costs.macs:,} multiply-adds per image of {costs.image_size} px"
         )
     return 0
+
+
+def _on_this_machine(train: Train, model: nn.Module) -> tuple[Accuracy, float]:
+    """The accuracy on the validation split, and the seconds that took; leaves the model on its device."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _, val = open_splits(train.data)
+    began_s = time.monotonic()
+    accuracy = evaluate(
+        model.to(device),
+        evaluation_batches(train, val, 0, 1),
+        Normalize(train.data.mean, train.data.std, device),
+        dataclasses.replace(ALONE, device=device),
+        train.precision,
+    )
+    return accuracy, time.monotonic() - began_s
 
 
 if __name__ == "__main__":

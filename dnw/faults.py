@@ -12,15 +12,17 @@ import os
 import signal
 import threading
 
-_RANK, _POINT, _WHAT, _ATTEMPT, *_ = [*os.environ.get("DNW_FAULT", "").split(":"), "", "", "", ""]
-
 
 def reach(point: str) -> None:
     """Do to this process what was asked for at this point, if anything was."""
-    if not _POINT or point != _POINT or os.environ.get("RANK", "0") != _RANK:
+    asked = os.environ.get("DNW_FAULT")
+    if not asked:
         return
-    if _ATTEMPT not in {"", os.environ.get("DNW_ATTEMPT", "")}:
+    rank, where, what, attempt, *_ = [*asked.split(":"), "", "", ""]
+    if point != where or os.environ.get("RANK", "0") != rank:
         return
-    if _WHAT == "HANG":
+    if attempt not in {"", os.environ.get("DNW_ATTEMPT", "")}:
+        return
+    if what == "HANG":
         threading.Event().wait()
-    os.kill(os.getpid(), signal.Signals[_WHAT or "SIGKILL"])
+    os.kill(os.getpid(), signal.Signals[what or "SIGKILL"])

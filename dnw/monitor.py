@@ -16,9 +16,8 @@ from dnw import jsonl
 from dnw.checkpoint import Position
 from dnw.claim import Claim
 from dnw.evaluate import Accuracy
-from dnw.pictures import adjacency
+from dnw.pictures import panels
 from dnw.profile import profile
-from dnw.wiring import edges_of
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +103,8 @@ class Monitor:
         self._write(step, "wiring", {**values, "swapped": swapped, "dead_nodes": sum(dead.values())})
         for name, count in dead.items():
             self._board.add_scalar(f"dead_nodes/{name}", count, step)
-        for name, (_, edges) in edges_of(model).items():
-            self._board.add_image(f"wiring/{name}", adjacency(edges), step, dataformats="HWC")
+        for name, pixels in panels(model).items():
+            self._board.add_image(f"wiring/{name}", pixels, step, dataformats="HWC")
 
     def saved(self, step: int, seconds: float, size: int) -> None:
         """A checkpoint, and how long training stood still for it."""

@@ -1,6 +1,8 @@
 """The wiring of a network as pictures: the weight matrix of each graph, a dark dot for every edge.
 
-Sources lie from left to right and targets from top to bottom, as columns and rows of the matrix.
+Sources lie from left to right and targets from top to bottom, as columns and rows of the matrix. A dot of a
+convolution is a whole filter, the darker the more of its entries are edges. Of a network with many wired
+weights the largest are drawn.
 """
 
 from __future__ import annotations
@@ -10,26 +12,30 @@ import itertools
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
+from torch import Tensor, nn
 
 from dnw.wiring import Edges, edges_of
 
 Pixels = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.bool_]
+Shares = npt.NDArray[np.float32]
+Panel = tuple[str, str, Image.Image]  # name, description, picture
 
 PAPER, INK, FAINT, BORDER = (255, 255, 255), (33, 37, 46), (110, 117, 130), (160, 172, 192)
 EDGE, NO_EDGE = (24, 44, 92), (250, 250, 247)
 NEVER_COMPUTED, IMPOSSIBLE = (214, 85, 56), (225, 228, 233)
 MARGIN, PER_ROW, NARROWEST = 48, 3, 340  # pixels, panels, pixels
+DRAWN = 6  # panels
 
 
 def adjacency(edges: Edges, side: int = 1024) -> Pixels:
     """Draw one weight, uint8 [height, width, 3], neither side longer than `side` pixels.
 
     A larger matrix is thinned: a pixel is the darker the more edges it stands for, and one edge is enough to
-    see it. A smaller one is enlarged by a whole factor. Lines mark where a layer of nodes begins. Of a weight
-    with more than two dimensions all but the first are laid out as columns.
+    see it. A smaller one is enlarged by a whole factor. Lines mark where a layer of nodes begins. Depthwise
+    filters, which have one source each, are laid out as rows.
     """
     chosen, computed = _positions(edges)
     thinned = -(-max(chosen.shape) // side)
@@ -45,32 +51,61 @@ def adjacency(edges: Edges, side: int = 1024) -> Pixels:
     return picture.round().astype(np.uint8)
 
 
+def panels(model: nn.Module) -> dict[str, Pixels]:
+    """Pictures of the wired weights, by their paths, in the order of registration; at most the DRAWN largest.
+
+    The more weights there are, the smaller are the pictures.
+    """
+    wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
+    by_size = sorted(wirings, key=lambda name: -wirings[name].mask.numel())  # stable
+    kept = set(by_size[:DRAWN])
+    side = 1024 if len(wirings) == 1 else 512 if len(wirings) <= DRAWN else 256
+    return {name: adjacency(edges, side) for name, edges in wirings.items() if name in kept}
+
+
 def wiring_png(model: nn.Module) -> bytes:
-    """All wired weights of `model`, drawn into one PNG.
+    """The same in one PNG, each under its name and its number of edges.
 
     Raises ValueError if nothing in the model is wired.
     """
     wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
     if not wirings:
         raise ValueError("nothing to draw: no weight of the model is wired")
+    pictures = panels(model)
+    title = f"Wiring of {sum(int(edges.mask.count_nonzero()) for edges in wirings.values()):,} edges"
+    if len(pictures) < len(wirings):
+        title += f": the {len(pictures)} largest of {len(wirings)} weights"
+    captioned = [
+        (name, _described(wirings[name]), Image.fromarray(pixels)) for name, pixels in pictures.items()
+    ]
     buffer = io.BytesIO()
-    _sheet(wirings).save(buffer, "PNG", optimize=True)
+    _sheet(captioned, title).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _positions(edges: Edges) -> tuple[Positions, Positions]:
-    """Which positions are chosen, and which the network can compute, both [rows, columns]."""
-    chosen: Positions = edges.mask.cpu().flatten(1).numpy()
+def _positions(edges: Edges) -> tuple[Shares, Positions]:
+    """How much of each position is chosen, and which the network can compute, both [rows, columns]."""
+    chosen = _matrix(edges.mask)
     if edges.layout is not None:
         return chosen, edges.layout.legal().numpy()
     if edges.legal is not None:
-        return chosen, edges.legal.cpu().flatten(1).numpy()
-    return chosen, np.ones_like(chosen)
+        return chosen, _matrix(edges.legal) > 0
+    return chosen, np.ones_like(chosen, dtype=np.bool_)
 
 
-def _pooled(positions: Positions, factor: int) -> npt.NDArray[np.float32]:
+def _matrix(mask: Tensor) -> Shares:
+    """Share of the marked entries in the filter from each source to each target."""
+    is_convolution = mask.ndim > 2 and mask.shape[1] > 1
+    matrix = mask.flatten(2).float().mean(2) if is_convolution else mask.flatten(1).float()
+    shares: Shares = matrix.cpu().numpy()
+    return shares
+
+
+def _pooled(positions: Positions | Shares, factor: int) -> Shares:
     """Share of the marked positions in each square of factor x factor."""
     pooled = positions.astype(np.float32)
+    if factor == 1:
+        return pooled
     for axis, length in enumerate(positions.shape):
         pooled = np.add.reduceat(pooled, range(0, length, factor), axis=axis)
     return pooled / np.float32(factor**2)
@@ -88,38 +123,40 @@ def _borders(edges: Edges, scale: float, shape: tuple[int, ...]) -> Positions:
     return marked
 
 
-def _sheet(wirings: dict[str, Edges]) -> Image.Image:
-    """One panel for each weight, under a title and a legend."""
-    side = 1024 if len(wirings) == 1 else 512
-    panels = [(name, edges, Image.fromarray(adjacency(edges, side))) for name, edges in wirings.items()]
-    rows = [panels[start : start + PER_ROW] for start in range(0, len(panels), PER_ROW)]
+def _sheet(captioned: list[Panel], title: str) -> Image.Image:
+    """All panels under the title and a legend."""
+    rows = [captioned[start : start + PER_ROW] for start in range(0, len(captioned), PER_ROW)]
     head, caption = 128, 60
     tops = list(itertools.accumulate((caption + _tallest(row) + MARGIN for row in rows), initial=head))
-    lefts = [MARGIN + column * (_widest(panels) + MARGIN) for column in range(PER_ROW)]
-    sheet = Image.new("RGB", (max(lefts[len(rows[0]) - 1] + _widest(panels) + MARGIN, 820), tops[-1]), PAPER)
+    lefts = [MARGIN + column * (_widest(captioned) + MARGIN) for column in range(PER_ROW)]
+    right = lefts[len(rows[0]) - 1] + _widest(captioned) + MARGIN
+    sheet = Image.new("RGB", (max(right, 820), tops[-1]), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, 30), f"Wiring of {sum(e.budget for e in wirings.values()):,} edges", INK, _font(30))
+    draw.text((MARGIN, 30), title, INK, _font(30))
     _legend(draw, MARGIN, 78)
     for row, top in zip(rows, tops, strict=False):
-        for (name, edges, picture), left in zip(row, lefts, strict=False):
+        for (name, description, picture), left in zip(row, lefts, strict=False):
             draw.text((left, top), name, INK, _font(20))
-            draw.text((left, top + 27), _described(edges), FAINT, _font(15))
+            draw.text((left, top + 27), description, FAINT, _font(15))
             sheet.paste(picture, (left, top + caption))
     return sheet
 
 
-def _tallest(row: list[tuple[str, Edges, Image.Image]]) -> int:
+def _tallest(row: list[Panel]) -> int:
     return max(picture.height for _, _, picture in row)
 
 
-def _widest(panels: list[tuple[str, Edges, Image.Image]]) -> int:
-    return max(NARROWEST, *(picture.width for _, _, picture in panels))
+def _widest(captioned: list[Panel]) -> int:
+    return max(NARROWEST, *(picture.width for _, _, picture in captioned))
 
 
 def _described(edges: Edges) -> str:
-    chosen, computed = _positions(edges)
-    used, possible = np.count_nonzero(chosen & computed), np.count_nonzero(computed)
-    lost = np.count_nonzero(chosen) - used
+    chosen = edges.mask.cpu()
+    computed = torch.ones_like(chosen) if edges.legal is None else edges.legal.cpu()
+    if edges.layout is not None:
+        computed = edges.layout.legal().view(chosen.shape)
+    used, possible = int((chosen & computed).sum()), int(computed.sum())
+    lost = int(chosen.sum()) - used
     text = f"{used:,} of {possible:,} possible edges, {used / possible:.1%}"
     return f"{text}; {lost:,} never computed" if lost else text
 

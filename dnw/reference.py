@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from dnw.shapes import differences
 from dnw.wiring import DnwEdges, choose_all, edges_of
-
-_SHOWN = 8  # differences printed before the rest is counted
 
 
 class ImportStateError(ValueError):
@@ -37,24 +36,16 @@ def import_state(state: Mapping[str, Tensor], model: nn.Module) -> None:
                 f"{path}.mask: a random graph of the paper's code, drawn by its own generator, can't be kept "
                 f"by {type(edges).__name__}: import it with wiring=dnw"
             )
+        if mask is not None and int(mask.count_nonzero()) > edges.budget:
+            raise ImportStateError(
+                f"{path}.mask: {int(mask.count_nonzero())} edges in the file, but this width keeps "
+                f"{edges.budget}: give the width it was trained with"
+            )
         if weight is not None:
             found[f"{path}.parametrizations.weight.original"] = weight if mask is None else weight * mask
-    _check(found, model.state_dict())
+    if differing := differences(found, model.state_dict()):
+        raise ImportStateError(
+            f"the weights are those of another network; compare model, data and image size:\n{differing}"
+        )
     model.load_state_dict(found)
     choose_all(model, step=0)
-
-
-def _check(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    lines = []
-    for name in sorted(found.keys() | wanted.keys()):
-        in_file, in_model = (
-            str(tuple(tensors[name].shape)) if name in tensors else "missing" for tensors in (found, wanted)
-        )
-        if in_file != in_model:
-            lines.append(f"  {name}: in the file {in_file}, in the model {in_model}")
-    if lines:
-        more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-        listed = "\n".join([*lines[:_SHOWN], *more])
-        raise ImportStateError(
-            f"the weights are those of another network; compare model, data and image size:\n{listed}"
-        )

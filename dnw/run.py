@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,14 @@ class Run:
     def lock(self) -> Path:
         """Held by the attempt that works on the run."""
         return self.folder / "lock"
+
+
+def finished(run: Run) -> bool:
+    """Whether a run is done, and both its last weights and those it began with are there."""
+    if not run.result.exists() or not (run.checkpoints / "init.pt").exists():
+        return False
+    saved = steps(run.checkpoints)
+    return bool(saved) and saved[-1] == json.loads(run.result.read_text())["steps"]
 
 
 def step_path(checkpoints: Path, step: int) -> Path:

@@ -18,51 +18,67 @@ from dnw.distributed import World
 
 
 class RunningStatistics:
-    """The running means and variances of all BatchNorm layers of a model, as one vector."""
+    """The running means and variances of all BatchNorm layers of a model, as one vector.
 
-    def __init__(self, model: nn.Module, momentum: float = 0.1) -> None:
+    Each layer keeps its own momentum; without one its running statistics are the plain mean over all steps.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
         """Take over the statistics of `model`; they stay readable in it between `evaluate` and `train`."""
         self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        self._momentum = momentum
+        self._momenta = [norm.momentum for norm in self._norms]
         device = next(model.parameters()).device
         size = 2 * sum(norm.num_features for norm in self._norms)
         self._running = torch.empty(size, device=device)
         self._scratch = torch.zeros(size, device=device)
-        self._number = 0
+        self._share = torch.empty(size, device=device)  # of a step in the running statistics
         for norm, (mean, var) in zip(self._norms, self._views(self._running), strict=True):
             mean.copy_(_present(norm.running_mean))
             var.copy_(_present(norm.running_var))
+        for momentum, shares in zip(self._momenta, self._views(self._share), strict=True):
+            for share in shares:
+                share.fill_(momentum or 0.0)
+        self._steps = 0
+        self._number = 0
         self._collecting = False
         self._point_at(self._running)
-        self._set_momentum(1.0)
 
     def train(self) -> None:
         """Let the norms collect the statistics of the micro-batches to come."""
         if not self._collecting:
             self._point_at(self._scratch)
+            self._set_momenta([1.0 / (self._number + 1)] * len(self._norms))
             self._collecting = True
 
     def evaluate(self, step: int) -> None:
         """Show the running statistics in the model, as a state dict has them, after `step` steps."""
         self._point_at(self._running)
+        self._set_momenta(self._momenta)
         self._collecting = False
+        self._steps = step
         for norm in self._norms:
             _present(norm.num_batches_tracked).fill_(step)
 
     def next_micro_batch(self, number: int) -> None:
         """Say that micro-batch `number` (from 0) of this rank's share of the step comes next."""
         if number != self._number:
-            self._set_momentum(1.0 / (number + 1))
+            self._set_momenta([1.0 / (number + 1)] * len(self._norms))
             self._number = number
 
     def step(self, world: World) -> None:
         """Fold the statistics of the step into the running ones; all ranks together."""
-        if self._norms:
-            mean = world.sum(self._scratch).div_(world.size)
-            self._running.lerp_(mean, self._momentum)
+        if not self._norms:
+            return
+        for momentum, shares in zip(self._momenta, self._views(self._share), strict=True):
+            if momentum is None:
+                for share in shares:
+                    share.fill_(1.0 / (self._steps + 1))
+        mean = world.sum(self._scratch).div_(world.size)
+        self._running.lerp_(mean, self._share)
+        self._steps += 1
 
-    def _set_momentum(self, momentum: float) -> None:
-        for norm in self._norms:
+    def _set_momenta(self, momenta: list[float | None]) -> None:
+        for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum
 
     def _point_at(self, flat: torch.Tensor) -> None:

@@ -26,7 +26,7 @@ import torch
 from dnw import checkpoint, ledger, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
-from dnw.config import ConfigError, Train, load, signature
+from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
 from dnw.data import open_splits
 from dnw.distributed import World, join, leave
 from dnw.lock import HeldError, Lock
@@ -36,6 +36,7 @@ from dnw.pictures import wiring_png
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.profile import profile
 from dnw.run import Run, step_path
+from dnw.start import start_from_source
 from dnw.trainer import Trainer
 from dnw.watchdog import Watchdog
 from shards.errors import ShardError
@@ -188,7 +189,7 @@ def _log_to(run: Run, attempt: int, world: World) -> None:
 
 
 def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
-    """Go back to the newest whole checkpoint, or keep the initialization as one.
+    """Go back to the newest whole checkpoint, or begin, and keep what was begun with as one.
 
     The first rank chooses it: another may see an older state of a shared folder.
     """
@@ -196,6 +197,9 @@ def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
     saved = checkpoint.newest(run.checkpoints, identity) if is_first else None
     step = trainer.world.first_says(saved.position.step if saved else -1)
     if step < 0:
+        if trainer.train.wiring.name in FROM_A_RUN:
+            start_from_source(trainer.train, trainer.model)
+            trainer.masks = trainer.current_masks()
         snapshot = trainer.snapshot(identity)
         if is_first:
             checkpoint.write(run.checkpoints / "init.pt", checkpoint.encode(snapshot), claim.replacing)

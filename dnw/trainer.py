@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +17,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dnw import schedule
 from dnw.checkpoint import Checkpoint, Identity, Position
-from dnw.config import Optim, Train
+from dnw.config import Optim, Train, plain
 from dnw.data import Batch
 from dnw.distributed import World
 from dnw.evaluate import Normalize
 from dnw.running_stats import RunningStatistics
-from dnw.wiring import choose_all, edges_of, raw_weight
+from dnw.wiring import Choice, edges_of
+from shards.rng import bits
 
 Masks = dict[str, torch.Tensor]
+_FORWARD = int.from_bytes(b"forward")  # sets these random numbers apart from all others
 
 
 class Trainer:
@@ -41,6 +44,7 @@ class Trainer:
         self.running = RunningStatistics(self.model)
         self.meter = torch.zeros(3, dtype=torch.float64, device=world.device)  # images, loss, top-1
         self._wired = edges_of(self.model)
+        self._choice = Choice(self.model)
         self.masks: Masks = self.current_masks()
         self.rate = 0.0  # of the last step
         self.normalize = Normalize(train.data.mean, train.data.std, world.device)
@@ -74,6 +78,7 @@ class Trainer:
         self._begin_training()
         for number in range(self._accumulate):
             self.running.next_micro_batch(number)
+            self._seed(number)
             is_last = number == self._accumulate - 1
             with contextlib.nullcontext() if is_last else self._without_sync():
                 loss = self._loss(next(micro_batches))
@@ -85,11 +90,15 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         done = self.position.step + 1
-        with torch.no_grad():
-            for module, edges in self._wired.values():
-                edges.choose(raw_weight(module), done)
+        self._choice.choose(done)
         consumed = self.position.consumed + self.train.batch
         self.position = dataclasses.replace(self.position, step=done, consumed=consumed)
+
+    def _seed(self, number: int) -> None:
+        """Have dropout and the like draw the same for a micro-batch of a step, whoever takes it."""
+        first = self.world.rank * self._accumulate
+        key = (self.train.seed, _FORWARD, self.position.step, first + number)
+        torch.manual_seed(int(bits(*key, n=1)[0]))
 
     def _begin_training(self) -> None:
         if not self.model.training:
@@ -155,6 +164,7 @@ class Trainer:
             optimizer=self.optimizer.state_dict(),
             meter=meter.cpu(),
             masks=self.masks,
+            train=plain(self.train),
         )
 
     def restore(self, saved: Checkpoint) -> None:
@@ -166,13 +176,24 @@ class Trainer:
         self.masks = saved.masks
         if self.world.is_first:
             self.meter.copy_(saved.meter)
-        choose_all(self.model, self.position.step)
+        self._choice.choose(self.position.step)
 
 
 def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
-    """The paper's optimizer over all weights: an edge that isn't chosen decays too."""
+    """The paper's optimizer over all weights: an edge that isn't chosen decays too.
+
+    Norms and biases are the vectors among the parameters; they decay as optim.decay_norms says.
+    """
+    parameters = list(model.parameters())
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if not optim.decay_norms:
+        vectors = [one for one in parameters if one.ndim == 1]
+        groups = [
+            {"params": [one for one in parameters if one.ndim != 1]},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
     return torch.optim.SGD(
-        model.parameters(),
+        [group for group in groups if group["params"]],
         lr=optim.lr,
         momentum=optim.momentum,
         weight_decay=optim.weight_decay,

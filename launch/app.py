@@ -35,6 +35,8 @@ def main(launch: Callable[[Sequence[Plan]], int]) -> int:
     """
     try:
         plans = [prepare.plan(composed) for composed in compose(sys.argv[1:])]
+        if not plans:
+            return 0  # Hydra has answered: --cfg, --info, a completion
         _check_sweep(plans)
         return launch(plans)
     except (ConfigError, ShardError, LaunchError) as error:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dnw.compose import CONFIGS, resolved
-from dnw.config import ConfigError, did_you_mean
+from dnw.config import LIBRARIES, ConfigError, did_you_mean
 from launch.config import no_such_setting
 
 
@@ -126,7 +126,8 @@ def _explain(error: Exception) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if group == "exp":
             return f"exp: no experiment {name!r}{did_you_mean(name, error.options)}\n{_listed_experiments()}"
-        options = ", ".join(error.options)
+        libraries = [f"{library}NAME" for library in LIBRARIES] if group == "model" else []
+        options = ", ".join([*error.options, *libraries])
         return f"{group}: no option {name!r}{did_you_mean(name, error.options)}; there are: {options}"
     if found := re.match(r"Could not override '([^']+)'", text):
         key = found[1].split("@")[0]

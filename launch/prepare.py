@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnw import config
+from dnw import catalog, config, source
 from dnw.config import ConfigError, Data, Train
 from dnw.run import Run
 from launch import deadline, snapshot
@@ -52,9 +52,11 @@ def plan(composed: Composed) -> Plan:
     """
     values, launch = split(composed.values)
     train = config.parse(values)
+    catalog.check(train)
     check_processes(train, launch)
     train = dataclasses.replace(train, data=_freeze(train.data))
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
+    train = source.resolve(train, launch.runs_dir)
     _check_writable(launch.runs_dir / train.exp)
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
     if run.folder.exists() and not launch.fresh:

@@ -1,4 +1,4 @@
-"""Look at runs, read their logs, stop them, rehearse a preemption: --help says how."""
+"""Look at runs, read their logs, stop them, rehearse a preemption, tabulate results: --help says how."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
   python launch/runs.py logs -f 41cb             what a run's workers print, now and in attempts to come
   python launch/runs.py cancel 41cb              save and stop; typing the submit command goes on
   python launch/runs.py drill 41cb               rehearse a preemption: what does it cost?
+  python launch/runs.py table                    results of finished runs, beside those of the paper
   python launch/runs.py COMMAND --help           more of each
 
 {RUN}"""
@@ -82,6 +83,18 @@ Exit code: 0 if the run goes on where it stopped; 1 if steps were lost, or it do
 
 {RUN}"""
 
+TABLE = """\
+The paper's table from finished runs: parameters, multiply-adds, top-1 at the end of training, and what the
+paper published for the same network, wiring and data. Runs that differ in the seed alone make one row, mean ±
+standard deviation. Without a RUN: all of them; a folder of runs, or the name of an experiment, stands for its
+runs. How long a run trained is not compared with the paper: see the column.
+
+  python launch/runs.py table
+  python launch/runs.py table imagenet_dnw imagenet_random --markdown
+  python launch/runs.py table --csv > results.csv
+
+A RUN is as for status."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Follow the command line.
@@ -127,6 +140,13 @@ def _drill(asked: argparse.Namespace) -> int:
     return drill.show(run, as_json=asked.json)
 
 
+def _table(asked: argparse.Namespace) -> int:
+    from launch import results  # noqa: PLC0415
+
+    results.show(results.choose(asked.run, asked.runs_dir), asked.form)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch/runs.py", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -146,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
     cancel.add_argument("--no-wait", dest="wait", action="store_false", help="return at once")
     drill = _command(commands, "drill", DRILL, _drill, "rehearse a preemption", runs=None)
     drill.add_argument("--json", action="store_true", help="an object, times in seconds")
+    table = _command(commands, "table", TABLE, _table, "results beside those of the paper", runs="*")
+    forms = table.add_mutually_exclusive_group()
+    for form in ("csv", "markdown", "json"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"as {form}")
+    table.set_defaults(form="terminal")
     return parser
 
 

@@ -12,11 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnw.config import ConfigError, Train
-from dnw.wiring import CompleteEdges, DnwEdges, Edges, Layout, RandomEdges, wire
-from dnw.wiring.budget import budget, reference_quota, widest
-
-_RANDOM_GRAPH = int.from_bytes(b"wiring")  # sets the random numbers of graphs apart from those of data
+from dnw.config import Train
+from dnw.wiring import Layout, wire
+from dnw.wiring.making import graph_edges
 
 
 class Graph(nn.Conv2d):
@@ -31,7 +29,7 @@ class Graph(nn.Conv2d):
         """
         super().__init__(layout.columns, layout.rows, kernel_size=1, bias=False)
         self.layout = layout
-        wire(self, _edges(train, number, layout, dense, power))
+        wire(self, graph_edges(train, number, layout, dense=dense, power=power))
 
     def propagate(self, x_BCHW: Tensor, node: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Send signals through the graph, layer by layer, and return what the outputs receive.
@@ -48,13 +46,13 @@ class Graph(nn.Conv2d):
         size = h_BCHW.shape
         first_row = layout.first_fed_row(0)
         # what the nodes of all later layers have received so far, those of the coming layer first
-        sum_NT = F.linear(_pixels(h_BCHW), weights_TS[0][first_row:])
+        sum_NT = F.linear(pixels(h_BCHW), weights_TS[0][first_row:])
         for layer, weight_TS in enumerate(weights_TS[1:], 1):
             passed, first_row = first_row, layout.first_fed_row(layer)
             x_NS, rest_NT = _part(sum_NT, weight_TS.shape[1], first_row - passed)
-            h_NS = _pixels(node(layer, _maps(x_NS, size)))
+            h_NS = pixels(node(layer, maps(x_NS, size)))
             sum_NT = torch.addmm(rest_NT, h_NS, weight_TS[first_row:].t())
-        return _maps(sum_NT, size)
+        return maps(sum_NT, size)
 
 
 def channels_last(x_BCHW: Tensor) -> Tensor:
@@ -62,11 +60,18 @@ def channels_last(x_BCHW: Tensor) -> Tensor:
     return x_BCHW.contiguous(memory_format=torch.channels_last)
 
 
-def _pixels(x_BCHW: Tensor) -> Tensor:
+def mix(x_BCHW: Tensor, weight_TS: Tensor) -> Tensor:
+    """Send the S channels of every pixel along the edges to T channels: a 1x1 convolution."""
+    return maps(F.linear(pixels(x_BCHW), weight_TS), x_BCHW.shape)
+
+
+def pixels(x_BCHW: Tensor) -> Tensor:
+    """Return x_NC, which is a view where the channels of a pixel lie side by side."""
     return channels_last(x_BCHW).permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def _maps(x_NC: Tensor, size: torch.Size) -> Tensor:
+def maps(x_NC: Tensor, size: torch.Size) -> Tensor:
+    """Return the pixels as feature maps, of batch, height and width as in `size`; a view where possible."""
     batch, _, height, width = size
     return channels_last(x_NC.view(batch, height, width, -1).permute(0, 3, 1, 2))
 
@@ -77,33 +82,3 @@ def _part(x_NC: Tensor, nodes: int, passed: int) -> tuple[Tensor, Tensor]:
         first, rest = x_NC.tensor_split((nodes,), dim=1)
         return first, rest
     return x_NC[:, :nodes], x_NC[:, passed:]
-
-
-def _edges(train: Train, number: int, layout: Layout, dense: int, power: int) -> Edges:
-    shape = (layout.rows, layout.columns, 1, 1)
-    legal = _legal(train, layout)
-    if train.wiring.name == "complete":
-        return CompleteEdges(shape, legal=legal, layout=layout)
-    assert train.width is not None  # dnw.config has seen to that
-    edges = budget(train.width, dense, power)
-    positions = layout.rows * layout.columns if legal is None else int(legal.sum())
-    if edges > positions:
-        raise ConfigError(
-            f"width: {train.width} asks for {edges} edges in graph {number}, which has {positions} legal "
-            f"ones: take at most {widest(positions, dense, power)}"
-        )
-    quota = reference_quota(train.width, dense, power) if train.wiring.reference_quirks else None
-    if train.wiring.name == "random":
-        key = (train.seed, _RANDOM_GRAPH, number)
-        return RandomEdges(shape, edges, key=key, legal=legal, layout=layout, quota=quota)
-    return DnwEdges(shape, edges, legal=legal, layout=layout, quota=quota)
-
-
-def _legal(train: Train, layout: Layout) -> Tensor | None:
-    if not train.wiring.reference_quirks:
-        legal_TS = layout.legal()
-    elif train.wiring.name == "random":
-        legal_TS = layout.reference_random()
-    else:
-        return None
-    return None if bool(legal_TS.all()) else legal_TS[:, :, None, None]

@@ -1,4 +1,4 @@
-"""How many edges a graph of a given width may have.
+"""How many edges a graph of a given width may have, or a weight of a given sparsity.
 
 `dense` is the number of weights in the dense layers that a graph stands in for. Each keeps width**power of
 them: power 2 where a thinner network has both fewer inputs and fewer outputs, as MobileNetV1 with a width
@@ -18,6 +18,11 @@ def budget(width: float, dense: int, power: int) -> int:
     and would round up to an edge too many.
     """
     return math.ceil(Fraction(str(width)) ** power * dense)
+
+
+def remaining(sparsity: float, weights: int) -> int:
+    """Return how many of a number of weights are left when the share `sparsity` is removed, rounded up."""
+    return math.ceil((1 - Fraction(str(sparsity))) * weights)
 
 
 def reference_quota(width: float, dense: int, power: int) -> float:

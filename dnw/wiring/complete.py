@@ -24,4 +24,4 @@ class CompleteEdges(Edges):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight where it is legal and 0 elsewhere."""
-        return weight if self.legal is None else weight.where(self.mask, 0)
+        return weight if self.legal is None else super().forward(weight)

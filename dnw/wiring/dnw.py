@@ -7,21 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnw.wiring.edges import Edges
-from dnw.wiring.selection import largest
+from dnw.wiring.strongest import StrongestEdges
 
 
-class DnwEdges(Edges):
+class DnwEdges(StrongestEdges):
     """Keep the `budget` legal edges of largest magnitude; the gradient reaches every edge unchanged."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight where an edge is chosen and 0 elsewhere; backward is the identity."""
         effective: Tensor = _StraightThrough.apply(weight, self.mask)  # type: ignore[no-untyped-call]
         return effective
-
-    def choose(self, weight: Tensor, step: int) -> None:
-        """Take the largest legal magnitudes of `weight`, ties to the lowest index."""
-        self.mask.copy_(largest(weight.detach(), self.legal, self.budget))
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from dnw.wiring.layout import Layout
+from dnw.wiring.pool import Pool
 
 
 class Edges(nn.Module):
-    """A parametrization of a weight that keeps `budget` of its edges.
+    """A parametrization of a weight that keeps some of its entries, the edges.
 
-    Works on a weight of any shape. Which edges are kept changes in `choose` alone, so every forward between
-    two optimizer steps, training or evaluation, sees the same graph.
+    Works on a weight of any shape. Which edges are kept changes in `begin` and `choose` alone, so every
+    forward between two optimizer steps, training or evaluation, sees the same graph.
     """
 
     mask: Tensor  # bool, shape of the weight: the chosen edges
@@ -24,7 +25,7 @@ class Edges(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        budget: int,
+        budget: int | Pool,
         *,
         legal: Tensor | None = None,
         layout: Layout | None = None,
@@ -32,31 +33,45 @@ class Edges(nn.Module):
     ) -> None:
         """Wire a weight of `shape`; `mask` is all False until edges are chosen.
 
-        `quota` is the unrounded budget of the paper's code, given where its arithmetic is to be reproduced.
-        Raises ValueError if `legal` has another shape, or fewer than `budget` positions.
+        `budget` is the number of edges, or the pool that the weight shares one with. `quota` is the unrounded
+        budget of the paper's code, given where its arithmetic is to be reproduced.
+        Raises ValueError if `legal` has another shape, fewer than `budget` positions, or comes with a pool.
         """
         super().__init__()
         if legal is not None and legal.shape != torch.Size(shape):
             raise ValueError(f"legal has shape {tuple(legal.shape)}, the weight {tuple(shape)}")
+        if legal is not None and isinstance(budget, Pool):
+            raise ValueError("in a pool every position is legal: give this weight a budget of its own")
         positions = math.prod(shape) if legal is None else int(legal.sum())
-        if not 1 <= budget <= positions:
-            raise ValueError(f"{budget} edges asked for, but there are 1 to {positions} legal ones")
-        self.budget = budget
+        if not isinstance(budget, Pool) and not 0 <= budget <= positions:
+            raise ValueError(f"{budget} edges asked for, but there are 0 to {positions} legal ones")
+        self.pool = budget if isinstance(budget, Pool) else None
+        self._budget = None if isinstance(budget, Pool) else budget
         self.layout = layout
         self.quota = quota
         self.register_buffer("mask", torch.zeros(tuple(shape), dtype=torch.bool), persistent=False)
         self.register_buffer("legal", legal, persistent=False)
 
+    @property
+    def budget(self) -> int:
+        """The number of edges; of a weight in a pool as it is now, which waits for the device."""
+        return int(self.mask.sum()) if self._budget is None else self._budget
+
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the effective weight, same shape: zero wherever there is no edge."""
-        raise NotImplementedError
+        """Return the effective weight, same shape: zero wherever there is no edge, in the gradient too."""
+        return weight.where(self.mask, 0)
+
+    def begin(self, weight: Tensor) -> None:
+        """Choose edges for the first time, from the raw weight as it is before the first step."""
+        self.choose(weight, step=0)
 
     def choose(self, weight: Tensor, step: int) -> None:
         """Recompute `mask` from the raw weight, after optimizer step `step` or after loading.
 
-        Never waits for the device. A fixed wiring has nothing to do.
+        Never waits for the device. A wiring that stays has nothing to do.
         """
 
     def extra_repr(self) -> str:
         """Show the budget in print(model)."""
-        return f"budget={self.budget}, shape={tuple(self.mask.shape)}"
+        shape = tuple(self.mask.shape)
+        return f"budget={self.budget if self.pool is None else self.pool.budget}, shape={shape}"

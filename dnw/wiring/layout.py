@@ -17,13 +17,16 @@ class Layout:
     """Layers of nodes, numbered through. Column s is node s, row t is node `first_target` + t.
 
     A block of the MobileNetV1-like network has no rows for its inputs and no columns for its outputs; the
-    static network has both, so its matrix is square.
+    static network has both, so its matrix is square. A recurrent graph is a single layer whose nodes are
+    applied again and again, each feeding any other: its matrix is square too, and every position is legal.
     """
 
     layers: tuple[int, ...]  # nodes in each layer; the first are the inputs
     rows: int
     columns: int
     outputs: int  # the last rows are what the block gives out
+    recurrent: bool = False
+    image_inputs: int = 0  # recurrent: so many first nodes begin with the image, the rest with nothing
 
     @property
     def nodes(self) -> int:
@@ -32,8 +35,8 @@ class Layout:
 
     @property
     def inputs(self) -> int:
-        """Nodes in the first layer."""
-        return self.layers[0]
+        """Nodes that receive the image, or what the block before gives out."""
+        return self.image_inputs if self.recurrent else self.layers[0]
 
     @property
     def first_target(self) -> int:
@@ -61,6 +64,8 @@ class Layout:
 
     def legal(self) -> Tensor:
         """Which edges the network can compute, bool [rows, columns]."""
+        if self.recurrent:
+            return torch.ones(self.rows, self.columns, dtype=torch.bool)
         legal_TS = torch.zeros(self.rows, self.columns, dtype=torch.bool)
         for layer, (start, stop) in enumerate(self.source_spans):
             legal_TS[self.first_fed_row(layer) :, start:stop] = True
@@ -72,6 +77,8 @@ class Layout:
         It takes every layer to be as wide as the output, which is wrong for the static network.
         """
         legal_TS = torch.ones(self.rows, self.columns, dtype=torch.bool)
+        if self.recurrent:
+            return legal_TS
         for layer, start in enumerate(range(self.inputs, self.columns, self.outputs), 1):
             legal_TS[: layer * self.outputs, start : start + self.outputs] = False
         return legal_TS

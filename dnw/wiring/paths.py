@@ -55,6 +55,59 @@ def on_paths(chain: Sequence[Edges]) -> list[Use]:
     return uses
 
 
+def step_by_step(edges: Edges, steps: int) -> list[Use]:
+    """What of a recurrent graph lies on a path in each of `steps` steps.
+
+    Each step replaces what the nodes give out. The image is in the image inputs before the first step, and
+    the outputs are read after the last one. Raises ValueError for a weight without a layout.
+    """
+    use = chosen(edges)
+    reached = [_image_inputs(use.layout)]
+    for _ in range(steps):
+        reached.append((use.edges & reached[-1]).any(1))
+    useful, uses = _read(use.layout), []
+    for before in reversed(reached[:-1]):
+        uses.append(_between(use, before, useful))
+        useful = uses[-1].sources
+    return uses[::-1]
+
+
+def in_continuous_time(edges: Edges) -> Use:
+    """What of a recurrent graph lies on a path of any length: what a node has received, it keeps.
+
+    Raises ValueError for a weight without a layout.
+    """
+    use = chosen(edges)
+    reached = _closure(use.edges, _image_inputs(use.layout))
+    return _between(use, reached, _closure(use.edges.t(), _read(use.layout)))
+
+
+def together(uses: Sequence[Use]) -> Use:
+    """What is in use in any of several steps of one graph; outputs are those of the last step."""
+    edges_TS = torch.stack([use.edges for use in uses]).any(0)
+    return Use(uses[0].layout, edges_TS, edges_TS.any(0), uses[-1].outputs)
+
+
+def _image_inputs(layout: Layout) -> Tensor:
+    return torch.arange(layout.columns) < layout.inputs
+
+
+def _read(layout: Layout) -> Tensor:
+    return torch.arange(layout.rows) >= layout.rows - layout.outputs
+
+
+def _closure(edges_TS: Tensor, begin: Tensor) -> Tensor:
+    """All nodes that a path leads to, from the nodes `begin` and with them."""
+    while not torch.equal(grown := begin | (edges_TS & begin).any(1), begin):
+        begin = grown
+    return begin
+
+
+def _between(use: Use, sources: Tensor, targets: Tensor) -> Use:
+    edges_TS = use.edges & sources & targets[:, None]
+    return Use(use.layout, edges_TS, edges_TS.any(0), edges_TS[-use.layout.outputs :].any(1))
+
+
 def _legal(use: Use) -> Use:
     return dataclasses.replace(use, edges=use.edges & use.layout.legal())
 

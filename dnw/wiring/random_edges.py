@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,24 +14,24 @@ from shards.rng import permutation
 
 
 class RandomEdges(Edges):
-    """Exactly `budget` edges drawn without replacement, a pure function of `key`; only these learn."""
+    """The edges that were drawn, see `draw`; only these learn."""
 
     def __init__(
         self,
-        shape: Sequence[int],
-        budget: int,
+        drawn: Tensor,
         *,
-        key: tuple[int, ...],
         legal: Tensor | None = None,
         layout: Layout | None = None,
         quota: float | None = None,
     ) -> None:
-        """Draw the graph from `key`, say (seed, number of the weight); see Edges for the rest."""
-        super().__init__(shape, budget, legal=legal, layout=layout, quota=quota)
-        positions = torch.arange(self.mask.numel()) if legal is None else legal.flatten().nonzero()[:, 0]
-        drawn = torch.from_numpy(permutation(len(positions), *key)[:budget])
-        self.mask.view(-1)[positions[drawn]] = True
+        """Keep the edges of `drawn`, bool in the weight's shape; see Edges for the rest."""
+        super().__init__(drawn.shape, int(drawn.sum()), legal=legal, layout=layout, quota=quota)
+        self.mask.copy_(drawn)
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight where an edge was drawn and 0 elsewhere, in the gradient too."""
-        return weight.where(self.mask, 0)
+
+def draw(shape: Sequence[int], budget: int, *, key: tuple[int, ...], legal: Tensor | None = None) -> Tensor:
+    """Draw exactly `budget` legal edges without replacement, a pure function of `key`: bool of `shape`."""
+    drawn = torch.zeros(math.prod(shape), dtype=torch.bool)
+    positions = torch.arange(len(drawn)) if legal is None else legal.flatten().nonzero()[:, 0]
+    drawn[positions[torch.from_numpy(permutation(len(positions), *key)[:budget])]] = True
+    return drawn.view(tuple(shape))

@@ -13,8 +13,27 @@ def largest(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
     Returns a bool tensor of the weight's shape, the same on every device and in every memory format. Needs
     at least `budget` legal positions and no NaN. Never waits for a GPU.
     """
+    if budget == 0:
+        return torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
     choose = _largest_on_cpu if weight.device.type == "cpu" else _largest_on_device
     return choose(weight.flatten(), None if legal is None else legal.flatten(), budget).view(weight.shape)
+
+
+def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most: int) -> Tensor:
+    """Mark the `budgets[r]` legal positions of largest magnitude in each row r, the first dimension.
+
+    `budgets` is int64 [rows], `most` its largest entry, which is given since reading it would wait for a GPU.
+    Otherwise as `largest`.
+    """
+    size = weight.abs().flatten(1)
+    if legal is not None:
+        size.masked_fill_(~legal.flatten(1), -1)
+    falling = torch.topk(size, max(most, 1), dim=1).values
+    threshold = falling.gather(1, (budgets - 1).clamp(min=0)[:, None])  # a row without budget: wants 0 below
+    above = size > threshold
+    tied = size == threshold
+    wanted = budgets[:, None] - above.sum(1, keepdim=True)
+    return (above | (tied & (tied.cumsum(1, dtype=torch.int32) <= wanted))).view(weight.shape)
 
 
 def _largest_on_cpu(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:

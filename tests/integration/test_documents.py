@@ -13,8 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 from worker import ROOT
 
+from dnw import models
+from dnw.compose import training
 from dnw.run import Run
 from shards.index import Index
 from shards.reader import Reader
@@ -93,6 +96,13 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             assert "top-1" in typed(command.replace("runs/demo_dnw/default-...", run_folder)).stdout
         case "python -m dnw.profile +exp=imagenet_dnw width=0.225":
             assert json.loads(typed(command, "--json").stdout)["params"] == 1228367
+        case "python launch/runs.py table":
+            assert "demo_dnw" in typed(command, f"--runs-dir={runs}").stdout
+        case "python -m dnw.import_reference published.pt +exp=imagenet_dnw width=0.225 dnw_x225.pt":
+            published = as_the_paper_saves("+exp=imagenet_dnw", tmp_path / "published.pt")
+            out = tmp_path / "dnw_x225.pt"
+            typed(command.replace("published.pt", str(published)).replace("dnw_x225.pt", str(out)))
+            assert json.loads(typed(f"python -m dnw.profile {out} --json").stdout)["params"] > 1_200_000
         case "python -m shards.write fashion_mnist auto data/fashion_mnist":
             typed(command.replace("data/fashion_mnist", str(tmp_path / "out")))
         case "python -m shards.write imagenet /data/imagenet data/imagenet":
@@ -116,6 +126,14 @@ def typed_at_work(command: str, few_images: Path, runs: Path) -> str:
         return typed(command.replace("default", folder.name), below).stdout
     finally:
         typed(f"python launch/runs.py cancel demo_dnw/{folder.name} --now", below)
+
+
+def as_the_paper_saves(experiment: str, path: Path) -> Path:
+    """A checkpoint of the paper's own code, of an untrained network."""
+    state = models.build(training([experiment])).state_dict()
+    names = {name: name.replace("parametrizations.weight.original", "weight") for name in state}
+    torch.save({"model": {f"module.{names[name]}": tensor for name, tensor in state.items()}}, path)
+    return path
 
 
 def wait_for(found, seconds: float = 120) -> None:
@@ -172,11 +190,13 @@ def test_demo(tmp_path):
 
 def test_bench_wirings(tmp_path, few_images):
     more = [*SMALL, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}"]
-    done = typed(f"python bench/wirings.py --seeds 1 --out {tmp_path / 'out.json'} nproc=2", *more)
+    done = typed(
+        f"python bench/wirings.py demo_random demo_dnw --seeds 1 --out {tmp_path / 'out.json'} nproc=2", *more
+    )
     found = json.loads((tmp_path / "out.json").read_text())
     for wiring, (accuracy,) in found.items():
         assert re.search(rf"{wiring}\s+│ {accuracy:.2f}", done.stdout)
-    assert found.keys() == {"random", "dnw"}
+    assert found.keys() == {"demo_random", "demo_dnw"}
 
 
 def test_readme_shows_what_the_demo_prints():

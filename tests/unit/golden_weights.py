@@ -23,11 +23,15 @@ Entry = dict[str, Any]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "reference.json"
 MODELS = (
     "static_dnw",
+    "discrete_dnw",
+    "continuous_dnw",
     "mobilenet_dnw_x225_imagenet",
     "mobilenet_dnw_small_x225_imagenet",
     "mobilenet_dnw_x225_cifar",
+    "resnet50_allsparse30",
 )
-MOBILENETS = MODELS[1:]
+MOBILENETS = tuple(name for name in MODELS if name.startswith("mobilenet"))
+TOLERANCE = dict.fromkeys(MODELS, 1e-4) | {"continuous_dnw": 1e-3}  # of the largest logit
 
 
 @cache
@@ -37,16 +41,23 @@ def entries() -> dict[str, Entry]:
 
 def train_of(entry: Entry) -> Train:
     """The configuration that builds an entry's network, quirks on."""
+    name = network_of(entry)
+    is_graph = "prune_rate" in entry
     return example.train(
-        width=round(1 - entry["prune_rate"], 6),
-        model={
-            "name": "static" if entry["kind"] == "small" else "mobilenet",
-            "small": entry.get("small", False),
-        },
+        width=round(1 - entry["prune_rate"], 6) if is_graph else None,
+        sparsity=None if is_graph else 0.7,
+        model={"name": name, "small": entry.get("small", False)},
         wiring={"name": "dnw", "reference_quirks": True},
         data__image_size=entry["input"][-1],
         data__classes=len(entry["logits"][0]),
     )
+
+
+def network_of(entry: Entry) -> str:
+    """Our name of an entry's network."""
+    if entry["kind"] != "small":
+        return str(entry["kind"])
+    return str(entry["app"].removeprefix("small_scale/").partition("_")[0])
 
 
 def weights(entry: Entry) -> dict[str, Tensor]:

@@ -56,6 +56,15 @@ def left(folder: Path) -> list[str]:
             ["+exp=static_dnw", "data=cifar"],
             r"data: no option 'cifar'; did you mean cifar10\?; there are: cifar10",
         ),
+        (
+            ["+exp=resnet50_sparse", "model=timm/resnet5"],
+            r"model.name: timm has no classifier 'resnet5'; did you mean resnet50\?",
+        ),
+        (["+exp=resnet50_sparse", "model=resnet"], r"model: no option 'resnet'(.*)timm/NAME"),
+        (["+exp=resnet50_sparse", "width=0.5"], r"width: model=resnet50 has none; set sparsity"),
+        (["+exp=resnet50_sparse", "sparsity=null"], r"sparsity: must be set, the share of the weights"),
+        (["+exp=static_dnw", "sparsity=0.5"], r"sparsity: not for model=static"),
+        (["+exp=cifar_fine_tune"], r"wiring.source: no run of cifar_complete is in .*\nTrain it first:"),
         (["+exp=static_dnw", "width=0"], r"width: must be greater than 0 \(got 0\)"),
         (["+exp=static_dnw", "width=1.5"], r"width: must be less than or equal to 1 \(got 1.5\)"),
         (["+exp=static_dnw", "width=wide"], r"width: must be a valid number"),
@@ -236,3 +245,11 @@ def test_nothing_of_the_launcher_imports_torch(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=env, timeout=60, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("word", ["--cfg=job", "--info=defaults-tree"])
+def test_what_hydra_answers_by_itself(typed: Typed, tmp_path: Path, word: str) -> None:
+    code, out, _ = typed("+exp=static_dnw", word, data="")
+    assert code == 0
+    assert "static" in out
+    assert left(tmp_path) == []

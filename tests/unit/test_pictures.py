@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from dnw import models
-from dnw.pictures import EDGE, IMPOSSIBLE, NEVER_COMPUTED, NO_EDGE, adjacency, wiring_png
-from dnw.wiring import DnwEdges, Layout, edges_of
+from dnw.pictures import EDGE, IMPOSSIBLE, NEVER_COMPUTED, NO_EDGE, adjacency, panels, wiring_png
+from dnw.wiring import DnwEdges, Layout, edges_of, wire
 
 
 def test_small_matrix_is_enlarged_and_shows_every_position() -> None:
@@ -42,9 +42,35 @@ def test_no_edge_of_a_large_matrix_disappears() -> None:
     assert seen.tolist() == [[300 // 7, 123 // 7]]
 
 
-def test_any_weight_can_be_drawn() -> None:
+def test_a_dot_of_a_convolution_is_a_whole_filter() -> None:
     edges = DnwEdges((6, 4, 3, 3), 5, legal=torch.ones(6, 4, 3, 3, dtype=torch.bool))
-    assert adjacency(edges).shape == (6 * 28, 36 * 28, 3)
+    edges.mask[1, 2] = True
+    edges.mask[3, 0, 1, 1] = True
+    picture = adjacency(edges, side=60)
+    assert picture.shape == (60, 40, 3)
+    assert tuple(picture[15, 25]) == EDGE
+    assert EDGE[0] < picture[35, 5, 0] < NO_EDGE[0]  # one entry of nine
+    assert {tuple(color) for color in np.unique(picture.reshape(-1, 3), axis=0).tolist()} == {
+        EDGE, NO_EDGE, tuple(picture[35, 5].tolist())
+    }  # fmt: skip
+
+
+def test_depthwise_filters_lie_side_by_side() -> None:
+    edges = DnwEdges((6, 1, 3, 3), 1)
+    edges.mask[2, 0, 1, 1] = True
+    picture = adjacency(edges, side=90)
+    assert picture.shape == (60, 90, 3)
+    assert tuple(picture[25, 45]) == EDGE
+
+
+def test_of_many_weights_the_largest_are_drawn() -> None:
+    sizes = [4, 40, 6, 30, 8, 20, 10, 12]
+    model = nn.ModuleList(nn.Linear(2, size) for size in sizes)
+    for layer in model:
+        wire(layer, DnwEdges(layer.weight.shape, 3))
+    assert list(panels(model)) == ["1", "3", "4", "5", "6", "7"]
+    with Image.open(io.BytesIO(wiring_png(model))) as image:
+        assert max(image.size) <= 2000
 
 
 def test_picture_of_a_network() -> None:

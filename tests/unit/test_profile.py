@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from dnw import models
-from dnw.profile import main, profile
+from dnw.profile import profile
+from dnw.profile.__main__ import main
 from dnw.wiring import DnwEdges, Layout, edges_of
-from dnw.wiring.paths import on_paths
+from dnw.wiring.paths import Use, in_continuous_time, on_paths, step_by_step, together
 
 
 def test_static_network_by_hand() -> None:
@@ -135,6 +136,67 @@ def test_output_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) 
     assert "79,627" in table
 
 
-def test_unknown_network_is_refused() -> None:
-    with pytest.raises(TypeError, match="Linear: costs are known for MobileNet and Static only"):
-        profile(nn.Linear(2, 2), 32)
+def test_network_in_discrete_time_by_hand() -> None:
+    costs = profile(models.build(example.train(model__name="discrete")), 32)
+    (block,) = costs.blocks
+    nodes = block.has_output
+    stem = 27 * 16, 9 * 16, 16 * 32
+    assert costs.repeats == 5
+    assert costs.params == sum(stem) + 32_000 + 9 * nodes + 100 * 10
+    maps = 64 * (stem[1] + stem[2] + 5 * (32_000 + 9 * nodes))
+    assert costs.macs == 256 * stem[0] + maps + 4 * 100 + 100 * 10
+
+
+def test_what_no_step_uses_is_not_effective() -> None:
+    """In the first of five steps only the inputs have anything to give, in the last 100 nodes are read."""
+    costs = profile(models.build(example.train(model__name="discrete", wiring__name="complete")), 32)
+    fixed = 256 * 27 * 16 + 64 * (9 * 16 + 16 * 32) + 4 * 100 + 100 * 10
+    steps = (32 * 800 + 9 * 32, *[800 * 800 + 9 * 800] * 3, 800 * 100 + 9 * 800)
+    assert costs.effective_macs == fixed + 64 * sum(steps)
+    assert costs.effective_params == costs.params
+
+
+def test_network_in_continuous_time_costs_what_its_solver_asks_for() -> None:
+    model = models.build(example.train(model__name="continuous"))
+    costs = profile(model, 32)
+    (block,) = costs.blocks
+    stem = 27 * 16, 9 * 16, 16 * 32
+    assert costs.repeats == model.evaluations > 5
+    graph = costs.repeats * (32_000 + 9 * block.has_output)
+    assert costs.macs == 256 * stem[0] + 64 * (stem[1] + stem[2] + graph) + 4 * 100 + 100 * 10
+    assert profile(model, 32) == costs
+
+
+def recurrent(*edges: tuple[int, int]) -> DnwEdges:
+    """Five nodes, of which the first gets the image and the last is read."""
+    layout = Layout((5,), rows=5, columns=5, outputs=1, recurrent=True, image_inputs=1)
+    wired = DnwEdges((5, 5), len(edges), layout=layout)
+    for source, target in edges:
+        wired.mask[target, source] = True
+    return wired
+
+
+def pairs(use: Use) -> set[tuple[int, int]]:
+    return {(source, target) for target, source in use.edges.nonzero().tolist()}
+
+
+def test_paths_in_discrete_time_have_as_many_edges_as_steps() -> None:
+    edges = recurrent((0, 1), (1, 2), (2, 4), (0, 4), (4, 4), (3, 2), (2, 3))
+    first, second, third = step_by_step(edges, 3)
+    assert pairs(first) == {(0, 1), (0, 4)}
+    assert pairs(second) == {(1, 2), (4, 4)}
+    assert pairs(third) == {(2, 4), (4, 4)}
+    assert together([first, second, third]).sources.tolist() == [True, True, True, False, True]
+    assert third.outputs.tolist() == [True]
+    assert not any(use.edges.any() for use in step_by_step(recurrent((0, 1), (1, 2), (2, 4)), 2))
+
+
+def test_paths_in_continuous_time_have_any_length() -> None:
+    use = in_continuous_time(recurrent((0, 1), (1, 2), (2, 1), (2, 4), (3, 2), (4, 3), (1, 0)))
+    assert pairs(use) == {(0, 1), (1, 2), (2, 1), (2, 4), (3, 2), (4, 3), (1, 0)}
+    use = in_continuous_time(recurrent((0, 1), (1, 2), (3, 2), (2, 4), (1, 3), (0, 3), (2, 0)))
+    assert use.edges.sum() == 7
+    use = in_continuous_time(recurrent((0, 1), (1, 4), (2, 1), (3, 2), (1, 3)))
+    assert pairs(use) == {(0, 1), (1, 4), (2, 1), (3, 2), (1, 3)}
+    use = in_continuous_time(recurrent((0, 1), (1, 4), (2, 1), (1, 3)))
+    assert pairs(use) == {(0, 1), (1, 4)}

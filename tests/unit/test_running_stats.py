@@ -32,6 +32,31 @@ def test_one_micro_batch_is_what_torch_does():
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 
 
+def test_each_norm_has_its_own_momentum():
+    """The last of them has none: then the running statistics are the mean over all steps."""
+    torch.manual_seed(0)
+    ours, theirs = (
+        nn.Sequential(*(nn.BatchNorm2d(2, momentum=momentum) for momentum in (0.01, 0.5, None)))
+        for _ in range(2)
+    )
+    running = RunningStatistics(ours)
+    for step in range(1, 5):
+        x = torch.randn(8, 2, 5, 5)
+        running.train()
+        running.next_micro_batch(0)
+        ours(x)
+        theirs(x)
+        running.step(ALONE)
+        if step == 2:  # a restart in between
+            running.evaluate(step)
+            running = RunningStatistics(ours)
+            running.evaluate(step)
+    running.evaluate(4)
+    assert [norm.momentum for norm in ours] == [0.01, 0.5, None]
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, msg=name)
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_micro_batches_count_alike(count):
     torch.manual_seed(0)

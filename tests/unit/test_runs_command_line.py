@@ -43,6 +43,7 @@ def typed(here: Path) -> Typed:
         (["logs"], ["--attempt", "--lines", "Errors come first"]),
         (["cancel"], ["--now", "--no-wait", "KillWait"]),
         (["drill"], ["requeue", "--json", "Exit code"]),
+        (["table"], ["--csv", "--markdown", "--json", "mean ±", "name of an experiment"]),
     ],
 )
 def test_help_teaches(typed: Typed, words: list[str], taught: list[str]) -> None:

@@ -1,0 +1,123 @@
+"""A checkpoint of the paper's own code becomes one of this project, which dnw.evaluate and dnw.profile read.
+
+python -m dnw.import_reference published.pt +exp=imagenet_dnw width=0.225 dnw_x225.pt
+
+Nothing in the file is run. The network is composed with wiring.reference_quirks=true, as the paper's code
+chose its edges, unless the command line says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnw import checkpoint, foreign, models
+from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
+from dnw.compose import training
+from dnw.config import ConfigError, Train, plain, signature
+from dnw.foreign import ForeignFileError
+from dnw.reference import ImportStateError, import_state
+
+QUIRKS = "wiring.reference_quirks"
+
+
+def weights(path: Path) -> tuple[Mapping[str, Tensor], int]:
+    """The state dict in a file of the paper's code, and the step it was taken at (0: the file doesn't say).
+
+    Takes whole checkpoints, best ones, and bare state dicts as its initializations are. Raises
+    ForeignFileError if the file can't be read safely, ImportStateError if it holds no state dict.
+    """
+    content = foreign.read(path)
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise ImportStateError(f"{path}: holds neither a checkpoint nor a state dict")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ImportStateError(f"{path}: {name}: no tensor but {type(tensor).__name__}, so no state dict")
+    return state, _step(content)
+
+
+def configuration(words: Sequence[str], state: Mapping[str, Tensor]) -> Train:
+    """The configuration of the network that holds `state`.
+
+    The quirks of the paper's code are on unless `words` set them. A random graph becomes a dnw one, see
+    import_state. Raises ConfigError for words that make no configuration, ImportStateError for a random
+    wiring without the mask that is its graph.
+    """
+    typed = any(word.lstrip("+").partition("=")[0] == QUIRKS for word in words)
+    train = training([*words, *([] if typed else [f"{QUIRKS}=true"])])
+    if train.wiring.name != "random":
+        return train
+    if not any(name.endswith(".mask") for name in state):
+        raise ImportStateError(
+            "wiring=random: the file has no mask, so it isn't a random graph; "
+            "give the wiring it was trained with"
+        )
+    return dataclasses.replace(train, wiring=dataclasses.replace(train.wiring, name="dnw"))
+
+
+def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
+    """Make the checkpoint `out` of a file of the paper's code; returns its configuration.
+
+    Raises:
+        ConfigError: the words make no configuration, or `out` exists.
+        ForeignFileError, ImportStateError: the file can't be read safely, or holds another network.
+        CheckpointError: `out` can't be written.
+    """
+    if out.exists():
+        raise ConfigError(f"{out}: exists; name a new file")
+    state, step = weights(path)
+    train = configuration(words, state)
+    model = models.build(train)
+    import_state(state, model)
+    imported = Checkpoint(
+        identity=Identity(train.exp, signature(train), "", ""),
+        position=Position(step=step),
+        model=model.state_dict(),
+        optimizer={},
+        meter=torch.zeros(3, dtype=torch.float64),
+        masks={},
+        train=plain(train),
+    )
+    checkpoint.write(out, checkpoint.encode(imported))
+    return train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Import one file; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dnw.import_reference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", type=Path, help="a .pt file of the paper's code")
+    parser.add_argument("words", nargs="+", metavar="+exp=NAME key=value", help="as for launch/slurm.py")
+    parser.add_argument("out", type=Path, metavar="OUT.pt", help="the checkpoint to write")
+    asked = parser.parse_args(arguments)
+    try:
+        train = import_file(asked.file, asked.words, asked.out)
+    except (ConfigError, ForeignFileError, ImportStateError, CheckpointError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    quirks = "on" if train.wiring.reference_quirks else "off"
+    print(f"{asked.out}: {train.model.name}, wiring={train.wiring.name}, {QUIRKS} {quirks}")
+    print(f"python -m dnw.evaluate {shlex.quote(str(asked.out))} --data FOLDER")
+    return 0
+
+
+def _step(content: dict[str, Any]) -> int:
+    step = content.get("iter")
+    return step if type(step) is int and step >= 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

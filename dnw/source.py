@@ -1,0 +1,153 @@
+"""The finished run that another begins with: which one it is, found before a node is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dnw.compose import CONFIGS, training
+from dnw.config import FROM_A_RUN, ConfigError, Train, did_you_mean, load, plain, signature
+from dnw.run import Run, finished
+
+# What has to be the same, or the weights would be others'.
+_OF_THE_NETWORK = (
+    "model.name",
+    "model.small",
+    "first_layer",
+    "wiring.leave_dense",
+    "wiring.reference_quirks",
+    "data.image_size",
+    "data.classes",
+    "data.mean",
+    "data.std",
+    "seed",
+)
+_OF_THE_IMAGES = ("data.train_fingerprint", "data.val_fingerprint")
+_SHOWN = 3  # settings in a message
+
+
+def resolve(train: Train, runs_dir: Path) -> Train:
+    """Put the folder and the signature of the source into a configuration that is frozen but for them.
+
+    wiring.source names a run folder, a run below `runs_dir`, or an experiment: then its only finished run
+    below `runs_dir` with wiring=complete and the same network, images and seed. Other wirings have no source.
+
+    Raises:
+        ConfigError: there is none, it has not finished or doesn't fit, or there are several; says what to do.
+    """
+    if train.wiring.name not in FROM_A_RUN:
+        return train
+    run = _named(train, runs_dir) or _of_experiment(train, runs_dir)
+    wiring = dataclasses.replace(
+        train.wiring, source=str(run.folder), source_signature=signature(load(run.config))
+    )
+    return dataclasses.replace(train, wiring=wiring)
+
+
+def _named(train: Train, runs_dir: Path) -> Run | None:
+    """The run that wiring.source is the folder or the name of."""
+    source = train.wiring.source
+    folders = (Path(source).expanduser().absolute(), runs_dir / source)
+    found = next((Run(folder) for folder in folders if Run(folder).config.exists()), None)
+    if found is None:
+        experiments = [path.stem for path in (CONFIGS / "exp").glob("*.yaml")]
+        if source not in experiments:
+            nearest = did_you_mean(source, experiments)
+            raise ConfigError(f"wiring.source: {source} is neither a run folder nor an experiment{nearest}")
+        return None
+    if differing := _differences(load(found.config), train):
+        raise ConfigError(f"wiring.source: {found.folder} doesn't fit this run: {_listed(differing)}")
+    if not finished(found):
+        raise ConfigError(_unfinished(found))
+    return found
+
+
+def _of_experiment(train: Train, runs_dir: Path) -> Run:
+    """The run that an experiment's name stands for."""
+    exp = train.wiring.source
+    differing = {run: _differences(load(run.config), train) for run in _prepared(runs_dir / exp)}
+    fitting = [run for run, lines in differing.items() if not lines]
+    done = [run for run in fitting if finished(run)]
+    if len(done) == 1:
+        return done[0]
+    if done:
+        words = (shlex.quote(f"wiring.source={_quoted(run.folder)}") for run in done)
+        folders = "\n".join(f"  {word}" for word in words)
+        raise ConfigError(f"wiring.source: several finished runs of {exp} fit; name one of them:\n{folders}")
+    if fitting:
+        raise ConfigError(_unfinished(fitting[0]))
+    unfit = "".join(f"\n  {run.folder}: {_listed(lines)}" for run, lines in differing.items())
+    none = f"none of the runs of {exp} fits this one" if unfit else f"no run of {exp} is in {runs_dir / exp}"
+    raise ConfigError(f"wiring.source: {none}{unfit}\nTrain it first:\n  {_command(train, runs_dir)}")
+
+
+def _prepared(parent: Path) -> list[Run]:
+    """Runs of an experiment, without those that are being made or were moved aside."""
+    folders = sorted(path.parent for path in parent.glob("*/config.yaml"))
+    return [Run(path) for path in folders if path.name[0] != "." and ".old-" not in path.name]
+
+
+def _differences(source: Train, train: Train) -> list[str]:
+    """Settings that keep a run from being a source, each with both values."""
+    wiring = source.wiring.name
+    lines = [] if wiring == "complete" else [f"its wiring is {wiring}, not complete"]
+    theirs, ours = plain(source), plain(train)
+    for key in (*_settings(train), *_OF_THE_IMAGES):
+        a, b = _value(theirs, key), _value(ours, key)
+        if a != b:
+            lines.append(f"{key} is {_short(a)} there, {_short(b)} here")
+    return lines
+
+
+def _settings(train: Train) -> tuple[str, ...]:
+    """The width of a graph says how many edges are kept, that of MobileNetV1 which network it is."""
+    return ("width", *_OF_THE_NETWORK) if train.model.name == "mobilenet_v1" else _OF_THE_NETWORK
+
+
+def _command(train: Train, runs_dir: Path) -> str:
+    """The line that trains the source: its experiment, and the words for what this run has changed."""
+    words = [f"+exp={train.wiring.source}"]
+    for keys in (("model.name", "data.name"), _settings(train)):  # much follows from these two
+        words += _changed(plain(train), plain(training(words)), keys)
+    if train.data.dir != training(words).data.dir.absolute():
+        words.append(f"data.dir={_quoted(train.data.dir)}")
+    if runs_dir != Path("runs").absolute():
+        words.append(f"runs_dir={_quoted(runs_dir)}")
+    return " ".join(["python launch/slurm.py", *map(shlex.quote, words)])
+
+
+def _changed(ours: dict[str, Any], usual: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """Settings as the command line takes them."""
+    changed = [(key, _value(ours, key)) for key in keys if _value(ours, key) != _value(usual, key)]
+    return [f"{key.removesuffix('.name')}={_quoted(value)}" for key, value in changed]
+
+
+def _quoted(value: object) -> str:
+    """A value as Hydra takes it: the folder of a run may have an = in its name."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_quoted, value))}]"
+    text = str(value)
+    return text if re.fullmatch(r"[\w./+-]*", text) else f'"{text}"'
+
+
+def _value(values: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _short(value: object) -> str:
+    return str(value)[:16] or "none"  # of a fingerprint
+
+
+def _listed(differing: list[str]) -> str:
+    more = [f"and {len(differing) - _SHOWN} more"] if len(differing) > _SHOWN else []
+    return "; ".join([*differing[:_SHOWN], *more])
+
+
+def _unfinished(run: Run) -> str:
+    return f"wiring.source: {run.folder} has not finished; type its command again to go on with it"

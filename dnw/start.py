@@ -1,0 +1,66 @@
+"""Where training starts when another run's weights are the start: wiring=fine_tune and wiring=one_shot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from dnw import checkpoint
+from dnw.checkpoint import CheckpointError
+from dnw.config import ConfigError, Train, load, signature
+from dnw.run import Run, finished, step_path, steps
+from dnw.shapes import differences
+from dnw.wiring import Choice
+
+_MASK = "parametrizations.weight.0.mask"
+
+
+def start_from_source(train: Train, model: nn.Module) -> None:
+    """Give `model` the edges that are strongest in the last weights of wiring.source, and its weights.
+
+    With fine_tune these are the last ones, with one_shot those that the source began with; norms and running
+    statistics come along. Every rank reads the files itself.
+
+    Raises:
+        ConfigError: the source is gone, is no longer the run it was, or has not finished.
+        CheckpointError: its weights are damaged, or are those of another network.
+    """
+    source = Run(Path(train.wiring.source))
+    _check(source, train)
+    last = _weights(step_path(source.checkpoints, steps(source.checkpoints)[-1]), train, model)
+    model.load_state_dict({**model.state_dict(), **last})
+    Choice(model).begin()
+    if train.wiring.name == "one_shot":
+        first = _weights(source.checkpoints / "init.pt", train, model)
+        model.load_state_dict({**model.state_dict(), **first})
+
+
+def _check(source: Run, train: Train) -> None:
+    if not source.config.exists():
+        raise ConfigError(
+            f"wiring.source: {source.folder} is gone; bring it back, or type the command of this run again "
+            "with wiring.source= where it is now"
+        )
+    found = signature(load(source.config))
+    if found != train.wiring.source_signature:
+        raise ConfigError(
+            f"wiring.source: {source.folder} is another run than it was: its signature is {found}, "
+            f"this run was prepared for {train.wiring.source_signature}"
+        )
+    if not finished(source):
+        raise ConfigError(f"wiring.source: {source.folder} has not finished; let it, then start this run")
+
+
+def _weights(path: Path, train: Train, model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a checkpoint of the source, if they fit."""
+    saved = checkpoint.read(path)
+    if saved.identity.signature != train.wiring.source_signature:
+        raise CheckpointError(
+            f"{path}: belongs to another run ({saved.identity.signature}, not "
+            f"{train.wiring.source_signature}); bring back the right one"
+        )
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(_MASK)}
+    if differing := differences(saved.model, wanted):
+        raise CheckpointError(f"{path}: weights of another network\n{differing}")
+    return saved.model

@@ -1,0 +1,52 @@
+"""A trained network, as a run folder or a checkpoint holds it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from dnw import checkpoint, models
+from dnw.checkpoint import Checkpoint, CheckpointError, DamagedError
+from dnw.config import ConfigError, Train, load, parse
+from dnw.run import Run, step_path, steps
+from dnw.wiring import choose_all
+
+log = logging.getLogger(__name__)
+
+
+def trained(path: Path) -> tuple[Train, nn.Module, int]:
+    """The configuration, the network on the CPU, and the step, of a run folder or of a checkpoint.
+
+    Of a run folder the newest whole checkpoint is taken; damaged ones are passed over with a warning and left
+    where they are, as the run may be at work. A checkpoint needs no folder around it.
+
+    Raises:
+        ConfigError, CheckpointError: no such run, nothing saved yet, damaged.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such run folder or checkpoint")
+    run = Run(path if path.is_dir() else path.parent.parent)
+    if path.is_dir():
+        train, state = load(run.config), _newest_whole(run.checkpoints)
+    else:
+        state = checkpoint.read(path)
+        train = load(run.config) if run.config.exists() else parse(state.train)
+    model = models.build(train)
+    model.load_state_dict(state.model)
+    choose_all(model, state.position.step)
+    return train, model, state.position.step
+
+
+def _newest_whole(folder: Path) -> Checkpoint:
+    damaged: list[DamagedError] = []
+    for step in reversed(steps(folder)):
+        try:
+            return checkpoint.read(step_path(folder, step))
+        except DamagedError as error:
+            log.warning("%s; taking the one before", error)
+            damaged.append(error)
+    if damaged:
+        raise CheckpointError(f"{folder}: no whole checkpoint; all {len(damaged)} are damaged")
+    raise CheckpointError(f"{folder}: no checkpoint yet; let the run make progress first")

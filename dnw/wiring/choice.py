@@ -1,0 +1,55 @@
+"""When the edges of a model are chosen: weight by weight, or together where they share a budget."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dnw.wiring.edges import Edges
+from dnw.wiring.fixed import FixedEdges
+from dnw.wiring.pool import Pool
+from dnw.wiring.strongest import StrongestEdges
+from dnw.wiring.wired import edges_of, raw_weight
+
+
+class Choice:
+    """The wired weights of a model, and which of them are chosen together."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Find them; a module that is wired later is not among them."""
+        self._single: list[tuple[nn.Module, Edges]] = []
+        self._pools: dict[Pool, list[tuple[nn.Module, StrongestEdges]]] = {}
+        for module, edges in edges_of(model).values():
+            if edges.pool is None:
+                self._single.append((module, edges))
+            else:
+                assert isinstance(edges, StrongestEdges)
+                self._pools.setdefault(edges.pool, []).append((module, edges))
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Choose all edges for the first time, from the present weights: those that stay, too."""
+        for module, edges in self._single:
+            edges.begin(raw_weight(module))
+        for pool in self._pools:
+            self._share(pool, step=0)
+
+    @torch.no_grad()
+    def choose(self, step: int) -> None:
+        """Choose anew: once after each optimizer step, and once after loading weights."""
+        for module, edges in self._single:
+            edges.choose(raw_weight(module), step)
+        for pool, members in self._pools.items():
+            if not isinstance(members[0][1], FixedEdges):
+                self._share(pool, step)
+
+    def _share(self, pool: Pool, step: int) -> None:
+        members = self._pools[pool]
+        masks = pool.strongest([raw_weight(module) for module, _ in members])
+        for (_, edges), mask in zip(members, masks, strict=True):
+            edges.take(mask, step)
+
+
+def choose_all(model: nn.Module, step: int) -> None:
+    """Choose every wiring's edges anew, after loading weights of step `step`."""
+    Choice(model).choose(step)

@@ -1,0 +1,123 @@
+"""From the configuration to the edges of a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnw.config import ConfigError, Train
+from dnw.wiring.budget import budget as budget_of
+from dnw.wiring.budget import reference_quota, widest
+from dnw.wiring.complete import CompleteEdges
+from dnw.wiring.dnw import DnwEdges
+from dnw.wiring.edges import Edges
+from dnw.wiring.fixed import FixedEdges
+from dnw.wiring.layout import Layout
+from dnw.wiring.no_update import NoUpdateEdges
+from dnw.wiring.pool import Pool
+from dnw.wiring.random_edges import RandomEdges, draw
+from dnw.wiring.targeted_dropout import (
+    RegularTargetedDropoutEdges,
+    TargetedDropoutEdges,
+    legal_of_rows,
+    share_out,
+)
+
+_STRONGEST = {
+    "dnw": DnwEdges,
+    "no_update": NoUpdateEdges,
+    "fine_tune": FixedEdges,
+    "one_shot": FixedEdges,
+}
+# set the random numbers of wirings apart from those of data
+_DRAWN = int.from_bytes(b"wiring")
+_DROPPED = int.from_bytes(b"dropout")
+
+
+def graph_edges(train: Train, number: int, layout: Layout, *, dense: int, power: int) -> Edges:
+    """Make the edges of graph `number` of a model, for a weight of shape [rows, columns, 1, 1].
+
+    `dense` and `power` set its budget, see dnw.wiring.budget.
+    Raises ConfigError if the width asks for more edges than are legal.
+    """
+    shape = (layout.rows, layout.columns, 1, 1)
+    legal = _legal(train, layout)
+    if train.wiring.name == "complete":
+        return CompleteEdges(shape, legal=legal, layout=layout)
+    assert train.width is not None  # dnw.config has seen to that
+    budget = budget_of(train.width, dense, power)
+    positions = layout.rows * layout.columns if legal is None else int(legal.sum())
+    if budget > positions:
+        raise ConfigError(
+            f"width: {train.width} asks for {budget} edges in graph {number}, which has {positions} legal "
+            f"ones: take at most {widest(positions, dense, power)}"
+        )
+    quota = reference_quota(train.width, dense, power) if train.wiring.reference_quirks else None
+    return make_edges(train, number, shape, budget, legal=legal, layout=layout, quota=quota)
+
+
+def make_edges(
+    train: Train,
+    number: int,
+    shape: Sequence[int],
+    budget: int,
+    *,
+    legal: Tensor | None = None,
+    layout: Layout | None = None,
+    quota: float | None = None,
+) -> Edges:
+    """Make the edges of weight `number` of a model, wired as `train` says, unless that is complete."""
+    given: dict[str, Any] = {"legal": legal, "layout": layout, "quota": quota}
+    match train.wiring.name:
+        case "random":
+            return RandomEdges(draw(shape, budget, key=(train.seed, _DRAWN, number), legal=legal), **given)
+        case "td":
+            return TargetedDropoutEdges(shape, budget, **_dropout(train, number), **given)
+        case "reg_td":
+            row_budgets = share_out(budget, legal_of_rows(shape, legal))
+            return RegularTargetedDropoutEdges(shape, row_budgets, **_dropout(train, number), **given)
+        case name:
+            return _STRONGEST[name](shape, budget, **given)
+
+
+def make_sharing_edges(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> list[Edges]:
+    """Make the edges of all weights of a model, in the order of registration, with one budget."""
+    match train.wiring.name:
+        case "random":
+            sizes = [torch.Size(shape).numel() for shape in shapes]
+            drawn = draw((sum(sizes),), budget, key=(train.seed, _DRAWN)).split(sizes)
+            return [RandomEdges(part.view(tuple(shape))) for part, shape in zip(drawn, shapes, strict=True)]
+        case "reg_td":
+            positions = [legal_of_rows(shape, None) for shape in shapes]
+            rows = share_out(budget, torch.cat(positions)).split([len(part) for part in positions])
+            return [
+                RegularTargetedDropoutEdges(shape, row_budgets.clone(), **_dropout(train, number))
+                for number, (shape, row_budgets) in enumerate(zip(shapes, rows, strict=True))
+            ]
+        case "td":
+            pool = Pool(budget)
+            return [
+                TargetedDropoutEdges(shape, pool, **_dropout(train, number))
+                for number, shape in enumerate(shapes)
+            ]
+        case name:
+            pool = Pool(budget)
+            return [_STRONGEST[name](shape, pool) for shape in shapes]
+
+
+def _dropout(train: Train, number: int) -> dict[str, Any]:
+    key = (train.seed, _DROPPED, number)
+    return {"rho": train.wiring.rho, "key": key, "unsigned": train.wiring.reference_quirks}
+
+
+def _legal(train: Train, layout: Layout) -> Tensor | None:
+    if not train.wiring.reference_quirks:
+        legal_TS = layout.legal()
+    elif train.wiring.name == "random":
+        legal_TS = layout.reference_random()
+    else:
+        return None
+    return None if bool(legal_TS.all()) else legal_TS[:, :, None, None]

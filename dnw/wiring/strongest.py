@@ -1,0 +1,23 @@
+"""The strongest edges of a weight, those of largest magnitude."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dnw.wiring.edges import Edges
+from dnw.wiring.selection import largest
+
+
+class StrongestEdges(Edges):
+    """Keep the `budget` legal edges of largest magnitude, or what a pool gives to this weight."""
+
+    def choose(self, weight: Tensor, step: int) -> None:
+        """Take the largest legal magnitudes of `weight`, ties to the lowest index."""
+        self.take(self._strongest(weight.detach()), step)
+
+    def take(self, mask: Tensor, step: int) -> None:
+        """Use the edges of `mask` from step `step` on."""
+        self.mask.copy_(mask)
+
+    def _strongest(self, weight: Tensor) -> Tensor:
+        return largest(weight, self.legal, self.budget)

@@ -1,0 +1,127 @@
+"""Every file in configs/exp: a few steps of it, killed amid them, resumed, evaluated, profiled."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from worker import ROOT, assert_same_weights
+
+from dnw import evaluate, jsonl, ledger
+from dnw.profile.__main__ import main as profile
+from dnw.run import Run
+from launch import prepare
+from launch.compose import compose
+from shards import index
+
+# 4 steps of 4 images; step 2 is saved
+FEW = ["steps=4", "batch=4", "micro_batch=2", "data.workers=0", "log.every_steps=1"]
+FEW += ["checkpoint.every_steps=2"]
+KILLED_AT = "0:step 3"
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "exp").glob("*.yaml"))
+ANY_NETWORK = [
+    ("resnet50_sparse", "model=resnet18", "first_layer=dense"),
+    ("resnet50_sparse", "model=torchvision/mobilenet_v3_small", "wiring.budget=global"),
+    ("resnet50_sparse", "model=timm/convnext_atto", "model.channels_last=true", "wiring.leave_dense=[head*]"),
+    ("resnet50_sparse", "model=timm/vit_tiny_patch16_224", "wiring=reg_td"),
+]
+FROM_COMPLETE = {"cifar_fine_tune": "cifar_complete", "cifar_one_shot": "cifar_complete"}
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards like those of ImageNet: 1000 classes, of which a few have an image."""
+    folder = tmp_path_factory.mktemp("photographs")
+    draw = np.random.default_rng(0)
+    for split, count in {"train": 12, "val": 6}.items():
+        names = f"{folder}/photographs-{split}-%04d.tar"
+        with webdataset.ShardWriter(names, maxcount=6, verbose=0) as writer:
+            for number in range(count):
+                pixels = draw.integers(0, 256, (130 - number, 110 + number, 3), np.uint8)
+                label = 999 - 7 * number
+                writer.write({"__key__": f"{split}{number:04d}", "jpg": pixels, "cls": label})
+    index.main([str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workers() -> multiprocessing.context.ForkServerContext:
+    """Starts workers from a process that has imported all they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dnw.train", "torch._dynamo"])
+    return context
+
+
+def work(folder: str, fault: str) -> None:
+    """What a worker does, alone."""
+    from dnw import train
+
+    with Path(folder, "printed").open("ab") as printed:
+        os.dup2(printed.fileno(), 1)
+        os.dup2(printed.fileno(), 2)
+    os.environ.update({"DNW_FAULT": fault} if fault else {})
+    raise SystemExit(train.main([folder]))
+
+
+def prepared(name: str, words: tuple[str, ...], runs_dir: Path, few_images: Path, photographs: Path) -> Run:
+    """A run folder, as the launcher makes it."""
+    images = [f"data.dir={photographs}", "data.image_size=96"]
+    if not name.startswith(("imagenet", "resnet")):
+        images = [f"data.dir={few_images}"]
+    line = [f"+exp={name}", *FEW, *images, *words, f"runs_dir={runs_dir}", "cluster=local"]
+    (composed,) = compose(line)
+    plan = prepare.plan(composed)
+    prepare.write(plan)
+    return plan.run
+
+
+@pytest.mark.parametrize("words", [(name,) for name in EXPERIMENTS] + ANY_NETWORK, ids=" ".join)
+def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    few_images: Path,
+    photographs: Path,
+    workers: multiprocessing.context.ForkServerContext,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(name: str, more: tuple[str, ...], folder: str, fault: str = "") -> tuple[Run, int | None]:
+        made = prepared(name, more, tmp_path / folder, few_images, photographs)
+        process = workers.Process(target=work, args=(str(made.folder), fault))
+        process.start()
+        process.join(timeout=200)
+        return made, process.exitcode
+
+    name, *rest = words
+    more = tuple(rest)
+    for folder in ("whole", "broken"):
+        if name in FROM_COMPLETE:
+            source, code = run(FROM_COMPLETE[name], (), folder)
+            assert code == 0, printed(source)
+    whole, code = run(name, more, "whole")
+    assert code == 0, printed(whole)
+    broken, code = run(name, more, "broken", KILLED_AT)
+    assert code == -9, printed(broken)
+    broken, code = run(name, more, "broken")
+    assert code == 0, printed(broken)
+    assert [attempt.first_step for attempt in ledger.read(broken)] == [0, 2]
+    assert_same_weights(broken, whole)
+    assert losses(broken) == losses(whole)
+    assert evaluate.main([str(broken.folder), "--json"]) == 0
+    result = json.loads(broken.result.read_text())
+    assert json.loads(capsys.readouterr().out)["top1"] == result["top1"]
+    assert profile([f"+exp={name}", *more, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["macs"] > 0
+    assert (broken.folder / "wiring.png").stat().st_size > 0
+
+
+def losses(run: Run) -> list[float]:
+    return [line["loss"] for line in jsonl.read(run.metrics) if line["kind"] == "train"]
+
+
+def printed(run: Run) -> str:
+    return (run.folder / "printed").read_text()

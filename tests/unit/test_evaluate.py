@@ -1,0 +1,97 @@
+"""`python -m dnw.evaluate` on a run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from run_folder import make
+
+from dnw import checkpoint, models
+from dnw.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity, Position
+from dnw.config import load
+from dnw.evaluate import main
+from dnw.profile import profile
+from dnw.run import Run, step_path
+from dnw.trained import trained
+
+
+def save(run: Run, step: int) -> Path:
+    """A checkpoint of `run` whose classifier's bias is its step."""
+    model = models.build(load(run.config))
+    torch.nn.init.constant_(model.fc.bias, step)
+    saved = Checkpoint(
+        Identity("example", "0", "", ""), Position(step=step), model.state_dict(), {}, torch.zeros(3), {}
+    )
+    path = step_path(run.checkpoints, step)
+    checkpoint.write(path, checkpoint.encode(saved))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, few_images: Path) -> Run:
+    run = make(tmp_path, data__dir=str(few_images))
+    for step in (1, 2, 3):
+        save(run, step)
+    return run
+
+
+def test_accuracy_speed_and_cost(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run.folder), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    costs = profile(models.build(load(run.config)), 32)
+    assert (found["step"], found["samples"]) == (3, 50)
+    assert (found["params"], found["macs"]) == (costs.params, costs.macs)
+    assert found["images_per_second"] > 0
+    assert 0 <= found["top1"] <= found["top5"] <= 100
+    assert main([str(run.folder)]) == 0
+    text = capsys.readouterr().out
+    assert f"at step 3: top-1 {found['top1']:.2f} %, top-5 {found['top5']:.2f} %" in text
+    assert f"{costs.macs:,} multiply-adds per image of 32 px" in text
+
+
+def test_one_checkpoint_of_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(step_path(run.checkpoints, 2)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 2
+
+
+def test_data_may_lie_elsewhere(tmp_path: Path, few_images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make(tmp_path, data__dir=str(tmp_path / "nowhere"))
+    save(run, 1)
+    assert main([str(run.folder)]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert main([str(run.folder), "--data", str(few_images)]) == 0
+
+
+def test_damaged_checkpoints_are_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    newest = step_path(run.checkpoints, 3)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    before = sorted(run.checkpoints.iterdir())
+    with caplog.at_level(logging.WARNING):
+        _, model, step = trained(run.folder)
+    assert step == 2
+    assert model.fc.bias.tolist() == [2.0] * 10
+    assert f"{newest}: damaged" in caplog.text
+    assert "taking the one before" in caplog.text
+    assert sorted(run.checkpoints.iterdir()) == before
+    with pytest.raises(DamagedError, match="damaged, its content is not what"):
+        trained(newest)
+
+
+def test_nothing_to_evaluate(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in run.checkpoints.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no whole checkpoint; all 3 are damaged"):
+        trained(run.folder)
+    empty = make(tmp_path, name="empty")
+    for path, message in [
+        (empty.folder, "no checkpoint yet; let the run make progress first"),
+        (tmp_path / "none", "none: no such run folder or checkpoint"),
+        (tmp_path, "so "),
+    ]:
+        assert main([str(path)]) == 1
+        assert message in capsys.readouterr().err
