@@ -1,0 +1,26 @@
+"""Trained networks for use: `dnw.load`. Importing this brings nothing heavy; the login node does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dnw.loaded import Network
+
+
+def load(path: Path | str, engine: str = "auto", threads: int | None = None) -> Network:
+    """Load a network from a file that python -m dnw.export wrote; it maps images to logits, on the CPU.
+
+    `engine` is one of dnw.engines.NAMES, other than dense; `threads` None is as many as torch uses.
+
+        network = dnw.load("static.safetensors")
+        logits_BK = network(images_BCHW)    # uint8, or float32 normalized as network.card says
+
+    Raises:
+        dnw.model_file.ModelFileError: no such file, damaged, or of another program or version.
+        ValueError, ImportError: there is no such engine, or it isn't installed.
+    """
+    from dnw import loaded  # noqa: PLC0415  (brings torch)
+
+    return loaded.load(Path(path), engine, threads)

@@ -2,7 +2,7 @@
 
 python -m dnw.evaluate runs/static_dnw/default-0123456789
 python -m dnw.evaluate runs/static_dnw/default-0123456789/checkpoints/best.pt
-python -m dnw.evaluate dnw_x225.pt --data data/imagenet
+python -m dnw.evaluate dnw_x225.pt engine=native --data data/imagenet
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from dnw.checkpoint import CheckpointError
 from dnw.config import ConfigError, Train
 from dnw.data import Batch, evaluation_batches, open_splits
 from dnw.distributed import ALONE, World
+from dnw.engines import NAMES, build
 from dnw.profile import profile
+from dnw.speed import Speed, measure
 from dnw.trained import trained
 from shards.errors import ShardError
 
@@ -57,7 +59,7 @@ class Normalize(nn.Module):
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module,
+    run: Callable[[torch.Tensor], torch.Tensor],
     batches: Iterable[Batch],
     normalize: Normalize,
     world: World,
@@ -66,12 +68,14 @@ def evaluate(
 ) -> Accuracy:
     """Count over the batches of all ranks; sums and counts are added up, not means.
 
+    `run` maps normalized images to logits: an engine, or a network, which is put into evaluation.
     `should_stop` is asked before each batch, equally often on every rank.
 
     Raises:
         Interrupted: it said so.
     """
-    model.eval()
+    if isinstance(run, nn.Module):
+        run.eval()
     sums = torch.zeros(4, dtype=torch.float64, device=world.device)  # samples, top-1, top-5, loss
     for images_BCHW, labels_B in batches:
         if should_stop():
@@ -80,7 +84,7 @@ def evaluate(
             continue
         targets_B = labels_B.to(world.device, non_blocking=True)
         with torch.autocast(world.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits_BK = model(normalize(images_BCHW.to(world.device, non_blocking=True)))
+            logits_BK = run(normalize(images_BCHW.to(world.device, non_blocking=True)))
         hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
         loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
         count = torch.tensor(len(labels_B), device=world.device)
@@ -92,9 +96,16 @@ def evaluate(
 def main(arguments: list[str] | None = None) -> int:
     """Print the accuracy of a trained network, its speed here and its cost, as lines or as JSON."""
     parser = argparse.ArgumentParser(
-        prog="python -m dnw.evaluate", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+        prog="python -m dnw.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("path", type=Path, help="a run folder (its newest checkpoint) or a checkpoint file")
+    engines = ", ".join(NAMES)
+    parser.add_argument(
+        "engine", type=_engine_name, nargs="?", metavar="engine=NAME", help=f"one of {engines}"
+    )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the shards are, if not data.dir")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
@@ -102,38 +113,68 @@ def main(arguments: list[str] | None = None) -> int:
         train, model, step = trained(options.path)
         if options.data is not None:
             train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
-        accuracy, seconds = _on_this_machine(train, model)
-    except (ConfigError, CheckpointError, ShardError) as error:
+        costs = profile(model, train.data.image_size)
+        found = _on_this_machine(train, model, options.engine)
+    except (ConfigError, CheckpointError, ShardError, TypeError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
-    costs = profile(model, train.data.image_size)
-    speed = accuracy.samples / seconds
     if options.json:
-        facts = {"images_per_second": round(speed, 1), "params": costs.params, "macs": costs.macs}
-        print(json.dumps({"step": step, **dataclasses.asdict(accuracy), **facts}))
+        facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
+        facts |= {"images_per_second": found.images_per_second, "engine": options.engine}
+        print(json.dumps({"step": step, **dataclasses.asdict(found.accuracy), **facts}))
     else:
-        print(
-            f"{options.path} at step {step}: top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %, "
-            f"loss {accuracy.loss:.4f} over {accuracy.samples} images\n"
-            f"{speed:,.0f} images/s, decoding included; {costs.params:,} parameters, "
-            f"{costs.macs:,} multiply-adds per image of {costs.image_size} px"
-        )
+        print(f"{options.path} at step {step}: {found.told()}")
+        print(f"{costs.params:,} parameters, {costs.macs:,} multiply-adds per image of {costs.image_size} px")
     return 0
 
 
-def _on_this_machine(train: Train, model: nn.Module) -> tuple[Accuracy, float]:
-    """The accuracy on the validation split, and the seconds that took; leaves the model on its device."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    accuracy: Accuracy
+    speed: Speed
+    images_per_second: float  # decoding included
+
+    def told(self) -> str:
+        accuracy, speed = self.accuracy, self.speed
+        times = ", ".join(f"{ms:.2f} ms at batch {batch}" for batch, ms in speed.ms_per_image.items())
+        return (
+            f"top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %, "
+            f"loss {accuracy.loss:.4f} over {accuracy.samples} images\n"
+            f"per image {times}; {self.images_per_second:,.0f} images/s, decoding included; "
+            f"peak memory {speed.peak_memory_mib:,.0f} MiB"
+        )
+
+
+def _engine_name(word: str) -> str:
+    key, _, name = word.partition("=")
+    if key != "engine" or name not in NAMES:
+        raise argparse.ArgumentTypeError(f"{word!r}: engine=NAME, with one of {', '.join(NAMES)}")
+    return name
+
+
+def _on_this_machine(train: Train, model: nn.Module, engine: str | None) -> _Found:
+    """The accuracy on the validation split, and how fast; engines are for the CPU.
+
+    Raises:
+        TypeError, ImportError: as dnw.engines.build.
+    """
+    on_gpu = engine is None and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    run: Callable[[torch.Tensor], torch.Tensor] = model.to(device).eval()
+    if engine is not None:
+        run = build(engine, model, train.data.image_size, train.threads)
     _, val = open_splits(train.data)
     began_s = time.monotonic()
     accuracy = evaluate(
-        model.to(device),
+        run,
         evaluation_batches(train, val, 0, 1),
         Normalize(train.data.mean, train.data.std, device),
         dataclasses.replace(ALONE, device=device),
         train.precision,
     )
-    return accuracy, time.monotonic() - began_s
+    seconds = time.monotonic() - began_s
+    speed = measure(run, train.data.image_size, device)
+    return _Found(accuracy, speed, round(accuracy.samples / seconds, 1))
 
 
 if __name__ == "__main__":

@@ -95,3 +95,24 @@ def test_nothing_to_evaluate(tmp_path: Path, run: Run, capsys: pytest.CaptureFix
     ]:
         assert main([str(path)]) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["dense", "compact", "csr", "native"])
+def test_engines_find_the_same_accuracy(run: Run, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main([str(run.folder), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert main([str(run.folder), f"engine={name}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["engine"] == name
+    assert found["top1"] == plain["top1"]
+    assert found["loss"] == pytest.approx(plain["loss"], rel=1e-4)
+    assert set(found["ms_per_image"]) == {"1", "32"}
+    assert all(ms > 0 for ms in found["ms_per_image"].values())
+    assert found["peak_memory_mib"] > 10
+
+
+@pytest.mark.parametrize("word", ["engine=fast", "native", "nproc=2"])
+def test_no_such_engine(run: Run, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(run.folder), word])
+    assert f"{word!r}: engine=NAME, with one of dense, compact, csr" in capsys.readouterr().err

@@ -1,0 +1,284 @@
+"""How long the engines take for an image: a discovered wiring against dense networks of the same cost.
+
+    python bench/inference.py             widths, batches and threads of docs/inference.md, half an hour
+    python bench/inference.py --quick     width 0.225, one image, one thread
+
+Prints a table and the goals, and writes inference.json and inference.png to bench/out (--out). Weights are
+drawn: times don't depend on their values. So that nodes are left without edges as after training, each node
+gets a factor of its own before the edges are chosen (--spread). Multiply-adds are those on paths from the
+image to a class: with the default, as many at width 0.225 as the paper gives for its trained network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+os.environ.setdefault("DGLBACKEND", "pytorch")  # else dgl writes a file to the home folder
+
+import torch  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from dnw import engines, models  # noqa: E402
+from dnw.compact import Compact, compact  # noqa: E402
+from dnw.compose import training  # noqa: E402
+from dnw.profile import profile  # noqa: E402
+from dnw.wiring import edges_of, raw_weight  # noqa: E402
+
+SIZE = 224
+ENGINES = ("sort", "dense", "compact", "csr", "dgl", "native")
+BASELINES = (0.25, 0.5)
+GOALS = (("dense", 4.0), ("sort", 90.0), ("dgl", 10.0), ("mobilenet_v1 x0.25", 1.0))
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclasses.dataclass
+class Timed:
+    """One network in one engine, and how long it took."""
+
+    name: str
+    width: float
+    batch: int
+    threads: int
+    multiply_adds: int
+    rounds: int = 0
+    seconds: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def ms(self) -> float:
+        """Per image, median."""
+        return 1e3 * statistics.median(self.seconds) / self.batch
+
+    @property
+    def gflops(self) -> float:
+        return 2e-6 * self.multiply_adds / self.ms
+
+
+def discovered(width: float, spread: float) -> nn.Module:
+    """A network whose edges favour some nodes, and whose norms are as after some training."""
+    model = models.build(training(["+exp=imagenet_dnw", f"width={width}"])).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module, edges in edges_of(model).values():
+            raw = raw_weight(module)
+            raw *= torch.randn(1, raw.shape[1], 1, 1, generator=generator).mul(spread).exp()
+            edges.choose(raw, step=0)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                module.bias.normal_(0, 0.5, generator=generator)
+    return model
+
+
+def without_edges(model: nn.Module) -> float:
+    """The share of nodes that feed none."""
+    fed = torch.cat([edges.mask.flatten(1).any(0) for _, edges in edges_of(model).values()])
+    return 1 - float(fed.float().mean())
+
+
+def sorting(model: nn.Module) -> Run:
+    """The network as it trains, if edges were selected by sorting all weights at each call."""
+
+    @torch.inference_mode()
+    def run(images_BCHW: Tensor) -> Tensor:
+        for module, edges in edges_of(model).values():
+            size = raw_weight(module).abs().flatten()
+            order = (size if edges.legal is None else size.where(edges.legal.flatten(), -1)).sort(
+                descending=True
+            )
+            edges.mask.zero_().view(-1)[order.indices[: edges.budget]] = True
+        logits_BK: Tensor = model(images_BCHW)
+        return logits_BK
+
+    return run
+
+
+def engine(name: str, model: nn.Module, left: Compact, threads: int) -> Run:
+    if name == "sort":
+        return sorting(model)
+    return engines.build(name, model if name == "dense" else left, SIZE, threads)
+
+
+def baseline(width: float) -> nn.Module:
+    words = ["+exp=cifar_mobilenet_v1", f"width={width}", f"data.image_size={SIZE}", "data.classes=1000"]
+    network: nn.Module = models.build(training(words)).eval()
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def measure(runs: dict[str, tuple[Run, Timed]], rounds: int, seconds: float) -> list[Timed]:
+    """Time all in turns, so that whatever else the machine does meets all; slow ones less often."""
+    for run, timed in runs.values():
+        images_BCHW = images(timed)
+        run(images_BCHW)
+        took = clock(run, images_BCHW)
+        timed.rounds = max(3, min(rounds, round(seconds / took)))
+    for turn in range(rounds):
+        for run, timed in runs.values():
+            if turn < timed.rounds:
+                timed.seconds.append(clock(run, images(timed)))
+    return [timed for _, timed in runs.values()]
+
+
+def images(timed: Timed) -> Tensor:
+    made = torch.randn(timed.batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    return made.contiguous(memory_format=torch.channels_last) if "mobilenet" in timed.name else made
+
+
+def clock(run: Run, images_BCHW: Tensor) -> float:
+    began = time.perf_counter()
+    run(images_BCHW)
+    return time.perf_counter() - began
+
+
+def peak_gflops() -> float:
+    """What the machine reaches at most, by a large product of matrices."""
+    side = 2048
+    matrix = torch.randn(side, side)
+    return max(2e-9 * side**3 / clock(lambda factor: factor @ factor, matrix) for _ in range(8))
+
+
+def compare(options: argparse.Namespace, width: float, batch: int, threads: int) -> list[Timed]:
+    torch.set_num_threads(threads)
+    model = discovered(width, options.spread)
+    left = compact(model, SIZE)
+    cost = profile(model, SIZE).effective_macs
+    runs = {
+        name: (engine(name, model, left, threads), Timed(name, width, batch, threads, cost))
+        for name in options.engines
+    }
+    for thin in BASELINES:
+        dense = baseline(thin)
+        name = f"mobilenet_v1 x{thin:g}"
+        run = engines.build("dense", dense, SIZE, threads)
+        runs[name] = (run, Timed(name, thin, batch, threads, profile(dense, SIZE).macs))
+    unread = without_edges(model)
+    print(f"width {width:g}: {cost / 1e6:.1f} M multiply-adds, {unread:.0%} of the nodes feed none")
+    check(runs)
+    return measure(runs, options.rounds, options.seconds)
+
+
+def check(runs: dict[str, tuple[Run, Timed]]) -> None:
+    """All engines compute the same; a fast wrong one isn't worth a row."""
+    images_BCHW = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    logits = {name: run(images_BCHW) for name, (run, _) in runs.items() if "mobilenet" not in name}
+    expected_BK = next(iter(logits.values()))
+    for name, found_BK in logits.items():
+        error = float((found_BK - expected_BK).abs().max() / expected_BK.abs().max())
+        if error > 1e-5:
+            raise SystemExit(f"engine {name} is off by {error:.1e} of the largest logit")
+
+
+def paired(slow: Timed, fast: Timed) -> float:
+    """How many times as long `slow` takes: the median of turns, as both met the same neighbours in a turn."""
+    return statistics.median(a / b for a, b in zip(slow.seconds, fast.seconds, strict=False))
+
+
+def show(found: list[Timed], peaks: dict[int, float], console: Console) -> None:
+    rows = Table("width", "batch", "threads", "engine", "ms/image", "least", "GFLOP/s", "of peak")
+    for timed in found:
+        least = f"{1e3 * min(timed.seconds) / timed.batch:.2f}"
+        share = f"{timed.gflops / peaks[timed.threads]:.0%}"
+        first = f"{timed.width:g}", str(timed.batch), str(timed.threads), timed.name
+        rows.add_row(*first, f"{timed.ms:.2f}", least, f"{timed.gflops:.1f}", share)
+    console.print(rows)
+
+
+def goals(found: list[Timed]) -> dict[str, dict[str, float]]:
+    """What native is measured by: width 0.225, one image, one thread."""
+    case = [
+        timed
+        for timed in found
+        if timed.batch == timed.threads == 1 and (timed.width == 0.225 or "mobilenet" in timed.name)
+    ]
+    by_name = {timed.name: timed for timed in reversed(case)}
+    if "native" not in by_name:
+        return {}
+    return {
+        name: {"goal": goal, "measured": paired(by_name[name], by_name["native"])}
+        for name, goal in GOALS
+        if name in by_name
+    }
+
+
+def draw(found: list[Timed], place: Path) -> None:
+    """Time against cost, for one image on one thread."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    case = [timed for timed in found if timed.batch == timed.threads == 1]
+    names = dict.fromkeys(timed.name.split(" ")[0] for timed in case)
+    for name in names:
+        points = sorted({(each.multiply_adds / 1e6, each.ms) for each in case if each.name.startswith(name)})
+        dashed = "--" if name.startswith("mobilenet") else "-"
+        axes.plot(*zip(*points, strict=True), marker="o", linestyle=dashed, label=name)
+    axes.set(xlabel="million multiply-adds", ylabel="ms per image", xscale="log", yscale="log")
+    axes.legend()
+    axes.grid(which="both", alpha=0.3)
+    figure.savefig(place, dpi=150)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="width 0.225, one image, one thread")
+    parser.add_argument("--widths", type=float, nargs="+", default=[0.15, 0.225, 0.3, 0.49])
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--seconds", type=float, default=4.0, help="for one row, about")
+    parser.add_argument("--spread", type=float, default=0.03, help="0: as before training")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
+    options = parser.parse_args()
+    if options.quick:
+        options.widths, options.batch, options.threads = [0.225], [1], [1]
+    return options
+
+
+def main() -> None:
+    options, console = arguments(), Console()
+    found: list[Timed] = []
+    peaks: dict[int, float] = {}
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        peaks[threads] = peak_gflops()
+        for batch in options.batch:
+            for width in options.widths:
+                found += compare(options, width, batch, threads)
+    show(found, peaks, console)
+    reached = goals(found)
+    for name, ratio in reached.items():
+        sign = "reached" if ratio["measured"] >= ratio["goal"] else "missed"
+        console.print(
+            f"{name} takes {ratio['measured']:.2f} times as long as native (goal {ratio['goal']:g}): {sign}"
+        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "peak_gflops": peaks,
+        "goals": reached,
+        "rows": [dataclasses.asdict(timed) | {"ms": timed.ms} for timed in found],
+    }
+    (options.out / "inference.json").write_text(json.dumps(record, indent=1) + "\n")
+    draw(found, options.out / "inference.png")
+
+
+if __name__ == "__main__":
+    main()

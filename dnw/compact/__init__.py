@@ -1,0 +1,26 @@
+"""What matters of a trained network, and nothing else, for engines to run (dnw/engines)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dnw.compact.constants import fold_constants
+from dnw.compact.form import Block, Compact, Head, InstanceNorm, Nodes, Stem, Sums
+from dnw.compact.networks import can_compact, describe
+from dnw.compact.unread import remove_unread
+from dnw.profile.image import evaluating
+
+__all__ = ["Block", "Compact", "Head", "InstanceNorm", "Nodes", "Stem", "Sums", "can_compact", "compact"]
+
+
+def compact(model: nn.Module, image_size: int) -> Compact:
+    """Bring a network as it evaluates images of image_size x image_size pixels into compact form.
+
+    Nodes that nobody reads are gone; those that no image reaches have become biases, exactly; BatchNorm has
+    become part of the weights. The model stays as it is. Raises TypeError for a network that isn't a
+    MobileNetV1-like or the static one.
+    """
+    with evaluating(model):
+        network = describe(model, image_size)
+        return remove_unread(fold_constants(network)).to(torch.float32)

@@ -1,0 +1,110 @@
+"""Engines: ways to compute the logits of a trained network, all of them equal, at their own speed.
+
+    engine = build("auto", model, image_size=224, threads=1)
+    logits_BK = engine(images_BCHW)
+
+Shapes: images_BCHW normalized images [B, 3, image_size, image_size], logits_BK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dnw.compact import Compact, can_compact, compact
+from dnw.config import did_you_mean
+from dnw.engines.engine import Engine
+
+__all__ = ["NAMES", "Engine", "build"]
+
+Precision = Literal["fp32", "bf16"]
+Run = Callable[[Tensor], Tensor]
+NAMES = ("dense", "compact", "csr", "dgl", "native", "auto")
+_IN_BF16 = ("dense", "compact")
+
+
+def build(
+    name: str,
+    network: nn.Module | Compact,
+    image_size: int,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+) -> Engine:
+    """Build an engine for images of image_size x image_size pixels, on the CPU.
+
+    - dense: the network as it was trained, with its edges baked into plain weights. Of any network.
+    - compact: what is left of it (dnw.compact), as dense matrices.
+    - csr: the same with torch's sparse matrices. dgl: as messages along the edges of a DGL graph.
+    - native: machine code for this one kind of network (dnw/engines/native).
+    - auto: whichever is fastest here, measured at the first batch of each size; of a network that has no
+      compact form that is dense.
+
+    `threads` None is as many as torch uses. In bf16 only dense and compact compute; logits are float32.
+
+    Raises:
+        ValueError: no such engine, or none in that precision; a compact network of another size, or as dense.
+        TypeError: a network that has no compact form, for an engine that needs it.
+        ImportError: dgl isn't installed; the message says how to.
+    """
+    _check(name, threads, precision)
+    is_plain = isinstance(network, nn.Module) and not can_compact(network)
+    if name == "dense" or (name == "auto" and is_plain):
+        return Engine("dense", image_size, threads, _dense(network, precision))
+    left = compact(network, image_size) if isinstance(network, nn.Module) else network
+    if left.image_size != image_size:
+        raise ValueError(f"image_size: this compact network is for {left.image_size} px, not {image_size}")
+    if name == "auto":
+        return Engine(name, image_size, threads, _auto(network, left, threads, precision))
+    return Engine(name, image_size, threads, _engine(name, left, threads, precision))
+
+
+def _check(name: str, threads: int | None, precision: Precision) -> None:
+    if name not in NAMES:
+        raise ValueError(f"no engine {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: must be at least 1, or None for as many as torch uses (got {threads})")
+    if precision == "bf16" and name not in (*_IN_BF16, "auto"):
+        raise ValueError(f"engine {name} computes in fp32 only; for bf16 take {' or '.join(_IN_BF16)}")
+
+
+def _dense(network: nn.Module | Compact, precision: Precision) -> Run:
+    from dnw.engines.dense import Dense  # noqa: PLC0415  (engines are imported when they are asked for)
+
+    if isinstance(network, Compact):
+        raise ValueError("engine dense runs a network as it was trained, and only its compact form is here")
+    return Dense(network, precision)
+
+
+def _engine(name: str, network: Compact, threads: int | None, precision: Precision) -> Run:
+    if network.stem is None:
+        return network.constant
+    match name:
+        case "compact":
+            from dnw.engines.dense_compact import dense_compact  # noqa: PLC0415
+
+            return dense_compact(network, precision)
+        case "csr":
+            from dnw.engines.csr import csr  # noqa: PLC0415
+
+            return csr(network)
+        case "dgl":
+            from dnw.engines.graph_dgl import graph_dgl  # noqa: PLC0415
+
+            return graph_dgl(network)
+        case _:
+            from dnw.engines.native.network import Native  # noqa: PLC0415
+
+            return Native(network, threads or torch.get_num_threads())
+
+
+def _auto(network: nn.Module | Compact, left: Compact, threads: int | None, precision: Precision) -> Run:
+    from dnw.engines.auto import Auto  # noqa: PLC0415
+
+    names = [name for name in ("native", "csr", "compact") if precision == "fp32" or name in _IN_BF16]
+    candidates = {name: _engine(name, left, threads, precision) for name in names}
+    if isinstance(network, nn.Module):
+        candidates["dense"] = _dense(network, precision)
+    return Auto(candidates)

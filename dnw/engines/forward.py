@@ -1,0 +1,119 @@
+"""A compact network run by torch; engines differ in how they add up what nodes give out.
+
+Maps lie in memory either by pixel, all channels of a pixel side by side, or by node, all pixels of a node in
+the whole batch side by side; an engine's sums choose.
+
+Shapes: x_BCHW what nodes receive, given_BSHW what all nodes of a block so far give out; the rest as in
+dnw/compact/form.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dnw.compact import Block, Compact, Head, Nodes, Sums
+
+Add = Callable[[Tensor], Tensor]  # given_BSHW -> x_BTHW, maps not included
+
+
+class Order(Enum):
+    """How maps lie in memory."""
+
+    BY_PIXEL = "by pixel"
+    BY_NODE = "by node"
+
+    def place(self, x_BCHW: Tensor) -> Tensor:
+        """Lay the maps in this order."""
+        if self is Order.BY_PIXEL:
+            return x_BCHW.contiguous(memory_format=torch.channels_last)
+        return x_BCHW.transpose(0, 1).contiguous().transpose(0, 1)
+
+    def empty(self, like_BCHW: Tensor, nodes: int, side: int) -> Tensor:
+        """Room for the maps of `nodes`, for as many images as `like_BCHW` has."""
+        batch = len(like_BCHW)
+        if self is Order.BY_PIXEL:
+            return like_BCHW.new_empty(batch, side, side, nodes).permute(0, 3, 1, 2)
+        return like_BCHW.new_empty(nodes, batch, side, side).transpose(0, 1)
+
+
+class Forward:
+    """Maps images to logits, layer by layer."""
+
+    def __init__(
+        self, network: Compact, order: Order, sums: Callable[[Sums], Add], dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`sums` prepares what an engine needs to add up what targets receive."""
+        assert network.stem is not None
+        network = network.to(dtype)
+        self._dtype = dtype
+        self._order = order
+        self._network = network
+        self._blocks = [_PreparedBlock(block, order, sums) for block in network.blocks]
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """Map images to logits, float32."""
+        stem = self._network.stem
+        assert stem is not None
+        images_BCHW = self._order.place(images_BCHW.to(self._dtype))
+        x_BCHW = F.conv2d(images_BCHW, stem.filters, stem.bias, stem.stride, padding=1)
+        for block in self._blocks:
+            x_BCHW = block(x_BCHW)
+        return _classify(x_BCHW, self._network.head)
+
+
+class _PreparedBlock:
+    """A block with its sums as an engine computes them."""
+
+    def __init__(self, block: Block, order: Order, sums: Callable[[Sums], Add]) -> None:
+        self._order = order
+        self._side = block.side
+        self._layers = block.layers
+        self._sums = [sums(one) for one in block.sums]
+        self._maps = [_all_maps(one, order) for one in block.sums]
+
+    def __call__(self, x_BCHW: Tensor) -> Tensor:
+        """Map what the first layer receives to what the block gives out."""
+        nodes = sum(layer.count for layer in self._layers)
+        given_BSHW = self._order.empty(x_BCHW, nodes, self._side)
+        stop = 0
+        for layer, add, maps in zip(self._layers, self._sums, self._maps, strict=True):
+            start, stop = stop, stop + layer.count
+            h_BCHW = _give(x_BCHW, layer)
+            if layer.count == nodes:  # a single layer needs no room beside others
+                given_BSHW = h_BCHW
+            else:
+                given_BSHW[:, start:stop] = h_BCHW
+            x_BCHW = add(given_BSHW[:, :stop])
+            if maps is not None:
+                x_BCHW += maps
+        return x_BCHW
+
+
+def _give(x_BCHW: Tensor, nodes: Nodes) -> Tensor:
+    """What nodes give out for what they receive, which is overwritten."""
+    norm = nodes.norm
+    if norm is not None:
+        x_BCHW = F.instance_norm(x_BCHW, weight=norm.scale, bias=norm.shift, eps=norm.epsilon)
+    filters = nodes.filters[:, None]
+    return F.conv2d(x_BCHW.relu_(), filters, stride=nodes.stride, padding=1, groups=nodes.count)
+
+
+def _all_maps(sums: Sums, order: Order) -> Tensor | None:
+    """The maps of all targets, [1, T, H, W], zero for those without one."""
+    if not len(sums.mapped):
+        return None
+    maps_BTHW = sums.maps.new_zeros(1, sums.count, *sums.maps.shape[1:])
+    maps_BTHW[0, sums.mapped.long()] = sums.maps
+    return order.place(maps_BTHW)
+
+
+def _classify(x_BCHW: Tensor, head: Head) -> Tensor:
+    pixels = slice(head.corner, head.corner + head.window)
+    x_BCHW = x_BCHW[:, :, pixels, pixels]
+    features_BC = (x_BCHW.relu() if head.rectified else x_BCHW).mean((2, 3))
+    return F.linear(features_BC, head.weight, head.bias).float()

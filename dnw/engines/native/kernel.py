@@ -1,0 +1,227 @@
+"""The network as one compiled function: every thread of a team runs it and takes its share of each phase.
+
+Maps lie flat: rows of `pitch` = side + 1 pixels, of which the last one is zero. It serves as the right border
+of its row and as the left one of the next, so sums and filters run over whole maps without a branch. The same
+loop (`add_up`) is the first convolution (27 taps), the edges, and the 3x3 filters (9 taps).
+
+A phase takes a layer of nodes from what their sources have given out to what they give out themselves:
+sums, rectified as they are written, then filters. It goes down large maps in strips, so that the sums of a
+strip are filtered while they are in the cache, and within a strip through tiles of pixels, so that a tile of
+all sources stays in the cache while every target picks its own. Targets of the first convolution all read the
+same; several of them are summed up at a time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dnw.engines.native import vector
+from dnw.engines.native.vector import (
+    FILTERED_ROWS,
+    LANES,
+    TOGETHER,
+    add_up,
+    add_up_together,
+    filter_rows,
+    filter_rows_by_two,
+)
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+_MINUS_INFINITY = np.float32(-np.inf)
+_ZERO = np.float32(0)
+_TAPS = 9
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+_compiled: Callable[[Callable[..., Any]], Any] = numba.njit(**_OPTIONS)
+
+
+def _entry(version: int) -> Any:
+    """Make the function that is kept compiled on disk, under the time of this file and `version`."""
+
+    @numba.njit(cache=True, **_OPTIONS)  # type: ignore[untyped-decorator]
+    def run(
+        images: Any,
+        turns: tuple[int, int, int],
+        features: Floats,
+        maps: Floats,
+        planes: Any,
+        phases: NDArray[np.void],
+        steps: NDArray[np.void],
+        targets: Any,
+        edges: Any,
+        shares: Ints,
+        rank: int,
+        counter: Ints,
+    ) -> int:
+        """Map images to features [N, B], as thread `rank` of a team of shares.shape[1] - 1.
+
+        `turns` are the first image, the one not to be reached, and the step from image to image.
+        `maps` is the team's workspace, counter[0] is 0 as they begin; the rest is a plan's. Returns the
+        version of the instructions that it was compiled with.
+        """
+        team = shares.shape[1] - 1
+        meetings = 0
+        for image in range(turns[0], turns[1], turns[2]):
+            for channel in range(rank, 3, team):
+                _lay_out(images, image, channel, maps, planes)
+            meetings = _meet(counter, team, meetings)
+            for at in range(len(steps)):
+                step = steps[at]
+                first, last = shares[step.phase, rank], shares[step.phase, rank + 1]
+                _take(maps, phases[step.phase], step, targets, edges, first, last, features[:, image])
+                meetings = _meet(counter, team, meetings)
+        return version
+
+    return run
+
+
+@_compiled
+def _meet(counter: Ints, team: int, meetings: int) -> int:
+    """Wait until the whole team has come here; returns the number of meetings so far."""
+    if team > 1:
+        vector.arrive(counter)
+        while vector.arrived(counter) < (meetings + 1) * team:
+            vector.give_way()
+    return meetings + 1
+
+
+@_compiled
+def _lay_out(images: Any, image: int, channel: int, maps: Floats, planes: Any) -> None:
+    """Copy every stride-th pixel of every stride-th row to a plane of its own, stride * stride of them."""
+    stride, step = planes.stride, planes.stride * images.right
+    for row in range(images.side):
+        begin = image * images.next + channel * images.channel + row * images.down
+        for column in range(stride):
+            plane = (channel * stride + row % stride) * stride + column
+            place = planes.at + plane * planes.size + (row // stride) * planes.pitch
+            for x in range((images.side - column + stride - 1) // stride):
+                maps[place + x] = images.pixels[begin + column * images.right + x * step]
+
+
+@_compiled
+def _take(
+    maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: int, last: int, features: Floats
+) -> None:
+    """Take the targets first..last through one strip of a phase."""
+    for start in range(first, last, phase.group):
+        stop = min(start + phase.group, last)
+        _advance(maps, phase, step, start, stop)
+        _sums(maps, phase, step, targets, edges, start, stop)
+        for target in range(start, stop):
+            received = _received(phase, target) - step.lag
+            _wipe(maps, phase, step, received)
+            if phase.normed:
+                _normalize(maps, phase, targets.norms[target], received)
+            if phase.is_last:
+                features[target - phase.target] = _mean(maps, phase, received)
+            else:
+                given = phase.given_at + (target - phase.target) * phase.given_size
+                _filter(maps, phase, step, targets.filters, target, received, given)
+
+
+@_compiled
+def _received(phase: Any, target: int) -> Any:
+    """Where the strip of what a target receives begins."""
+    return phase.received_at + (target - phase.target) * phase.received_size
+
+
+@_compiled
+def _advance(maps: Floats, phase: Any, step: Any, first: int, last: int) -> None:
+    """Give a strip what it shares with the one before; for the first one that is a border of zeros."""
+    border = phase.received_pitch + 1
+    for target in range(first, last):
+        place = _received(phase, target)
+        if step.top == 0:
+            maps[place - border : place] = _ZERO
+        else:
+            for pixel in range(step.lag - border, step.begun):
+                maps[place + pixel - step.lag] = maps[place + pixel - step.lag_before]
+
+
+@_compiled
+def _sums(maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: int, last: int) -> None:
+    floor = _ZERO if phase.rectified else _MINUS_INFINITY
+    vectors = (step.done - step.begun) // LANES
+    tiles = (vectors + phase.tile - 1) // phase.tile
+    for tile in range(tiles):
+        begin, end = vectors * tile // tiles, vectors * (tile + 1) // tiles
+        pixel = step.begun + begin * LANES
+        target = first
+        while target < last:
+            start, stop = targets.starts[target], targets.starts[target + 1]
+            place, size = _received(phase, target) - step.lag + pixel, phase.received_size
+            edge = edges.offsets, edges.weights, start, stop
+            if phase.is_dense and target + TOGETHER <= last:
+                add_up_together(end - begin, maps, *edge, pixel, targets.biases, target, floor, place, size)
+                target += TOGETHER
+            else:
+                add_up(end - begin, maps, *edge, pixel, targets.biases, target, floor, place, size)
+                target += 1
+
+
+@_compiled
+def _wipe(maps: Floats, phase: Any, step: Any, received: int) -> None:
+    """Make the last pixel of every row zero, and the row below the map."""
+    pitch, end = phase.received_pitch, phase.received_side * phase.received_pitch
+    for pixel in range(step.begun // pitch * pitch + pitch - 1, min(step.done, end), pitch):
+        maps[received + pixel] = _ZERO
+    if step.done >= end:
+        maps[received + end : received + end + pitch] = _ZERO
+
+
+@_compiled
+def _filter(
+    maps: Floats, phase: Any, step: Any, filters: Floats, target: int, received: int, given: int
+) -> None:
+    pitch, width = phase.received_pitch, phase.side + 1
+    vectors = (width + LANES - 1) // LANES
+    most = FILTERED_ROWS // phase.stride
+    for row in range(step.top, step.bottom, most):
+        rows = min(most, step.bottom - row)
+        source, place = received + row * phase.stride * pitch, given + row * width
+        if phase.stride == 1:
+            filter_rows(rows, vectors, maps, source, pitch, filters, _TAPS * target, place, width)
+        else:
+            filter_rows_by_two(rows, vectors, maps, source, pitch, filters, _TAPS * target, place, width)
+
+
+@_compiled
+def _normalize(maps: Floats, phase: Any, norm: Floats, received: int) -> None:
+    """Bring a whole map to mean 0 and variance 1, scale and shift it, rectify it."""
+    side, pitch = phase.received_side, phase.received_pitch
+    total = _ZERO
+    for row in range(side):
+        for x in range(side):
+            total += maps[received + row * pitch + x]
+    mean = np.float32(total / (side * side))
+    squares = _ZERO
+    for row in range(side):
+        for x in range(side):
+            squares += (maps[received + row * pitch + x] - mean) ** 2
+    scale = np.float32(norm[0] / np.sqrt(squares / (side * side) + phase.epsilon))
+    for row in range(side):
+        for x in range(side):
+            pixel = received + row * pitch + x
+            maps[pixel] = max((maps[pixel] - mean) * scale + norm[1], _ZERO)
+
+
+@_compiled
+def _mean(maps: Floats, phase: Any, received: int) -> Any:
+    """The mean over the pixels that the head reads."""
+    total = _ZERO
+    for row in range(phase.corner, phase.corner + phase.window):
+        for x in range(phase.corner, phase.corner + phase.window):
+            total += maps[received + row * phase.received_pitch + x]
+    return np.float32(total / (phase.window * phase.window))
+
+
+INSTRUCTIONS = zlib.crc32(inspect.getsource(vector).encode())  # numba itself looks at this file alone
+run = _entry(INSTRUCTIONS)

@@ -1,0 +1,166 @@
+"""What the native engine's workspace holds: images, what nodes receive, and what they give out.
+
+A map of side x side pixels lies flat, in rows of side + 1 pixels, as dnw/engines/native/kernel.py explains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnw.compact import Block, Compact, Nodes, Stem, Sums
+from dnw.engines.native.vector import LANES
+
+LINE = 16  # floats in a cache line
+_STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where vectors do
+_SMALL_SIDE = 28  # maps up to this are one strip
+_GROUP = 4  # targets whose strips stay in the level-1 cache
+
+
+class Memory:
+    """What is taken of a workspace, and what it holds from the beginning (elsewhere zeros)."""
+
+    def __init__(self) -> None:
+        self.floats = 0
+        self.constants: list[tuple[int, NDArray[np.float32]]] = []
+
+    def reserve(self, floats: int) -> int:
+        """Return where so many floats lie, which is the beginning of a cache line."""
+        at = self.floats
+        self.floats += in_lines(floats)
+        return at
+
+
+@dataclasses.dataclass(frozen=True)
+class Pick:
+    """What targets receive from maps in memory."""
+
+    counts: NDArray[np.int64]  # [T], edges of each target
+    offsets: NDArray[np.int64]  # [E]
+    weights: NDArray[np.float32]  # [E]
+
+
+class Planes(NamedTuple):
+    """The image as 3 * stride * stride planes: every stride-th pixel of every stride-th row is one."""
+
+    stride: int
+    side: int  # of what the first nodes receive
+    pitch: int
+    size: int  # from plane to plane
+    at: int  # the first pixel of the first plane
+
+    @classmethod
+    def of(cls, compact: Compact, memory: Memory) -> Planes:
+        """Take room for an image with a border of zeros."""
+        assert compact.stem is not None
+        stride = compact.stem.stride
+        side = -(-compact.image_size // stride)
+        pitch = side + 1
+        above = in_lines(pitch + 1)
+        size = in_lines(above + (side + 1) * pitch + LANES)
+        return cls(stride, side, pitch, size, memory.reserve(3 * stride * stride * size) + above)
+
+    def pick(self, stem: Stem) -> Pick:
+        """The first convolution as sums over its 27 taps."""
+        channels, rows, columns = np.indices((3, 3, 3)).reshape(3, -1)
+        (down, row), (right, column) = (np.divmod(taps - 1, self.stride) for taps in (rows, columns))
+        plane = (channels * self.stride + row) * self.stride + column
+        taps = self.at + plane * self.size + down * self.pitch + right
+        count = len(stem.filters)
+        return Pick(np.full(count, len(taps)), np.tile(taps, count), stem.filters.flatten().numpy())
+
+
+@dataclasses.dataclass(frozen=True)
+class Received:
+    """A strip of what the targets of a phase receive, which stays in the cache until it is filtered."""
+
+    side: int  # of the whole map
+    rows: int  # of a strip
+    targets: int
+
+    @classmethod
+    def of(cls, side: int, targets: int, nodes: Nodes | None) -> Received:
+        """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None)."""
+        whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
+        rows = side + side % 2 if whole else _STRIP
+        return cls(side, rows, targets)
+
+    @property
+    def above(self) -> int:
+        """Floats before the first pixel: the row above the strip, and one pixel before that."""
+        return in_lines(self.side + 2)
+
+    @property
+    def size(self) -> int:
+        """From target to target: a strip, a row above and two below, what vectors write and read past it."""
+        return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + 3 * LANES)
+
+    @property
+    def floats(self) -> int:
+        """Of all targets."""
+        return self.targets * self.size
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one strip is all there is."""
+        return self.rows >= self.side
+
+    def phase(self, at: int, nodes: Nodes | None) -> dict[str, float]:
+        """What a phase has to know of it; `at` is where the room for all of it lies."""
+        stride = nodes.stride if nodes else 1
+        found: dict[str, float] = {
+            **{"received_at": at + self.above, "received_size": self.size},
+            **{"received_side": self.side, "received_pitch": self.side + 1},
+            **{"stride": stride, "side": -(-self.side // stride), "strip": self.rows // stride},
+            "group": self.targets if self.is_whole else _GROUP,
+        }
+        if nodes is None:
+            return found
+        return found | ({"normed": 1, "epsilon": nodes.norm.epsilon} if nodes.norm else {"rectified": 1})
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What the nodes of a block give out."""
+
+    rows: NDArray[np.int64]  # [S], where each node's map lies
+    first: tuple[int, ...]  # the first node of each layer
+    size: int  # from map to map
+
+    @classmethod
+    def of(cls, block: Block, memory: Memory) -> Given:
+        """Take room for all nodes of a block."""
+        size = _odd_lines(block.side * (block.side + 1) + LANES)
+        counts = [nodes.count for nodes in block.layers]
+        rows = memory.reserve(sum(counts) * size) + size * np.arange(sum(counts))
+        return cls(rows, tuple(np.cumsum([0, *counts[:-1]]).tolist()), size)
+
+    def phase(self, layer: int) -> dict[str, float]:
+        """What a phase has to know that applies the nodes of `layer`."""
+        return {"given_at": int(self.rows[self.first[layer]]), "given_size": self.size}
+
+    def pick(self, sums: Sums, memory: Memory) -> Pick:
+        """The edges, and as one more for some targets a map that is there from the beginning."""
+        targets, mapped = sums.targets().numpy(), sums.mapped.numpy()
+        maps = memory.reserve(len(mapped) * self.size) + self.size * np.arange(len(mapped))
+        for at, pixels_HW in zip(maps.tolist(), sums.maps.numpy(), strict=True):
+            memory.constants.append((at, np.pad(pixels_HW, ((0, 0), (0, 1))).ravel()))
+        order = np.argsort(np.concatenate((targets, mapped)), kind="stable")
+        offsets = np.concatenate((self.rows[sums.sources.numpy()], maps))
+        weights = np.concatenate((sums.weights.numpy(), np.ones(len(mapped), np.float32)))
+        counts = np.bincount(targets, minlength=sums.count) + np.bincount(mapped, minlength=sums.count)
+        return Pick(counts, offsets[order], weights[order])
+
+
+def in_lines(floats: int) -> int:
+    """Round up to whole cache lines."""
+    return -(-floats // LINE) * LINE
+
+
+def _odd_lines(floats: int) -> int:
+    """Round up to an odd number of cache lines: the same pixel of many maps then lies in different sets."""
+    lines = -(-floats // LINE)
+    return (lines | 1) * LINE

@@ -1,0 +1,188 @@
+"""Where everything lies in the native engine's memory, and in what order it is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnw.compact import Compact, Nodes
+from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received
+from dnw.engines.native.schedule import schedule
+from dnw.engines.native.vector import LANES, LARGEST_TILE, TOGETHER
+
+_TILE_FLOATS = 64 * 1024  # of a tile of all sources: half of a level-2 cache of 512 KiB
+_SMALLEST_TILE = 7  # fewer sums at a time would wait for one another
+
+PHASE = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            *("target", "group", "tile", "strip", "stride", "side"),
+            *("received_at", "received_size", "received_side", "received_pitch"),
+            *("given_at", "given_size"),
+            *("is_dense", "normed", "rectified", "is_last", "corner", "window"),
+        )
+    ]
+    + [("epsilon", np.float32)]
+)
+
+
+class Targets(NamedTuple):
+    """What belongs to the targets of all phases, numbered through."""
+
+    starts: NDArray[np.int64]  # [T + 1], into the edges
+    biases: NDArray[np.float32]  # [T]
+    filters: NDArray[np.float32]  # [T * 9]; those of the last phase have none
+    norms: NDArray[np.float32]  # [T, 2]: scale and shift of an instance norm
+
+
+class Edges(NamedTuple):
+    """Where the source's map lies, in floats, and how much of it the target receives."""
+
+    offsets: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that the compiled function is given besides images; read-only."""
+
+    planes: Planes
+    phases: NDArray[np.void]  # of PHASE
+    steps: NDArray[np.void]  # of dnw.engines.native.schedule.STEP
+    targets: Targets
+    edges: Edges
+    shares: NDArray[np.int64]  # [phases, threads + 1]: thread i takes the targets from [i] to [i + 1]
+    constants: tuple[tuple[int, NDArray[np.float32]], ...]  # what is there from the beginning
+    floats: int  # of memory
+
+    def alone(self) -> NDArray[np.int64]:
+        """The shares of a team of one."""
+        return self.shares[:, [0, -1]].copy()
+
+    def memory(self) -> NDArray[np.float32]:
+        """Workspace of a team, aligned to cache lines."""
+        spare = np.zeros(self.floats + LINE, np.float32)
+        start = -spare.ctypes.data % (4 * LINE) // 4
+        maps = spare[start : start + self.floats]
+        for at, values in self.constants:
+            maps[at : at + len(values)] = values
+        return maps
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """A phase before all of them are put together."""
+
+    phase: dict[str, float]
+    received: Received
+    pick: Pick
+    bias: NDArray[np.float32]
+    nodes: Nodes | None
+
+    def costs(self) -> NDArray[np.int64]:
+        """Multiply-adds of each target, roughly: a filter costs as much as nine edges."""
+        return self.pick.counts + 9
+
+
+def plan(compact: Compact, threads: int) -> Plan:
+    """Lay a network with a stem out, for teams of `threads`."""
+    memory = Memory()
+    planes = Planes.of(compact, memory)
+    stages = _stages(compact, planes, memory)
+    received_at = _received_at(stages, memory)
+    memory.reserve(LANES)  # vectors read past the last map
+    phases = np.zeros(len(stages), PHASE)
+    stops = np.cumsum([len(stage.bias) for stage in stages])
+    for phase, stage, at, stop in zip(phases, stages, received_at, stops, strict=True):
+        for name, value in (stage.phase | stage.received.phase(at, stage.nodes)).items():
+            phase[name] = value
+        phase["target"] = stop - len(stage.bias)
+    shares = [
+        target + _shares(stage.costs(), threads)
+        for target, stage in zip(phases["target"], stages, strict=True)
+    ]
+    parts = _targets(stages), _edges(stages), np.stack(shares), tuple(memory.constants)
+    return Plan(planes, phases, schedule(phases), *parts, memory.floats)
+
+
+def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
+    assert compact.stem is not None
+    given = [Given.of(block, memory) for block in compact.blocks]
+    nodes, there = compact.blocks[0].layers[0], given[0].phase(0)
+    received = Received.of(planes.side, nodes.count, nodes)
+    pick = planes.pick(compact.stem)
+    stages = [
+        _Stage(
+            there | {"is_dense": 1, "tile": LARGEST_TILE // TOGETHER},
+            received,
+            pick,
+            compact.stem.bias.numpy(),
+            nodes,
+        )
+    ]
+    for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
+        tile = {"tile": _tile(len(here.rows))}
+        for layer, sums in enumerate(block.sums, 1):
+            following, there = _next(compact, given, number, layer)
+            received = Received.of(block.side, sums.count, following)
+            pick = here.pick(sums, memory)
+            stages.append(_Stage(there | tile, received, pick, sums.bias.numpy(), following))
+    return stages
+
+
+def _next(
+    compact: Compact, given: list[Given], number: int, layer: int
+) -> tuple[Nodes | None, dict[str, float]]:
+    """The nodes that the layers before `layer` of a block feed, and where these nodes give theirs."""
+    if layer == len(compact.blocks[number].layers):
+        number, layer = number + 1, 0
+    if number < len(given):
+        return compact.blocks[number].layers[layer], given[number].phase(layer)
+    head = compact.head
+    return None, {"is_last": 1, "rectified": head.rectified, "corner": head.corner, "window": head.window}
+
+
+def _received_at(stages: list[_Stage], memory: Memory) -> list[int]:
+    """Room for what each phase receives; phases that are done in one strip take turns in the same."""
+    shared = memory.reserve(
+        max((stage.received.floats for stage in stages if stage.received.is_whole), default=0)
+    )
+    return [shared if stage.received.is_whole else memory.reserve(stage.received.floats) for stage in stages]
+
+
+def _tile(sources: int) -> int:
+    return max(_SMALLEST_TILE, min(LARGEST_TILE, _TILE_FLOATS // (LANES * sources)))
+
+
+def _shares(costs: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
+    """Cut targets where the running cost comes nearest to equal shares."""
+    running = np.concatenate(([0], np.cumsum(costs)))
+    wanted = running[-1] * np.arange(threads + 1) / threads
+    cuts: NDArray[np.int64] = np.searchsorted(running, wanted).astype(np.int64)
+    return cuts
+
+
+def _edges(stages: list[_Stage]) -> Edges:
+    offsets = np.concatenate([stage.pick.offsets for stage in stages])
+    assert offsets.max() < 2**31
+    return Edges(offsets.astype(np.int32), np.concatenate([stage.pick.weights for stage in stages]))
+
+
+def _targets(stages: list[_Stage]) -> Targets:
+    counts = np.concatenate([stage.pick.counts for stage in stages])
+    starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    biases = np.concatenate([stage.bias for stage in stages])
+    filters = np.zeros((len(biases), 9), np.float32)
+    norms = np.zeros((len(biases), 2), np.float32)
+    stop = 0
+    for stage in stages:
+        start, stop = stop, stop + len(stage.bias)
+        if stage.nodes is not None:
+            filters[start:stop] = stage.nodes.filters.flatten(1).numpy()
+            if stage.nodes.norm is not None:
+                norms[start:stop] = np.stack((stage.nodes.norm.scale, stage.nodes.norm.shift), 1)
+    return Targets(starts, biases, filters.ravel(), norms)

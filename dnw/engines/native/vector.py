@@ -1,0 +1,264 @@
+"""Instructions that numba has no words for: sums of maps held in vector registers, a barrier between threads.
+
+LLVM doesn't keep an array in registers over a loop of unknown length, so the innermost loop is emitted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic as numba_intrinsic
+
+intrinsic: Callable[[Callable[..., Any]], Any] = numba_intrinsic  # called without the first argument
+_HAS_512_BITS = llvm.get_host_cpu_features().get("avx512f", False)
+LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where registers are of 128 bits
+LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
+TOGETHER = 4  # targets with the same sources: times 3 vectors, as many as the largest tile, nearly
+FILTERED_ROWS = 4  # at a time: with nine weights they fill 16 registers
+
+_FLOAT = ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_INT = ir.IntType(64)
+
+
+def _adder(targets: int) -> Any:
+    """Make the intrinsic that sums up what so many targets receive."""
+
+    @intrinsic
+    def add_up(
+        typingctx: Any,
+        vectors: Any,
+        maps: Any,
+        offsets: Any,
+        weights: Any,
+        first: Any,
+        last: Any,
+        pixel: Any,
+        biases: Any,
+        bias: Any,
+        floor: Any,
+        place: Any,
+        step: Any,
+    ) -> Any:
+        """Write to maps[place:] biases[bias] plus the sum over edges of weight * maps[offset + pixel:].
+
+        The edges are first..last. Where there are several targets, each one has the same offsets and weights
+        of its own, which lie one behind the other; what it receives is `step` after that of the one before.
+        `vectors` (up to LARGEST_TILE / targets) times LANES pixels; what is below `floor` becomes `floor`.
+        """
+
+        def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, place, step = arguments
+            kinds = signature.args
+            data = _data(context, builder, kinds[1], maps)
+            edges = (_data(context, builder, kinds[2], offsets), _data(context, builder, kinds[3], weights))
+            begin = builder.gep(_data(context, builder, kinds[7], biases), [bias])
+            starts = [
+                _splat(builder, builder.load(builder.gep(begin, [_integer(t)]))) for t in range(targets)
+            ]
+            source, lowest = builder.gep(data, [pixel]), _splat(builder, floor)
+            for size in _cases(builder, vectors, LARGEST_TILE // targets):
+                sums = _loop(builder, size, source, edges, (first, last), starts)
+                for target, row in enumerate(sums):
+                    start = builder.gep(data, [builder.add(place, builder.mul(step, _integer(target)))])
+                    for at, total in enumerate(row):
+                        larger = builder.select(builder.fcmp_ordered(">", total, lowest), total, lowest)
+                        builder.store(larger, _vector_at(builder, start, at), align=4)
+            return context.get_dummy_value()
+
+        arguments = (vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, place, step)
+        return types.void(*arguments), emit
+
+    return add_up
+
+
+add_up, add_up_together = _adder(1), _adder(TOGETHER)
+
+
+def _loop(
+    builder: ir.IRBuilder,
+    size: int,
+    source: ir.Value,
+    edges: tuple[ir.Value, ir.Value],
+    span: tuple[ir.Value, ir.Value],
+    starts: list[ir.Value],
+) -> list[list[ir.Value]]:
+    """The loop over a span of edges (offsets, weights); returns `size` vectors of sums for each target."""
+    offsets, weights = edges
+    first, last = span
+    before = builder.block
+    head, body, done = (builder.append_basic_block(name) for name in ("head", "edge", "done"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    edge = builder.phi(_INT)
+    edge.add_incoming(first, before)
+    sums = [[builder.phi(_VECTOR) for _ in range(size)] for _ in starts]
+    builder.cbranch(builder.icmp_signed("<", edge, last), body, done)
+    builder.position_at_end(body)
+    row = builder.gep(source, [builder.sext(builder.load(builder.gep(offsets, [edge])), _INT)])
+    values = [builder.load(_vector_at(builder, row, at), align=4) for at in range(size)]
+    at_weight = edge
+    for start, totals in zip(starts, sums, strict=True):
+        weight = _splat(builder, builder.load(builder.gep(weights, [at_weight])))
+        at_weight = builder.add(at_weight, builder.sub(last, first))
+        for total, value in zip(totals, values, strict=True):
+            total.add_incoming(start, before)
+            total.add_incoming(_add_product(builder, total, weight, value), body)
+    edge.add_incoming(builder.add(edge, _integer(1)), body)
+    builder.branch(head)
+    builder.position_at_end(done)
+    return sums
+
+
+def _filter(stride: int) -> Any:
+    """Make the intrinsic that filters a map and gives out every stride-th pixel of every stride-th row."""
+
+    @intrinsic
+    def filter_rows(
+        typingctx: Any,
+        rows: Any,
+        vectors: Any,
+        maps: Any,
+        source: Any,
+        pitch: Any,
+        filters: Any,
+        taps: Any,
+        place: Any,
+        given_pitch: Any,
+    ) -> Any:
+        """Write `rows` (1 to FILTERED_ROWS) of `vectors` times LANES pixels, given_pitch apart, to maps.
+
+        The first one goes to maps[place]; there the middle of the filter, filters[taps + 4], meets
+        maps[source].
+        """
+
+        def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            rows, vectors, maps, source, pitch, filters, taps, place, given_pitch = arguments
+            data = _data(context, builder, signature.args[2], maps)
+            first = builder.gep(_data(context, builder, signature.args[5], filters), [taps])
+            source, target = builder.gep(data, [source]), builder.gep(data, [place])
+            weights = [_splat(builder, builder.load(builder.gep(first, [_integer(tap)]))) for tap in range(9)]
+            for count in _cases(builder, rows, FILTERED_ROWS):
+                with cgutils.for_range(builder, vectors) as loop:
+                    # from the right, for the last vector of a row writes over the beginning of the next row
+                    from_right = builder.sub(builder.sub(vectors, loop.index), _integer(1))
+                    at = builder.mul(from_right, _integer(LANES))
+                    read = builder.gep(source, [builder.mul(at, _integer(stride))])
+                    sums = _filtered(builder, stride, count, read, pitch, weights)
+                    for row, total in enumerate(sums):
+                        start = builder.gep(
+                            target, [builder.add(at, builder.mul(given_pitch, _integer(row)))]
+                        )
+                        builder.store(total, _vector_at(builder, start, 0), align=4)
+            return context.get_dummy_value()
+
+        return types.void(rows, vectors, maps, source, pitch, filters, taps, place, given_pitch), emit
+
+    return filter_rows
+
+
+filter_rows, filter_rows_by_two = _filter(1), _filter(2)
+
+
+def _filtered(
+    builder: ir.IRBuilder, stride: int, rows: int, source: ir.Value, pitch: ir.Value, weights: list[ir.Value]
+) -> list[ir.Value]:
+    """One vector of each of `rows` rows; what is read once serves all of them that have it in reach."""
+    sums = [[ir.Constant(_VECTOR, None)] * stride for _ in range(rows)]
+    for read in range((rows - 1) * stride + 3):
+        start = builder.gep(source, [builder.mul(pitch, _integer(read - 1))])
+        for right in range(3):
+            begin = builder.gep(start, [_integer(right - 1)])
+            values = [builder.load(_vector_at(builder, begin, part), align=4) for part in range(stride)]
+            for row in range(rows):
+                down = read - row * stride
+                if 0 <= down < 3:
+                    weight = weights[3 * down + right]
+                    sums[row] = [
+                        _add_product(builder, total, weight, value)
+                        for total, value in zip(sums[row], values, strict=True)
+                    ]
+    return [_every_second(builder, *parts) if stride == 2 else parts[0] for parts in sums]
+
+
+def _every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(0, 2 * LANES, 2)))
+    return builder.shuffle_vector(first, second, places)
+
+
+@intrinsic
+def arrive(typingctx: Any, counter: Any) -> Any:
+    """Add one to counter[0]; what was written before is seen by those who see the new count."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        data = _data(context, builder, signature.args[0], arguments[0])
+        builder.atomic_rmw("add", data, _integer(1), "acq_rel")
+        return context.get_dummy_value()
+
+    return types.void(counter), emit
+
+
+@intrinsic
+def arrived(typingctx: Any, counter: Any) -> Any:
+    """Return counter[0], as other threads have left it."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        data = _data(context, builder, signature.args[0], arguments[0])
+        return builder.load_atomic(data, "acquire", align=8)
+
+    return types.int64(counter), emit
+
+
+@intrinsic
+def give_way(typingctx: Any) -> Any:
+    """Let another thread run on this core."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        function = cgutils.get_or_insert_function(builder.module, kind, "sched_yield")  # type: ignore[no-untyped-call]
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+def _cases(builder: ir.IRBuilder, value: ir.Value, largest: int) -> Iterator[int]:
+    """Emit code for each value from 1 to `largest`, in turn, and a jump to the right one."""
+    end = builder.append_basic_block("end")
+    switch = builder.switch(value, end)
+    for case in range(1, largest + 1):
+        block = builder.append_basic_block(f"case{case}")
+        switch.add_case(_integer(case), block)
+        builder.position_at_end(block)
+        yield case
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _integer(value: int) -> ir.Constant:
+    return ir.Constant(_INT, value)
+
+
+def _add_product(builder: ir.IRBuilder, total: ir.Value, weight: ir.Value, value: ir.Value) -> ir.Value:
+    """One instruction where the CPU has one: `contract` lets it round once."""
+    return builder.fadd(total, builder.fmul(weight, value, flags=["contract"]), flags=["contract"])
+
+
+def _data(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value) -> ir.Value:
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), zeros)
+
+
+def _vector_at(builder: ir.IRBuilder, start: ir.Value, at: int) -> ir.Value:
+    place = builder.gep(start, [_integer(at * LANES)])
+    return builder.bitcast(place, _VECTOR.as_pointer())

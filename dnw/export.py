@@ -1,0 +1,98 @@
+"""A trained network as one file for use elsewhere: only what matters of it, without a configuration.
+
+python -m dnw.export runs/static_dnw/default-0123456789 static.safetensors
+python -m dnw.export runs/static_dnw/default-0123456789/checkpoints/best.pt best.safetensors --onnx best.onnx
+
+dnw.load reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dnw import model_file
+from dnw.checkpoint import CheckpointError
+from dnw.compact import Compact, can_compact, compact
+from dnw.config import ConfigError, Train, signature
+from dnw.data import RESIZE_TO_CROP
+from dnw.model_file import Card
+from dnw.trained import trained
+from shards.atomic import replacing
+from shards.errors import ShardError
+from shards.index import Index
+
+
+class ExportError(RuntimeError):
+    """A network that can't be written in the form that was asked for."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Export one network; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dnw.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", type=Path, metavar="RUN", help="a run folder, or a checkpoint in one")
+    parser.add_argument("out", type=Path, help="the file to write, OUT.safetensors")
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="also as ONNX, with dense matrices")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="where the shards are, for names of classes"
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        train, model, step = trained(asked.path)
+        if not can_compact(model):
+            raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
+        card = card_of(train, step, asked.data)
+        network = compact(model, card.image_size)
+        model_file.write(asked.out, network, card)
+        if asked.onnx is not None:
+            _write_onnx(asked.onnx, network, card)
+    except (ConfigError, CheckpointError, ShardError, ExportError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename}: can't be written ({error.strerror})", file=sys.stderr)
+        return 1
+    edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
+    names = "" if card.class_names else "; names of classes unknown, --data FOLDER says where the shards are"
+    print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {step}{names}")
+    return 0
+
+
+def card_of(train: Train, step: int, data: Path | None = None) -> Card:
+    """What a file says of the network of a run.
+
+    Names of classes come from the shards in `data`, or in data.dir if that is here. Raises ShardError for
+    shards that are damaged, or aren't in `data`.
+    """
+    folder = train.data.dir if data is None else data
+    known = data is not None or folder.is_dir()
+    is_photographs = train.data.augment == "resized_crop_flip"
+    return Card(
+        run=f"{train.exp}-{signature(train)}",
+        step=step,
+        image_size=train.data.image_size,
+        resize=round(train.data.image_size * RESIZE_TO_CROP) if is_photographs else None,
+        mean=train.data.mean,
+        std=train.data.std,
+        classes=train.data.classes,
+        class_names=Index.load(folder, "val").classes if known else None,
+    )
+
+
+def _write_onnx(path: Path, network: Compact, card: Card) -> None:
+    try:
+        from dnw.onnx_graph import onnx_model  # noqa: PLC0415  (of the extra `onnx`)
+    except ImportError as error:
+        raise ExportError(f"--onnx needs onnx ({error}): python -m pip install 'dnw[onnx]'") from None
+    with replacing(path) as file:
+        file.write(onnx_model(network, card).SerializeToString())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""A trained network as one file that needs nothing else: compact form, and what feeds it and reads it.
+
+A safetensors file. Its metadata has one entry, "dnw", in JSON: version of the format, digest, card,
+structure. The digest is SHA-256 over the file with 64 zeros in the digest's place, so whatever is changed
+shows. The structure is the dataclasses of dnw/compact/form.py, each tensor named by its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from dnw.compact.check import check
+from dnw.compact.form import Compact
+from dnw.config import STRICT
+from shards.atomic import replacing
+
+FORMAT = 1
+_ENTRY = "dnw"
+_NETWORK = "network"
+_NO_DIGEST = "0" * 64
+_LENGTH = 8  # bytes at the head of a safetensors file: how long its header is
+
+
+class ModelFileError(RuntimeError):
+    """A file that isn't a whole network of this format."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Card:
+    """Where a network comes from, what images it takes, and what its classes are called."""
+
+    run: str  # experiment and signature
+    step: int
+    image_size: int
+    resize: int | None  # scale the shorter side to so many pixels, bilinear, then cut the centre out
+    mean: tuple[float, float, float]  # of colours from 0 to 1
+    std: tuple[float, float, float]
+    classes: int
+    class_names: tuple[str, ...] | None
+
+
+def write(path: Path, network: Compact, card: Card) -> None:
+    """Write the file, whole or not at all. Raises OSError if that can't be done."""
+    content = encode(network, card)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def read(path: Path) -> tuple[Compact, Card]:
+    """Read the file. Raises ModelFileError if it isn't there, is damaged, or is none of this format."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path}: can't be read ({error.strerror})") from None
+    try:
+        return decode(content)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+def encode(network: Compact, card: Card) -> bytes:
+    """The bytes of the file, a function of the network and its card alone."""
+    tensors: dict[str, Tensor] = {}
+    entry = {
+        "format": FORMAT,
+        "digest": _NO_DIGEST,
+        "card": dataclasses.asdict(card),
+        _NETWORK: _taken_apart(network, _NETWORK, tensors),
+    }
+    content = safetensors.torch.save(tensors, {_ENTRY: json.dumps(entry)})
+    return content.replace(_NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+
+
+def decode(content: bytes) -> tuple[Compact, Card]:
+    """What `encode` made bytes of. Raises ModelFileError for anything else."""
+    entry = _entry(content)
+    if entry.get("format") != FORMAT:
+        raise ModelFileError(
+            f"has format {entry.get('format')!r}, this program reads {FORMAT}: "
+            "export the run again with python -m dnw.export"
+        )
+    digest = str(entry.get("digest"))
+    found = hashlib.sha256(content.replace(digest.encode(), _NO_DIGEST.encode(), 1)).hexdigest()
+    if found != digest:
+        raise ModelFileError(
+            f"damaged: its digest is {found}, it says {digest}: copy it again, or export the run again"
+        )
+    try:
+        network = _put_together(Compact, entry[_NETWORK], _NETWORK, safetensors.torch.load(content))
+        check(network)
+        return network, Card(**entry["card"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ModelFileError(f"written by another program or changed on purpose ({error})") from None
+
+
+def _entry(content: bytes) -> dict[str, Any]:
+    stop = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+    try:
+        entry = json.loads(json.loads(content[_LENGTH:stop])["__metadata__"][_ENTRY])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        entry = None
+    if not isinstance(entry, dict):
+        raise ModelFileError("no file of python -m dnw.export, or damaged at its head")
+    return entry
+
+
+def _taken_apart(part: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """The part as JSON knows it; tensors go into `tensors`, by name."""
+    if isinstance(part, Tensor):
+        tensors[name] = part
+        return None
+    if isinstance(part, tuple):
+        return [_taken_apart(inner, f"{name}.{place}", tensors) for place, inner in enumerate(part)]
+    if dataclasses.is_dataclass(part):
+        names = (field.name for field in dataclasses.fields(part))
+        return {inner: _taken_apart(getattr(part, inner), f"{name}.{inner}", tensors) for inner in names}
+    return part
+
+
+def _put_together(kind: Any, value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """The reverse: an object of type `kind`."""
+    if kind is Tensor:
+        return tensors[name]
+    if typing.get_origin(kind) is tuple:
+        (inner, _) = typing.get_args(kind)
+        return tuple(_put_together(inner, one, f"{name}.{i}", tensors) for i, one in enumerate(value))
+    if typing.get_origin(kind) is types.UnionType:
+        (inner, _) = typing.get_args(kind)
+        return None if value is None else _put_together(inner, value, name, tensors)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind).items()
+        fields = {key: _put_together(hint, value[key], f"{name}.{key}", tensors) for key, hint in hints}
+        return typing.cast(Any, kind)(**fields)
+    if type(value) is not kind:
+        raise TypeError(f"{name}: must be {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,107 @@
+"""A compact network as an ONNX graph: sums as 1x1 convolutions by dense matrices.
+
+Input "images", normalized, float32 [batch, 3, image_size, image_size]; output "logits", [batch, classes].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from dnw.compact.form import Block, Compact, Head, Nodes, Stem, Sums
+from dnw.model_file import Card
+
+OPSET = 17
+_IR_VERSION = 8  # the one that opset came with: older runtimes read it
+
+
+def onnx_model(network: Compact, card: Card) -> onnx.ModelProto:
+    """Build and check the graph; the card goes into the metadata, as JSON values."""
+    graph = _Graph()
+    size = network.image_size
+    if network.stem is None:
+        logits = graph.constant_logits("images", network.head)
+    else:
+        x = graph.stem("images", network.stem)
+        for block in network.blocks:
+            x = graph.block(x, block)
+        logits = graph.head(x, network.head)
+    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, size, size])]
+    outputs = [helper.make_tensor_value_info(logits, TensorProto.FLOAT, ["batch", len(network.head.bias)])]
+    made = helper.make_graph(graph.operations, "dnw", inputs, outputs, graph.tensors)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
+    facts = dataclasses.asdict(card).items()
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in facts})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Graph:
+    """Operations and tensors so far; each operation returns the name of its result."""
+
+    def __init__(self) -> None:
+        self.operations: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def stem(self, images: str, stem: Stem) -> str:
+        return self._convolve(images, stem.filters, stem.bias, stride=stem.stride)
+
+    def block(self, x: str, block: Block) -> str:
+        given: list[str] = []
+        for nodes, sums in zip(block.layers, block.sums, strict=True):
+            given.append(self._nodes(x, nodes))
+            together = given[0] if len(given) == 1 else self._add("Concat", given, axis=1)
+            x = self._sums(together, sums)
+        return x
+
+    def head(self, x: str, head: Head) -> str:
+        stop = head.corner + head.window
+        bounds = ([head.corner] * 2, [stop] * 2, [2, 3])
+        x = self._add("Slice", [x, *(self._tensor(np.array(bound, np.int64)) for bound in bounds)])
+        if head.rectified:
+            x = self._add("Relu", [x])
+        features = self._add("ReduceMean", [x], axes=[2, 3], keepdims=0)
+        classifier = [self._tensor(head.weight.numpy()), self._tensor(head.bias.numpy())]
+        return self._add("Gemm", [features, *classifier], result="logits", transB=1)
+
+    def constant_logits(self, images: str, head: Head) -> str:
+        batch = self._add("Shape", [images], start=0, end=1)
+        shape = self._add("Concat", [batch, self._tensor(np.array([len(head.bias)], np.int64))], axis=0)
+        return self._add("Expand", [self._tensor(head.bias.numpy()), shape], result="logits")
+
+    def _nodes(self, x: str, nodes: Nodes) -> str:
+        if nodes.norm is not None:
+            affine = [self._tensor(nodes.norm.scale.numpy()), self._tensor(nodes.norm.shift.numpy())]
+            x = self._add("InstanceNormalization", [x, *affine], epsilon=nodes.norm.epsilon)
+        filters = nodes.filters[:, None]
+        return self._convolve(self._add("Relu", [x]), filters, None, stride=nodes.stride, groups=nodes.count)
+
+    def _sums(self, given: str, sums: Sums) -> str:
+        x = self._convolve(given, sums.dense()[:, :, None, None], sums.bias, pad=0)
+        if not len(sums.mapped):
+            return x
+        maps_THW = np.zeros((sums.count, *sums.maps.shape[1:]), np.float32)
+        maps_THW[sums.mapped.numpy()] = sums.maps.numpy()
+        return self._add("Add", [x, self._tensor(maps_THW)])
+
+    def _convolve(
+        self, x: str, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1, pad: int = 1
+    ) -> str:
+        tensors = [self._tensor(tensor.numpy()) for tensor in (weight, bias) if tensor is not None]
+        return self._add("Conv", [x, *tensors], strides=[stride] * 2, pads=[pad] * 4, group=groups)
+
+    def _add(self, operation: str, inputs: list[str], *, result: str | None = None, **attributes: Any) -> str:
+        name = result or f"{operation.lower()}_{len(self.operations)}"
+        self.operations.append(helper.make_node(operation, inputs, [name], **attributes))
+        return name
+
+    def _tensor(self, values: np.ndarray) -> str:
+        name = f"tensor_{len(self.tensors)}"
+        self.tensors.append(numpy_helper.from_array(values, name))
+        return name

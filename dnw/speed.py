@@ -1,0 +1,55 @@
+"""How fast a network answers on this machine, and how much memory that takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+BATCHES = (1, 32)
+ENOUGH_S = 1.0  # of measuring at one batch size
+LEAST = 3  # measurements
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """Of one network."""
+
+    ms_per_image: dict[int, float]  # by batch size: the median
+    peak_memory_mib: float  # of this process so far; on a GPU, of what torch holds there
+
+
+@torch.no_grad()
+def measure(run: Callable[[Tensor], Tensor], image_size: int, device: torch.device) -> Speed:
+    """Time `run`, which maps normalized images [B, 3, image_size, image_size] to logits, on images of noise.
+
+    The first call of each batch size, which may compile, isn't counted.
+    """
+    draw = torch.Generator().manual_seed(0)
+    found = {}
+    for batch in BATCHES:
+        images_BCHW = torch.randn(batch, 3, image_size, image_size, generator=draw).to(device)
+        _seconds(run, images_BCHW)
+        seconds: list[float] = []
+        while len(seconds) < LEAST or sum(seconds) < ENOUGH_S:
+            seconds.append(_seconds(run, images_BCHW))
+        found[batch] = round(1e3 * statistics.median(seconds) / batch, 4)
+    return Speed(found, round(_peak_mib(device), 1))
+
+
+def _seconds(run: Callable[[Tensor], Tensor], images_BCHW: Tensor) -> float:
+    began_s = time.perf_counter()
+    logits_BK = run(images_BCHW)
+    logits_BK[0, 0].item()  # a GPU answers when it has computed
+    return time.perf_counter() - began_s
+
+
+def _peak_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
