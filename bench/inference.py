@@ -50,6 +50,7 @@ class Timed:
     """One network in one engine, and how long it took."""
 
     name: str
+    beside: float  # the width of the wiring that it was compared with
     width: float
     batch: int
     threads: int
@@ -157,14 +158,14 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     left = compact(model, SIZE)
     cost = profile(model, SIZE).effective_macs
     runs = {
-        name: (engine(name, model, left, threads), Timed(name, width, batch, threads, cost))
+        name: (engine(name, model, left, threads), Timed(name, width, width, batch, threads, cost))
         for name in options.engines
     }
     for thin in BASELINES:
         dense = baseline(thin)
         name = f"mobilenet_v1 x{thin:g}"
         run = engines.build("dense", dense, SIZE, threads)
-        runs[name] = (run, Timed(name, thin, batch, threads, profile(dense, SIZE).macs))
+        runs[name] = (run, Timed(name, width, thin, batch, threads, profile(dense, SIZE).macs))
     unread = without_edges(model)
     print(f"width {width:g}: {cost / 1e6:.1f} M multiply-adds, {unread:.0%} of the nodes feed none")
     check(runs)
@@ -199,12 +200,8 @@ def show(found: list[Timed], peaks: dict[int, float], console: Console) -> None:
 
 def goals(found: list[Timed]) -> dict[str, dict[str, float]]:
     """What native is measured by: width 0.225, one image, one thread."""
-    case = [
-        timed
-        for timed in found
-        if timed.batch == timed.threads == 1 and (timed.width == 0.225 or "mobilenet" in timed.name)
-    ]
-    by_name = {timed.name: timed for timed in reversed(case)}
+    case = [timed for timed in found if timed.batch == timed.threads == 1 and timed.beside == 0.225]
+    by_name = {timed.name: timed for timed in case}
     if "native" not in by_name:
         return {}
     return {
@@ -225,7 +222,8 @@ def draw(found: list[Timed], place: Path) -> None:
     case = [timed for timed in found if timed.batch == timed.threads == 1]
     names = dict.fromkeys(timed.name.split(" ")[0] for timed in case)
     for name in names:
-        points = sorted({(each.multiply_adds / 1e6, each.ms) for each in case if each.name.startswith(name)})
+        taken = {each.multiply_adds: each.ms for each in case if each.name.startswith(name)}
+        points = sorted((cost / 1e6, ms) for cost, ms in taken.items())
         dashed = "--" if name.startswith("mobilenet") else "-"
         axes.plot(*zip(*points, strict=True), marker="o", linestyle=dashed, label=name)
     axes.set(xlabel="million multiply-adds", ylabel="ms per image", xscale="log", yscale="log")
@@ -251,6 +249,18 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def write(found: list[Timed], peaks: dict[int, float], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "peak_gflops": peaks,
+        "goals": goals(found),
+        "rows": [dataclasses.asdict(timed) | {"ms": timed.ms} for timed in found],
+    }
+    (out / "inference.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
 def main() -> None:
     options, console = arguments(), Console()
     found: list[Timed] = []
@@ -261,22 +271,12 @@ def main() -> None:
         for batch in options.batch:
             for width in options.widths:
                 found += compare(options, width, batch, threads)
+                write(found, peaks, options.out)  # after each, so that nothing is lost where it is stopped
     show(found, peaks, console)
-    reached = goals(found)
-    for name, ratio in reached.items():
+    for name, ratio in goals(found).items():
         sign = "reached" if ratio["measured"] >= ratio["goal"] else "missed"
-        console.print(
-            f"{name} takes {ratio['measured']:.2f} times as long as native (goal {ratio['goal']:g}): {sign}"
-        )
-    options.out.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "peak_gflops": peaks,
-        "goals": reached,
-        "rows": [dataclasses.asdict(timed) | {"ms": timed.ms} for timed in found],
-    }
-    (options.out / "inference.json").write_text(json.dumps(record, indent=1) + "\n")
+        took = f"{name} takes {ratio['measured']:.2f} times as long as native"
+        console.print(f"{took} (goal {ratio['goal']:g}): {sign}")
     draw(found, options.out / "inference.png")
 
 

@@ -13,6 +13,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
@@ -103,12 +104,9 @@ def _matrix(mask: Tensor) -> Shares:
 
 def _pooled(positions: Positions | Shares, factor: int) -> Shares:
     """Share of the marked positions in each square of factor x factor."""
-    pooled = positions.astype(np.float32)
-    if factor == 1:
-        return pooled
-    for axis, length in enumerate(positions.shape):
-        pooled = np.add.reduceat(pooled, range(0, length, factor), axis=axis)
-    return pooled / np.float32(factor**2)
+    marked = torch.from_numpy(positions.astype(np.float32))[None]
+    pooled: Shares = F.avg_pool2d(marked, factor, ceil_mode=True, divisor_override=factor**2)[0].numpy()
+    return pooled
 
 
 def _borders(edges: Edges, scale: float, shape: tuple[int, ...]) -> Positions:

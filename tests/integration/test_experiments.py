@@ -12,17 +12,18 @@ import pytest
 import webdataset
 from worker import ROOT, assert_same_weights
 
-from dnw import evaluate, jsonl, ledger
+from dnw import evaluate, jsonl, ledger, speed
+from dnw.models import mobilenet
 from dnw.profile.__main__ import main as profile
 from dnw.run import Run
 from launch import prepare
 from launch.compose import compose
 from shards import index
 
-# 4 steps of 4 images; step 2 is saved
-FEW = ["steps=4", "batch=4", "micro_batch=2", "data.workers=0", "log.every_steps=1"]
-FEW += ["checkpoint.every_steps=2"]
-KILLED_AT = "0:step 3"
+# 2 steps of 4 images; the first is saved
+FEW = ["steps=2", "batch=4", "micro_batch=2", "data.workers=0", "log.every_steps=1"]
+SAVED = "checkpoint.every_steps=1"
+KILLED_AT = "0:step 2"
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "exp").glob("*.yaml"))
 ANY_NETWORK = [
     ("resnet50_sparse", "model=resnet18", "first_layer=dense"),
@@ -30,21 +31,33 @@ ANY_NETWORK = [
     ("resnet50_sparse", "model=timm/convnext_atto", "model.channels_last=true", "wiring.leave_dense=[head*]"),
     ("resnet50_sparse", "model=timm/vit_tiny_patch16_224", "wiring=reg_td"),
 ]
+# A quarter of the channels: the weights of a whole MobileNetV1-like network take seconds to save and to draw.
+SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 2), (64, 128, 2, 6), (128, 256, 2, 2))
+WHOLE = {"imagenet_dnw"}
 FROM_COMPLETE = {"cifar_fine_tune": "cifar_complete", "cifar_one_shot": "cifar_complete"}
 
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards like those of ImageNet: 1000 classes, of which a few have an image."""
-    folder = tmp_path_factory.mktemp("photographs")
+    return drawn(tmp_path_factory.mktemp("photographs"), "jpg", side=120, highest=999)
+
+
+@pytest.fixture(scope="session")
+def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards like those of CIFAR-10."""
+    return drawn(tmp_path_factory.mktemp("icons"), "png", side=32, highest=9)
+
+
+def drawn(folder: Path, kind: str, side: int, highest: int) -> Path:
+    """12 images of noise to train on, and 6 to validate with."""
     draw = np.random.default_rng(0)
     for split, count in {"train": 12, "val": 6}.items():
-        names = f"{folder}/photographs-{split}-%04d.tar"
+        names = f"{folder}/{folder.name}-{split}-%04d.tar"
         with webdataset.ShardWriter(names, maxcount=6, verbose=0) as writer:
             for number in range(count):
-                pixels = draw.integers(0, 256, (130 - number, 110 + number, 3), np.uint8)
-                label = 999 - 7 * number
-                writer.write({"__key__": f"{split}{number:04d}", "jpg": pixels, "cls": label})
+                pixels = draw.integers(0, 256, (side, side, 3), np.uint8)
+                writer.write({"__key__": f"{split}{number:04d}", kind: pixels, "cls": highest - number % 10})
     index.main([str(folder)])
     return folder
 
@@ -57,9 +70,12 @@ def workers() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def work(folder: str, fault: str) -> None:
+def work(folder: str, fault: str, is_small: bool) -> None:
     """What a worker does, alone."""
     from dnw import train
+
+    if is_small:
+        mobilenet.BLOCKS, mobilenet.FEATURES = SMALL_BLOCKS, SMALL_BLOCKS[-1][1]
 
     with Path(folder, "printed").open("ab") as printed:
         os.dup2(printed.fileno(), 1)
@@ -68,11 +84,11 @@ def work(folder: str, fault: str) -> None:
     raise SystemExit(train.main([folder]))
 
 
-def prepared(name: str, words: tuple[str, ...], runs_dir: Path, few_images: Path, photographs: Path) -> Run:
+def prepared(name: str, words: tuple[str, ...], runs_dir: Path, icons: Path, photographs: Path) -> Run:
     """A run folder, as the launcher makes it."""
     images = [f"data.dir={photographs}", "data.image_size=96"]
     if not name.startswith(("imagenet", "resnet")):
-        images = [f"data.dir={few_images}"]
+        images = [f"data.dir={icons}"]
     line = [f"+exp={name}", *FEW, *images, *words, f"runs_dir={runs_dir}", "cluster=local"]
     (composed,) = compose(line)
     plan = prepare.plan(composed)
@@ -84,37 +100,45 @@ def prepared(name: str, words: tuple[str, ...], runs_dir: Path, few_images: Path
 def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     words: tuple[str, ...],
     tmp_path: Path,
-    few_images: Path,
+    icons: Path,
     photographs: Path,
     workers: multiprocessing.context.ForkServerContext,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(name: str, more: tuple[str, ...], folder: str, fault: str = "") -> tuple[Run, int | None]:
-        made = prepared(name, more, tmp_path / folder, few_images, photographs)
-        process = workers.Process(target=work, args=(str(made.folder), fault))
+        made = prepared(name, more, tmp_path / folder, icons, photographs)
+        process = workers.Process(target=work, args=(str(made.folder), fault, is_small))
         process.start()
         process.join(timeout=200)
         return made, process.exitcode
 
     name, *rest = words
-    more = tuple(rest)
-    for folder in ("whole", "broken"):
-        if name in FROM_COMPLETE:
-            source, code = run(FROM_COMPLETE[name], (), folder)
-            assert code == 0, printed(source)
+    more, is_small = tuple(rest), name not in WHOLE
+    if name in FROM_COMPLETE:
+        source, code = run(FROM_COMPLETE[name], (), "whole")
+        assert code == 0, printed(source)
     whole, code = run(name, more, "whole")
     assert code == 0, printed(whole)
-    broken, code = run(name, more, "broken", KILLED_AT)
+    if name in FROM_COMPLETE:
+        more = (*more, f'wiring.source="{source.folder}"')
+    broken, code = run(name, (*more, SAVED), "broken", KILLED_AT)
     assert code == -9, printed(broken)
-    broken, code = run(name, more, "broken")
+    broken, code = run(name, (*more, SAVED), "broken")
     assert code == 0, printed(broken)
-    assert [attempt.first_step for attempt in ledger.read(broken)] == [0, 2]
+    assert [attempt.first_step for attempt in ledger.read(broken)] == [0, 1]
     assert_same_weights(broken, whole)
     assert losses(broken) == losses(whole)
-    assert evaluate.main([str(broken.folder), "--json"]) == 0
+    monkeypatch.setattr(speed, "BATCHES", (1,))
+    monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
+    with monkeypatch.context() as patch:
+        if is_small:
+            patch.setattr(mobilenet, "BLOCKS", SMALL_BLOCKS)
+            patch.setattr(mobilenet, "FEATURES", SMALL_BLOCKS[-1][1])
+        assert evaluate.main([str(broken.folder), "--json"]) == 0
     result = json.loads(broken.result.read_text())
     assert json.loads(capsys.readouterr().out)["top1"] == result["top1"]
-    assert profile([f"+exp={name}", *more, "--json"]) == 0
+    assert profile([f"+exp={name}", *rest, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["macs"] > 0
     assert (broken.folder / "wiring.png").stat().st_size > 0
 
