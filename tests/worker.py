@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import signal
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from example import values
 from dnw import checkpoint, jsonl
 from dnw.config import dump, parse
 from dnw.run import Run, step_path, steps
-from launch import torchrun
+from launch import agent, torchrun
 from launch.node import LOOPBACK, Node
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,11 +32,9 @@ def prepare(folder: Path, shards: Path, **changes: Any) -> Run:
 
 def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
     """Start torchrun's agent on a run, as a job does; the caller waits."""
-    node = Node(0, 1, LOOPBACK, LOOPBACK, "-", 0, ("here",))
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DNW_FAULT": fault}
     return subprocess.Popen(
-        torchrun.command(run.folder, node, nproc, port=0, meeting=run.folder.name, grace_s=60),
-        env=env,
+        _command(run, nproc),
+        env={**os.environ, **_environment(fault)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -43,14 +43,44 @@ def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
 
 
 def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
-    """Run to the end; the agent's exit code and all that was printed."""
-    process = start(run, nproc, fault)
-    try:
-        output, _ = process.communicate(timeout=200)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its workers die with it
-        raise
-    return process.returncode, output
+    """Run to the end; the agent's exit code and all that was printed.
+
+    The agent is forked from a process that has imported what it imports, which saves five seconds each time.
+    """
+    arguments = _command(run, nproc)[3:]  # python -m launch.agent
+    with tempfile.NamedTemporaryFile("r", prefix="printed-") as printed:
+        process = _server.Process(target=_agent, args=(arguments, _environment(fault), printed.name))
+        process.start()
+        process.join(timeout=200)
+        if process.exitcode is None:
+            process.kill()  # its workers die with it
+            raise TimeoutError(printed.read())
+        return process.exitcode, printed.read()
+
+
+def _command(run: Run, nproc: int) -> list[str]:
+    node = Node(0, 1, LOOPBACK, LOOPBACK, "-", 0, ("here",))
+    return torchrun.command(run.folder, node, nproc, port=0, meeting=run.folder.name, grace_s=60)
+
+
+def _environment(fault: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DNW_FAULT": fault}
+
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(["dnw.train", "torch._dynamo", "torch.distributed.run", "launch.agent"])
+
+
+def _agent(arguments: list[str], environment: dict[str, str], printed: str) -> None:
+    os.setsid()
+    os.environ.update(environment)
+    with Path(printed).open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    code = agent.main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def final_weights(run: Run) -> dict[str, torch.Tensor]:

@@ -17,11 +17,14 @@ def seeded_image(image_size: int, device: torch.device) -> Tensor:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each module is in the mode it was in."""
+    """Evaluation mode without gradients; afterwards each module is in the mode it was in.
+
+    In torch's inference mode, which it leaves for the while, products couldn't be watched.
+    """
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             yield
     finally:
         for module, is_training in modes.items():

@@ -31,6 +31,8 @@ def test_every_experiment_is_whole(name: str) -> None:
         ("static_dnw", (512, 160, 0.1, 0.9, 1e-4, "multistep")),
         ("cifar_dnw", (128, 160, 0.1, 0.9, 1e-4, "cosine")),
         ("imagenet_dnw", (512, 250, 0.1, 0.9, 5e-5, "cosine")),
+        ("resnet50_sparse", (256, 100, 0.256, 0.875, 2**-15, "cosine")),
+        ("cifar_fine_tune", (128, 160, 0.01, 0.9, 1e-4, "cosine")),
     ],
 )
 def test_recipes(name: str, recipe: tuple[object, ...]) -> None:
@@ -53,7 +55,7 @@ def test_the_command_line_overrules_the_experiment() -> None:
 
 
 def test_the_first_line_of_an_experiment_is_what_the_help_shows() -> None:
-    assert compose.experiments()["imagenet_dnw"].startswith("MobileNetV1-like, wiring discovered; ImageNet")
+    assert compose.experiments()["imagenet_dnw"].startswith("MobileNetV1-like, wiring discovered, any width; ImageNet")
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,11 @@ def test_a_sparse_network_has_its_share_of_the_costs() -> None:
     assert abs(sparse.macs / dense.macs - 0.25) < 1e-3
     assert abs(sparse.params / dense.params - 0.25) < 1e-4
     assert [block.name for block in sparse.blocks] == [block.name for block in dense.blocks]
+
+
+def test_in_inference_mode_nothing_is_missed() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 2))
+    expected = profile(model, 8)
+    with torch.inference_mode():
+        assert profile(model, 8) == expected
+    assert expected.macs > 0
