@@ -55,7 +55,8 @@ def test_the_command_line_overrules_the_experiment() -> None:
 
 
 def test_the_first_line_of_an_experiment_is_what_the_help_shows() -> None:
-    assert compose.experiments()["imagenet_dnw"].startswith("MobileNetV1-like, wiring discovered, any width; ImageNet")
+    shown = compose.experiments()["imagenet_dnw"]
+    assert shown.startswith("MobileNetV1-like, wiring discovered, any width; ImageNet")
 
 
 @pytest.mark.parametrize(
