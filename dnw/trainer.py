@@ -98,7 +98,10 @@ class Trainer:
         """Have dropout and the like draw the same for a micro-batch of a step, whoever takes it."""
         first = self.world.rank * self._accumulate
         key = (self.train.seed, _FORWARD, self.position.step, first + number)
-        torch.manual_seed(int(bits(*key, n=1)[0]))
+        seed = int(bits(*key, n=1)[0])
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device
+        if self.world.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _begin_training(self) -> None:
         if not self.model.training:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ from typing import Any, Literal
 from dnw import lock
 from dnw.run import Run
 from launch.config import Launch
+from launch.slurm_command import SlurmError, ask
 from shards.atomic import replacing
 
 State = Literal["new", "ready", "queued", "running", "finished"]
@@ -87,12 +86,10 @@ def state(run: Run) -> tuple[State, str]:
 
 
 def _slurm_state(job: str) -> State:
-    if shutil.which("squeue") is None:
+    try:
+        found = set(ask("squeue", "--noheader", "--jobs", job, "--format", "%T").split())
+    except SlurmError:  # it has forgotten the job, or there is no Slurm here
         return "ready"
-    asked = subprocess.run(
-        ["squeue", "--noheader", "--jobs", job, "--format", "%T"], capture_output=True, text=True, check=False
-    )
-    found = set(asked.stdout.split())  # nothing for a job that has ended, or one that Slurm has forgotten
     if found & SLURM_RUNNING:
         return "running"
     return "queued" if found & SLURM_WAITING else "ready"

@@ -20,6 +20,9 @@ from launch import agent, torchrun
 from launch.node import LOOPBACK, Node
 
 ROOT = Path(__file__).resolve().parents[1]
+# Starts processes from one that has imported what they import.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["dnw.train", "torch._dynamo", "torch.distributed.run", "launch.agent"])
 
 
 def prepare(folder: Path, shards: Path, **changes: Any) -> Run:
@@ -49,7 +52,7 @@ def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
     """
     arguments = _command(run, nproc)[3:]  # python -m launch.agent
     with tempfile.NamedTemporaryFile("r", prefix="printed-") as printed:
-        process = _server.Process(target=_agent, args=(arguments, _environment(fault), printed.name))
+        process = SERVER.Process(target=_agent, args=(arguments, _environment(fault), printed.name))
         process.start()
         process.join(timeout=200)
         if process.exitcode is None:
@@ -67,16 +70,17 @@ def _environment(fault: str) -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DNW_FAULT": fault}
 
 
-_server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["dnw.train", "torch._dynamo", "torch.distributed.run", "launch.agent"])
+def redirect(printed: Path) -> None:
+    """Have this process print to a file, after what is there."""
+    with printed.open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
 
 
 def _agent(arguments: list[str], environment: dict[str, str], printed: str) -> None:
     os.setsid()
     os.environ.update(environment)
-    with Path(printed).open("ab") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+    redirect(Path(printed))
     code = agent.main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

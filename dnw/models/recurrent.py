@@ -21,9 +21,7 @@ class Nodes(nn.Module):
         """Raises ConfigError if the width asks for more edges than there are."""
         super().__init__()
         self.conv = filters()
-        layout = Layout(
-            (NODES,), rows=NODES, columns=NODES, outputs=FEATURES, recurrent=True, image_inputs=INPUTS
-        )
+        layout = Layout((NODES,), rows=NODES, columns=NODES, outputs=FEATURES, image_inputs=INPUTS)
         self.graph = Graph(train, 0, layout, dense=NODES * NODES, power=1)
         self.norm = nn.InstanceNorm2d(NODES, affine=True)
 

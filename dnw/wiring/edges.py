@@ -19,6 +19,7 @@ class Edges(nn.Module):
     forward between two optimizer steps, training or evaluation, sees the same graph.
     """
 
+    MASK_IS_SAVED = False  # whether the mask is part of the state dict: where no weights at hand tell it
     mask: Tensor  # bool, shape of the weight: the chosen edges
     legal: Tensor | None  # bool, shape of the weight; None: every position is legal
 
@@ -49,7 +50,8 @@ class Edges(nn.Module):
         self._budget = None if isinstance(budget, Pool) else budget
         self.layout = layout
         self.quota = quota
-        self.register_buffer("mask", torch.zeros(tuple(shape), dtype=torch.bool), persistent=False)
+        mask = torch.zeros(tuple(shape), dtype=torch.bool)
+        self.register_buffer("mask", mask, persistent=self.MASK_IS_SAVED)
         self.register_buffer("legal", legal, persistent=False)
 
     @property

@@ -25,8 +25,12 @@ class Layout:
     rows: int
     columns: int
     outputs: int  # the last rows are what the block gives out
-    recurrent: bool = False
     image_inputs: int = 0  # recurrent: so many first nodes begin with the image, the rest with nothing
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether its nodes are applied again and again."""
+        return self.image_inputs > 0
 
     @property
     def nodes(self) -> int:

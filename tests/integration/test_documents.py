@@ -16,6 +16,7 @@ import pytest
 import torch
 from worker import ROOT
 
+import dnw
 from dnw import models
 from dnw.compose import training
 from dnw.run import Run
@@ -28,6 +29,10 @@ SMALL = ["steps=4", "batch=32", "micro_batch=8", "data.workers=0"]
 # CI's own command is `make test`, which does `make check` first; test_demo runs what `make demo` does.
 MAKE = {"make demo", "make test", "make check"}
 
+OF_A_FINISHED_RUN = {
+    "python -m dnw.evaluate runs/demo_dnw/default-...": "top-1",
+    "python -m dnw.evaluate runs/demo_dnw/default-... engine=native": "ms at batch 32",
+}
 OF_A_RUN_AT_WORK = {
     "python launch/runs.py logs demo_dnw/default": "begins: attempt 1",
     "python launch/runs.py cancel demo_dnw/default": "saved",
@@ -92,8 +97,14 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             assert OF_A_RUN_AT_WORK[command] in printed
         case "tensorboard --logdir runs":
             look_at_tensorboard(runs)
-        case "python -m dnw.evaluate runs/demo_dnw/default-...":
-            assert "top-1" in typed(command.replace("runs/demo_dnw/default-...", run_folder)).stdout
+        case _ if command in OF_A_FINISHED_RUN:
+            printed = typed(command.replace("runs/demo_dnw/default-...", run_folder)).stdout
+            assert OF_A_FINISHED_RUN[command] in printed
+        case "python -m dnw.export runs/demo_dnw/default-... demo.safetensors":
+            out = tmp_path / "demo.safetensors"
+            words = command.replace("runs/demo_dnw/default-...", run_folder).replace(out.name, str(out))
+            assert "edges, step 4" in typed(words).stdout
+            assert dnw.load(out)(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 10)
         case "python -m dnw.profile +exp=imagenet_dnw width=0.225":
             assert json.loads(typed(command, "--json").stdout)["params"] == 1228367
         case "python launch/runs.py table":

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset
-from worker import ROOT, assert_same_weights
+from worker import ROOT, SERVER, assert_same_weights, redirect
 
 from dnw import evaluate, jsonl, ledger, speed
 from dnw.models import mobilenet
@@ -34,6 +33,7 @@ ANY_NETWORK = [
 # A quarter of the channels: the weights of a whole MobileNetV1-like network take seconds to save and to draw.
 SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 2), (64, 128, 2, 6), (128, 256, 2, 2))
 WHOLE = {"imagenet_dnw"}
+# resnet50_sparse trains the same network whole.
 SMALLER = {"resnet50_dense": "model=resnet18", "resnet50_td": "model=resnet18"}
 FROM_COMPLETE = {"cifar_fine_tune": "cifar_complete", "cifar_one_shot": "cifar_complete"}
 
@@ -63,24 +63,13 @@ def drawn(folder: Path, kind: str, side: int, highest: int) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def workers() -> multiprocessing.context.ForkServerContext:
-    """Starts workers from a process that has imported all they need."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dnw.train", "torch._dynamo"])
-    return context
-
-
 def work(folder: str, fault: str, is_small: bool) -> None:
     """What a worker does, alone."""
     from dnw import train
 
     if is_small:
         mobilenet.BLOCKS, mobilenet.FEATURES = SMALL_BLOCKS, SMALL_BLOCKS[-1][1]
-
-    with Path(folder, "printed").open("ab") as printed:
-        os.dup2(printed.fileno(), 1)
-        os.dup2(printed.fileno(), 2)
+    redirect(Path(folder, "printed"))
     os.environ.update({"DNW_FAULT": fault} if fault else {})
     raise SystemExit(train.main([folder]))
 
@@ -103,13 +92,12 @@ def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     tmp_path: Path,
     icons: Path,
     photographs: Path,
-    workers: multiprocessing.context.ForkServerContext,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(name: str, more: tuple[str, ...], folder: str, fault: str = "") -> tuple[Run, int | None]:
         made = prepared(name, more, tmp_path / folder, icons, photographs)
-        process = workers.Process(target=work, args=(str(made.folder), fault, is_small))
+        process = SERVER.Process(target=work, args=(str(made.folder), fault, is_small))
         process.start()
         process.join(timeout=200)
         return made, process.exitcode

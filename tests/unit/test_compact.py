@@ -36,6 +36,15 @@ def logits(network: Compact, images_BCHW: Tensor) -> Tensor:
     return build("compact", network, network.image_size)(images_BCHW)
 
 
+def assert_equal_to_what_is_left(network: nn.Module, size: int) -> None:
+    x = images(2, size)
+    with torch.no_grad():
+        expected = network(x)
+    left = compact(network, size)
+    check(left)
+    assert error(logits(left, x), expected) < 1e-5
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(["mobilenet", "small"]),
@@ -48,24 +57,14 @@ def test_any_graph_of_a_small_mobilenet(
 ) -> None:
     of_small_blocks(monkeypatch)
     network = drawn(kind, size, seed, oddity, wiring__name="complete")
-    x = images(2, size)
-    with torch.no_grad():
-        expected = network(x)
-    left = compact(network, size)
-    check(left)
-    assert error(logits(left, x), expected) < 1e-5
+    assert_equal_to_what_is_left(network, size)
 
 
 @settings(max_examples=20, deadline=None)
 @given(size=st.sampled_from([16, 28, 37]), seed=st.integers(0, 2**32), oddity=ODDITIES)
 def test_any_graph_of_the_static_network(size: int, seed: int, oddity: Oddity) -> None:
     network = drawn("static", size, seed, oddity)
-    x = images(2, size)
-    with torch.no_grad():
-        expected = network(x)
-    left = compact(network, size)
-    check(left)
-    assert error(logits(left, x), expected) < 1e-5
+    assert_equal_to_what_is_left(network, size)
 
 
 @pytest.mark.parametrize(("kind", "width"), [("mobilenet", 0.225), ("mobilenet", 0.1), ("small", 0.1)])

@@ -169,7 +169,7 @@ def test_network_in_continuous_time_costs_what_its_solver_asks_for() -> None:
 
 def recurrent(*edges: tuple[int, int]) -> DnwEdges:
     """Five nodes, of which the first gets the image and the last is read."""
-    layout = Layout((5,), rows=5, columns=5, outputs=1, recurrent=True, image_inputs=1)
+    layout = Layout((5,), rows=5, columns=5, outputs=1, image_inputs=1)
     wired = DnwEdges((5, 5), len(edges), layout=layout)
     for source, target in edges:
         wired.mask[target, source] = True
