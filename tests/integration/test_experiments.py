@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset
-from worker import ROOT, SERVER, assert_same_weights, redirect
+from worker import ROOT, SERVER, assert_same_weights, redirect, train
 
 from dnw import evaluate, jsonl, ledger, speed
 from dnw.models import mobilenet
 from dnw.profile.__main__ import main as profile
 from dnw.run import Run
+from dnw.trained import trained
+from dnw.wiring import edges_of, raw_weight
 from launch import prepare
 from launch.compose import compose
 from shards import index
@@ -131,6 +134,28 @@ def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     assert evaluated["top1"] == result["top1"]
     assert profiled["macs"] > 0
     assert (broken.folder / "wiring.png").stat().st_size > 0
+
+
+def test_a_library_network_on_two_processes(tmp_path: Path, icons: Path, photographs: Path) -> None:
+    """With dropout: it draws the same for a micro-batch, whoever takes it and however often it is begun."""
+    words = ("model=torchvision/mobilenet_v3_small", "sparsity=0.8", SAVED)
+    alone, whole, broken = (
+        prepared("resnet50_sparse", words, tmp_path / name, icons, photographs)
+        for name in ("alone", "whole", "broken")
+    )
+    for run, nproc in ((alone, 1), (whole, 2)):
+        code, output = train(run, nproc)
+        assert code == 0, output
+    assert train(broken, 2, "1:step 2")[0] != 0
+    code, output = train(broken, 2)
+    assert code == 0, output
+    assert_same_weights(broken, whole)
+    assert losses(whole)[0] == pytest.approx(losses(alone)[0], rel=1e-5)
+    _, model, _ = trained(whole.folder)
+    for name, (module, edges) in edges_of(model).items():
+        kept = math.ceil(raw_weight(module).numel() / 5)
+        assert int(edges.mask.sum()) == kept, name
+        assert int(module.weight.count_nonzero()) <= kept, name
 
 
 def losses(run: Run) -> list[float]:
