@@ -104,6 +104,13 @@ def decode(content: bytes) -> tuple[Compact, Card]:
         raise ModelFileError(f"written by another program or changed on purpose ({error})") from None
 
 
+def fingerprint(network: Compact) -> str:
+    """SHA-256 of a network: of its structure and its weights."""
+    tensors: dict[str, Tensor] = {}
+    structure = json.dumps(_taken_apart(network, _NETWORK, tensors))
+    return hashlib.sha256(structure.encode() + safetensors.torch.save(tensors)).hexdigest()
+
+
 def _entry(content: bytes) -> dict[str, Any]:
     stop = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     try:

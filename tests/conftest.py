@@ -25,6 +25,14 @@ def _whole(folder: Path) -> bool:
         return False
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is remembered from one process to the next; not the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist_shards(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder of the real data set: the project's own if it is whole, else written once for all tests."""

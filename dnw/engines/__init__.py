@@ -39,8 +39,8 @@ def build(
     - compact: what is left of it (dnw.compact), as dense matrices.
     - csr: the same with torch's sparse matrices. dgl: as messages along the edges of a DGL graph.
     - native: machine code for this one kind of network (dnw/engines/native).
-    - auto: whichever is fastest here, measured at the first batch of each size; of a network that has no
-      compact form that is dense.
+    - auto: whichever is fastest here, measured at the first batch of each size and remembered on disk
+      (dnw/engines/winners.py); of a network that has no compact form that is dense.
 
     `threads` None is as many as torch uses. In bf16 only dense and compact compute; logits are float32.
 
@@ -101,10 +101,12 @@ def _engine(name: str, network: Compact, threads: int | None, precision: Precisi
 
 
 def _auto(network: nn.Module | Compact, left: Compact, threads: int | None, precision: Precision) -> Run:
+    from dnw.engines import winners  # noqa: PLC0415
     from dnw.engines.auto import Auto  # noqa: PLC0415
 
     names = [name for name in ("native", "csr", "compact") if precision == "fp32" or name in _IN_BF16]
     candidates = {name: _engine(name, left, threads, precision) for name in names}
     if isinstance(network, nn.Module):
         candidates["dense"] = _dense(network, precision)
-    return Auto(candidates)
+    kept = winners.place(left, candidates, threads or torch.get_num_threads(), precision)
+    return Auto(candidates, kept)

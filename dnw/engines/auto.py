@@ -1,12 +1,15 @@
-"""Whichever engine is fastest: measured on this machine, for this network, once per batch size."""
+"""Whichever engine is fastest: measured once per network, machine and batch size, and remembered."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from torch import Tensor
+
+from dnw.engines import winners
 
 log = logging.getLogger(__name__)
 ROUNDS = 5
@@ -15,15 +18,18 @@ ROUNDS = 5
 class Auto:
     """Several engines for one network, and which of them won at each batch size so far."""
 
-    def __init__(self, candidates: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
+    def __init__(self, candidates: Mapping[str, Callable[[Tensor], Tensor]], kept: Path) -> None:
+        """Make one that remembers its winners in the file `kept`."""
         self._candidates = candidates
-        self.winners: dict[int, str] = {}  # by batch size
+        self._kept = kept
+        self.winners = winners.load(kept)  # by batch size
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Map images to logits; the first batch of its size takes as long as all engines together need."""
         batch = len(images_BCHW)
         if batch not in self.winners:
             self.winners[batch] = self._fastest(images_BCHW)
+            winners.keep(self._kept, batch, self.winners[batch])
         return self._candidates[self.winners[batch]](images_BCHW)
 
     def _fastest(self, images_BCHW: Tensor) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 
 import example
 import pytest
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from dnw import models
 from dnw.compact import Compact, compact
-from dnw.engines import NAMES, build
+from dnw.engines import NAMES, build, winners
 from dnw.engines.auto import Auto
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -146,7 +147,7 @@ def test_auto_in_bf16_takes_one_that_can() -> None:
     assert auto.run.winners[2] in ("dense", "compact")
 
 
-def test_auto_measures_once_per_batch_size(caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_measures_once_per_batch_size(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     calls = []
 
     def engine(name: str, seconds: float) -> object:
@@ -157,7 +158,9 @@ def test_auto_measures_once_per_batch_size(caplog: pytest.LogCaptureFixture) -> 
 
         return run
 
-    auto = Auto({"grows": engine("grows", 0.005), "steady": engine("steady", 0.02)})  # type: ignore[dict-item]
+    candidates = {"grows": engine("grows", 0.005), "steady": engine("steady", 0.02)}
+    kept = tmp_path / "cache" / "winners.json"
+    auto = Auto(candidates, kept)  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO):
         auto(images(1, 4))
         auto(images(9, 4))
@@ -167,6 +170,43 @@ def test_auto_measures_once_per_batch_size(caplog: pytest.LogCaptureFixture) -> 
     for batch in (1, 9, 9, 1):
         auto(images(batch, 4))
     assert calls == ["grows", "steady", "steady", "grows"]
+    calls.clear()
+    Auto(candidates, kept)(images(9, 4))  # type: ignore[arg-type]
+    assert calls == ["steady"]  # another process needn't measure
+
+
+def test_what_is_remembered_is_of_this_network_on_this_machine(cache: Path) -> None:
+    one, same, other = (drawn("static", 32, oddity=None, seed=seed) for seed in (0, 0, 1))
+    for network in (one, same, other):
+        build("auto", network, 32)(images(1, 32))
+    assert len(list((cache / "dnw" / "engines").glob("*.json"))) >= 2
+    left = compact(one, 32)
+    place = functools.partial(winners.place, left, ["csr", "compact"])
+    assert place(1, "fp32") == winners.place(compact(same, 32), ["compact", "csr"], 1, "fp32")
+    assert len({place(1, "fp32"), place(2, "fp32"), place(1, "bf16")}) == 3
+    assert place(1, "fp32") != winners.place(compact(other, 32), ["compact", "csr"], 1, "fp32")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"one": "csr"}', "\xff"])
+def test_a_damaged_memory_is_measured_anew(
+    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "winners.json"
+    kept.write_bytes(content.encode("latin-1"))
+    assert winners.load(kept) == {}
+    assert "measured anew" in caplog.text
+    winners.keep(kept, 3, "csr")
+    assert winners.load(kept) == {3: "csr"}
+
+
+def test_a_memory_that_cannot_be_written_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    auto = Auto({"only": lambda images_BCHW: images_BCHW}, tmp_path / "cache" / "winners.json")
+    auto(images(1, 4))
+    assert auto.winners == {1: "only"}
+    assert "can't be kept" in caplog.text
 
 
 def test_dense_and_auto_take_any_network() -> None:
