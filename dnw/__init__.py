@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from dnw.loaded import Network
 
 
-def load(path: Path | str, engine: str = "auto", threads: int | None = None) -> Network:
-    """Load a network from a file that python -m dnw.export wrote; it maps images to logits, on the CPU.
+def load(path: Path | str, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Network:
+    """Load a network from a file that python -m dnw.export wrote; it maps images to logits, on `device`.
 
     `engine` is one of dnw.engines.NAMES, other than dense; `threads` None is as many as torch uses.
 
@@ -19,8 +19,8 @@ def load(path: Path | str, engine: str = "auto", threads: int | None = None) -> 
 
     Raises:
         dnw.model_file.ModelFileError: no such file, damaged, or of another program or version.
-        ValueError, ImportError: there is no such engine, or it isn't installed.
+        ValueError, ImportError: there is no such engine, not on that device, or it isn't installed.
     """
     from dnw import loaded  # noqa: PLC0415  (brings torch)
 
-    return loaded.load(Path(path), engine, threads)
+    return loaded.load(Path(path), engine, threads, device)

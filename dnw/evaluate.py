@@ -107,6 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         "engine", type=_engine_name, nargs="?", metavar="engine=NAME", help=f"one of {engines}"
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the shards are, if not data.dir")
+    devices = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",)
+    parser.add_argument("--device", choices=devices, default=devices[0], help="where [%(default)s]")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     try:
@@ -114,8 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.data is not None:
             train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
         costs = profile(model, train.data.image_size)
-        found = _on_this_machine(train, model, options.engine)
-    except (ConfigError, CheckpointError, ShardError, TypeError, ImportError) as error:
+        found = _on_this_machine(train, model, options.engine, torch.device(options.device))
+    except (ConfigError, CheckpointError, ShardError) as error:
         print(error, file=sys.stderr)
         return 1
     if options.json:
@@ -152,17 +154,16 @@ def _engine_name(word: str) -> str:
     return name
 
 
-def _on_this_machine(train: Train, model: nn.Module, engine: str | None) -> _Found:
-    """The accuracy on the validation split, and how fast; engines are for the CPU.
-
-    Raises:
-        TypeError, ImportError: as dnw.engines.build.
-    """
-    on_gpu = engine is None and torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
-    run: Callable[[torch.Tensor], torch.Tensor] = model.to(device).eval()
-    if engine is not None:
-        run = build(engine, model, train.data.image_size, train.threads)
+def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device: torch.device) -> _Found:
+    """The accuracy on the validation split, and how fast. Raises ConfigError where an engine can't do it."""
+    run: Callable[[torch.Tensor], torch.Tensor]
+    if engine is None:
+        run = model.to(device).eval()
+    else:
+        try:
+            run = build(engine, model, train.data.image_size, train.threads, device=device)
+        except (TypeError, ValueError, ImportError) as error:
+            raise ConfigError(str(error)) from error
     _, val = open_splits(train.data)
     began_s = time.monotonic()
     accuracy = evaluate(

@@ -22,7 +22,7 @@ class Network:
     def __init__(self, card: Card, engine: Engine) -> None:
         self.card = card
         self.engine = engine
-        self._normalize = Normalize(card.mean, card.std, torch.device("cpu"))
+        self._normalize = Normalize(card.mean, card.std, engine.device)
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Map images to logits [B, classes], float32.
@@ -47,7 +47,7 @@ class Network:
             raise ValueError(f"images must be uint8, or normalized and float32; got {images_BCHW.dtype}")
 
 
-def load(path: Path, engine: str, threads: int | None) -> Network:
+def load(path: Path, engine: str, threads: int | None, device: str) -> Network:
     """See dnw.load."""
     network, card = model_file.read(path)
-    return Network(card, build(engine, network, card.image_size, threads))
+    return Network(card, build(engine, network, card.image_size, threads, device=device))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -107,7 +108,7 @@ def decode(content: bytes) -> tuple[Compact, Card]:
 def fingerprint(network: Compact) -> str:
     """SHA-256 of a network: of its structure and its weights."""
     tensors: dict[str, Tensor] = {}
-    structure = json.dumps(_taken_apart(network, _NETWORK, tensors))
+    structure = json.dumps(_taken_apart(network.to(device=torch.device("cpu")), _NETWORK, tensors))
     return hashlib.sha256(structure.encode() + safetensors.torch.save(tensors)).hexdigest()
 
 

@@ -23,4 +23,4 @@ def compact(model: nn.Module, image_size: int) -> Compact:
     """
     with evaluating(model):
         network = describe(model, image_size)
-        return remove_unread(fold_constants(network)).to(torch.float32)
+        return remove_unread(fold_constants(network)).to(dtype=torch.float32)

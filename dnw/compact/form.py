@@ -5,7 +5,7 @@ rectifies what it has received and filters it, a sum adds up what earlier nodes 
 BatchNorm is part of the weights. All maps are square.
 
 Shapes: N nodes of a layer, S all earlier nodes of the block, T targets of a sum, E edges, M targets with a
-map, K classes, H = W = side. Tensors are on the CPU and contiguous, float32 if not said otherwise.
+map, K classes, H = W = side. Tensors are contiguous, float32 if not said otherwise.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ class Compact:
     blocks: tuple[Block, ...]
     head: Head
 
-    def to(self, dtype: torch.dtype) -> Compact:
-        """The same with all floating-point tensors in `dtype`."""
-        converted: Compact = _converted(self, dtype)
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Compact:
+        """The same with all tensors on `device`, those of floating point in `dtype`; None leaves them."""
+        converted: Compact = _converted(self, dtype, device)
         return converted
 
     def constant(self, images_BCHW: Tensor) -> Tensor:
@@ -128,12 +128,13 @@ class Compact:
         return self.head.bias.expand(len(images_BCHW), -1)
 
 
-def _converted(part: Any, dtype: torch.dtype) -> Any:
+def _converted(part: Any, dtype: torch.dtype | None, device: torch.device | None) -> Any:
     if isinstance(part, Tensor):
-        return part.to(dtype if part.is_floating_point() else part.dtype).contiguous()
+        return part.to(device, dtype if part.is_floating_point() else None).contiguous()
     if isinstance(part, tuple):
-        return tuple(_converted(inner, dtype) for inner in part)
+        return tuple(_converted(inner, dtype, device) for inner in part)
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         names = (field.name for field in dataclasses.fields(part))
-        return dataclasses.replace(part, **{name: _converted(getattr(part, name), dtype) for name in names})
+        changes = {name: _converted(getattr(part, name), dtype, device) for name in names}
+        return dataclasses.replace(part, **changes)
     return part

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dnw.compact import Compact, can_compact, compact
 from dnw.config import did_you_mean
-from dnw.engines.engine import Engine
+from dnw.engines.engine import CPU, Engine
 
 __all__ = ["NAMES", "Engine", "build"]
 
@@ -32,12 +32,13 @@ def build(
     image_size: int,
     threads: int | None = None,
     precision: Precision = "fp32",
+    device: torch.device | str = CPU,
 ) -> Engine:
-    """Build an engine for images of image_size x image_size pixels, on the CPU.
+    """Build an engine for images of image_size x image_size pixels that are on `device`.
 
     - dense: the network as it was trained, with its edges baked into plain weights. Of any network.
     - compact: what is left of it (dnw.compact), as dense matrices.
-    - csr: the same with torch's sparse matrices. dgl: as messages along the edges of a DGL graph.
+    - csr: the same with torch's sparse matrices. dgl: as messages along the edges of a DGL graph, on a CPU.
     - native: machine code for this one kind of network (dnw/engines/native).
     - auto: whichever is fastest here, measured at the first batch of each size and remembered on disk
       (dnw/engines/winners.py); of a network that has no compact form that is dense.
@@ -45,40 +46,49 @@ def build(
     `threads` None is as many as torch uses. In bf16 only dense and compact compute; logits are float32.
 
     Raises:
-        ValueError: no such engine, or none in that precision; a compact network of another size, or as dense.
+        ValueError: no such engine, or none in that precision or on that device; a compact network of another
+            size, or as dense.
         TypeError: a network that has no compact form, for an engine that needs it.
-        ImportError: dgl isn't installed; the message says how to.
+        ImportError: dgl isn't installed, or for native on a GPU triton; the message says how to.
     """
-    _check(name, threads, precision)
+    device = torch.device(device)
+    _check(name, threads, precision, device)
     is_plain = isinstance(network, nn.Module) and not can_compact(network)
     if name == "dense" or (name == "auto" and is_plain):
-        return Engine("dense", image_size, threads, _dense(network, precision))
+        return Engine("dense", image_size, threads, _dense(network, precision, device), device)
     left = compact(network, image_size) if isinstance(network, nn.Module) else network
     if left.image_size != image_size:
         raise ValueError(f"image_size: this compact network is for {left.image_size} px, not {image_size}")
+    left = left.to(device=device)
     if name == "auto":
-        return Engine(name, image_size, threads, _auto(network, left, threads, precision))
-    return Engine(name, image_size, threads, _engine(name, left, threads, precision))
+        run = _auto(network, left, threads, precision, device)
+    else:
+        run = _engine(name, left, threads, precision, device)
+    return Engine(name, image_size, threads, run, device)
 
 
-def _check(name: str, threads: int | None, precision: Precision) -> None:
+def _check(name: str, threads: int | None, precision: Precision, device: torch.device) -> None:
     if name not in NAMES:
         raise ValueError(f"no engine {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: must be at least 1, or None for as many as torch uses (got {threads})")
     if precision == "bf16" and name not in (*_IN_BF16, "auto"):
         raise ValueError(f"engine {name} computes in fp32 only; for bf16 take {' or '.join(_IN_BF16)}")
+    if name == "dgl" and device.type != "cpu":
+        raise ValueError(f"engine dgl computes on the CPU, not on {device}")
 
 
-def _dense(network: nn.Module | Compact, precision: Precision) -> Run:
+def _dense(network: nn.Module | Compact, precision: Precision, device: torch.device) -> Run:
     from dnw.engines.dense import Dense  # noqa: PLC0415  (engines are imported when they are asked for)
 
     if isinstance(network, Compact):
         raise ValueError("engine dense runs a network as it was trained, and only its compact form is here")
-    return Dense(network, precision)
+    return Dense(network, precision, device)
 
 
-def _engine(name: str, network: Compact, threads: int | None, precision: Precision) -> Run:
+def _engine(
+    name: str, network: Compact, threads: int | None, precision: Precision, device: torch.device
+) -> Run:
     if network.stem is None:
         return network.constant
     match name:
@@ -94,19 +104,29 @@ def _engine(name: str, network: Compact, threads: int | None, precision: Precisi
             from dnw.engines.graph_dgl import graph_dgl  # noqa: PLC0415
 
             return graph_dgl(network)
-        case _:
+        case _ if device.type == "cpu":
             from dnw.engines.native.network import Native  # noqa: PLC0415
 
             return Native(network, threads or torch.get_num_threads())
+        case _:
+            from dnw.engines.native.gpu import gpu  # noqa: PLC0415
+
+            return gpu(network)
 
 
-def _auto(network: nn.Module | Compact, left: Compact, threads: int | None, precision: Precision) -> Run:
+def _auto(
+    network: nn.Module | Compact,
+    left: Compact,
+    threads: int | None,
+    precision: Precision,
+    device: torch.device,
+) -> Run:
     from dnw.engines import winners  # noqa: PLC0415
     from dnw.engines.auto import Auto  # noqa: PLC0415
 
     names = [name for name in ("native", "csr", "compact") if precision == "fp32" or name in _IN_BF16]
-    candidates = {name: _engine(name, left, threads, precision) for name in names}
+    candidates = {name: _engine(name, left, threads, precision, device) for name in names}
     if isinstance(network, nn.Module):
-        candidates["dense"] = _dense(network, precision)
-    kept = winners.place(left, candidates, threads or torch.get_num_threads(), precision)
+        candidates["dense"] = _dense(network, precision, device)
+    kept = winners.place(left, candidates, threads or torch.get_num_threads(), precision, device)
     return Auto(candidates, kept)

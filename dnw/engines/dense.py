@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from dnw.engines.engine import CPU
 from dnw.wiring import edges_of
 
 
 class Dense:
-    """A copy of a network of any kind, in evaluation, on its device."""
+    """A copy of a network of any kind, in evaluation."""
 
-    def __init__(self, model: nn.Module, precision: Literal["fp32", "bf16"]) -> None:
-        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(
+        self, model: nn.Module, precision: Literal["fp32", "bf16"], device: torch.device = CPU
+    ) -> None:
+        self._model = copy.deepcopy(model).to(device).eval().requires_grad_(False)
         self._precision = precision
         for module, _ in edges_of(self._model).values():
             _bake(module)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
+
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
@@ -18,11 +20,12 @@ class Engine:
     image_size: int
     threads: int | None  # None: as many as torch uses
     run: Callable[[Tensor], Tensor]
+    device: torch.device = CPU
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Map normalized images, float32 [B, 3, image_size, image_size], to logits [B, classes], float32.
 
-        Raises ValueError for images of another shape or type.
+        Raises ValueError for images of another shape or type, or on another device.
         """
         self._check(images_BCHW)
         with torch.inference_mode(), _threads(self.threads):
@@ -39,6 +42,10 @@ class Engine:
             raise ValueError(
                 f"engine {self.name} was built for images of {size}x{size} pixels, got {height}x{width}: "
                 f"resize them, or build another engine with image_size={height}"
+            )
+        if images_BCHW.device.type != self.device.type:
+            raise ValueError(
+                f"engine {self.name} was built for {self.device}, images are on {images_BCHW.device}"
             )
         if images_BCHW.dtype != torch.float32:
             raise ValueError(f"images must be normalized and float32, got {images_BCHW.dtype}")

@@ -19,6 +19,7 @@ from torch import Tensor
 from dnw.compact import Block, Compact, Head, Nodes, Sums
 
 Add = Callable[[Tensor], Tensor]  # given_BSHW -> x_BTHW, maps not included
+Give = Callable[[Tensor, Nodes, Tensor], Tensor]  # x_BCHW, which is lost, nodes, room_BCHW -> given_BCHW
 
 
 class Order(Enum):
@@ -41,19 +42,39 @@ class Order(Enum):
         return like_BCHW.new_empty(nodes, batch, side, side).transpose(0, 1)
 
 
+def normed(x_BCHW: Tensor, nodes: Nodes) -> Tensor:
+    """Apply the norm of a layer, if it has one."""
+    norm = nodes.norm
+    if norm is None:
+        return x_BCHW
+    return F.instance_norm(x_BCHW, weight=norm.scale, bias=norm.shift, eps=norm.epsilon)
+
+
+def torch_give(x_BCHW: Tensor, nodes: Nodes, room_BCHW: Tensor) -> Tensor:
+    """What nodes give out for what they receive; not in the room, as torch's convolution makes its own."""
+    filters = nodes.filters[:, None]
+    rectified_BCHW = normed(x_BCHW, nodes).relu_()
+    return F.conv2d(rectified_BCHW, filters, stride=nodes.stride, padding=1, groups=nodes.count)
+
+
 class Forward:
-    """Maps images to logits, layer by layer."""
+    """Maps images to logits, layer by layer, on the device where the network's tensors are."""
 
     def __init__(
-        self, network: Compact, order: Order, sums: Callable[[Sums], Add], dtype: torch.dtype = torch.float32
+        self,
+        network: Compact,
+        order: Order,
+        sums: Callable[[Sums], Add],
+        dtype: torch.dtype = torch.float32,
+        give: Give = torch_give,
     ) -> None:
         """`sums` prepares what an engine needs to add up what targets receive."""
         assert network.stem is not None
-        network = network.to(dtype)
+        network = network.to(dtype=dtype)
         self._dtype = dtype
         self._order = order
         self._network = network
-        self._blocks = [_PreparedBlock(block, order, sums) for block in network.blocks]
+        self._blocks = [_PreparedBlock(block, order, sums, give) for block in network.blocks]
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Map images to logits, float32."""
@@ -69,10 +90,11 @@ class Forward:
 class _PreparedBlock:
     """A block with its sums as an engine computes them."""
 
-    def __init__(self, block: Block, order: Order, sums: Callable[[Sums], Add]) -> None:
+    def __init__(self, block: Block, order: Order, sums: Callable[[Sums], Add], give: Give) -> None:
         self._order = order
         self._side = block.side
         self._layers = block.layers
+        self._give = give
         self._sums = [sums(one) for one in block.sums]
         self._maps = [_all_maps(one, order) for one in block.sums]
 
@@ -83,24 +105,16 @@ class _PreparedBlock:
         stop = 0
         for layer, add, maps in zip(self._layers, self._sums, self._maps, strict=True):
             start, stop = stop, stop + layer.count
-            h_BCHW = _give(x_BCHW, layer)
+            room_BCHW = given_BSHW[:, start:stop]
+            h_BCHW = self._give(x_BCHW, layer, room_BCHW)
             if layer.count == nodes:  # a single layer needs no room beside others
                 given_BSHW = h_BCHW
-            else:
-                given_BSHW[:, start:stop] = h_BCHW
+            elif h_BCHW is not room_BCHW:
+                room_BCHW.copy_(h_BCHW)
             x_BCHW = add(given_BSHW[:, :stop])
             if maps is not None:
                 x_BCHW += maps
         return x_BCHW
-
-
-def _give(x_BCHW: Tensor, nodes: Nodes) -> Tensor:
-    """What nodes give out for what they receive, which is overwritten."""
-    norm = nodes.norm
-    if norm is not None:
-        x_BCHW = F.instance_norm(x_BCHW, weight=norm.scale, bias=norm.shift, eps=norm.epsilon)
-    filters = nodes.filters[:, None]
-    return F.conv2d(x_BCHW.relu_(), filters, stride=nodes.stride, padding=1, groups=nodes.count)
 
 
 def _all_maps(sums: Sums, order: Order) -> Tensor | None:

@@ -19,12 +19,15 @@ import torch
 
 from dnw import model_file
 from dnw.compact import Compact
+from dnw.engines.engine import CPU
 from shards.atomic import replacing
 
 log = logging.getLogger(__name__)
 
 
-def place(network: Compact, candidates: Iterable[str], threads: int, precision: str) -> Path:
+def place(
+    network: Compact, candidates: Iterable[str], threads: int, precision: str, device: torch.device = CPU
+) -> Path:
     """The file for this network, these engines, and the machine and libraries that this runs on."""
     decisive = {
         "network": model_file.fingerprint(network),
@@ -32,6 +35,7 @@ def place(network: Compact, candidates: Iterable[str], threads: int, precision: 
         "threads": threads,
         "precision": precision,
         "processor": [llvmlite.binding.get_host_cpu_name(), torch.backends.cpu.get_cpu_capability()],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cores": len(os.sched_getaffinity(0)),
         "versions": {name: metadata.version(name) for name in ("dnw", "torch", "numba")},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -154,7 +155,7 @@ def test_auto_measures_once_per_batch_size(caplog: pytest.LogCaptureFixture, tmp
         def run(images_BCHW: Tensor) -> Tensor:
             calls.append(name)
             time.sleep(seconds * len(images_BCHW) if name == "grows" else seconds)
-            return images_BCHW.sum((1, 2, 3))
+            return images_BCHW.sum((2, 3))
 
         return run
 
@@ -203,10 +204,33 @@ def test_a_memory_that_cannot_be_written_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("a file where the folder would be")
-    auto = Auto({"only": lambda images_BCHW: images_BCHW}, tmp_path / "cache" / "winners.json")
+    auto = Auto({"only": lambda images_BCHW: images_BCHW.flatten(1)}, tmp_path / "cache" / "winners.json")
     auto(images(1, 4))
     assert auto.winners == {1: "only"}
     assert "can't be kept" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "batch"), [("mobilenet", 37, 2), ("small", 32, 1), ("static", 29, 3)]
+)
+def test_kernels_for_a_gpu_on_their_interpreter(kind: str, size: int, batch: int) -> None:
+    script = Path(__file__).with_name("interpreted_kernels.py")
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, str(script), kind, str(size), str(batch)]
+    done = subprocess.run(words, env=os.environ | paths, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["mobilenet", "small", "static"])
+def test_on_a_gpu(name: str, kind: str) -> None:
+    if name == "dgl":
+        pytest.skip("engine dgl computes on the CPU")
+    network = _network(kind, 37, ODD, 0.05)
+    x, expected, left = _expected(network, 37)
+    engine = build(name, network if name in ("dense", "auto") else left, 37, device="cuda")
+    assert error(engine(x.cuda()).cpu(), expected) < 1e-5
 
 
 def test_dense_and_auto_take_any_network() -> None:
