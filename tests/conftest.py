@@ -16,6 +16,7 @@ from shards.reader import Reader
 from shards.sources.imagefolder import imagefolder
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads would wait for each other
 
 
 def _whole(folder: Path) -> bool:
