@@ -1,2 +1,12 @@
 class ShardError(Exception):
-    """Shards, or the source of shards, that can't be used; the message says what, where, and the remedy."""
+    """Shards, or the source of shards, that can't be used; the message says what, where, and the remedy.
+
+    Attributes:
+        key: the sample that is damaged; "" if that isn't known.
+        offset: the byte of the shard where the damage shows; None if that isn't known.
+    """
+
+    def __init__(self, message: str, *, key: str = "", offset: int | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        self.offset = offset

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from shards import command
 from shards.atomic import replacing
 from shards.errors import ShardError
-from shards.shard import MEMBER, Members, Shard, scan
+from shards.shard import MEMBER, Contents, Members, Shard, scan
 from shards.workers import run
 
 VERSION = 1
@@ -68,9 +68,18 @@ class Index:
             ShardError: no folder, no shards, no index, a damaged index, one of another version, or a shard
                 that is missing or has another size.
         """
-        folder = Path(folder)
+        record = cls.record(Path(folder), split)
+        _check_sizes(record.folder, record.shards)
+        return record
+
+    @classmethod
+    def record(cls, folder: Path, split: str) -> Index:
+        """Read an index, and look at no shard.
+
+        Raises:
+            ShardError: no folder, no shards, no index, a damaged index, one of another version.
+        """
         record, members_sha256 = _read(folder, split)
-        _check_sizes(folder, record.shards)
         rows = _rows_file(folder, split)
         if not rows.is_file() or _sha256(rows) != members_sha256:
             raise ShardError(f"{rows}: missing or damaged: make it again with: {_remake(folder)}")
@@ -192,7 +201,7 @@ def build(folder: Path, patterns: Mapping[str, str], workers: int) -> list[Index
     """
     files = _files_of_splits(folder, patterns)
     paths = [folder / name for names in files.values() for name in names]
-    scanned: dict[str, tuple[Shard, Members]] = {}
+    scanned: dict[str, Contents] = {}
     with (
         tqdm(total=len(paths), unit=" shards", disable=None) as progress,
         closing(run(scan, paths, workers)) as finished,
@@ -201,11 +210,11 @@ def build(folder: Path, patterns: Mapping[str, str], workers: int) -> list[Index
             scanned[paths[number].name] = result
             progress.update()
     classes = _class_names(folder)
-    labels = (rows["label"].max(initial=-1) for _, rows in scanned.values())
+    labels = (found.members["label"].max(initial=-1) for found in scanned.values())
     num_classes = max(len(classes or ()), 1 + int(max(labels)))
     indexes = []
     for split, names in files.items():
-        shards, members = zip(*(scanned[name] for name in names), strict=True)
+        shards, members, _ = zip(*(scanned[name] for name in names), strict=True)
         index = save(folder, split, shards, members, classes=classes, num_classes=num_classes)
         indexes.append(index)
     if not (folder / "_info.json").exists():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from shards.errors import ShardError
 from shards.index import Index
+from shards.shard import key_in
 from shards.tar import BLOCK
 
 
@@ -67,15 +68,12 @@ class Reader:
         shard = self._shard(sample)
         offset = int(self._members[sample]["offset"]) - BLOCK
         try:
-            block = self._file(shard).read(offset, BLOCK)
-            name = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").name
+            return key_in(self._file(shard).read(offset, BLOCK))
         except tarfile.HeaderError as error:
             raise ShardError(
                 f"{self.index.paths[shard]}: bad header at byte {offset} ({error}): "
                 "copy or write this shard again"
             ) from error
-        folder, slash, file = name.rpartition("/")
-        return folder + slash + file.partition(".")[0]
 
     def where(self, sample: int) -> str:
         """Where a sample is, for messages: shard, key and byte.

@@ -22,10 +22,11 @@ _WITHOUT_DATA = (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFO
 
 
 class Member(NamedTuple):
-    """A file in an archive: its name, where its data begin (bytes from the start), and the data."""
+    """A file in an archive: its name, where its data begin and how long they are (bytes), and the data."""
 
     name: str
     offset: int
+    size: int
     data: bytes
 
 
@@ -54,8 +55,13 @@ def end(position: int) -> bytes:
     return _END + bytes(-(position + len(_END)) % tarfile.RECORDSIZE)
 
 
-def members(take: Callable[[int], bytes], where: str) -> Iterator[Member]:
+def members(
+    take: Callable[[int], bytes], where: str, skip: Callable[[int], int] | None = None
+) -> Iterator[Member]:
     """Each file of an archive, in order, read through `take(size)` from its first byte to its last.
+
+    With `skip(size)`, which passes over bytes and returns how many there were, files of more than a block are
+    not read, and their data left empty.
 
     Long names of the GNU and POSIX (pax) forms are understood; folders and links are passed over.
 
@@ -68,18 +74,22 @@ def members(take: Callable[[int], bytes], where: str) -> Iterator[Member]:
         position += BLOCK
         size = 0 if info.type in _WITHOUT_DATA else info.size
         stored = size + -size % BLOCK
-        data = take(stored)
-        if len(data) < stored:
+        is_skipped = skip is not None and info.type in _REGULAR and size > BLOCK
+        data = b"" if is_skipped else take(stored)
+        there = skip(stored) if skip is not None and is_skipped else len(data)
+        if there < stored:
             raise ShardError(
                 f"{where}: truncated: member {name or info.name!r} at byte {position} has {size} bytes, "
-                f"the file ends after {len(data)} of them: {_REMEDY}"
+                f"the file ends after {there} of them: {_REMEDY}",
+                key=(name or info.name).partition(".")[0],
+                offset=position,
             )
         data = data[:size]
         if info.type in _ABOUT_NEXT:
             name = _long_name(info, data, f"{where}: byte {position}") or name
         else:
             if info.type in _REGULAR:
-                yield Member(name or info.name, position, data)
+                yield Member(name or info.name, position, size, data)
             name = ""
         position += stored
 
@@ -90,15 +100,21 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tar
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise ShardError(f"{where}: bad header at byte {position} ({error}): {_REMEDY}") from error
+            raise ShardError(
+                f"{where}: bad header at byte {position} ({error}): {_REMEDY}", offset=position
+            ) from error
         if info.size < 0:
-            raise ShardError(f"{where}: bad header at byte {position} (size {info.size}): {_REMEDY}")
+            raise ShardError(
+                f"{where}: bad header at byte {position} (size {info.size}): {_REMEDY}", offset=position
+            )
         return info
     second = take(BLOCK) if len(block) == BLOCK else b""
     if len(block) + len(second) < len(_END):
-        raise ShardError(f"{where}: truncated: no end-of-archive mark at byte {position}: {_REMEDY}")
+        raise ShardError(
+            f"{where}: truncated: no end-of-archive mark at byte {position}: {_REMEDY}", offset=position
+        )
     if any(second):
-        raise ShardError(f"{where}: zeros instead of a header at byte {position}: {_REMEDY}")
+        raise ShardError(f"{where}: zeros instead of a header at byte {position}: {_REMEDY}", offset=position)
     _expect_zeros(take, where, position)
     return None
 
@@ -108,7 +124,8 @@ def _expect_zeros(take: Callable[[int], bytes], where: str, position: int) -> No
         if any(rest):
             raise ShardError(
                 f"{where}: data after the end-of-archive mark at byte {position}: "
-                f"a damaged header, or archives joined together: {_REMEDY}"
+                f"a damaged header, or archives joined together: {_REMEDY}",
+                offset=position,
             )
 
 

@@ -23,11 +23,14 @@ def run(
 
     The processes are spawned, so that threads of this one can't harm them. When a task fails, or the caller
     is interrupted or stops listening, tasks under way are finished and the others dropped. Only the main
-    thread may call this.
+    thread may call this. With no workers this process does it all.
 
     Raises:
         Whatever a task raises; BrokenProcessPool when a process was killed.
     """
+    if workers == 0:
+        yield from enumerate(map(function, tasks))
+        return
     spawn = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(max(1, min(workers, len(tasks))), spawn, _end_with_parent)
     try:

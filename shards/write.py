@@ -140,7 +140,7 @@ def _whole(task: Task) -> tuple[Shard, Members] | None:
         there = shard.scan(task.path)
     except ShardError:
         return None  # damaged since: it is written again
-    return there if there[0] == task.done else None
+    return (there.shard, there.members) if there.shard == task.done else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

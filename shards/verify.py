@@ -1,0 +1,228 @@
+"""Whether shards are what their index says they are.
+
+    python -m shards.verify data/imagenet              every byte
+    python -m shards.verify data/imagenet --quick      headers and sizes alone; no image is read
+    python -m shards.verify data/imagenet --repair     every byte; then index what is whole
+
+One line for each fault: shard, key and byte where known, and what is wrong. Exit code 0 if all is whole, 1 if
+something is damaged. --quick finds whatever changes a header, a class or a length, but not a changed image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from shards import command, index, shard
+from shards.errors import ShardError
+from shards.index import Index
+from shards.shard import Contents, Members, Shard
+from shards.tar import BLOCK
+from shards.workers import run
+
+_MOST = 20  # faults told of one shard
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong: in which file, at which sample and byte if that is known."""
+
+    file: str
+    what: str
+    key: str = ""
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        key = f" key {self.key}" if self.key else ""
+        offset = "" if self.offset is None else f" byte {self.offset}"
+        return f"{self.file}:{key}{offset}{':' if key or offset else ''} {self.what}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to be looked at; `shard` and `rows` are what the index says."""
+
+    path: Path
+    shard: Shard
+    rows: Members
+    quick: bool
+
+
+def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dict[str, Contents]]:
+    """All faults of the indexed splits of a folder, and the contents of the shards that have none.
+
+    Args:
+        folder: where shards and indexes lie.
+        quick: read no images.
+        workers: processes that read; 0: this one.
+
+    Raises:
+        ShardError: there is no index here, or one that is damaged.
+        OSError: a file can't be read.
+    """
+    indexes = [Index.record(folder, split) for split in splits(folder)]
+    tasks = [task for one in indexes for task in _tasks(one, quick)]
+    owners = {task.shard.sha256: task.path.name for task in tasks}
+    faults = list(_foreign(folder, owners.values()))
+    whole: dict[str, Contents] = {}
+    size = sum(task.shard.bytes for task in tasks)
+    with (
+        tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress,
+        closing(run(_look_at, tasks, workers)) as finished,
+    ):
+        for number, (contents, differences) in finished:
+            name = tasks[number].path.name
+            progress.update(tasks[number].shard.bytes)
+            owner = owners.get(contents.shard.sha256, name) if contents is not None else name
+            if owner != name:
+                faults.append(Fault(name, f"holds what {owner} should: swapped, or copied over it"))
+            elif differences:
+                faults += differences
+            elif contents is not None:
+                whole[name] = contents
+    faults += _twice(folder, whole)
+    return sorted(faults, key=lambda fault: (fault.file, fault.offset or 0)), whole
+
+
+def repair(folder: Path, whole: Mapping[str, Contents]) -> list[str]:
+    """Index what is whole; returns the files that must be copied or written again.
+
+    Raises:
+        ShardError: nothing of a split is whole.
+        OSError: the folder is not writable or full.
+    """
+    indexes, missing = [], []
+    for split in splits(folder):
+        before = Index.record(folder, split)
+        good = [whole[one.file] for one in before.shards if one.file in whole]
+        missing += [one.file for one in before.shards if one.file not in whole]
+        if not good:
+            raise ShardError(f"{folder}: nothing of split {split} is whole: copy or write it again")
+        shards, members = [one.shard for one in good], [one.members for one in good]
+        indexes.append((split, shards, members, before))
+    for split, shards, members, before in indexes:
+        if list(before.shards) != shards:
+            index.save(folder, split, shards, members, classes=before.classes, num_classes=before.num_classes)
+    index.save_info([Index.record(folder, split) for split, *_ in indexes])
+    return missing
+
+
+def splits(folder: Path) -> list[str]:
+    """The splits that a folder has an index of. Raises ShardError where there is none."""
+    found = sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json"))
+    if not found:
+        Index.record(folder, "train")  # which isn't there: it says why
+    return found
+
+
+def _tasks(one: Index, quick: bool) -> Iterator[Task]:
+    starts = itertools.accumulate(one.shard_lengths, initial=0)
+    for path, known, start in zip(one.paths, one.shards, starts, strict=False):
+        rows = np.array(one.members[start : start + known.samples])
+        yield Task(path, known, rows, quick)
+
+
+def _look_at(task: Task) -> tuple[Contents | None, list[Fault]]:
+    """What a shard holds, if it can be read, and what is wrong with it."""
+    name = task.path.name
+    if not task.path.is_file():
+        return None, [Fault(name, "missing: copy or write this shard again")]
+    try:
+        contents = shard.scan(task.path, payload=not task.quick)
+    except ShardError as error:
+        what = str(error).removeprefix(f"{task.path}: ")
+        return None, [Fault(name, what, error.key, error.offset)]
+    return contents, list(itertools.islice(_differences(task, contents), _MOST))
+
+
+def _differences(task: Task, found: Contents) -> Iterator[Fault]:
+    """What a readable shard has otherwise than its index says."""
+    name, known = task.path.name, task.shard
+    if found.shard.samples != known.samples:
+        yield Fault(name, f"has {found.shard.samples} samples, the index says {known.samples}")
+        return
+    fields = ("offset", "size", "label") if task.quick else ("offset", "size", "label", "crc32")
+    differs = np.any([found.members[field] != task.rows[field] for field in fields], axis=0)
+    for row in np.flatnonzero(differs):
+        ours, theirs = found.members[row], task.rows[row]
+        changed = ", ".join(field for field in fields if ours[field] != theirs[field])
+        key = _key(task.path, int(ours["offset"]))
+        yield Fault(name, f"not what was indexed ({changed})", key, int(ours["offset"]))
+    if not differs.any():
+        if found.shard.bytes != known.bytes:
+            yield Fault(name, f"has {found.shard.bytes} bytes, the index says {known.bytes}")
+        elif not task.quick and found.shard.sha256 != known.sha256:
+            yield Fault(name, "other bytes than were indexed, outside of images and classes: a name, say")
+
+
+def _foreign(folder: Path, known: Collection[str]) -> Iterator[Fault]:
+    for path in sorted(folder.glob("*.tar")):
+        if path.name not in known:
+            yield Fault(path.name, "no index knows of this file: remove it, or make the indexes again")
+
+
+def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:
+    """Keys that stand in two shards: caches and other readers take the one for the other."""
+    if not whole:
+        return
+    names = sorted(whole)
+    keys = np.concatenate([whole[name].keys for name in names])
+    owners = np.repeat(np.arange(len(names)), [len(whole[name].keys) for name in names])
+    order = np.argsort(keys, kind="stable")
+    same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    for place in same[:_MOST]:
+        first, second = (names[owners[order[at]]] for at in (place, place + 1))
+        start = int(np.searchsorted(owners, owners[order[place + 1]]))
+        offset = int(whole[second].members[order[place + 1] - start]["offset"])
+        key = _key(folder / second, offset)
+        yield Fault(second, f"this key stands in {first} too: write the shards again", key, offset)
+
+
+def _key(path: Path, offset: int) -> str:
+    with path.open("rb") as file:
+        file.seek(offset - BLOCK)
+        return shard.key_in(file.read(BLOCK))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `python -m shards.verify`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m shards.verify",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="where shards and indexes lie")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="read headers and classes, no images")
+    how.add_argument("--repair", action="store_true", help="then make indexes of the shards that are whole")
+    parser.add_argument("--json", action="store_true", help="faults as JSON, a list")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes [%(default)s]")
+    chosen = parser.parse_args(arguments)
+    faults, whole = verify(chosen.folder, quick=chosen.quick, workers=chosen.workers)
+    if chosen.json:
+        print(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=1))
+    else:
+        for fault in faults:
+            print(fault)
+    if chosen.repair:
+        for name in repair(chosen.folder, whole):
+            print(f"{name}: not in the index any more: copy or write this shard again", file=sys.stderr)
+    if faults:
+        raise ShardError(f"{len(faults)} faults in {len({fault.file for fault in faults})} files")
+    samples = sum(contents.shard.samples for contents in whole.values())
+    print(f"whole: {len(whole)} shards, {samples:,} samples", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("shards.verify", main))
