@@ -27,8 +27,8 @@ from shards.errors import ShardError
 from shards.journal import Journal, Plan, journal
 from shards.order import part
 from shards.shard import Members, Shard
-from shards.sources import cifar10, fashion_mnist, imagefolder
-from shards.sources.source import Picture, Source
+from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars
+from shards.sources.source import Picture, Source, smaller
 from shards.workers import run
 
 
@@ -83,7 +83,8 @@ def write(source: Source, out: Path, *, shard_samples: int, seed: int, workers: 
 def _plan(source: Source, shard_samples: int, seed: int) -> Plan:
     identities = {f"{name}_identity": split.identity for name, split in source.splits.items()}
     lengths = {f"{name}_samples": len(split.labels) for name, split in source.splits.items()}
-    return {"name": source.name, "seed": seed, "shard_samples": shard_samples, **lengths, **identities}
+    how = {"seed": seed, "shard_samples": shard_samples, **source.changed}
+    return {"name": source.name, **how, **lengths, **identities}
 
 
 def _tasks(
@@ -147,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command `python -m shards.write`."""
     chosen = _parser().parse_args(arguments)
     source: Source = chosen.open(chosen)
+    if chosen.longest is not None:
+        source = smaller(source, chosen.longest, chosen.quality)
     sizes = " + ".join(f"{len(split.labels):,} {name}" for name, split in source.splits.items())
     print(f"{source.name}: {sizes} images, {len(source.classes)} classes, from {source.origin}")
     indexes = write(
@@ -173,10 +176,11 @@ _KINDS = {
         "SOURCE/train/<class>/*.jpg and SOURCE/val/<class>/*.jpg; files are copied as they are",
     ),
     "imagenet": _Kind(
-        lambda chosen: imagefolder.imagenet(Path(chosen.source)),
+        lambda chosen: _imagenet(Path(chosen.source)),
         1252,
-        "ImageNet-1k in the same layout, under its usual shard names",
-        "SOURCE/train/n01440764/*.JPEG ... and SOURCE/val/n01440764/*.JPEG ...; files are copied as they are",
+        "ImageNet-1k, from its archives or in the same layout, under its usual shard names",
+        "SOURCE/train/n01440764/*.JPEG ... and SOURCE/val/n01440764/*.JPEG ..., or as downloaded: SOURCE/"
+        f"{imagenet_tars.TRAIN}, {imagenet_tars.VAL}, development kit; files are copied as they are",
     ),
     "cifar10": _Kind(
         lambda chosen: cifar10.cifar10(chosen.source),
@@ -191,6 +195,13 @@ _KINDS = {
         "the folder of the four *-ubyte[.gz] files, or auto: torchvision's download or else Debian's package",
     ),
 }
+
+
+def _imagenet(source: Path) -> Source:
+    archives = [source / name for name in (imagenet_tars.TRAIN, imagenet_tars.VAL)]
+    if any(path.is_file() for path in archives):
+        return imagenet_tars.imagenet_tars(source)
+    return imagefolder.imagenet(source)
 
 
 def _positive(text: str) -> int:
@@ -228,6 +239,15 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.add_argument(
             "--seed", type=int, default=0, metavar="N", help="mixes the classes over the shards [%(default)s]"
+        )
+        one.add_argument(
+            "--longest",
+            type=_positive,
+            metavar="N",
+            help="scale images down to this longest side, as JPEG; 512 halves ImageNet [as they are]",
+        )
+        one.add_argument(
+            "--quality", type=_positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"
         )
         if name == "fashion_mnist":
             one.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
@@ -37,16 +38,65 @@ class ImageFile:
             ShardError: it is no image, or a damaged one.
             OSError: it can't be read.
         """
-        data = self.path.read_bytes()
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-        except (
-            Exception
-        ) as error:  # a damaged image raises almost anything: OSError, SyntaxError, struct.error
-            raise ShardError(f"{self.path}: not a readable image ({error}): replace or remove it") from error
-        extension = self.path.suffix[1:].lower()
-        return ("jpg" if extension == "jpeg" else extension), data
+        return _checked(self.path.read_bytes(), self.path.suffix, str(self.path))
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """An image file inside another file, say a tar, to be copied as it is: `size` bytes from `start` on."""
+
+    path: Path
+    start: int
+    size: int
+    name: str
+
+    def encode(self) -> tuple[str, bytes]:
+        """Its extension and bytes, once it has been decoded to the end.
+
+        Raises:
+            As ImageFile.encode.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            data = file.read(self.size)
+        return _checked(data, Path(self.name).suffix, f"{self.path}: {self.name} at byte {self.start}")
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A picture, scaled and encoded anew as JPEG if its longest side is above `longest` pixels."""
+
+    picture: Picture
+    longest: int
+    quality: int
+
+    def encode(self) -> tuple[str, bytes]:
+        """Extension and bytes; what is small enough stays as it is.
+
+        Raises:
+            As that of the picture.
+        """
+        extension, data = self.picture.encode()
+        with Image.open(io.BytesIO(data)) as image:
+            if max(image.size) <= self.longest:
+                return extension, data
+            image.draft("RGB", (2 * self.longest, 2 * self.longest))  # of a much larger JPEG decode a half
+            small = image.convert("RGB")
+        small.thumbnail((self.longest, self.longest), Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=self.quality)
+        return "jpg", file.getvalue()
+
+
+def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
+    """The file extension of an image, and its bytes, once it has been decoded to the end."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Exception as error:  # a damaged image raises almost anything: OSError, SyntaxError, struct.error
+        raise ShardError(f"{where}: not a readable image ({error}): replace or remove it") from error
+    extension = suffix[1:].lower()
+    return ("jpg" if extension == "jpeg" else extension), data
 
 
 @dataclass(frozen=True)
@@ -83,12 +133,27 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set to be written: the name its shards begin with, classes, splits, and where it came from."""
+    """A data set to be written: the name its shards begin with, classes, splits, and where it came from.
+
+    `changed` says how its images are changed on the way, if they are.
+    """
 
     name: str
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
     origin: str
+    changed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def smaller(source: Source, longest: int, quality: int) -> Source:
+    """The same images, none of them with a side of more than `longest` pixels."""
+    splits = {
+        name: dataclasses.replace(
+            split, pictures=[Smaller(picture, longest, quality) for picture in split.pictures]
+        )
+        for name, split in source.splits.items()
+    }
+    return dataclasses.replace(source, splits=splits, changed={"longest": longest, "quality": quality})
 
 
 def pixel_split(part: str, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> Split:

@@ -74,7 +74,7 @@ def run(runs, few_images) -> Run:
 
 
 @pytest.mark.parametrize("command", sorted(set(shown()) - MAKE))
-def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noqa: C901, PLR0912
+def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noqa: C901, PLR0912, PLR0915
     few = [f"data.dir={few_images}", f"runs_dir={runs}"]
     run_folder = str(run.folder)
     match command:
@@ -119,6 +119,8 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
         case "python -m shards.write imagenet /data/imagenet data/imagenet":
             photographs = like_imagenet(tmp_path / "photographs", few_images)
             typed(command.replace("/data/imagenet data/imagenet", f"{photographs} {tmp_path / 'out'}"))
+        case "python -m shards.verify data/imagenet":
+            assert "whole: 5 shards" in typed(command.replace("data/imagenet", str(few_images))).stderr
         case "torchrun --standalone --nproc-per-node=2 -m dnw.train runs/demo_dnw/default-...":
             run.result.unlink()
             typed(command.replace("runs/demo_dnw/default-...", run_folder))
