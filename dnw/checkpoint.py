@@ -22,7 +22,7 @@ from dnw import faults
 from dnw.run import step_path, steps
 from shards.atomic import replacing
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DNW-SHA2"
 SEAL_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Position:
     top5: float = 0.0  # percent
     loss: float = 0.0  # nats
     best_top1: float = -1.0  # of all evaluations
+    replaced: int = 0  # samples that couldn't be read, so far
     world: int = 1  # processes that wrote it
 
 

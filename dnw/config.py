@@ -70,6 +70,7 @@ class Data:
     std: tuple[float, float, float]
     window: Annotated[int, Field(ge=0)] = 0  # shards shuffled together; 0: all of them
     workers: Annotated[int, Field(ge=0)] = 1  # decoding processes per rank
+    max_bad: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of images that may be unreadable
     train_fingerprint: str = ""  # set when the run is frozen
     val_fingerprint: str = ""
 

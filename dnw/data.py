@@ -4,7 +4,10 @@ Position p is place p % N of epoch p // N (shards.order). Step t takes positions
 cut into micro-batches; a rank takes its contiguous share of them. Augmentation draws from
 (seed, epoch, place), so an image looks the same whoever loads it.
 
-Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size.
+A sample that can't be read is replaced in training by another, drawn from (seed, epoch, place) too: were it
+passed over, all batches after it would shift. In evaluation every sample counts, so there it is an error.
+
+Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size, R samples that were replaced.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,11 +32,19 @@ from shards.reader import Reader
 from shards.rng import uniforms
 
 AUGMENT = 0x617567  # keeps these numbers apart from those of the order
+INSTEAD = 0x696E73  # and these
+TRIED_INSTEAD = 16  # samples in the place of one: if none can be read, nothing can
 NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
 TRIES = 10  # of RandomResizedCrop
 RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # images_BCHW uint8, labels_B int64
+
+class Batch(NamedTuple):
+    """A micro-batch."""
+
+    images_BCHW: torch.Tensor  # uint8
+    labels_B: torch.Tensor  # int64
+    replaced_R: torch.Tensor  # int64, numbers of samples that couldn't be read
 
 
 class Images(Dataset[Batch]):
@@ -49,19 +61,46 @@ class Images(Dataset[Batch]):
         start, stop = span
         samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
         images, labels = [], []
+        replaced: list[int] = []
         for position, sample in zip(range(start, stop), samples.tolist(), strict=True):
-            member = self._reader.read(sample)
-            images.append(self._pixels(position, sample, member.data))
-            labels.append(member.label)
+            number, image, label = self._readable(position, sample, replaced)
+            images.append(self._pixels(position, number, image))
+            labels.append(label)
         pixels_BHWC = torch.from_numpy(np.stack(images)) if images else self._nothing()
-        return pixels_BHWC.permute(0, 3, 1, 2).contiguous(), torch.tensor(labels, dtype=torch.int64)
+        return Batch(
+            pixels_BHWC.permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(labels, dtype=torch.int64),
+            torch.tensor(replaced, dtype=torch.int64),
+        )
 
-    def _pixels(self, position: int, sample: int, encoded: bytes) -> np.ndarray:
+    def _readable(self, position: int, sample: int, replaced: list[int]) -> tuple[int, Image.Image, int]:
+        """(number, image, class) of a sample, or of the one that takes its place; adds to `replaced`."""
+        faults = []
+        for number in (sample, *self._instead(position)):
+            try:
+                member = self._reader.read(number)
+                return number, self._image(number, member.data), member.label
+            except ShardError as error:
+                faults.append(error)
+                replaced.append(number)
+        raise faults[0]
+
+    def _instead(self, position: int) -> Iterator[int]:
+        """What takes the place of a sample that can't be read; nothing in evaluation."""
+        if self._order is not None:
+            total = self._order.num_samples
+            epoch, place = divmod(position, total)
+            drawn = uniforms(self._order.seed, INSTEAD, epoch, place, n=TRIED_INSTEAD)
+            yield from (drawn * total).astype(int).tolist()
+
+    def _image(self, sample: int, encoded: bytes) -> Image.Image:
         try:
-            image = Image.open(io.BytesIO(encoded)).convert("RGB")
+            return Image.open(io.BytesIO(encoded)).convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = str(error).partition(" <")[0]  # Pillow names its own buffer
             raise ShardError(f"{self._reader.where(sample)}: no image that can be read ({reason})") from None
+
+    def _pixels(self, position: int, sample: int, image: Image.Image) -> np.ndarray:
         size = self._data.image_size
         if self._data.augment != "resized_crop_flip" and image.size != (size, size):
             raise ShardError(
@@ -206,8 +245,8 @@ def _loader(images: Images, spans: Sampler[tuple[int, int]], workers: int) -> Da
 
 def digest(batch: Batch) -> int:
     """63 bits that tell this micro-batch from any other: pixels, labels and their order."""
-    images, labels = batch
-    text = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).digest()
+    content = batch.images_BCHW.numpy().tobytes() + batch.labels_B.numpy().tobytes()
+    text = hashlib.sha256(content).digest()
     return int.from_bytes(text[:8], "big") >> 1
 
 

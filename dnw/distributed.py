@@ -33,6 +33,16 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def gather(self, numbers: list[int]) -> list[int]:
+        """The numbers of all processes, in the order of their ranks."""
+        counts = torch.zeros(self.size, dtype=torch.int64)
+        counts[self.rank] = len(numbers)
+        self.sum(counts)
+        start = int(counts[: self.rank].sum())
+        gathered = torch.zeros(int(counts.sum()), dtype=torch.int64)
+        gathered[start : start + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
+        return [int(number) for number in self.sum(gathered).tolist()]
+
     def first_says(self, number: int) -> int:
         """The number that the first process has."""
         told = torch.tensor(number)

@@ -77,7 +77,7 @@ def evaluate(
     if isinstance(run, nn.Module):
         run.eval()
     sums = torch.zeros(4, dtype=torch.float64, device=world.device)  # samples, top-1, top-5, loss
-    for images_BCHW, labels_B in batches:
+    for images_BCHW, labels_B, _ in batches:
         if should_stop():
             raise Interrupted
         if len(labels_B) == 0:

@@ -21,6 +21,7 @@ from dnw.preemption import StopRequest
 from dnw.run import step_path
 from dnw.trainer import Trainer
 from dnw.watchdog import Watchdog
+from shards.errors import ShardError
 from shards.index import Index
 from shards.order import part
 
@@ -127,10 +128,31 @@ class Loop:
             self._report_digests(step)
         if step % trainer.train.log.every_steps and step != trainer.steps:
             return
-        loss, top1 = trainer.read_meter()
+        loss, top1, replaced = trainer.read_meter()
         if self._monitor:
             epoch = trainer.position.consumed / trainer.samples
             self._monitor.training(step, epoch, loss, top1, trainer.rate, trainer.train.batch)
+        if replaced:
+            self._tell_replaced(step)
+            self._check_replaced()
+
+    def _tell_replaced(self, step: int) -> None:
+        """Name the samples that couldn't be read since the last call; all ranks together."""
+        numbers = self._trainer.world.gather(self._trainer.replaced)
+        self._trainer.replaced.clear()
+        if self._monitor and numbers:
+            self._monitor.replaced(step, numbers, self._train_split)
+
+    def _check_replaced(self) -> None:
+        """Raise ShardError, on all ranks, if too many samples couldn't be read."""
+        trainer, folder = self._trainer, self._train_split.folder
+        total = max(trainer.position.consumed, trainer.samples)
+        if trainer.position.replaced > trainer.train.data.max_bad * total:
+            raise ShardError(
+                f"{folder}: {trainer.position.replaced} images of {total:,} could not be read, more than "
+                f"data.max_bad={trainer.train.data.max_bad:g}; {self._claim.run.metrics} names them, "
+                f"python -m shards.verify {folder} says what is wrong"
+            )
 
     def _report_digests(self, step: int) -> None:
         world, train = self._trainer.world, self._trainer.train
@@ -192,6 +214,7 @@ class Loop:
         if trainer.position == self._saved:
             return
         began_s = time.monotonic()
+        self._tell_replaced(step)
         snapshot = trainer.snapshot(self._identity)
         if self._monitor:  # of the first rank, which writes
             self._monitor.flush()

@@ -18,6 +18,8 @@ from dnw.claim import Claim
 from dnw.evaluate import Accuracy
 from dnw.pictures import panels
 from dnw.profile import profile
+from shards.index import Index
+from shards.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,18 @@ class Monitor:
         for name, pixels in panels(model).items():
             self._board.add_image(f"wiring/{name}", pixels, step, dataformats="HWC")
 
+    def replaced(self, step: int, numbers: list[int], index: Index) -> None:
+        """Samples that couldn't be read; each is told once in a run, and their number drawn as a curve."""
+        told = {record["sample"] for record in jsonl.read(self._run.metrics) if record["kind"] == "replaced"}
+        reader = Reader(index)
+        for number in sorted(set(numbers) - told):
+            place = reader.place(number)
+            facts = {"sample": number, **place._asdict()}
+            jsonl.append(self._run.metrics, {"step": step, "kind": "replaced", **facts})
+            log.warning("%s can't be read: another image is taken in its place", place)
+            told.add(number)
+        self._show(step, "train", {"unreadable": len(told)})
+
     def saved(self, step: int, seconds: float, size: int) -> None:
         """A checkpoint, and how long training stood still for it."""
         self._write(step, "save", {"seconds": round(seconds, 4), "bytes": size})
@@ -140,7 +154,7 @@ class Monitor:
 
 def _is_over(record: dict[str, Any], step: int, is_evaluated: bool) -> bool:
     """Whether a record is of the past: the evaluation of `step` is not, if it has to be repeated."""
-    is_of_training = record.get("kind", "train") in {"train", "save"}
+    is_of_training = record.get("kind", "train") in {"train", "save", "replaced"}
     return bool(record["step"] < step or (record["step"] == step and (is_of_training or is_evaluated)))
 
 

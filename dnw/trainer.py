@@ -42,7 +42,9 @@ class Trainer:
         self.model = model.to(world.device)
         self.optimizer = sgd(self.model, train.optim)
         self.running = RunningStatistics(self.model)
-        self.meter = torch.zeros(3, dtype=torch.float64, device=world.device)  # images, loss, top-1
+        # images, loss, top-1, samples replaced
+        self.meter = torch.zeros(4, dtype=torch.float64, device=world.device)
+        self.replaced: list[int] = []  # their numbers, since the last log line, of this rank
         self._wired = edges_of(self.model)
         self._choice = Choice(self.model)
         self.masks: Masks = self.current_masks()
@@ -110,14 +112,16 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         device = self.world.device
-        images_BCHW, labels_B = (tensor.to(device, non_blocking=True) for tensor in batch)
+        images_BCHW = batch.images_BCHW.to(device, non_blocking=True)
+        labels_B = batch.labels_B.to(device, non_blocking=True)
+        self.replaced += batch.replaced_R.tolist()
         with torch.autocast(device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
             logits_BK = self._parallel(self.normalize(images_BCHW))
         logits_BK = logits_BK.float()
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
         hits = (logits_BK.detach().argmax(1) == labels_B).sum()
-        count = torch.full_like(hits, len(labels_B))
-        self.meter += torch.stack([count, loss.detach() * len(labels_B), hits])
+        count, replaced = (torch.full_like(hits, len(found)) for found in (labels_B, batch.replaced_R))
+        self.meter += torch.stack([count, loss.detach() * len(labels_B), hits, replaced])
         return loss
 
     def _without_sync(self) -> contextlib.AbstractContextManager[None]:
@@ -130,11 +134,12 @@ class Trainer:
         steps_per_epoch = self.samples / self.train.batch
         return schedule.learning_rate(self.train.optim, self.position.step, self.steps, steps_per_epoch)
 
-    def read_meter(self) -> tuple[float, float]:
-        """Mean loss and top-1 (percent) over all ranks since the last call; all ranks together."""
-        images, loss, hits = self.world.sum(self.meter).tolist()
+    def read_meter(self) -> tuple[float, float, int]:
+        """Over all ranks since the last call: mean loss, top-1 (percent), samples replaced; all together."""
+        images, loss, hits, replaced = self.world.sum(self.meter).tolist()
         self.meter.zero_()
-        return loss / images, 100 * hits / images
+        self.position = dataclasses.replace(self.position, replaced=self.position.replaced + int(replaced))
+        return loss / images, 100 * hits / images, int(replaced)
 
     def show_for_evaluation(self) -> nn.Module:
         """The network with its running statistics in place."""

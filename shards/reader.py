@@ -24,6 +24,17 @@ class Sample(NamedTuple):
     label: int
 
 
+class Place(NamedTuple):
+    """Where a sample is: its shard, its key, and the first byte of its image."""
+
+    shard: str
+    key: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.shard}: key {self.key} at byte {self.offset}"
+
+
 class Reader:
     """Reads samples in any order, from any thread; forked and pickled copies read on their own.
 
@@ -75,14 +86,22 @@ class Reader:
                 "copy or write this shard again"
             ) from error
 
-    def where(self, sample: int) -> str:
-        """Where a sample is, for messages: shard, key and byte.
+    def place(self, sample: int) -> Place:
+        """Where a sample is, for messages.
 
         Raises:
-            As `key` does.
+            IndexError: there is no such number.
         """
-        offset = int(self._members[sample]["offset"])
-        return f"{self.index.paths[self._shard(sample)]}: key {self.key(sample)} at byte {offset}"
+        path = self.index.paths[self._shard(sample)]
+        try:
+            key = self.key(sample)
+        except (ShardError, OSError):
+            key = "?"  # its header is damaged too
+        return Place(str(path), key, int(self._members[sample]["offset"]))
+
+    def where(self, sample: int) -> str:
+        """That in words: shard, key and byte."""
+        return str(self.place(sample))
 
     def _shard(self, sample: int) -> int:
         if not 0 <= sample < self.index.num_samples:

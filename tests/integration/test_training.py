@@ -9,10 +9,11 @@ import sys
 import time
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import webdataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from worker import ROOT, prepare, start, train
+from worker import ROOT, digests, prepare, start, train
 
 from dnw import checkpoint, evaluate, jsonl, ledger
 from dnw.claim import Claim
@@ -173,20 +174,54 @@ def test_missing_shards_are_named(tmp_path):
     fails_with(run, str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_image_that_is_none_is_named(tmp_path, few_images, workers):
-    """Whether it is found by the training process or by one that decodes for it."""
-    shards = tmp_path / "shards"
+def with_bad_images(shards, few_images, bad):
+    """The same images to validate with, and to train on 40, of which those in `bad` are none."""
     shutil.copytree(few_images, shards)
     for old in [*shards.glob("index-*"), *shards.glob("*-train-*"), shards / "_info.json"]:
         old.unlink()
-    with webdataset.ShardWriter(f"{shards}/bad-train-%04d.tar", verbose=0) as writer:
+    with webdataset.ShardWriter(f"{shards}/some-train-%04d.tar", verbose=0) as writer:
         for number in range(40):
-            writer.write({"__key__": f"broken{number}", "png": b"this is text", "cls": number % 10})
+            image = b"this is text" if number in bad else np.full((32, 32, 3), number, np.uint8)
+            writer.write({"__key__": f"key{number:02d}", "png": image, "cls": number % 10})
     index.main([str(shards)])
+    return shards
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_nothing_can_be_read_an_image_is_named(tmp_path, few_images, workers):
+    """Whether it is found by the training process or by one that decodes for it."""
+    shards = with_bad_images(tmp_path / "shards", few_images, range(40))
     run = prepare(tmp_path / "run", shards, **CHANGES, data__workers=workers)
     fails_with(run, "no image that can be read (cannot identify image file)")
-    assert ledger.last(run).end["detail"].startswith(f"{shards}/bad-train-0000.tar: key broken")
+    assert ledger.last(run).end["detail"].startswith(f"{shards}/some-train-0000.tar: key key")
+
+
+def test_unreadable_images_are_named_once_and_cost_no_bit(tmp_path, few_images):
+    """On two processes, killed on the way, as on one that is left alone."""
+    shards = with_bad_images(tmp_path / "shards", few_images, {5, 17})
+    changes = {**CHANGES, "data__max_bad": 0.5, "log__digests": True}
+    whole, broken = (prepare(tmp_path / name, shards, **changes) for name in ("whole", "broken"))
+    assert train(whole, 1)[0] == 0
+    code, output = train(broken, 2, "1:step 5")
+    assert code != 0
+    assert "key05 at byte" in output
+    code, output = train(broken, 2)
+    assert code == 0, output
+    for run in (whole, broken):
+        told = [line for line in jsonl.read(run.metrics) if line["kind"] == "replaced"]
+        assert sorted(line["key"] for line in told) == ["key05", "key17"]
+        assert all(line["shard"] == f"{shards}/some-train-0000.tar" for line in told)
+        assert [line["offset"] for line in told] == [
+            Index.load(shards, "train").offsets[line["sample"]] for line in told
+        ]
+    assert digests(broken) == digests(whole)
+
+
+def test_too_many_unreadable_images_end_the_run(tmp_path, few_images):
+    shards = with_bad_images(tmp_path / "shards", few_images, {5, 17})
+    run = prepare(tmp_path / "run", shards, **CHANGES)
+    fails_with(run, "data.max_bad=0.001; ")
+    assert "python -m shards.verify" in ledger.last(run).end["detail"]
 
 
 def test_other_shards_are_refused(tmp_path, few_images):

@@ -55,7 +55,7 @@ def test_goes_on_at_any_step(few_images):
 def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images):
     config = train(batch=40, micro_batch=40, data__augment="none")
     batches = list(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, 6))
-    epochs = [torch.cat([images for images, _ in batches[n : n + 3]]) for n in (0, 3)]
+    epochs = [torch.cat([images for images, *_ in batches[n : n + 3]]) for n in (0, 3)]
     first, second = ([image.numpy().tobytes() for image in epoch] for epoch in epochs)
     assert len(set(first)) == len(first) == 120
     assert sorted(first) == sorted(second)
@@ -72,7 +72,7 @@ def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples, batch, 
 
 def test_evaluation_shows_images_as_they_are(few_images):
     split = Index.load(few_images, "val")
-    images, labels = next(iter(evaluation_batches(train(), split, 0, 1)))
+    images, labels, _ = next(iter(evaluation_batches(train(), split, 0, 1)))
     assert images.shape == (50, 3, 32, 32)
     assert images.dtype == torch.uint8
     stored = Image.open(io.BytesIO(data.Reader(split).read(7).data)).convert("RGB")
@@ -112,21 +112,58 @@ def test_every_augmentation_gives_the_size_asked_for(few_images, augment, size):
     config = train(data__augment=augment, data__image_size=size)
     split = Index.load(few_images, "train")
     for batches in (training_batches(config, split, 0, 1, 0, 1), evaluation_batches(config, split, 0, 1)):
-        images, _ = next(iter(batches))
+        images, *_ = next(iter(batches))
         assert images.shape[1:] == (3, size, size)
 
 
+def with_bad_images(folder, bad, count=20):
+    """Shards of `count` images, all of one grey, of which those in `bad` are no images."""
+    with webdataset.ShardWriter(f"{folder}/some-train-%04d.tar", maxcount=8, verbose=0) as writer:
+        for number in range(count):
+            grey = np.full((32, 32, 3), 10 * number, np.uint8)
+            image = b"this is text" if number in bad else grey
+            writer.write({"__key__": f"key{number:02d}", "png": image, "cls": number % 10})
+    index.main([str(folder)])
+    return Index.load(folder, "train")
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_image_that_is_none_is_named(tmp_path, workers):
-    with webdataset.ShardWriter(f"{tmp_path}/bad-train-%04d.tar", verbose=0) as writer:
-        writer.write({"__key__": "broken", "png": b"this is text", "cls": 0})
-    index.main([str(tmp_path)])
+def test_where_nothing_can_be_read_the_first_is_named(tmp_path, workers):
+    split = with_bad_images(tmp_path, range(20))
     config = train(data__workers=workers, batch=1, micro_batch=1)
     with pytest.raises(
         ShardError,
-        match=r"bad-train-0000\.tar: key broken at byte \d+: no image that can be read \(cannot identify",
+        match=r"some-train-000\d\.tar: key key\d\d at byte \d+: no image that can be read \(cannot identify",
     ):
-        next(iter(training_batches(config, Index.load(tmp_path, "train"), 0, 1, 0, 1)))
+        next(iter(training_batches(config, split, 0, 1, 0, 1)))
+
+
+def test_what_cannot_be_read_is_replaced_and_nothing_else_moves(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "bad").mkdir()
+    bad = {3, 11}
+    config = train(batch=5, micro_batch=5, data__augment="none")
+    whole, broken = (
+        [list(training_batches(config, split, 0, 1, 0, 12)) for _ in range(2)]
+        for split in (with_bad_images(tmp_path / "whole", ()), with_bad_images(tmp_path / "bad", bad))
+    )
+    assert [digest(batch) for batch in broken[0]] == [digest(batch) for batch in broken[1]]
+    shown, there = (
+        torch.cat([batch.images_BCHW[:, 0, 0, 0] for batch in made[0]]) for made in (whole, broken)
+    )
+    same = shown == there
+    assert sorted({int(grey) // 10 for grey in shown[~same]}) == sorted(bad)
+    assert int((~same).sum()) == 3 * len(bad)  # once in each of three epochs
+    replaced = torch.cat([batch.replaced_R for batch in broken[0]]).tolist()
+    assert set(replaced) == bad
+    assert len(replaced) >= 3 * len(bad)
+    assert not any(len(batch.replaced_R) for batch in whole[0])
+
+
+def test_in_evaluation_nothing_takes_the_place_of_another(tmp_path):
+    split = with_bad_images(tmp_path, {4})
+    with pytest.raises(ShardError, match="key key04 at byte"):
+        list(evaluation_batches(train(), split, 0, 1))
 
 
 def test_image_of_another_size_is_refused_with_the_remedy(few_images):

@@ -43,13 +43,13 @@ def test_step_is_sgd_on_the_mean_over_micro_batches(split):
     normalize = Normalize(config.data.mean, config.data.std, torch.device("cpu"))
     losses = [
         F.cross_entropy(plain(normalize(images)), labels)
-        for images, labels in training_batches(config, split, 0, 1, 0, 1)
+        for images, labels, _ in training_batches(config, split, 0, 1, 0, 1)
     ]
     mean = torch.stack(losses).mean()
     torch.autograd.backward(mean)
     for (name, ours), theirs in zip(made.model.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad, msg=name)
-    loss, _ = made.read_meter()
+    loss, *_ = made.read_meter()
     assert loss == pytest.approx(mean.item(), rel=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_snapshot_and_evaluation_in_between_change_nothing(split, few_images):
 
 def test_bf16_trains(split):
     made = steps(train(precision="bf16"), split, 3)
-    loss, _ = made.read_meter()
+    loss, *_ = made.read_meter()
     assert math.isfinite(loss)
     assert all(parameter.dtype == torch.float32 for parameter in made.model.parameters())
 
@@ -126,7 +126,7 @@ def test_accuracy_is_counted_not_averaged(few_images, batch):
     normalize = Normalize(config.data.mean, config.data.std, torch.device("cpu"))
     split = Index.load(few_images, "val")
     found = evaluate(model, evaluation_batches(config, split, 0, 1), normalize, ALONE)
-    images, labels = next(iter(evaluation_batches(train(), split, 0, 1)))
+    images, labels, _ = next(iter(evaluation_batches(train(), split, 0, 1)))
     with torch.no_grad():
         logits = model(normalize(images))
     assert found.samples == 50
