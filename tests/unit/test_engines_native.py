@@ -61,7 +61,7 @@ def some_network(size: int, stem_stride: int, block_stride: int, normed: bool) -
 def by_torch(network: Compact, images_BCHW: Tensor) -> Tensor:
     """The definition of the compact form, in double precision."""
     assert network.stem is not None
-    wide = network.to(torch.float64)
+    wide = network.to(dtype=torch.float64)
     assert wide.stem is not None
     received = F.conv2d(images_BCHW.double(), wide.stem.filters, wide.stem.bias, wide.stem.stride, padding=1)
     for block in wide.blocks:
