@@ -13,7 +13,6 @@ Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size, R samples
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,10 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from dnw.config import Data, Train
+from dnw.config import ConfigError, Data, Train
 from dnw.preemption import leave_signals_to_parent
+from shards.decode import NoImageError, Picture
 from shards.errors import ShardError
 from shards.index import Index
 from shards.order import Order, part
@@ -37,12 +37,13 @@ TRIED_INSTEAD = 16  # samples in the place of one: if none can be read, nothing 
 NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
 TRIES = 10  # of RandomResizedCrop
 RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
+ENOUGH = 2  # times the pixels that are wanted: a JPEG decoded to no less still looks the same scaled down
 
 
 class Batch(NamedTuple):
     """A micro-batch."""
 
-    images_BCHW: torch.Tensor  # uint8
+    images_BCHW: torch.Tensor  # uint8; in memory the colours of a pixel are side by side
     labels_B: torch.Tensor  # int64
     replaced_R: torch.Tensor  # int64, numbers of samples that couldn't be read
 
@@ -60,29 +61,30 @@ class Images(Dataset[Batch]):
         """The images at positions [start, stop) as one micro-batch."""
         start, stop = span
         samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
-        images, labels = [], []
-        replaced: list[int] = []
-        for position, sample in zip(range(start, stop), samples.tolist(), strict=True):
-            number, image, label = self._readable(position, sample, replaced)
-            images.append(self._pixels(position, number, image))
+        images_BHWC = _room(len(samples), self._data.image_size)
+        pixels_BHWC = images_BHWC.numpy()
+        labels, replaced = [], list[int]()
+        for row, (position, sample) in enumerate(zip(range(start, stop), samples.tolist(), strict=True)):
+            pixels_BHWC[row], label = self._shown(position, sample, replaced)
             labels.append(label)
-        pixels_BHWC = torch.from_numpy(np.stack(images)) if images else self._nothing()
         return Batch(
-            pixels_BHWC.permute(0, 3, 1, 2).contiguous(),
+            images_BHWC.permute(0, 3, 1, 2),
             torch.tensor(labels, dtype=torch.int64),
             torch.tensor(replaced, dtype=torch.int64),
         )
 
-    def _readable(self, position: int, sample: int, replaced: list[int]) -> tuple[int, Image.Image, int]:
-        """(number, image, class) of a sample, or of the one that takes its place; adds to `replaced`."""
+    def _shown(self, position: int, sample: int, replaced: list[int]) -> tuple[np.ndarray, int]:
+        """(pixels_HWC, class) of a sample, or of the one that takes its place; adds to `replaced`."""
         faults = []
         for number in (sample, *self._instead(position)):
             try:
-                member = self._reader.read(number)
-                return number, self._image(number, member.data), member.label
+                data, label = self._reader.read(number)
+                return self._pixels(position, number, Picture(data)), label
             except ShardError as error:
                 faults.append(error)
-                replaced.append(number)
+            except NoImageError as error:
+                faults.append(ShardError(f"{self._reader.where(number)}: {error}"))
+            replaced.append(number)
         raise faults[0]
 
     def _instead(self, position: int) -> Iterator[int]:
@@ -93,58 +95,68 @@ class Images(Dataset[Batch]):
             drawn = uniforms(self._order.seed, INSTEAD, epoch, place, n=TRIED_INSTEAD)
             yield from (drawn * total).astype(int).tolist()
 
-    def _image(self, sample: int, encoded: bytes) -> Image.Image:
-        try:
-            return Image.open(io.BytesIO(encoded)).convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = str(error).partition(" <")[0]  # Pillow names its own buffer
-            raise ShardError(f"{self._reader.where(sample)}: no image that can be read ({reason})") from None
-
-    def _pixels(self, position: int, sample: int, image: Image.Image) -> np.ndarray:
+    def _pixels(self, position: int, sample: int, picture: Picture) -> np.ndarray:
         size = self._data.image_size
-        if self._data.augment != "resized_crop_flip" and image.size != (size, size):
-            raise ShardError(
-                f"{self._reader.where(sample)}: an image of {image.width}x{image.height} pixels where "
+        if self._data.augment != "resized_crop_flip" and (picture.width, picture.height) != (size, size):
+            raise ConfigError(
+                f"{self._reader.where(sample)}: an image of {picture.width}x{picture.height} pixels where "
                 f"data.image_size={size}; write the shards at that size, or use "
                 "data.augment=resized_crop_flip, which takes any"
             )
         if self._order is None:
-            return for_evaluation(image, self._data)
+            return for_evaluation(picture, self._data)
         epoch, place = divmod(position, self._order.num_samples)
         numbers = uniforms(self._order.seed, AUGMENT, epoch, place, n=NUMBERS[self._data.augment])
-        return for_training(image, self._data, numbers)
-
-    def _nothing(self) -> torch.Tensor:
-        size = self._data.image_size
-        return torch.empty((0, size, size, 3), dtype=torch.uint8)
+        return for_training(picture, self._data, numbers)
 
 
-def for_training(image: Image.Image, data: Data, random: np.ndarray) -> np.ndarray:
-    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8."""
+def _room(count: int, side: int) -> torch.Tensor:
+    """Memory for images, uint8 [count, side, side, 3]; shared with the parent of a process that decodes."""
+    shape = (count, side, side, 3)
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(math.prod(shape))  # as in its collation
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+
+
+def for_training(picture: Picture, data: Data, random: np.ndarray) -> np.ndarray:
+    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8.
+
+    Raises:
+        NoImageError: it is damaged.
+    """
     if data.augment == "none":
-        return for_evaluation(image, data)
-    flip, rest = random[0] < 0.5, random[1:]
+        return for_evaluation(picture, data)
+    flip, rest = bool(random[0] < 0.5), random[1:]
     if data.augment == "crop_flip":
-        pixels = np.asarray(image)
-        pixels = crop_of_padded(pixels, 4, rest[0], rest[1])
-    else:
-        size = (data.image_size, data.image_size)
-        box = random_box(image.width, image.height, rest)
-        pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
-    return pixels[:, ::-1] if flip else pixels
+        pixels = crop_of_padded(picture.pixels(), 4, rest[0], rest[1])
+        return pixels[:, ::-1] if flip else pixels
+    box = random_box(picture.width, picture.height, rest)
+    size = data.image_size
+    return resized(picture.crop(box, ENOUGH * size), size, size, flip)
 
 
-def for_evaluation(image: Image.Image, data: Data) -> np.ndarray:
-    """The image as it is or, for photographs of any size, the centre: pixels_HWC, uint8."""
+def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
+    """The image as it is or, for photographs of any size, the centre: pixels_HWC, uint8.
+
+    Raises:
+        NoImageError: it is damaged.
+    """
     size = data.image_size
     if data.augment != "resized_crop_flip":
-        return np.asarray(image)
+        return picture.pixels()
     short = round(size * RESIZE_TO_CROP)
-    scale = short / min(image.size)
-    width, height = (max(short, round(side * scale)) for side in image.size)
+    scale = short / min(picture.width, picture.height)
+    width, height = (max(short, round(side * scale)) for side in (picture.width, picture.height))
     left, top = (width - size) // 2, (height - size) // 2
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    whole = picture.crop((0, 0, picture.width, picture.height), ENOUGH * short)
+    return resized(whole, width, height)[top : top + size, left : left + size]
+
+
+def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False) -> np.ndarray:
+    """Scaled to another size, bilinear, each new pixel an average over all that it covers; then mirrored."""
+    image = Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image)
 
 
 def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: float) -> np.ndarray:

@@ -54,7 +54,7 @@ class Normalize(nn.Module):
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         """Normalize one batch."""
-        return images_BCHW.float().mul_(self._scale).add_(self._shift)
+        return images_BCHW.contiguous().float().mul_(self._scale).add_(self._shift)
 
 
 @torch.no_grad()

@@ -104,8 +104,8 @@ def test_foreign_pickle_is_never_run(tmp_path):
 
 def test_another_version_is_refused_not_moved_aside(tmp_path, monkeypatch):
     path = save(tmp_path, 7)
-    monkeypatch.setattr(checkpoint, "VERSION", 2)
-    with pytest.raises(CheckpointError, match="this code reads version 2"):
+    monkeypatch.setattr(checkpoint, "VERSION", 3)
+    with pytest.raises(CheckpointError, match="this code reads version 3"):
         checkpoint.newest(tmp_path, OURS)
     assert path.exists()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dnw import data
+from dnw.config import ConfigError
 from dnw.data import EvaluationBatches, digest, evaluation_batches, random_box, training_batches
 from shards import index
 from shards.errors import ShardError
@@ -169,7 +170,7 @@ def test_in_evaluation_nothing_takes_the_place_of_another(tmp_path):
 def test_image_of_another_size_is_refused_with_the_remedy(few_images):
     config = train(data__image_size=64)
     with pytest.raises(
-        ShardError,
+        ConfigError,
         match=r"\.tar: key train\d+ at byte \d+: an image of 32x32 pixels where data\.image_size=64",
     ):
         next(iter(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, 1)))

@@ -1,0 +1,92 @@
+"""Image files to pixels: as Pillow decodes them, whatever they hold."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards.decode import NoImageError, Picture
+
+
+def photograph(width: int, height: int, grain: int = 16) -> Image.Image:
+    """Spots of so many pixels, smoothly passing into each other."""
+    draw = np.random.default_rng(0)
+    coarse = draw.integers(0, 256, (height // grain + 2, width // grain + 2, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn, which is ignored
+    return encoded(photograph(40, 30), "JPEG", exif=exif)
+
+
+FILES: dict[str, Callable[[], bytes]] = {
+    "4:2:0": lambda: encoded(photograph(501, 377), "JPEG", quality=90),
+    "4:4:4": lambda: encoded(photograph(333, 251), "JPEG", quality=95, subsampling=0),
+    "4:2:2": lambda: encoded(photograph(97, 63), "JPEG", subsampling=1),
+    "progressive": lambda: encoded(photograph(200, 120), "JPEG", progressive=True),
+    "grey": lambda: encoded(photograph(64, 48).convert("L"), "JPEG"),
+    "CMYK": lambda: encoded(photograph(64, 48).convert("CMYK"), "JPEG"),
+    "RGB inside": lambda: encoded(photograph(64, 48), "JPEG", keep_rgb=True),
+    "a camera's turn": turned,
+    "one pixel": lambda: encoded(photograph(1, 1), "JPEG"),
+    "png": lambda: encoded(photograph(30, 20), "PNG"),
+    "palette": lambda: encoded(photograph(30, 20).convert("P"), "PNG"),
+    "alpha": lambda: encoded(photograph(30, 20).convert("RGBA"), "PNG"),
+    "grey png": lambda: encoded(photograph(30, 20).convert("L"), "PNG"),
+    "black and white": lambda: encoded(photograph(30, 20).convert("1"), "PNG"),
+    "webp": lambda: encoded(photograph(30, 20), "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pixels_are_those_of_pillow(name: str) -> None:
+    data = FILES[name]()
+    picture = Picture(data)
+    expected = by_pillow(data)
+    assert (picture.height, picture.width, 3) == expected.shape
+    assert (picture.pixels() == expected).all()
+    left, top, right, bottom = box = (0, 0, (picture.width + 1) // 2, (picture.height + 1) // 2)
+    assert (picture.crop(box, enough=10**6) == expected[top:bottom, left:right]).all()
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same() -> None:
+    data = encoded(photograph(2000, 1500, grain=64), "JPEG", quality=92)
+    box = (300, 100, 1900, 1300)
+    found = Picture(data).crop(box, enough=448)
+    assert found.shape[:2] == (450, 600)  # three eighths
+    small, whole = (
+        np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR), np.float32)
+        for pixels in (found, by_pillow(data)[100:1300, 300:1900])
+    )
+    assert np.abs(small - whole).mean() < 4  # of 255
+
+
+@pytest.mark.parametrize("name", ["4:2:0", "grey", "CMYK", "png", "webp"])
+def test_a_cut_file_is_damaged(name: str) -> None:
+    data = FILES[name]()
+    for size in (0, 2, 10, len(data) // 2):
+        with pytest.raises(NoImageError, match="no image that can be read"):
+            Picture(data[:size]).pixels()
+
+
+def test_what_only_pillow_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes between the segments of a JPEG, as some of ImageNet have, are a warning of the decoder's."""
+    data = encoded(photograph(64, 48), "JPEG")
+    segment = data.index(b"\xff\xdb")
+    odd = data[:segment] + b"\x00\x00" + data[segment:]
+    assert (Picture(odd).pixels() == by_pillow(odd)).all()
+    assert (by_pillow(odd) == by_pillow(data)).all()
