@@ -7,6 +7,7 @@ rank its part of the range, so any number of ranks sees the same sequence and a 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from shards import rng
 
+Numbers = npt.NDArray[np.int64]
 _SHARDS, _SAMPLES = 0, 1  # what a permutation permutes: last part of its key
 
 
@@ -41,31 +43,69 @@ class Order:
         if self.window < 0:
             raise ValueError(f"window {self.window}: must be a number of shards, or 0 for all of them")
 
-    @property
+    @functools.cached_property
     def num_samples(self) -> int:
         """N, the samples of one epoch."""
         return sum(self.shard_lengths)
 
     def epoch_order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The sample numbers of one epoch in order, int64[N], read-only; the last two used are kept."""
-        return _epoch_order(self, epoch)
+        """The sample numbers of one epoch in order, int64[N]."""
+        return self.samples(epoch * self.num_samples, (epoch + 1) * self.num_samples)
 
     def samples(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """The sample numbers at positions start ... stop-1, int64[stop - start].
+
+        Only the windows in which they are get computed, and the last few used are kept: so neither time nor
+        memory grows with N, unless the window does.
 
         Raises:
             ValueError: not 0 <= start <= stop.
         """
         if not 0 <= start <= stop:
             raise ValueError(f"positions {start} to {stop}: must be 0 <= start <= stop")
-        n = self.num_samples
         pieces = [np.empty(0, np.int64)]
         while start < stop:
-            epoch, place = divmod(start, n)
-            count = min(stop - start, n - place)
-            pieces.append(self.epoch_order(epoch)[place : place + count])
+            epoch, place = divmod(start, self.num_samples)
+            _, ends = self._epoch(epoch)
+            number = int(np.searchsorted(ends, place, side="right"))
+            first = int(ends[number - 1]) if number else 0
+            count = min(stop - start, int(ends[number]) - place)
+            pieces.append(self._window(epoch, number)[place - first : place - first + count])
             start += count
         return np.concatenate(pieces)
+
+    @functools.cached_property
+    def _lengths(self) -> Numbers:
+        return np.array(self.shard_lengths, np.int64)
+
+    @functools.cached_property
+    def _starts(self) -> Numbers:
+        return np.cumsum(self._lengths) - self._lengths
+
+    @functools.cached_property
+    def _epoch(self) -> Callable[[int], tuple[Numbers, Numbers]]:
+        return functools.lru_cache(maxsize=2)(self._shards_of)
+
+    @functools.cached_property
+    def _window(self) -> Callable[[int, int], Numbers]:
+        return functools.lru_cache(maxsize=2)(self._samples_of)
+
+    def _shards_of(self, epoch: int) -> tuple[Numbers, Numbers]:
+        """An epoch's shards in order, and how many of its samples come before the end of each window."""
+        shards = rng.permutation(len(self._lengths), self.seed, epoch, _SHARDS)
+        firsts = np.arange(0, len(shards), self.window or len(shards))
+        return shards, np.cumsum(np.add.reduceat(self._lengths[shards], firsts))
+
+    def _samples_of(self, epoch: int, number: int) -> Numbers:
+        """The samples of one window in order."""
+        shards, _ = self._epoch(epoch)
+        size = self.window or len(shards)
+        together = shards[number * size : (number + 1) * size]
+        samples = _ranges(self._starts[together], self._lengths[together])
+        return samples[rng.permutation(len(samples), self.seed, epoch, number, _SAMPLES)]
+
+    def __reduce__(self) -> tuple[type[Order], tuple[tuple[int, ...], int, int]]:
+        return Order, (self.shard_lengths, self.seed, self.window)  # without what is kept
 
 
 def part(total: int, rank: int, world: int) -> tuple[int, int]:
@@ -79,22 +119,6 @@ def part(total: int, rank: int, world: int) -> tuple[int, int]:
     if not (0 <= rank < world and total >= 0):
         raise ValueError(f"part of {total} for rank {rank} of {world}: must be 0 <= rank < world, total >= 0")
     return total * rank // world, total * (rank + 1) // world
-
-
-@functools.lru_cache(maxsize=2)
-def _epoch_order(order: Order, epoch: int) -> npt.NDArray[np.int64]:
-    lengths = np.array(order.shard_lengths, np.int64)
-    starts = np.cumsum(lengths) - lengths
-    shards = rng.permutation(len(lengths), order.seed, epoch, _SHARDS)
-    window = order.window or len(shards)
-    pieces = []
-    for number, first in enumerate(range(0, len(shards), window)):
-        together = shards[first : first + window]
-        samples = _ranges(starts[together], lengths[together])
-        pieces.append(samples[rng.permutation(len(samples), order.seed, epoch, number, _SAMPLES)])
-    whole = np.concatenate(pieces)
-    whole.setflags(write=False)
-    return whole
 
 
 def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
