@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 import os
 import tarfile
 import zlib
@@ -47,18 +46,22 @@ class Reader:
         self.index = index
         self._limit = open_files
         self._files: OrderedDict[int, _File] = OrderedDict()
-        self._starts = list(itertools.accumulate(index.shard_lengths, initial=0))
         self._members = index.members
+        self._checked: set[int] = set()
 
     def read(self, sample: int) -> Sample:
         """The sample of a number.
 
         Raises:
             IndexError: there is no such number.
-            ShardError: the shard ends too early, or its bytes aren't those that were indexed.
+            ShardError: the shard ends too early, or its bytes aren't those that were indexed; or the index
+                itself is damaged.
             OSError: the shard can't be opened or read.
         """
         shard = self._shard(sample)
+        if shard not in self._checked:
+            self.index.check_rows(shard)
+            self._checked.add(shard)
         offset, size, label, crc32 = self._members[sample].item()
         data = self._file(shard).read(offset, size)
         if len(data) < size or zlib.crc32(data) != crc32:
@@ -106,7 +109,7 @@ class Reader:
     def _shard(self, sample: int) -> int:
         if not 0 <= sample < self.index.num_samples:
             raise IndexError(f"sample {sample}: split {self.index.split} has {self.index.num_samples}")
-        return bisect.bisect_right(self._starts, sample) - 1
+        return bisect.bisect_right(self.index.starts, sample) - 1
 
     def _file(self, shard: int) -> _File:
         # Each call on the dict is atomic, and a file closes when its last user lets go of it: no lock needed.

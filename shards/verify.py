@@ -127,8 +127,7 @@ def splits(folder: Path) -> list[str]:
 
 
 def _tasks(one: Index, quick: bool) -> Iterator[Task]:
-    starts = itertools.accumulate(one.shard_lengths, initial=0)
-    for path, known, start in zip(one.paths, one.shards, starts, strict=False):
+    for path, known, start in zip(one.paths, one.shards, one.starts, strict=True):
         rows = np.array(one.members[start : start + known.samples])
         yield Task(path, known, rows, quick)
 

@@ -99,14 +99,14 @@ def test_shard_of_other_size(pets_shards: Path) -> None:
 
 
 def test_other_version(pets_shards: Path) -> None:
-    edit(pets_shards / "index-train.json", version=2)
-    refuse(pets_shards, "has version 2, this program reads version 1", "python -m shards.index")
+    edit(pets_shards / "index-train.json", version=3)
+    refuse(pets_shards, "has version 3, this program reads version 2", "python -m shards.index")
 
 
 def test_damaged_index(pets_shards: Path) -> None:
     path = pets_shards / "index-train.json"
     whole = path.read_text()
-    for text in ("", "[]", whole[:-9], json.dumps({"version": 1}), whole.replace('"bytes"', '"bites"')):
+    for text in ("", "[]", whole[:-9], json.dumps({"version": 2}), whole.replace('"bytes"', '"bites"')):
         path.write_text(text)
         refuse(pets_shards, "index-train.json: damaged", "python -m shards.index")
     path.write_text(whole.replace('"samples": 3', '"samples": 5', 1))
@@ -119,8 +119,24 @@ def test_damaged_rows(pets_shards: Path) -> None:
     data[-9] ^= 1  # a class
     path.write_bytes(data)
     refuse(pets_shards, "index-train.npy: missing or damaged", "python -m shards.index")
+    path.write_bytes(data[:-20])
+    refuse(pets_shards, "index-train.npy: missing or damaged")
     path.unlink()
     refuse(pets_shards, "index-train.npy: missing or damaged")
+
+
+def test_the_rows_of_a_large_split_are_checked_as_they_are_read(
+    pets_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_CHECKED_AT_ONCE", 0)
+    path = pets_shards / "index-train.npy"
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1  # a class in the last shard
+    path.write_bytes(data)
+    reader = Reader(Index.load(pets_shards, "train"))
+    reader.read(0)
+    with pytest.raises(ShardError, match=r"index-train\.npy: missing or damaged"):
+        reader.read(reader.index.num_samples - 1)
 
 
 def test_build_makes_the_index_that_the_writer_made(pets_shards: Path) -> None:
