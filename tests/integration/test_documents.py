@@ -212,6 +212,20 @@ def test_bench_wirings(tmp_path, few_images):
     assert found.keys() == {"demo_random", "demo_dnw"}
 
 
+@pytest.mark.parametrize(
+    ("words", "measured"),
+    [
+        ("steps.py static_dnw --images 4 --least 1 --seconds 0 --device cpu", "static_dnw"),
+        ("inference.py --quick --engines dense native --rounds 1 --seconds 0", "rows"),
+        ("loader.py --images 384 --batches 1 --turns 1", "webdataset"),
+    ],
+)
+def test_bench(words, measured, tmp_path):
+    out = tmp_path if words.startswith("inference") else tmp_path / "out.json"
+    typed(f"python bench/{words} --out {out}")
+    assert measured in json.loads((out / "inference.json" if out.is_dir() else out).read_text())
+
+
 def test_readme_shows_what_the_demo_prints():
     """Its figures are those of the first seed in docs/benchmarks.md."""
     measured = (ROOT / "docs" / "benchmarks.md").read_text()
