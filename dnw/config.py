@@ -10,14 +10,19 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from shards.remote import Store
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -63,6 +68,9 @@ class Data:
 
     name: str
     dir: Path  # where the shards are: not part of what a run is, so not in its signature
+    url: str = ""  # where they are if they aren't in `dir`, which then holds their indexes
+    cache: str = ""  # where those are put that are read; "": a folder of the user's in /tmp or $TMPDIR
+    cache_gb: Annotated[float, Field(gt=0)] = 50.0  # that they may take there
     image_size: Positive
     classes: Positive
     augment: Literal["none", "crop_flip", "resized_crop_flip"]
@@ -73,6 +81,15 @@ class Data:
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of images that may be unreadable
     train_fingerprint: str = ""  # set when the run is frozen
     val_fingerprint: str = ""
+
+    def store(self) -> Store | None:
+        """Where shards are fetched from, if they are fetched."""
+        if not self.url:
+            return None
+        from shards.remote import Store  # noqa: PLC0415  (brings numpy, and --help needs none)
+
+        cache = Path(self.cache) if self.cache else Path(gettempdir()) / f"dnw-shards-{os.getuid()}"
+        return Store(self.url.rstrip("/"), cache, int(self.cache_gb * 1e9))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -145,7 +162,10 @@ class Train:
 
 # Settings that say where and how often, not what comes out: a run keeps its identity when they change.
 NOT_IDENTITY = frozenset(
-    {"data.dir", "data.workers", "checkpoint", "log", "watchdog", "eval_batch", "wiring.source"}
+    {
+        *("data.dir", "data.url", "data.cache", "data.cache_gb", "data.workers", "data.max_bad"),
+        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source"),
+    }
 )
 
 

@@ -29,6 +29,7 @@ from shards.errors import ShardError
 from shards.index import Index
 from shards.order import Order, part
 from shards.reader import Reader
+from shards.remote import Ahead
 from shards.rng import uniforms
 
 AUGMENT = 0x617567  # keeps these numbers apart from those of the order
@@ -56,10 +57,12 @@ class Images(Dataset[Batch]):
         self._reader = Reader(index)
         self._data = data
         self._order = order
+        self._ahead: Ahead | None = None  # of the process that reads
 
     def __getitem__(self, span: tuple[int, int]) -> Batch:
         """The images at positions [start, stop) as one micro-batch."""
         start, stop = span
+        self._fetch_ahead(start)
         samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
         images_BHWC = _room(len(samples), self._data.image_size)
         pixels_BHWC = images_BHWC.numpy()
@@ -72,6 +75,15 @@ class Images(Dataset[Batch]):
             torch.tensor(labels, dtype=torch.int64),
             torch.tensor(replaced, dtype=torch.int64),
         )
+
+    def _fetch_ahead(self, position: int) -> None:
+        """Have the shards of this window and the next one fetched, where they lie elsewhere."""
+        store = self._reader.index.store
+        if store is None or self._order is None:
+            return
+        if self._ahead is None:
+            self._ahead = Ahead(store, self._reader.index.shards)
+        self._ahead.want(self._order.shards_ahead(position))
 
     def _shown(self, position: int, sample: int, replaced: list[int]) -> tuple[np.ndarray, int]:
         """(pixels_HWC, class) of a sample, or of the one that takes its place; adds to `replaced`."""
@@ -268,7 +280,7 @@ def open_splits(data: Data) -> tuple[Index, Index]:
     Raises:
         ShardError: not there, damaged, or other data than the configuration was frozen with.
     """
-    train, val = Index.load(data.dir, "train"), Index.load(data.dir, "val")
+    train, val = (Index.load(data.dir, split, data.store()) for split in ("train", "val"))
     for index, frozen in ((train, data.train_fingerprint), (val, data.val_fingerprint)):
         if frozen and index.fingerprint != frozen:
             raise ShardError(

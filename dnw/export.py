@@ -81,7 +81,7 @@ def card_of(train: Train, step: int, data: Path | None = None) -> Card:
         mean=train.data.mean,
         std=train.data.std,
         classes=train.data.classes,
-        class_names=Index.load(folder, "val").classes if known else None,
+        class_names=Index.record(folder, "val").classes if known else None,
     )
 
 

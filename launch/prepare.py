@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnw import catalog, config, source
 from dnw.config import ConfigError, Data, Train
@@ -25,6 +26,9 @@ from launch.config import Launch, check_processes, is_launch_key, split
 from launch.deadline import Need
 from launch.errors import LaunchError
 from shards.atomic import replacing
+
+if TYPE_CHECKING:
+    from shards.index import Index
 
 LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
 
@@ -139,9 +143,15 @@ def _freeze(data: Data) -> Data:
         ConfigError: they have another number of classes.
     """
     from shards.index import Index  # noqa: PLC0415  (brings numpy, and --help needs none)
+    from shards.remote import fetch_index  # noqa: PLC0415
 
     folder = data.dir.expanduser().absolute()
-    train, val = Index.load(folder, "train"), Index.load(folder, "val")
+    store = data.store()
+    if store is not None:
+        for split in ("train", "val"):
+            fetch_index(store.url, folder, split)
+    train, val = (Index.load(folder, split, store) for split in ("train", "val"))
+    _check_cache(data, train)
     for index in (train, val):
         if index.num_classes != data.classes:
             raise ConfigError(
@@ -152,6 +162,19 @@ def _freeze(data: Data) -> Data:
     return dataclasses.replace(
         data, dir=folder, train_fingerprint=train.fingerprint, val_fingerprint=val.fingerprint
     )
+
+
+def _check_cache(data: Data, train: Index) -> None:
+    """Two windows must fit: the one that is read and the next, which is fetched meanwhile."""
+    if not data.url:
+        return
+    window = data.window or len(train.shards)
+    needed = min(2 * window, len(train.shards)) * max(shard.bytes for shard in train.shards)
+    if needed > data.cache_gb * 1e9:
+        raise ConfigError(
+            f"data.cache_gb={data.cache_gb:g}: two windows of {window} shards take {needed / 1e9:.1f} GB; "
+            "allow so much, or set a smaller data.window"
+        )
 
 
 def _folder(parent: Path, train: Train, overrides: tuple[str, ...]) -> Path:

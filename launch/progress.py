@@ -85,7 +85,7 @@ def length(frozen: Path) -> Length:
 def _samples(folder: Path) -> int:
     from shards.index import Index  # noqa: PLC0415  (slow to import)
 
-    return Index.load(folder, "train").num_samples
+    return Index.record(folder, "train").num_samples
 
 
 def _finished(result: dict[str, Any], steps: int) -> Progress:

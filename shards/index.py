@@ -33,6 +33,7 @@ from tqdm import tqdm
 from shards import command
 from shards.atomic import replacing
 from shards.errors import ShardError
+from shards.remote import Store
 from shards.shard import MEMBER, Contents, Members, Shard, scan
 from shards.workers import run
 
@@ -55,6 +56,7 @@ class Index:
         num_classes: how many classes there are.
         fingerprint: SHA-256 over names, lengths and digests of the shards: equal where the samples are equal.
         row_sums: zlib.crc32 of each shard's rows of the index.
+        store: where the shards are, if not in the folder.
     """
 
     folder: Path
@@ -64,16 +66,21 @@ class Index:
     num_classes: int
     fingerprint: str
     row_sums: tuple[int, ...]
+    store: Store | None = None
 
     @classmethod
-    def load(cls, folder: Path | str, split: str) -> Index:
+    def load(cls, folder: Path | str, split: str, store: Store | None = None) -> Index:
         """Read an index and check that its shards are there, each of the size it had (not its content).
+
+        With a store only the index is in the folder, and each shard is checked when it is fetched.
 
         Raises:
             ShardError: no folder, no shards, no index, a damaged index, one of another version, or a shard
                 that is missing or has another size.
         """
         record = cls.record(Path(folder), split)
+        if store is not None:
+            return dataclasses.replace(record, store=store)
         _check_sizes(record.folder, record.shards)
         return record
 

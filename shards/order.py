@@ -74,6 +74,14 @@ class Order:
             start += count
         return np.concatenate(pieces)
 
+    def shards_ahead(self, position: int) -> list[int]:
+        """The shards of the window at this position, and of the one after it if that is of the same epoch."""
+        epoch, place = divmod(position, self.num_samples)
+        shards, ends = self._epoch(epoch)
+        size = self.window or len(shards)
+        first = int(np.searchsorted(ends, place, side="right")) * size
+        return [int(shard) for shard in shards[first : first + 2 * size]]
+
     @functools.cached_property
     def _lengths(self) -> Numbers:
         return np.array(self.shard_lengths, np.int64)

@@ -15,6 +15,8 @@ from shards.index import Index
 from shards.shard import key_in
 from shards.tar import BLOCK
 
+TRIES = 5  # to open a shard that was just fetched
+
 
 class Sample(NamedTuple):
     """A sample as stored: the bytes of its image file, and its class."""
@@ -113,11 +115,26 @@ class Reader:
 
     def _file(self, shard: int) -> _File:
         # Each call on the dict is atomic, and a file closes when its last user lets go of it: no lock needed.
-        file = self._files.pop(shard, None) or _File(self.index.paths[shard])
+        file = self._files.pop(shard, None) or self._open(shard)
         self._files[shard] = file
         if len(self._files) > self._limit:
             self._files.popitem(last=False)
         return file
+
+    def _open(self, shard: int) -> _File:
+        store = self.index.store
+        if store is None:
+            return _File(self.index.paths[shard])
+        for _ in range(TRIES):
+            path = store.local(self.index.shards[shard])
+            assert path is not None
+            try:
+                return _File(path)
+            except FileNotFoundError:
+                continue  # another process needed the room at this very moment
+        raise ShardError(
+            f"data.cache_gb={store.limit / 1e9:g}: too small, shards are removed before they are read"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self._limit)

@@ -12,8 +12,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import webdataset
+from object_store import http
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from worker import ROOT, digests, prepare, start, train
+from worker import ROOT, assert_same_weights, digests, prepare, start, train
 
 from dnw import checkpoint, evaluate, jsonl, ledger
 from dnw.claim import Claim
@@ -21,6 +22,7 @@ from dnw.lock import Lock
 from dnw.run import steps
 from shards import index
 from shards.index import Index
+from shards.remote import fetch_index
 
 CHANGES = {"steps": 8, "checkpoint__every_steps": 3, "log__every_steps": 1}
 
@@ -222,6 +224,26 @@ def test_too_many_unreadable_images_end_the_run(tmp_path, few_images):
     run = prepare(tmp_path / "run", shards, **CHANGES)
     fails_with(run, "data.max_bad=0.001; ")
     assert "python -m shards.verify" in ledger.last(run).end["detail"]
+
+
+def test_shards_that_lie_elsewhere_give_the_same_bits(tmp_path, few_images):
+    """Fetched by the processes that decode, of both ranks, from a server that is cut off now and then."""
+    here = prepare(tmp_path / "here", few_images, **CHANGES, log__digests=True)
+    assert train(here, 2)[0] == 0
+    with http(few_images) as served:
+        for split in ("train", "val"):
+            fetch_index(served.url, tmp_path / "index", split)
+        served.faults = [(".tar", "cut"), (".tar", "busy")]
+        cache = {"data__url": served.url, "data__cache": str(tmp_path / "cache"), "data__cache_gb": 0.01}
+        away = prepare(tmp_path / "away", tmp_path / "index", **CHANGES, **cache, log__digests=True)
+        code, output = train(away, 2, "0:step 5")
+        assert code != 0
+        code, output = train(away, 2)
+        assert code == 0, output
+        assert served.faults == []
+        assert {count for name, count in served.asked.items() if name.endswith("val-0000.tar")} == {1}
+    assert digests(away) == digests(here)
+    assert_same_weights(away, here)
 
 
 def test_other_shards_are_refused(tmp_path, few_images):

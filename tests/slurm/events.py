@@ -192,7 +192,8 @@ def cost(run: Run, event: str, at: float, reached: int, attempt: int = 1) -> Cos
     assert after.step is not None
     assert before.end is not None
     done = max(reached, before.last_step or 0)
-    return Cost(event, done - after.start["step"], after.step["time"] - at, str(before.cause))
+    lost = max(0, done - after.start["step"])  # it may have gone on, and saved, since it was looked at
+    return Cost(event, lost, after.step["time"] - at, str(before.cause))
 
 
 def disturb(cluster: Cluster, run: Run, event: str, wait: int, again: Callable[[], object]) -> Cost:

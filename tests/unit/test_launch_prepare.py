@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from object_store import http
 
 from dnw import config
 from dnw.compose import CONFIGS
@@ -11,6 +12,7 @@ from launch import prepare, snapshot
 from launch.compose import Composed
 from launch.errors import LaunchError
 from launch.prepare import Plan, overridden
+from shards.errors import ShardError
 
 
 @pytest.fixture
@@ -52,6 +54,26 @@ def test_what_is_frozen_says_which_images(
     assert data.dir == launch_shards
     assert len(data.train_fingerprint) == len(data.val_fingerprint) == 64
     assert data.train_fingerprint != data.val_fingerprint
+
+
+def test_shards_that_lie_elsewhere(composed: Composed, launch_shards: Path, tmp_path: Path) -> None:
+    """The login node fetches the indexes, and the run is the same run."""
+    here = plan(composed)
+    with http(launch_shards) as served:
+        values = composed.values["data"] | {"dir": str(tmp_path / "index"), "url": served.url}
+        away = plan(changed(composed, data=values))
+        assert plan(changed(composed, data=values)).train == away.train
+        assert not [name for name in served.asked if name.endswith(".tar")]
+        with pytest.raises(
+            ConfigError, match=r"data.cache_gb=1e-05: two windows of 1 shards take 0.0 GB; allow"
+        ):
+            plan(changed(composed, data=values | {"cache_gb": 1e-5}))
+    assert away.train.data.train_fingerprint == here.train.data.train_fingerprint
+    assert away.run.folder == here.run.folder
+    with pytest.raises(
+        ShardError, match=r"/index-train.npy: can't be fetched .*: data.url must be the folder"
+    ):
+        plan(changed(composed, data=values | {"dir": str(tmp_path / "other"), "url": "http://127.0.0.1:9/x"}))
 
 
 def test_the_same_run_is_the_same_folder(composed: Composed) -> None:

@@ -1,0 +1,227 @@
+"""Shards that lie elsewhere (s3://, gs://, https://, whatever fsspec knows), and a cache of them here.
+
+A shard is fetched whole, when one of its samples is wanted or a little before, into a folder that all
+processes and jobs of a machine share. Its name there is its SHA-256, which is compared before anybody sees
+it. Together the files stay below a limit, and those that nobody has used for longest go first. Whoever has
+one open goes on reading it, as the file system keeps what is open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from shards.errors import ShardError
+from shards.shard import Shard
+
+log = logging.getLogger(__name__)
+
+TRIES = 6  # with pauses of 1, 2, 4 ... seconds between them
+PAUSE_S = 1.0
+THREADS = 4  # that fetch ahead, in each process that reads
+_CHUNK = 1 << 22
+_GONE = (FileNotFoundError, PermissionError)  # trying again won't help
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where shards lie, and the folder that holds some of them.
+
+    Attributes:
+        url: of the folder that holds shards and indexes.
+        cache: the folder on this machine; made if need be.
+        limit: bytes that the cache may take.
+    """
+
+    url: str
+    cache: Path
+    limit: int
+
+    def local(self, shard: Shard, *, wait: bool = True) -> Path | None:
+        """The file of a shard here, fetched if it isn't there yet.
+
+        Args:
+            shard: which.
+            wait: for another process that is fetching it; without it, None is returned then.
+
+        Raises:
+            ShardError: it can't be had, isn't what the index says, or is larger than the cache.
+            OSError: the cache can't be written.
+        """
+        path = self.cache / f"{shard.sha256}.tar"
+        if not _used(path):
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with _locked(self.cache / f"{shard.sha256}.lock", wait) as is_ours:
+                if not is_ours:
+                    return None
+                if not _used(path):
+                    self._fetch(shard, path)
+        return path
+
+    def _fetch(self, shard: Shard, path: Path) -> None:
+        part = path.with_suffix(f".{shard.bytes}.part")  # the size is kept free for it
+        self._make_room(shard, part)
+        for _ in range(2):  # what went on from the rest of an earlier try may have begun wrongly
+            self._download(shard, part)
+            with part.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found == shard.sha256:
+                part.rename(path)
+                return
+            part.unlink()
+        raise ShardError(
+            f"{self.url}/{shard.file}: has the digest {found}, the index says {shard.sha256}: put the right "
+            "shard there, or index what is there"
+        )
+
+    def _download(self, shard: Shard, part: Path) -> None:
+        """Have all bytes in `part`, going on from those that are there."""
+        address = f"{self.url}/{shard.file}"
+        for number in range(TRIES):
+            try:
+                _append(address, part, shard.bytes)
+                return
+            except _GONE as error:
+                raise ShardError(f"{address}: can't be read ({error})") from error
+            except (
+                Exception
+            ) as error:  # of fsspec, of what it runs on, of the network: their types have no end
+                if number == TRIES - 1:
+                    raise ShardError(
+                        f"{address}: can't be fetched, {TRIES} times tried ({error!r})"
+                    ) from error
+                pause_s = PAUSE_S * 2**number
+                log.warning("%s: %r; trying again in %.0f s", address, error, pause_s)
+                time.sleep(pause_s)
+
+    def _make_room(self, shard: Shard, part: Path) -> None:
+        """Remove what nobody has used for longest, until the shard fits; also what a killed process left."""
+        if shard.bytes > self.limit:
+            raise ShardError(
+                f"data.cache_gb={self.limit / 1e9:g}: less than {shard.file} with its {shard.bytes:,} bytes"
+            )
+        with _locked(self.cache / "room.lock"):
+            part.touch()
+            files = [*self.cache.glob("*.tar"), *self.cache.glob("*.part")]
+            sizes = {path: _size(path) for path in files}
+            for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
+                if sum(sizes.values()) <= self.limit:
+                    break
+                if path != part and self._remove(path):
+                    del sizes[path]
+
+    def _remove(self, path: Path) -> bool:
+        """Remove a file, unless somebody is fetching it."""
+        with _locked(self.cache / f"{path.name.partition('.')[0]}.lock", wait=False) as is_ours:
+            if is_ours:
+                path.unlink(missing_ok=True)
+            return is_ours
+
+
+class Ahead:
+    """Fetches shards before they are wanted, in threads of this process."""
+
+    def __init__(self, store: Store, shards: Sequence[Shard]) -> None:
+        self._store = store
+        self._shards = shards
+        self._wanted: SimpleQueue[int] = SimpleQueue()
+        self._asked: set[int] = set()
+        for _ in range(THREADS):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def want(self, numbers: Sequence[int]) -> None:
+        """Have these shards here soon, the first of them first."""
+        for number in numbers:
+            if number not in self._asked:
+                self._wanted.put(number)
+        self._asked = set(numbers)
+
+    def _work(self) -> None:
+        while True:
+            shard = self._shards[self._wanted.get()]
+            try:
+                self._store.local(shard, wait=False)
+            except (ShardError, OSError) as error:
+                log.warning("%s: not fetched ahead (%s)", shard.file, error)  # its reader will meet it too
+
+
+def fetch_index(url: str, folder: Path, split: str) -> None:
+    """Put the index of a split into a folder, unless it is there.
+
+    Raises:
+        ShardError: there is none at this address, or it can't be reached.
+        OSError: the folder can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (f"index-{split}.npy", f"index-{split}.json"):  # the one that is looked for last
+        if (folder / name).exists():
+            continue
+        try:
+            content = _filesystem(url).cat_file(f"{url}/{name}")
+        except Exception as error:  # see Store._download
+            raise ShardError(
+                f"{url}/{name}: can't be fetched ({error!r}): data.url must be the folder of shards and "
+                "their indexes, which python -m shards.index makes"
+            ) from error
+        temporary = folder / f"{name}.{os.getpid()}.tmp"
+        temporary.write_bytes(content)
+        temporary.rename(folder / name)
+
+
+def _append(address: str, part: Path, size: int) -> None:
+    with part.open("ab") as out, _filesystem(address).open(address, "rb", cache_type="none") as source:
+        source.seek(out.tell())
+        while out.tell() < size:
+            data = source.read(min(_CHUNK, size - out.tell()))
+            if not data:
+                raise EOFError(f"ends after {out.tell():,} of {size:,} bytes")
+            out.write(data)
+
+
+def _filesystem(address: str) -> Any:
+    """The file system of an address, of this process: none lives through a fork."""
+    import fsspec  # noqa: PLC0415  (half a second, for shards that lie elsewhere)
+
+    try:
+        return fsspec.core.url_to_fs(address)[0]
+    except (ImportError, ValueError) as error:
+        raise ShardError(f"data.url={address}: {error}") from error
+
+
+def _size(path: Path) -> int:
+    """Of a file in the cache, in the end."""
+    return int(path.suffixes[-2][1:]) if path.suffix == ".part" else path.stat().st_size
+
+
+def _used(path: Path) -> bool:
+    """Whether the file is there; notes that it was used."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock among the processes of this machine; yields False if it is held and nobody waits."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

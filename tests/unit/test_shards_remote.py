@@ -1,0 +1,206 @@
+"""Shards that lie elsewhere: fetched from a real HTTP server and a real S3 server, kept within a limit."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from object_store import Folder, http
+
+from shards import index, remote, shard
+from shards.errors import ShardError
+from shards.index import Index
+from shards.reader import Reader
+from shards.remote import Ahead, Store, fetch_index
+
+COUNT, SAMPLES = 5, 4  # shards, samples in each
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """Five shards of 20 KiB or more, and their index."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    made = []
+    for number in range(COUNT):
+        entries = [
+            shard.Entry(f"key{number}{n}", "jpg", bytes([number, n]) * 2000, n) for n in range(SAMPLES)
+        ]
+        made.append(shard.write(folder / f"x-train-{number:04d}.tar", entries))
+    shards, members = zip(*made, strict=True)
+    index.save(folder, "train", shards, members, classes=None, num_classes=SAMPLES)
+    return folder
+
+
+@pytest.fixture
+def served(there: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    monkeypatch.setattr(remote, "PAUSE_S", 0.01)
+    with http(there) as folder:
+        yield folder
+
+
+def reader(url: str, here: Path, shards: float = 10) -> Reader:
+    """Of what is served, with a cache for so many shards."""
+    fetch_index(url, here / "index", "train")
+    size = max(one.bytes for one in Index.record(here / "index", "train").shards)
+    store = Store(url, here / "cache", int(shards * size))
+    return Reader(Index.load(here / "index", "train", store), open_files=2)
+
+
+def all_right(found: Reader, numbers: Iterator[int] | range = range(COUNT * SAMPLES)) -> None:
+    for sample in numbers:
+        number, n = divmod(sample, SAMPLES)
+        assert found.read(sample) == (bytes([number, n]) * 2000, n)
+
+
+def cached(here: Path) -> list[Path]:
+    return sorted((here / "cache").glob("*.tar"))
+
+
+def test_each_shard_is_fetched_once_and_only_if_it_is_read(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path)
+    all_right(found, iter([0, 1, SAMPLES]))
+    assert len(cached(tmp_path)) == 2
+    all_right(found)
+    all_right(reader(served.url, tmp_path))
+    assert {served.asked[f"x-train-{n:04d}.tar"] for n in range(COUNT)} == {1}
+
+
+def test_what_was_used_last_stays(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path, shards=2.5)
+    names = [f"{one.sha256}.tar" for one in found.index.shards]
+    for number, present in ((0, {0}), (1, {0, 1}), (0, {0, 1}), (2, {0, 2}), (3, {2, 3}), (0, {3, 0})):
+        found = reader(served.url, tmp_path, shards=2.5)  # with no file open
+        all_right(found, iter([number * SAMPLES]))
+        assert {path.name for path in cached(tmp_path)} == {names[n] for n in present}
+    total = sum(path.stat().st_size for path in cached(tmp_path))
+    assert total <= found.index.store.limit  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("faults", [["busy"], ["cut"], ["busy", "cut", "cut", "busy"]])
+def test_a_server_that_is_busy_or_cut_off(served: Folder, tmp_path: Path, faults: list[str]) -> None:
+    found = reader(served.url, tmp_path)
+    served.faults = [("0.tar", fault) for fault in faults]
+    all_right(found)
+    assert served.faults == []
+
+
+def test_a_server_that_stays_busy_is_named(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path)
+    served.faults = [("0.tar", "busy")] * 100
+    with pytest.raises(ShardError, match=rf"{served.url}/x-train-0000.tar: can't be fetched, 6 times tried"):
+        found.read(0)
+    assert cached(tmp_path) == []
+
+
+def test_it_goes_on_with_what_an_ended_process_has_fetched(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path)
+    one = found.index.shards[0]
+    (tmp_path / "cache").mkdir()
+    content = (served.folder / one.file).read_bytes()
+    part = tmp_path / "cache" / f"{one.sha256}.{one.bytes}.part"
+    part.write_bytes(content[:9000])
+    all_right(found)
+    part.write_bytes(b"wrong" + content[5:9000])  # of whom nobody knows; the digest shows it
+    (tmp_path / "cache" / f"{one.sha256}.tar").unlink()
+    all_right(reader(served.url, tmp_path))
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_what_a_killed_process_left_makes_room(served: Folder, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    left = tmp_path / "cache" / f"{'0' * 64}.{10**9}.part"
+    left.write_bytes(b"")
+    os.utime(left, (0, 0))
+    all_right(reader(served.url, tmp_path, shards=2.5))
+    assert not left.exists()
+
+
+def test_another_shard_than_was_indexed_is_refused(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path)
+    path = served.folder / "x-train-0000.tar"
+    content = bytearray(path.read_bytes())
+    content[700] ^= 1
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    with pytest.raises(ShardError, match=f"x-train-0000.tar: has the digest {digest}, the index says"):
+        found.read(0)
+    path.unlink()
+    with pytest.raises(ShardError, match=r"x-train-0000.tar: can't be read"):
+        found.read(0)
+
+
+def test_a_cache_smaller_than_a_shard_is_refused(served: Folder, tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"data.cache_gb=.*: less than x-train-0000.tar with its"):
+        reader(served.url, tmp_path, shards=0.5).read(0)
+
+
+def test_no_index_there(served: Folder, tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"/index-val.npy: can't be fetched .*: data.url must be the folder"):
+        fetch_index(served.url, tmp_path / "index", "val")
+    assert list((tmp_path / "index").iterdir()) == []
+    with pytest.raises(ShardError, match=r"data\.url=nonsense://x"):
+        Store("nonsense://x", tmp_path, 10**9).local(Index.record(served.folder, "train").shards[0])
+
+
+def _read_all(url: str, here: Path) -> None:
+    for _ in range(3):
+        all_right(reader(url, here, shards=2.5))
+
+
+def test_processes_share_a_cache_that_is_too_small_for_all(served: Folder, tmp_path: Path) -> None:
+    reader(served.url, tmp_path)  # the index
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_read_all, args=(served.url, tmp_path)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(cached(tmp_path)) <= 2
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_ahead_of_the_reader(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path)
+    ahead = Ahead(found.index.store, found.index.shards)  # type: ignore[arg-type]
+    ahead.want([3, 1])
+    ahead.want([1, 2])
+    for number in (1, 2, 3):
+        all_right(found, iter([number * SAMPLES]))
+    asked = dict(served.asked)
+    assert [asked.get(f"x-train-{n:04d}.tar", 0) for n in range(COUNT)] == [0, 1, 1, 1, 0]
+
+
+@pytest.fixture
+def bucket(there: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same folder in a bucket of moto's S3 server."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="pictures")
+    for path in there.iterdir():
+        client.upload_file(str(path), "pictures", f"sets/x/{path.name}")
+    yield "s3://pictures/sets/x"
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_s3(bucket: str, tmp_path: Path) -> None:
+    all_right(reader(bucket, tmp_path, shards=2.5))
+    shutil.rmtree(tmp_path / "cache")
+    all_right(reader(bucket, tmp_path))
+    assert len(cached(tmp_path)) == COUNT
