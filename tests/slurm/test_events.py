@@ -1,5 +1,6 @@
 """Every way in which a cluster can take a job away: the run goes on, and ends with the same bits."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,10 +58,13 @@ def longer(cluster: Cluster, few_images: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A row for each event, shown at the end."""
+    """A row for each event, shown at the end; DNW_EVENTS_TABLE=FILE writes it to a file as well."""
     rows = ["| event | steps lost | seconds to the next step | cause |", "|---|---|---|---|"]
     yield rows
-    print("\n".join(["", *rows]))
+    text = "\n".join(["", *rows, ""])
+    print(text)
+    if file := os.environ.get("DNW_EVENTS_TABLE"):
+        Path(file).write_text(text)
 
 
 @pytest.mark.parametrize("sequence", [ASKED, LOST], ids=["stops", "losses"])
