@@ -4,8 +4,9 @@ Position p is place p % N of epoch p // N (shards.order). Step t takes positions
 cut into micro-batches; a rank takes its contiguous share of them. Augmentation draws from
 (seed, epoch, place), so an image looks the same whoever loads it.
 
-A sample that can't be read is replaced in training by another, drawn from (seed, epoch, place) too: were it
-passed over, all batches after it would shift. In evaluation every sample counts, so there it is an error.
+A sample that is damaged is replaced in training by another, drawn from (seed, epoch, place) too: were it
+passed over, all batches after it would shift. In evaluation every sample counts, so there it is an error. A
+shard that can't be had just now is always one: a later attempt will have it, and must see the same images.
 
 Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size, R samples that were replaced.
 """
@@ -25,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from dnw.config import ConfigError, Data, Train
 from dnw.preemption import leave_signals_to_parent
 from shards.decode import NoImageError, Picture
-from shards.errors import ShardError
+from shards.errors import BadSampleError, ShardError
 from shards.index import Index
 from shards.order import Order, part
 from shards.reader import Reader
@@ -92,10 +93,10 @@ class Images(Dataset[Batch]):
             try:
                 data, label = self._reader.read(number)
                 return self._pixels(position, number, Picture(data)), label
-            except ShardError as error:
+            except BadSampleError as error:
                 faults.append(error)
             except NoImageError as error:
-                faults.append(ShardError(f"{self._reader.where(number)}: {error}"))
+                faults.append(BadSampleError(f"{self._reader.where(number)}: {error}"))
             replaced.append(number)
         raise faults[0]
 

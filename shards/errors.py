@@ -10,3 +10,7 @@ class ShardError(Exception):
         super().__init__(message)
         self.key = key
         self.offset = offset
+
+
+class BadSampleError(ShardError):
+    """A sample that is damaged, though its shard is there: trying again won't help, another one may do."""

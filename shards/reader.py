@@ -10,7 +10,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shards.errors import ShardError
+from shards.errors import BadSampleError, ShardError
 from shards.index import Index
 from shards.shard import key_in
 from shards.tar import BLOCK
@@ -56,8 +56,8 @@ class Reader:
 
         Raises:
             IndexError: there is no such number.
-            ShardError: the shard ends too early, or its bytes aren't those that were indexed; or the index
-                itself is damaged.
+            BadSampleError: the shard ends too early, or its bytes aren't those that were indexed.
+            ShardError: the index is damaged; or the shard can't be fetched.
             OSError: the shard can't be opened or read.
         """
         shard = self._shard(sample)
@@ -68,7 +68,7 @@ class Reader:
         data = self._file(shard).read(offset, size)
         if len(data) < size or zlib.crc32(data) != crc32:
             fault = f"ends {size - len(data)} bytes early" if len(data) < size else "its bytes changed"
-            raise ShardError(
+            raise BadSampleError(
                 f"{self.index.paths[shard]}: image of {size} bytes at byte {offset} {fault} since it was "
                 "indexed: copy or write this shard again"
             )

@@ -15,11 +15,11 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from shards.errors import ShardError
 from shards.shard import Shard
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 6  # with pauses of 1, 2, 4 ... seconds between them
 PAUSE_S = 1.0
-THREADS = 4  # that fetch ahead, in each process that reads
+THREADS = 2  # that fetch ahead, in each process that reads; other processes fetch other shards
 _CHUNK = 1 << 22
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
 
@@ -76,7 +76,8 @@ class Store:
             with part.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found == shard.sha256:
-                part.rename(path)
+                with self._room():
+                    part.rename(path)
                 return
             part.unlink()
         raise ShardError(
@@ -93,16 +94,13 @@ class Store:
                 return
             except _GONE as error:
                 raise ShardError(f"{address}: can't be read ({error})") from error
-            except (
-                Exception
-            ) as error:  # of fsspec, of what it runs on, of the network: their types have no end
+            except Exception as error:  # fsspec, what it runs on, the network: their types have no end
+                why = f"{address}: can't be fetched ({error!r})"
                 if number == TRIES - 1:
-                    raise ShardError(
-                        f"{address}: can't be fetched, {TRIES} times tried ({error!r})"
-                    ) from error
-                pause_s = PAUSE_S * 2**number
-                log.warning("%s: %r; trying again in %.0f s", address, error, pause_s)
-                time.sleep(pause_s)
+                    raise ShardError(f"{why}, {TRIES} times tried") from error
+            pause_s = PAUSE_S * 2**number
+            log.warning("%s; trying again in %.0f s", why, pause_s)
+            time.sleep(pause_s)
 
     def _make_room(self, shard: Shard, part: Path) -> None:
         """Remove what nobody has used for longest, until the shard fits; also what a killed process left."""
@@ -110,15 +108,19 @@ class Store:
             raise ShardError(
                 f"data.cache_gb={self.limit / 1e9:g}: less than {shard.file} with its {shard.bytes:,} bytes"
             )
-        with _locked(self.cache / "room.lock"):
+        with self._room():
             part.touch()
-            files = [*self.cache.glob("*.tar"), *self.cache.glob("*.part")]
-            sizes = {path: _size(path) for path in files}
-            for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
-                if sum(sizes.values()) <= self.limit:
+            files = sorted(filter(None, map(_File.of, self.cache.iterdir())))
+            taken = sum(file.size for file in files)
+            for file in files:
+                if taken <= self.limit:
                     break
-                if path != part and self._remove(path):
-                    del sizes[path]
+                if file.path != part and self._remove(file.path):
+                    taken -= file.size
+
+    def _room(self) -> AbstractContextManager[bool]:
+        """Files appear and go one process at a time."""
+        return _locked(self.cache / "room.lock")
 
     def _remove(self, path: Path) -> bool:
         """Remove a file, unless somebody is fetching it."""
@@ -198,9 +200,25 @@ def _filesystem(address: str) -> Any:
         raise ShardError(f"data.url={address}: {error}") from error
 
 
-def _size(path: Path) -> int:
-    """Of a file in the cache, in the end."""
-    return int(path.suffixes[-2][1:]) if path.suffix == ".part" else path.stat().st_size
+class _File(NamedTuple):
+    """A shard in the cache, or on its way there with the size that it will have; in the order of use."""
+
+    used_ns: int
+    size: int
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> _File | None:
+        """None for other files, and for one that is gone already."""
+        if path.suffix not in {".tar", ".part"}:
+            return None
+        try:
+            facts = path.stat()
+        except FileNotFoundError:
+            return None
+        return cls(
+            facts.st_mtime_ns, int(path.suffixes[-2][1:]) if path.suffix == ".part" else facts.st_size, path
+        )
 
 
 def _used(path: Path) -> bool:

@@ -10,12 +10,13 @@ import webdataset
 from example import train
 from hypothesis import given
 from hypothesis import strategies as st
+from object_store import http
 from PIL import Image
 
 from dnw import data
 from dnw.config import ConfigError
 from dnw.data import EvaluationBatches, digest, evaluation_batches, random_box, training_batches
-from shards import index
+from shards import index, remote
 from shards.errors import ShardError
 from shards.index import Index
 from shards.rng import uniforms
@@ -159,6 +160,24 @@ def test_what_cannot_be_read_is_replaced_and_nothing_else_moves(tmp_path):
     assert set(replaced) == bad
     assert len(replaced) >= 3 * len(bad)
     assert not any(len(batch.replaced_R) for batch in whole[0])
+
+
+def test_a_shard_that_cannot_be_had_just_now_is_no_bad_image(few_images, tmp_path, monkeypatch):
+    """A later attempt will have it, so no other image may take its place."""
+    monkeypatch.setattr(remote, "TRIES", 1)
+    with http(few_images) as served:
+        for split in ("train", "val"):
+            remote.fetch_index(served.url, tmp_path / "index", split)
+        served.faults = [(".tar", "busy")] * 1000
+        places = {
+            "data__url": served.url,
+            "data__dir": str(tmp_path / "index"),
+            "data__cache": str(tmp_path / "c"),
+        }
+        config = train(data__workers=0, **places)
+        split, _ = data.open_splits(config.data)
+        with pytest.raises(ShardError, match="can't be fetched"):
+            next(iter(training_batches(config, split, 0, 1, 0, 1)))
 
 
 def test_in_evaluation_nothing_takes_the_place_of_another(tmp_path):

@@ -93,7 +93,9 @@ def test_a_server_that_is_busy_or_cut_off(served: Folder, tmp_path: Path, faults
 def test_a_server_that_stays_busy_is_named(served: Folder, tmp_path: Path) -> None:
     found = reader(served.url, tmp_path)
     served.faults = [("0.tar", "busy")] * 100
-    with pytest.raises(ShardError, match=rf"{served.url}/x-train-0000.tar: can't be fetched, 6 times tried"):
+    with pytest.raises(
+        ShardError, match=rf"{served.url}/x-train-0000.tar: can't be fetched .*, 6 times tried"
+    ):
         found.read(0)
     assert cached(tmp_path) == []
 
