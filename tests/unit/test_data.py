@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from object_store import http
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from dnw import data
 from dnw.config import ConfigError
@@ -52,6 +53,21 @@ def test_goes_on_at_any_step(few_images):
     for step in range(8):
         rest = [digest(batch) for batch in training_batches(config, split, 0, 1, step, 8)]
         assert rest == whole[step * 4 :]
+
+
+def test_spawned_processes_load_the_same_as_forked_ones(few_images):
+    config = train(data__workers=1)
+    forked = training_batches(config, Index.load(few_images, "train"), 0, 1, 2, 5)
+    spawned = DataLoader(
+        forked.dataset,
+        batch_size=None,
+        sampler=forked.sampler,
+        num_workers=1,
+        multiprocessing_context="spawn",
+    )
+    expected = [digest(batch) for batch in forked]
+    assert [digest(batch) for batch in spawned] == expected
+    assert len(set(expected)) == len(expected) == 12
 
 
 def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images):
