@@ -38,6 +38,8 @@ class World:
         counts = torch.zeros(self.size, dtype=torch.int64)
         counts[self.rank] = len(numbers)
         self.sum(counts)
+        if not counts.any():
+            return []
         start = int(counts[: self.rank].sum())
         gathered = torch.zeros(int(counts.sum()), dtype=torch.int64)
         gathered[start : start + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)

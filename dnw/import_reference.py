@@ -83,7 +83,7 @@ def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
         position=Position(step=step),
         model=model.state_dict(),
         optimizer={},
-        meter=torch.zeros(4, dtype=torch.float64),
+        meter=torch.zeros(3, dtype=torch.float64),
         masks={},
         train=plain(train),
     )

@@ -128,18 +128,16 @@ class Loop:
             self._report_digests(step)
         if step % trainer.train.log.every_steps and step != trainer.steps:
             return
-        loss, top1, replaced = trainer.read_meter()
+        loss, top1 = trainer.read_meter()
         if self._monitor:
             epoch = trainer.position.consumed / trainer.samples
             self._monitor.training(step, epoch, loss, top1, trainer.rate, trainer.train.batch)
-        if replaced:
-            self._tell_replaced(step)
-            self._check_replaced()
+        self._tell_replaced(step)
+        self._check_replaced()
 
     def _tell_replaced(self, step: int) -> None:
         """Name the samples that couldn't be read since the last call; all ranks together."""
-        numbers = self._trainer.world.gather(self._trainer.replaced)
-        self._trainer.replaced.clear()
+        numbers = self._trainer.take_replaced()
         if self._monitor and numbers:
             self._monitor.replaced(step, numbers, self._train_split)
 

@@ -42,9 +42,8 @@ class Trainer:
         self.model = model.to(world.device)
         self.optimizer = sgd(self.model, train.optim)
         self.running = RunningStatistics(self.model)
-        # images, loss, top-1, samples replaced
-        self.meter = torch.zeros(4, dtype=torch.float64, device=world.device)
-        self.replaced: list[int] = []  # their numbers, since the last log line, of this rank
+        self.meter = torch.zeros(3, dtype=torch.float64, device=world.device)  # images, loss, top-1
+        self._replaced: list[int] = []  # samples, by this rank since the last take_replaced
         self._wired = edges_of(self.model)
         self._choice = Choice(self.model)
         self.masks: Masks = self.current_masks()
@@ -114,14 +113,14 @@ class Trainer:
         device = self.world.device
         images_BCHW = batch.images_BCHW.to(device, non_blocking=True)
         labels_B = batch.labels_B.to(device, non_blocking=True)
-        self.replaced += batch.replaced_R.tolist()
+        self._replaced += batch.replaced_R.tolist()
         with torch.autocast(device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
             logits_BK = self._parallel(self.normalize(images_BCHW))
         logits_BK = logits_BK.float()
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
         hits = (logits_BK.detach().argmax(1) == labels_B).sum()
-        count, replaced = (torch.full_like(hits, len(found)) for found in (labels_B, batch.replaced_R))
-        self.meter += torch.stack([count, loss.detach() * len(labels_B), hits, replaced])
+        count = torch.full_like(hits, len(labels_B))
+        self.meter += torch.stack([count, loss.detach() * len(labels_B), hits])
         return loss
 
     def _without_sync(self) -> contextlib.AbstractContextManager[None]:
@@ -134,12 +133,18 @@ class Trainer:
         steps_per_epoch = self.samples / self.train.batch
         return schedule.learning_rate(self.train.optim, self.position.step, self.steps, steps_per_epoch)
 
-    def read_meter(self) -> tuple[float, float, int]:
-        """Over all ranks since the last call: mean loss, top-1 (percent), samples replaced; all together."""
-        images, loss, hits, replaced = self.world.sum(self.meter).tolist()
+    def read_meter(self) -> tuple[float, float]:
+        """Mean loss and top-1 (percent) over all ranks since the last call; all ranks together."""
+        images, loss, hits = self.world.sum(self.meter).tolist()
         self.meter.zero_()
-        self.position = dataclasses.replace(self.position, replaced=self.position.replaced + int(replaced))
-        return loss / images, 100 * hits / images, int(replaced)
+        return loss / images, 100 * hits / images
+
+    def take_replaced(self) -> list[int]:
+        """The samples that all ranks have replaced since the last call, and count them; all together."""
+        numbers = self.world.gather(self._replaced)
+        self._replaced.clear()
+        self.position = dataclasses.replace(self.position, replaced=self.position.replaced + len(numbers))
+        return numbers
 
     def show_for_evaluation(self) -> nn.Module:
         """The network with its running statistics in place."""

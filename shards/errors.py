@@ -1,3 +1,6 @@
+from pathlib import Path
+
+
 class ShardError(Exception):
     """Shards, or the source of shards, that can't be used; the message says what, where, and the remedy.
 
@@ -14,3 +17,8 @@ class ShardError(Exception):
 
 class BadSampleError(ShardError):
     """A sample that is damaged, though its shard is there: trying again won't help, another one may do."""
+
+
+def remake(folder: Path) -> str:
+    """The command that makes the indexes of a folder anew, as messages give it."""
+    return f"python -m shards.index {folder}"

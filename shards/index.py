@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import fnmatch
 import functools
 import hashlib
 import itertools
@@ -32,16 +31,14 @@ from tqdm import tqdm
 
 from shards import command
 from shards.atomic import replacing
-from shards.errors import ShardError
+from shards.errors import ShardError, remake
 from shards.remote import Store
 from shards.shard import MEMBER, Contents, Members, Shard, scan
+from shards.split_files import files_of_splits
 from shards.workers import run
 
 VERSION = 2
 _CHECKED_AT_ONCE = 2**22  # rows; those of a larger split are checked shard by shard, as they are read
-
-_PATTERNS = {"train": "*-train-*.tar", "val": "*-val*-*.tar"}
-_SPLITS = {"validation": "val"}  # what others call them
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Index:
         """Compare a shard's rows with what they were when they were written. Raises ShardError."""
         start = self.starts[shard]
         rows = self.members[start : start + self.shard_lengths[shard]]
-        if zlib.crc32(np.ascontiguousarray(rows).tobytes()) != self.row_sums[shard]:
+        if zlib.crc32(rows.tobytes()) != self.row_sums[shard]:
             self._refuse_rows()
 
     def _check_rows_file(self) -> None:
@@ -115,7 +112,7 @@ class Index:
 
     def _refuse_rows(self) -> NoReturn:
         rows = _rows_file(self.folder, self.split)
-        raise ShardError(f"{rows}: missing or damaged: make it again with: {_remake(self.folder)}")
+        raise ShardError(f"{rows}: missing or damaged: make it again with: {remake(self.folder)}")
 
     @functools.cached_property
     def members(self) -> Members:
@@ -236,7 +233,9 @@ def build(folder: Path, patterns: Mapping[str, str], workers: int) -> list[Index
         ShardError: no tars, no telling which split they are, or anything that `shards.shard.scan` raises.
         OSError: a file can't be read or written.
     """
-    files = _files_of_splits(folder, patterns)
+    if next(folder.glob("*.tar"), None) is None:
+        raise ShardError(_why_no_index(folder, "train"))
+    files = files_of_splits(folder, patterns)
     paths = [folder / name for names in files.values() for name in names]
     scanned: dict[str, Contents] = {}
     with (
@@ -274,59 +273,15 @@ def _read(folder: Path, split: str) -> Index:
             facts = record["num_classes"], record["fingerprint"], row_sums
             index = Index(folder, split, shards, classes, *facts)
     except (ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: damaged ({error}): make it again with: {_remake(folder)}") from error
+        raise ShardError(f"{path}: damaged ({error}): make it again with: {remake(folder)}") from error
     if version != VERSION:
         raise ShardError(
             f"{path}: has version {version!r}, this program reads version {VERSION}: "
-            f"make it again with: {_remake(folder)}"
+            f"make it again with: {remake(folder)}"
         )
     if fingerprint(shards) != index.fingerprint:
-        raise ShardError(f"{path}: damaged (fingerprint): make it again with: {_remake(folder)}")
+        raise ShardError(f"{path}: damaged (fingerprint): make it again with: {remake(folder)}")
     return index
-
-
-def _files_of_splits(folder: Path, patterns: Mapping[str, str]) -> dict[str, list[str]]:
-    tars = sorted(path.name for path in folder.glob("*.tar"))
-    if not tars:
-        raise ShardError(_why_no_index(folder, "train"))
-    info = folder / "_info.json"
-    if not patterns and info.is_file():
-        files = _files_of_info(info)
-    else:
-        files = {
-            split: [name for name in tars if fnmatch.fnmatchcase(name, pattern)]
-            for split, pattern in (patterns or _PATTERNS).items()
-        }
-        files = {split: names for split, names in files.items() if names or split in patterns}
-    if not files:
-        raise ShardError(
-            f"{folder}: which of its {len(tars)} tar files ({tars[0]}, ...) are which split? "
-            f"Say it: {_remake(folder)} --split train=GLOB --split val=GLOB"
-        )
-    seen: set[str] = set()
-    for split, names in files.items():
-        if not names:
-            raise ShardError(f"{folder}: split {split} has no tar files: say which with --split {split}=GLOB")
-        if twice := seen.intersection(names):
-            raise ShardError(f"{folder}: {min(twice)} is in two splits: what is trained on can't validate")
-        seen.update(names)
-    return files
-
-
-def _files_of_info(info: Path) -> dict[str, list[str]]:
-    try:
-        splits = json.loads(info.read_bytes())["splits"]
-        files = {_SPLITS.get(split, split): list(facts["filenames"]) for split, facts in splits.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ShardError(f"{info}: no splits with filenames in it ({error}): repair or remove it") from error
-    for name in (name for names in files.values() for name in names):
-        if "/" in name:
-            raise ShardError(
-                f"{info}: names {name}: the shards must lie in the folder itself: move them there"
-            )
-        if not (info.parent / name).is_file():
-            raise ShardError(f"{info.parent / name}: missing, though {info.name} names it: copy it again")
-    return files
 
 
 def _class_names(folder: Path) -> tuple[str, ...] | None:
@@ -348,8 +303,8 @@ def _why_no_index(folder: Path, split: str) -> str:
         return f"{folder}: holds no shards: write some with: {write}"
     if others := sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json")):
         names = ", ".join(others)
-        return f"{folder}: has no index of split {split!r}, only of {names}: make it with: {_remake(folder)}"
-    return f"{folder}: holds {tars} tar files but no index of them: make it with: {_remake(folder)}"
+        return f"{folder}: has no index of split {split!r}, only of {names}: make it with: {remake(folder)}"
+    return f"{folder}: holds {tars} tar files but no index of them: make it with: {remake(folder)}"
 
 
 def _check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
@@ -362,7 +317,7 @@ def _check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
         if (size := sizes[shard.file]) != shard.bytes:
             raise ShardError(
                 f"{folder / shard.file}: has {size} bytes, the index says {shard.bytes}: copy or write this "
-                f"shard again; if it is meant to be another one, make the index again with: {_remake(folder)}"
+                f"shard again; if it is meant to be another one, make the index again with: {remake(folder)}"
             )
 
 
@@ -372,10 +327,6 @@ def _record_file(folder: Path, split: str) -> Path:
 
 def _rows_file(folder: Path, split: str) -> Path:
     return folder / f"index-{split}.npy"
-
-
-def _remake(folder: Path) -> str:
-    return f"python -m shards.index {folder}"
 
 
 def _split_pattern(text: str) -> tuple[str, str]:

@@ -88,9 +88,10 @@ class Store:
     def _download(self, shard: Shard, part: Path) -> None:
         """Have all bytes in `part`, going on from those that are there."""
         address = f"{self.url}/{shard.file}"
+        files = _filesystem(address)
         for number in range(TRIES):
             try:
-                _append(address, part, shard.bytes)
+                _append(files, address, part, shard.bytes)
                 return
             except _GONE as error:
                 raise ShardError(f"{address}: can't be read ({error})") from error
@@ -164,12 +165,13 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
         ShardError: there is none at this address, or it can't be reached.
         OSError: the folder can't be written.
     """
+    files = _filesystem(url)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (f"index-{split}.npy", f"index-{split}.json"):  # the one that is looked for last
         if (folder / name).exists():
             continue
         try:
-            content = _filesystem(url).cat_file(f"{url}/{name}")
+            content = files.cat_file(f"{url}/{name}")
         except Exception as error:  # see Store._download
             raise ShardError(
                 f"{url}/{name}: can't be fetched ({error!r}): data.url must be the folder of shards and "
@@ -180,8 +182,8 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
         temporary.rename(folder / name)
 
 
-def _append(address: str, part: Path, size: int) -> None:
-    with part.open("ab") as out, _filesystem(address).open(address, "rb", cache_type="none") as source:
+def _append(files: Any, address: str, part: Path, size: int) -> None:
+    with part.open("ab") as out, files.open(address, "rb", cache_type="none") as source:
         source.seek(out.tell())
         while out.tell() < size:
             data = source.read(min(_CHUNK, size - out.tell()))

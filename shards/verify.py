@@ -74,7 +74,7 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
     indexes = [Index.record(folder, split) for split in splits(folder)]
     tasks = [task for one in indexes for task in _tasks(one, quick)]
     owners = {task.shard.sha256: task.path.name for task in tasks}
-    faults = list(_foreign(folder, owners.values()))
+    faults = list(_foreign(folder, {task.path.name for task in tasks}))
     whole: dict[str, Contents] = {}
     size = sum(task.shard.bytes for task in tasks)
     with (
@@ -84,13 +84,12 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
         for number, (contents, differences) in finished:
             name = tasks[number].path.name
             progress.update(tasks[number].shard.bytes)
-            owner = owners.get(contents.shard.sha256, name) if contents is not None else name
-            if owner != name:
-                faults.append(Fault(name, f"holds what {owner} should: swapped, or copied over it"))
-            elif differences:
-                faults += differences
-            elif contents is not None:
+            if contents is not None and not differences:
                 whole[name] = contents
+            elif contents is not None and (owner := owners.get(contents.shard.sha256)):
+                faults.append(Fault(name, f"holds what {owner} should: swapped, or copied over it"))
+            else:
+                faults += differences
     faults += _twice(folder, whole)
     return sorted(faults, key=lambda fault: (fault.file, fault.offset or 0)), whole
 

@@ -244,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
             "--longest",
             type=_positive,
             metavar="N",
-            help="scale images down to this longest side, as JPEG; 512 halves ImageNet [as they are]",
+            help="scale images down to this longest side, as JPEG, say 512 [as they are]",
         )
         one.add_argument(
             "--quality", type=_positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"

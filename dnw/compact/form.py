@@ -123,6 +123,11 @@ class Compact:
         converted: Compact = _converted(self, dtype, device)
         return converted
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.head.bias.device
+
     def constant(self, images_BCHW: Tensor) -> Tensor:
         """The logits [B, classes] of a network without a path from the image to a class."""
         return self.head.bias.expand(len(images_BCHW), -1)

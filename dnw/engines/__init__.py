@@ -49,7 +49,7 @@ def build(
         ValueError: no such engine, or none in that precision or on that device; a compact network of another
             size, or as dense.
         TypeError: a network that has no compact form, for an engine that needs it.
-        ImportError: dgl isn't installed, or for native on a GPU triton; the message says how to.
+        ImportError: dgl isn't installed, the message says how to; or triton isn't, for native on a GPU.
     """
     device = torch.device(device)
     _check(name, threads, precision, device)
@@ -61,9 +61,9 @@ def build(
         raise ValueError(f"image_size: this compact network is for {left.image_size} px, not {image_size}")
     left = left.to(device=device)
     if name == "auto":
-        run = _auto(network, left, threads, precision, device)
+        run = _auto(network, left, threads, precision)
     else:
-        run = _engine(name, left, threads, precision, device)
+        run = _engine(name, left, threads, precision)
     return Engine(name, image_size, threads, run, device)
 
 
@@ -86,9 +86,7 @@ def _dense(network: nn.Module | Compact, precision: Precision, device: torch.dev
     return Dense(network, precision, device)
 
 
-def _engine(
-    name: str, network: Compact, threads: int | None, precision: Precision, device: torch.device
-) -> Run:
+def _engine(name: str, network: Compact, threads: int | None, precision: Precision) -> Run:
     if network.stem is None:
         return network.constant
     match name:
@@ -104,7 +102,7 @@ def _engine(
             from dnw.engines.graph_dgl import graph_dgl  # noqa: PLC0415
 
             return graph_dgl(network)
-        case _ if device.type == "cpu":
+        case _ if network.device.type == "cpu":
             from dnw.engines.native.network import Native  # noqa: PLC0415
 
             return Native(network, threads or torch.get_num_threads())
@@ -114,19 +112,13 @@ def _engine(
             return gpu(network)
 
 
-def _auto(
-    network: nn.Module | Compact,
-    left: Compact,
-    threads: int | None,
-    precision: Precision,
-    device: torch.device,
-) -> Run:
+def _auto(network: nn.Module | Compact, left: Compact, threads: int | None, precision: Precision) -> Run:
     from dnw.engines import winners  # noqa: PLC0415
     from dnw.engines.auto import Auto  # noqa: PLC0415
 
     names = [name for name in ("native", "csr", "compact") if precision == "fp32" or name in _IN_BF16]
-    candidates = {name: _engine(name, left, threads, precision, device) for name in names}
+    candidates = {name: _engine(name, left, threads, precision) for name in names}
     if isinstance(network, nn.Module):
-        candidates["dense"] = _dense(network, precision, device)
-    kept = winners.place(left, candidates, threads or torch.get_num_threads(), precision, device)
+        candidates["dense"] = _dense(network, precision, left.device)
+    kept = winners.place(left, candidates, threads or torch.get_num_threads(), precision)
     return Auto(candidates, kept)

@@ -19,16 +19,14 @@ import torch
 
 from dnw import model_file
 from dnw.compact import Compact
-from dnw.engines.engine import CPU
 from shards.atomic import replacing
 
 log = logging.getLogger(__name__)
 
 
-def place(
-    network: Compact, candidates: Iterable[str], threads: int, precision: str, device: torch.device = CPU
-) -> Path:
+def place(network: Compact, candidates: Iterable[str], threads: int, precision: str) -> Path:
     """The file for this network, these engines, and the machine and libraries that this runs on."""
+    device = network.device
     decisive = {
         "network": model_file.fingerprint(network),
         "candidates": sorted(candidates),

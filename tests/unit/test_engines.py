@@ -222,11 +222,18 @@ def test_kernels_for_a_gpu_on_their_interpreter(kind: str, size: int, batch: int
     assert float(done.stdout) < 1e-5
 
 
+def test_an_engine_for_another_device_is_refused() -> None:
+    network = drawn("static", 32)
+    with pytest.raises(ValueError, match="engine dgl computes on the CPU, not on cuda"):
+        build("dgl", network, 32, device="cuda")
+    with pytest.raises(ValueError, match="engine compact was built for cpu, images are on meta"):
+        build("compact", network, 32)(images(1, 32).to("meta"))
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "dgl"], indirect=True)
 @pytest.mark.parametrize("kind", ["mobilenet", "small", "static"])
 def test_on_a_gpu(name: str, kind: str) -> None:
-    if name == "dgl":
-        pytest.skip("engine dgl computes on the CPU")
     network = _network(kind, 37, ODD, 0.05)
     x, expected, left = _expected(network, 37)
     engine = build(name, network if name in ("dense", "auto") else left, 37, device="cuda")

@@ -239,7 +239,7 @@ def _run(folder: Path, network: nn.Module, **changes: object) -> Run:
         position=Position(step=10),
         model=network.state_dict(),
         optimizer={},
-        meter=torch.zeros(4, dtype=torch.float64),
+        meter=torch.zeros(3, dtype=torch.float64),
         masks={},
     )
     checkpoint.write(step_path(run.checkpoints, 10), checkpoint.encode(saved))

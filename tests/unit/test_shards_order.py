@@ -106,7 +106,7 @@ def test_a_copy_in_another_process_goes_on_the_same(order: Order, start: int) ->
 
 
 def test_a_billion_samples_need_little_memory_and_no_time() -> None:
-    """100,000 shards of 10,000; the bounds are ten times what it takes, for machines that are busy."""
+    """100,000 shards of 10,000; the bound on seconds is loose, as machines are busy."""
     order = Order((10_000,) * 100_000, seed=3, window=16)
     tracemalloc.start()
     seconds = []
