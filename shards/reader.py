@@ -7,15 +7,12 @@ import os
 import tarfile
 import zlib
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from shards.errors import BadSampleError, ShardError
 from shards.index import Index
 from shards.shard import key_in
 from shards.tar import BLOCK
-
-TRIES = 5  # to open a shard that was just fetched
 
 
 class Sample(NamedTuple):
@@ -123,18 +120,9 @@ class Reader:
 
     def _open(self, shard: int) -> _File:
         store = self.index.store
-        if store is None:
-            return _File(self.index.paths[shard])
-        for _ in range(TRIES):
-            path = store.local(self.index.shards[shard])
-            assert path is not None
-            try:
-                return _File(path)
-            except FileNotFoundError:
-                continue  # another process needed the room at this very moment
-        raise ShardError(
-            f"data.cache_gb={store.limit / 1e9:g}: too small, shards are removed before they are read"
-        )
+        if store is not None:
+            return _File(store.open(self.index.shards[shard]))
+        return _File(os.open(self.index.paths[shard], os.O_RDONLY | os.O_CLOEXEC))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self._limit)
@@ -143,8 +131,8 @@ class Reader:
 class _File:
     """An open file without a position, closed with its last reference."""
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset` on; fewer only at the end of the file."""
@@ -154,5 +142,4 @@ class _File:
         return data
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+        os.close(self._descriptor)

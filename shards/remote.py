@@ -47,26 +47,31 @@ class Store:
     cache: Path
     limit: int
 
-    def local(self, shard: Shard, *, wait: bool = True) -> Path | None:
-        """The file of a shard here, fetched if it isn't there yet.
-
-        Args:
-            shard: which.
-            wait: for another process that is fetching it; without it, None is returned then.
+    def open(self, shard: Shard) -> int:
+        """A descriptor of a shard's file, fetched if it isn't here; nobody can remove it in between.
 
         Raises:
             ShardError: it can't be had, isn't what the index says, or is larger than the cache.
             OSError: the cache can't be written.
         """
+        with self._held(shard) as path:
+            assert path is not None
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def prefetch(self, shard: Shard) -> None:
+        """Have a shard here, unless another process is fetching it just now. Raises as `open`."""
+        with self._held(shard, wait=False):
+            pass
+
+    @contextmanager
+    def _held(self, shard: Shard, wait: bool = True) -> Iterator[Path | None]:
+        """The file of a shard, which stays meanwhile; None if another holds it and nobody waits."""
         path = self.cache / f"{shard.sha256}.tar"
-        if not _used(path):
-            self.cache.mkdir(parents=True, exist_ok=True)
-            with _locked(self.cache / f"{shard.sha256}.lock", wait) as is_ours:
-                if not is_ours:
-                    return None
-                if not _used(path):
-                    self._fetch(shard, path)
-        return path
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with _locked(self.cache / f"{shard.sha256}.lock", wait) as is_ours:
+            if is_ours and not _used(path):
+                self._fetch(shard, path)
+            yield path if is_ours else None
 
     def _fetch(self, shard: Shard, path: Path) -> None:
         part = path.with_suffix(f".{shard.bytes}.part")  # the size is kept free for it
@@ -153,7 +158,7 @@ class Ahead:
         while True:
             shard = self._shards[self._wanted.get()]
             try:
-                self._store.local(shard, wait=False)
+                self._store.prefetch(shard)
             except (ShardError, OSError) as error:
                 log.warning("%s: not fetched ahead (%s)", shard.file, error)  # its reader will meet it too
 

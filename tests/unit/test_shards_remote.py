@@ -147,7 +147,7 @@ def test_no_index_there(served: Folder, tmp_path: Path) -> None:
         fetch_index(served.url, tmp_path / "index", "val")
     assert list((tmp_path / "index").iterdir()) == []
     with pytest.raises(ShardError, match=r"data\.url=nonsense://x"):
-        Store("nonsense://x", tmp_path, 10**9).local(Index.record(served.folder, "train").shards[0])
+        Store("nonsense://x", tmp_path, 10**9).open(Index.record(served.folder, "train").shards[0])
 
 
 def _read_all(url: str, here: Path) -> None:
