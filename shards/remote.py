@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 6  # with pauses of 1, 2, 4 ... seconds between them
 PAUSE_S = 1.0
+POLL_S = 0.05  # between looks for room in the cache
 THREADS = 2  # that fetch ahead, in each process that reads; other processes fetch other shards
 _CHUNK = 1 << 22
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
@@ -109,20 +110,33 @@ class Store:
             time.sleep(pause_s)
 
     def _make_room(self, shard: Shard, part: Path) -> None:
-        """Remove what nobody has used for longest, until the shard fits; also what a killed process left."""
+        """Wait until the shard fits below the limit, and keep its size free; removes others for it."""
         if shard.bytes > self.limit:
             raise ShardError(
                 f"data.cache_gb={self.limit / 1e9:g}: less than {shard.file} with its {shard.bytes:,} bytes"
             )
+        while not self._kept_free(shard, part):  # others fetch theirs just now, and can be removed then
+            time.sleep(POLL_S)
+
+    def _kept_free(self, shard: Shard, part: Path) -> bool:
+        """Remove what nobody has used for longest, also what a killed process left, until the shard fits.
+
+        Whoever waits keeps nothing free, so that those who wait can't keep each other waiting.
+        """
         with self._room():
-            part.touch()
             files = sorted(filter(None, map(_File.of, self.cache.iterdir())))
-            taken = sum(file.size for file in files)
-            for file in files:
+            others = [file for file in files if file.path != part]
+            taken = shard.bytes + sum(file.size for file in others)
+            for file in others:
                 if taken <= self.limit:
                     break
-                if file.path != part and self._remove(file.path):
+                if self._remove(file.path):
                     taken -= file.size
+            if taken > self.limit:
+                part.unlink(missing_ok=True)
+                return False
+            part.touch()
+            return True
 
     def _room(self) -> AbstractContextManager[bool]:
         """Files appear and go one process at a time."""

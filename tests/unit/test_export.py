@@ -270,7 +270,10 @@ def test_export_of_a_run(
     assert properties["image_size"] == 32
 
 
-def test_export_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     out = str(tmp_path / "out.safetensors")
     assert main([str(tmp_path / "none"), out]) == 1
     assert "none: no such run folder or checkpoint" in capsys.readouterr().err
