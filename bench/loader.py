@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 import numpy as np  # noqa: E402
+import torch  # noqa: E402
 import webdataset  # noqa: E402
 from PIL import Image  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -46,7 +47,7 @@ from shards.torchvision_cpu import torchvision  # noqa: E402
 
 SIDE = 224
 BATCH = 64
-WARM = 4  # batches that aren't counted: processes start, queues fill
+WARM = 8  # batches that aren't counted: processes start, queues fill
 OURS, LIMIT, WEBDATASET = "this project", "decode and crop", "webdataset"
 Loader = Callable[[], Iterable[Any]]
 
@@ -154,11 +155,12 @@ def main() -> None:
     )
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs, 500 pixels wide at least")
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--batches", type=int, default=12, help="in a turn")
+    parser.add_argument("--batches", type=int, default=24, help="in a turn")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "loader.json")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         written(photographs(options.photos), options.images, folder)

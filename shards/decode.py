@@ -81,7 +81,7 @@ class Picture:
             except ValueError:
                 pass  # what this library refuses, Pillow may still read
         try:
-            return np.asarray(self._by_pillow.convert("RGB"))
+            return np.array(self._by_pillow.convert("RGB"))
         except _DAMAGE as error:
             raise _no_image(error) from None
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -68,6 +69,31 @@ def test_spawned_processes_load_the_same_as_forked_ones(few_images):
     expected = [digest(batch) for batch in forked]
     assert [digest(batch) for batch in spawned] == expected
     assert len(set(expected)) == len(expected) == 12
+
+
+def test_cut_off_after_every_step_and_moved_to_other_ranks(few_images):
+    """Each step by new readers with new workers, which were ahead when they were ended."""
+    config, split = train(data__workers=1), Index.load(few_images, "train")
+    whole = global_batches(train(), split, 1)
+    for step, world in enumerate([1, 4, 2, 1, 2, 4, 4, 1]):
+        found = []
+        for rank in range(world):
+            batches = iter(training_batches(config, split, rank, world, step, 8))
+            found += [digest(next(batches)) for _ in range(4 // world)]
+        assert found == whole[step]
+
+
+def test_a_batch_of_a_worker_stays_until_the_one_after_the_next(few_images):
+    index = Index.load(few_images, "train")
+    expected = [digest(batch) for batch in training_batches(train(), index, 0, 1, 0, 10)]
+    batches = training_batches(train(data__workers=1), index, 0, 1, 0, 10)
+    taken = []
+    for batch in batches:
+        time.sleep(0.02)  # the worker is as far ahead as it may be
+        taken.append(batch)
+        assert [digest(one) for one in taken[-2:]] == expected[: len(taken)][-2:]
+    assert len(taken) == len(expected) == 40
+    assert len({batch.images_BCHW.data_ptr() for batch in taken}) < 40, "no memory is used again"
 
 
 def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images):
