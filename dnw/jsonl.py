@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,13 +31,16 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole records; a line that was cut off while it was written is none."""
-    if not path.exists():
-        return []
-    found = []
-    for line in path.read_text().splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
-    return [record for record in found if isinstance(record, dict)]
+    return list(whole(path.read_bytes().split(b"\n"))) if path.exists() else []
+
+
+def whole(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The records among lines; what a process or a machine that died has left of one is none."""
+    for line in lines:
+        with contextlib.suppress(ValueError):  # no JSON, or no text at all: zeros, after a power cut
+            record = json.loads(line.decode())  # which saves guessing the encoding
+            if isinstance(record, dict):
+                yield record
 
 
 def keep(

@@ -3,7 +3,8 @@
 Records, appended to attempts.jsonl, of four events an attempt:
 
 - `claim`, by the launcher: the attempt has taken the run over; job, restart, hosts;
-- `start`, by the worker of rank 0: the checkpoint is loaded, of `step`; world, nodes, device;
+- `start`, by the worker of rank 0: the checkpoint is loaded, of `step`; world, nodes, device; and how far the
+  attempt before had logged, `found`, since that is cut back now;
 - `step`, by the same: the first step is done;
 - `end`, with a `reason` (how) and, where the cluster told it, a `cause` (why). The workers write it; where
   they could not (killed, out of memory), the launcher that watched them does, or the next attempt.
@@ -20,6 +21,7 @@ from dnw.run import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
 Reason = Literal["done", "stopped", "error", "killed", "hung", "lost"]
+EVENTS = frozenset({"claim", "start", "step", "end"})
 Cause = Literal["preempted", "timeout", "requeued", "cancelled", "signalled", "node failure"]
 
 
@@ -92,6 +94,8 @@ def read(run: Run) -> list[Attempt]:
     """
     events: dict[int, dict[str, dict[str, Any]]] = {}
     for record in jsonl.read(run.attempts):
+        if record.get("event") not in EVENTS:  # a later version's
+            continue
         known = events.setdefault(record["attempt"], {})
         earlier = known.get(record["event"])
         if earlier is None:

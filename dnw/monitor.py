@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from dnw import jsonl
+from dnw import dashboard, jsonl
 from dnw.checkpoint import Position
 from dnw.claim import Claim
+from dnw.config import Train
 from dnw.evaluate import Accuracy
+from dnw.goodput import goodput
 from dnw.pictures import panels
 from dnw.profile import profile
 from shards.index import Index
@@ -29,8 +33,8 @@ TRAINING = ("loss", "top1", "lr", "images_per_second")
 class Monitor:
     """Writes what happens in one attempt, and removes what an attempt before it wrote past this point."""
 
-    def __init__(self, claim: Claim, position: Position, steps: int) -> None:
-        """Go on from `position` on the way to `steps`."""
+    def __init__(self, claim: Claim, position: Position, steps: int, train: Train) -> None:
+        """Go on from `position` on the way to `steps`; `train` is what is shown as the run's settings."""
         step, is_evaluated = position.step, position.evaluated == position.step
         self._claim, self._run = claim, claim.run
         run = claim.run
@@ -45,7 +49,7 @@ class Monitor:
         for record in jsonl.read(run.metrics):
             if record["step"] == purge_step and record["kind"] == "train":
                 self._show(step, record["kind"], {name: record[name] for name in TRAINING})
-        self._board.add_text("attempt", f"attempt {claim.number}: from step {step} of {steps}", step)
+        dashboard.introduce(self._board, run, train, step)
         self._bar = _bar() if sys.stdout.isatty() else None
         self._task = self._bar.add_task("", total=steps, completed=step, text="") if self._bar else None
 
@@ -91,6 +95,8 @@ class Monitor:
             epoch=round(epoch, 4),
             samples=accuracy.samples,
         )
+        told = dataclasses.asdict(goodput(self._run, now=time.time()))
+        self._show(step, "goodput", {name: value for name, value in told.items() if value is not None})
         self._say(
             f"step {step}/{self._steps}  validation: top-1 {accuracy.top1:.2f} %  "
             f"top-5 {accuracy.top5:.2f} %  loss {accuracy.loss:.4f}  {accuracy.samples} images"
@@ -101,7 +107,8 @@ class Monitor:
         """What has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures."""
         costs = profile(model, image_size)
         dead = {block.name: block.dead for block in costs.blocks}
-        values = {"effective_macs": costs.effective_macs, "effective_params": costs.effective_params}
+        values = {"macs": costs.macs, "params": costs.params}
+        values |= {"effective_macs": costs.effective_macs, "effective_params": costs.effective_params}
         self._write(step, "wiring", {**values, "swapped": swapped, "dead_nodes": sum(dead.values())})
         for name, count in dead.items():
             self._board.add_scalar(f"dead_nodes/{name}", count, step)
@@ -115,7 +122,7 @@ class Monitor:
         for number in sorted(set(numbers) - told):
             place = reader.place(number)
             facts = {"sample": number, **place._asdict()}
-            jsonl.append(self._run.metrics, {"step": step, "kind": "replaced", **facts})
+            self._note(step, "replaced", facts)
             log.warning("%s can't be read: another image is taken in its place", place)
             told.add(number)
         self._show(step, "train", {"unreadable": len(told)})
@@ -123,6 +130,10 @@ class Monitor:
     def saved(self, step: int, seconds: float, size: int) -> None:
         """A checkpoint, and how long training stood still for it."""
         self._write(step, "save", {"seconds": round(seconds, 4), "bytes": size})
+
+    def done(self) -> None:
+        """The run is done."""
+        dashboard.conclude(self._board)
 
     def digests(self, step: int, digests: list[int]) -> None:
         """What each micro-batch of a step held."""
@@ -141,8 +152,12 @@ class Monitor:
 
     def _write(self, step: int, group: str, values: dict[str, float], **more: Any) -> None:
         self._claim.check()
-        jsonl.append(self._run.metrics, {"step": step, "kind": group, **values, **more})
+        self._note(step, group, {**values, **more})
         self._show(step, group, values)
+
+    def _note(self, step: int, kind: str, facts: Mapping[str, Any]) -> None:
+        of = {"attempt": self._claim.number, "time": round(time.time(), 3)}
+        jsonl.append(self._run.metrics, {"step": step, "kind": kind, **facts, **of})
 
     def _show(self, step: int, group: str, values: dict[str, float]) -> None:
         for name, value in values.items():

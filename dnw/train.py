@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
 from dnw.data import open_splits
 from dnw.distributed import World, join, leave
+from dnw.goodput import found, goodput
 from dnw.lock import HeldError, Lock
 from dnw.loop import Loop
 from dnw.monitor import Monitor
@@ -149,8 +151,10 @@ class _Worker:
             is_done = loop.run()
         else:
             _announce(run, trainer, claim.number)
-            with Monitor(claim, trainer.position, trainer.steps) as monitor:
+            with Monitor(claim, trainer.position, trainer.steps, train) as monitor:
                 is_done = loop.run(monitor)
+                if is_done:
+                    monitor.done()
             if is_done:
                 _publish(claim, trainer)
             else:
@@ -213,7 +217,7 @@ def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
 def _announce(run: Run, trainer: Trainer, attempt: int) -> None:
     world, position = trainer.world, trainer.position
     facts = {"nodes": world.nodes, "world": world.size, "device": str(world.device), "pid": os.getpid()}
-    ledger.start(run, attempt, step=position.step, **facts)
+    ledger.start(run, attempt, step=position.step, found=found(run), **facts)
     came_from = f"goes on after step {position.step}" if position.step else "begins"
     log.info(
         "%s %s: attempt %d, %d processes on %d nodes, %d steps in all",
@@ -240,6 +244,7 @@ def _publish(claim: Claim, trainer: Trainer) -> None:
         "params": costs.params,
         "macs": costs.macs,
         "attempts": claim.number,
+        "goodput": dataclasses.asdict(goodput(claim.run, now=time.time())),
     }
     with claim.replacing(claim.run.result) as file:
         file.write((json.dumps(result, indent=2) + "\n").encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -18,10 +17,12 @@ from launch.compose import compose
 from launch.config import Launch
 from launch.errors import LaunchError
 from launch.node import LOOPBACK, Node
+from launch.outcome import outcome
 from launch.prepare import Plan
 from launch.submission import Submission, newest, state, submission
 from launch.submit import check_slurm, job, script, submit, trial
 from launch.terms import Terms, terms
+from launch.wait import wait
 from shards.errors import ShardError
 
 MISUSED = 2  # exit code of a command line that can't be followed
@@ -34,11 +35,12 @@ def main(launch: Callable[[Sequence[Plan]], int]) -> int:
         the exit code: that of `launch`, or 2 after one message on stderr, with nothing written.
     """
     try:
-        plans = [prepare.plan(composed) for composed in compose(sys.argv[1:])]
+        found = compose(sys.argv[1:])
+        plans = [prepare.plan(composed) for composed in found]
         if not plans:
             return 0  # Hydra has answered: --cfg, --info, a completion
         _check_sweep(plans)
-        return launch(plans)
+        return foreground(plans) if found[0].in_foreground else launch(plans)
     except (ConfigError, ShardError, LaunchError) as error:
         print(error, file=sys.stderr)
         return MISUSED
@@ -59,7 +61,7 @@ def background(plans: Sequence[Plan]) -> int:
             _say_submitted(plan.run, one)
         for line in (*its_terms.notes, *its_terms.doubts):
             print(f"note    {line}")
-    return 0
+    return wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
 
 
 def _alike(plans: Sequence[Plan]) -> list[list[Plan]]:
@@ -85,15 +87,22 @@ def _agree(plans: Sequence[Plan]) -> Terms:
 
 
 def foreground(plans: Sequence[Plan]) -> int:
-    """launch/local.py: work on the run here and now; the exit code is the attempt's."""
-    if len(plans) > 1:
-        raise LaunchError(
-            "-m: a sweep runs in the background: launch/slurm.py -m, with cluster=local for this machine"
-        )
-    (plan,) = plans
+    """launch/local.py: work on the run here and now, on those of a sweep one after the other.
+
+    Returns:
+        the exit code of the attempt, of a sweep that of the first one that isn't 0: it ends there.
+    """
+    for plan in plans:
+        if plan.launch.nodes > 1:
+            raise LaunchError(
+                f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or launch/slurm.py"
+            )
+    codes = (_work_on(plan) for plan in plans)
+    return next(filter(None, codes), 0)
+
+
+def _work_on(plan: Plan) -> int:
     launch = plan.launch
-    if launch.nodes > 1:
-        raise LaunchError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or launch/slurm.py")
     if launch.dry_run:
         _show_frozen(plan)
         _show_command(plan)
@@ -197,8 +206,9 @@ def _say_following(run: Run, one: Submission) -> None:
 
 def _say_result(run: Run) -> None:
     print(f"{run.name}: finished")
-    for key, value in json.loads(run.result.read_text()).items():
-        print(f"  {key:12}  {value}")
+    for key, value in (outcome(run) or {}).items():
+        shown = f"{value['share']:.0%}" if key == "goodput" else value
+        print(f"  {key:12}  {shown}")
 
 
 def _short(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,19 +11,25 @@ from dnw.run import Run
 from launch.errors import LaunchError
 
 MOVED_ASIDE = ".old-"  # by fresh=true
+NAMED = re.compile(r"-[0-9a-f]{10}$")  # how every run folder's name ends
 LISTED = 4  # names that an error message gives
 
 
 def below(runs_dir: Path) -> list[Run]:
-    """All runs in a folder of runs, by name; those that fresh=true has moved aside are no longer any.
+    """All runs in a folder of runs, by name, half-written ones too; what fresh=true moved aside is none.
 
     Raises:
         LaunchError: there is no such folder.
     """
     if not runs_dir.is_dir():
         raise LaunchError(f"{runs_dir}: no such folder; name that of your runs with --runs-dir")
-    found = [Run(path.parent.absolute()) for path in sorted(runs_dir.glob("*/*/config.yaml"))]
+    found = [Run(path.absolute()) for path in sorted(runs_dir.glob("*/*")) if is_run(path)]
     return [run for run in found if not _is_hidden(run)]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run; without its configuration it still is one by its name."""
+    return Run(folder).config.is_file() or (NAMED.search(folder.name) is not None and folder.is_dir())
 
 
 def choose(words: Sequence[str], runs_dir: Path) -> list[Run]:
@@ -42,7 +49,7 @@ def choose(words: Sequence[str], runs_dir: Path) -> list[Run]:
 
 
 def _one(word: str, runs_dir: Path) -> Run:
-    if Run(Path(word)).config.is_file():
+    if is_run(Path(word)):
         return Run(Path(word).resolve())
     runs = {run.name: run for run in below(runs_dir)}
     name = word.rstrip("/")

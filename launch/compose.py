@@ -27,6 +27,10 @@ from dnw.compose import CONFIGS, resolved
 from dnw.config import LIBRARIES, ConfigError, did_you_mean
 from launch.config import no_such_setting
 
+# Hydra's launchers, and what of configs/hydra/launcher stands for them. Files of the same names won't do, as
+# Hydra would hold them against the settings of its own.
+LAUNCHERS = {"submitit_slurm": "prepared", "submitit_local": "background", "basic": "foreground"}
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -34,6 +38,7 @@ class Composed:
 
     values: dict[str, Any]
     overrides: tuple[str, ...]
+    in_foreground: bool = False  # hydra/launcher=basic
 
 
 def compose(arguments: Sequence[str]) -> list[Composed]:
@@ -44,16 +49,17 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     Raises:
         ConfigError: a word that names no experiment, no setting, or no value.
     """
-    found: list[tuple[DictConfig, tuple[str, ...]]] = []
+    found: list[tuple[DictConfig, tuple[str, ...], bool]] = []
 
     def collect(config: DictConfig) -> None:
-        overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
+        chosen = HydraConfig.get()
+        overrides = OmegaConf.to_container(chosen.overrides.task)
         assert isinstance(overrides, list)
-        found.append((config, tuple(overrides)))
+        found.append((config, tuple(overrides), chosen.runtime.choices["hydra/launcher"] == "foreground"))
 
     try:
         _run_hydra(collect, arguments)
-        composed = [Composed(resolved(config), overrides) for config, overrides in found]
+        composed = [Composed(resolved(config), words, here) for config, words, here in found]
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_explain(error)) from None
     _check_experiment(composed)
@@ -72,7 +78,7 @@ def choices(group: str) -> list[str]:
 
 def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
     # argparse takes -m before or after the settings, but not among them
-    words = sorted(arguments, key=lambda word: word not in {"-m", "--multirun"})
+    words = sorted(map(_with_our_launcher, arguments), key=lambda word: word not in {"-m", "--multirun"})
     sys.argv = [sys.argv[0], *words]  # the only place where hydra.main looks
     os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors instead of printing them
     try:
@@ -84,6 +90,11 @@ def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> 
             hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(task)()
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _with_our_launcher(word: str) -> str:
+    group, _, name = word.partition("=")
+    return f"{group}={LAUNCHERS.get(name, name)}" if group == "hydra/launcher" else word
 
 
 def _help() -> str:

@@ -98,6 +98,13 @@ class Cluster:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Notify:
+    """Who is told what becomes of a run."""
+
+    command: str | None = None  # see launch/notice.py
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Launch:
     """How one run is launched this time."""
 
@@ -107,7 +114,9 @@ class Launch:
     fresh: bool
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
+    wait: bool = False
     error_retries: Annotated[int, Field(ge=0)] = 0
+    notify: Notify = Notify()
     cluster: Cluster
 
     @property

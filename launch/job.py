@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,11 @@ from typing import IO
 
 from dnw import config, ledger, lock
 from dnw.claim import Claim, SupersededError
+from dnw.ledger import Attempt
 from dnw.lock import HeldError, Lock
 from dnw.preemption import STOPPED
 from dnw.run import Run
-from launch import budget, history, requeue, slurm_job, torchrun, verdict
+from launch import budget, history, notice, requeue, slurm_job, torchrun, verdict
 from launch.node import Node, this_node
 from launch.stop import Stop
 
@@ -48,6 +49,7 @@ class Job:
     port: int | None = None
     foreground: bool = False
     error_retries: int = 0
+    notify: str | None = None
 
     def __call__(self) -> None:
         """Work on the run until it is done or has to stop.
@@ -68,7 +70,7 @@ class Job:
             return 0  # how the job ended, the first node says
         try:
             with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
-                code = self._lead(run, node, held, stop)
+                code, event = self._lead(run, node, held, stop)
         except HeldError as error:
             print(error, file=sys.stderr, flush=True)
             return HELD
@@ -76,34 +78,42 @@ class Job:
             print(error, file=sys.stderr, flush=True)
             # In Slurm an error would have srun end the step of this number, which is the successor's now.
             return verdict.DONE if node.in_slurm else HELD
+        if event is not None:
+            self._tell(run, node, event)
         if node.in_slurm and stop.signal:
             requeue.after_stop(run, node, stop.signal)
         return code
 
-    def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> int:
-        """Attempt after attempt on the first node; the job's exit code."""
+    def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> tuple[int, notice.Event | None]:
+        """Attempt after attempt on the first node; the job's exit code, and what there is to tell of it."""
         if run.result.exists():
-            return verdict.DONE
+            return verdict.DONE, None
         claim = Claim.take_over(run)
         history.complete(run, node)
         while True:
             code = self._attempt(claim, node, held, stop)
-            if code != verdict.FAILED or stop.signal or not self._goes_on(run, node):
+            attempts, is_asked = ledger.read(run), stop.signal is not None
+            if code != verdict.FAILED or is_asked or not self._is_tried_again(run, attempts):
                 claim.release()
-                return code
+                return code, notice.event(attempts[-1], code, is_asked)
+            if node.in_slurm and (bad := set(budget.nodes_to_exclude(attempts)) & set(node.hosts)):
+                requeue.elsewhere(node, sorted(bad))
+                claim.release()
+                return code, None
             claim = claim.next()
 
-    def _goes_on(self, run: Run, node: Node) -> bool:
-        """Whether another attempt follows, here and now, the one that failed."""
-        attempts = ledger.read(run)
+    def _is_tried_again(self, run: Run, attempts: Sequence[Attempt]) -> bool:
+        """Whether another attempt follows the one that failed, here or on other nodes."""
         decision = budget.decide(attempts, self.error_retries)
         print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
-        if not decision.again:
-            return False
-        if node.in_slurm and (bad := set(budget.nodes_to_exclude(attempts)) & set(node.hosts)):
-            requeue.elsewhere(node, sorted(bad))
-            return False
-        return True
+        return decision.again
+
+    def _tell(self, run: Run, node: Node, event: notice.Event) -> None:
+        """Tell the user's command, if there is one."""
+        last = ledger.last(run)
+        if self.notify is not None and last is not None:
+            log = None if self.foreground else run.log(last.number, node.rank)
+            notice.send(self.notify, run, last, event, log)
 
     def _attempt(self, claim: Claim, node: Node, held: Lock, stop: Stop) -> int:
         """One attempt, led from here: 0 done, 75 stopped, 1 failed."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dnw import config, schedule
-from dnw.config import ConfigError
+from dnw import config, jsonl, schedule
+from dnw.config import ConfigError, Train
 from dnw.ledger import Attempt
 from dnw.run import Run
 from shards.errors import ShardError
@@ -44,17 +44,15 @@ class Length:
     problem: str = ""  # why that can't be told
 
 
-def progress(run: Run, attempts: Sequence[Attempt]) -> Progress:
-    """How far a run is."""
-    if run.result.exists():
-        result = json.loads(run.result.read_text())
+def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | None = None) -> Progress:
+    """How far a run is; `result` is what came out of it, if it is done."""
+    if result is not None:
         return _finished(result, result.get("steps", 0))
-    logged = _recent(run.metrics)
-    trained = [line for line in logged if line.get("kind") == "train"]
-    validated = [line["top1"] for line in logged if line.get("kind") == "val"]
-    last = trained[-1] if trained else {}
+    lines = _recent(run.metrics)
+    trained, validated = _last(lines, "train", INTERVALS), _last(lines, "val", 1)
+    last = trained[0] if trained else {}
     whole, step = length(run.config), _step(attempts, int(last.get("step", 0)))
-    speeds = [line["images_per_second"] for line in trained[-INTERVALS:]]
+    speeds = [line["images_per_second"] for line in trained if "images_per_second" in line]
     speed = statistics.median(speeds) if speeds else None
     left = (whole.steps - step) * whole.batch / speed if whole.steps and whole.batch and speed else None
     return Progress(
@@ -63,7 +61,7 @@ def progress(run: Run, attempts: Sequence[Attempt]) -> Progress:
         epoch=last.get("epoch"),
         loss=last.get("loss"),
         top1=last.get("top1"),
-        val_top1=validated[-1] if validated else None,
+        val_top1=validated[0].get("top1") if validated else None,
         images_per_second=speed,
         left_s=left,
     )
@@ -72,14 +70,27 @@ def progress(run: Run, attempts: Sequence[Attempt]) -> Progress:
 @functools.cache
 def length(frozen: Path) -> Length:
     """How long the run of a frozen configuration is, from it and from the index of the images."""
-    train = None
+    train, problem = _loaded(frozen)
+    if train is None:
+        return Length(None, None, problem)
     try:
-        train = config.load(frozen)
-        return Length(
-            schedule.total_steps(train, 0 if train.steps else _samples(train.data.dir)), train.batch
-        )
-    except (ConfigError, ShardError) as error:
-        return Length(None, train.batch if train else None, str(error).splitlines()[0])
+        samples = 0 if train.steps else _samples(train.data.dir)
+    except ShardError as error:
+        return Length(None, train.batch, str(error).splitlines()[0])
+    return Length(schedule.total_steps(train, samples), train.batch)
+
+
+def unreadable(frozen: Path) -> str:
+    """Why this code can't read a frozen configuration; empty if it can."""
+    return _loaded(frozen)[1]
+
+
+@functools.cache
+def _loaded(frozen: Path) -> tuple[Train | None, str]:
+    try:
+        return config.load(frozen), ""
+    except ConfigError as error:
+        return None, str(error).splitlines()[0]
 
 
 def _samples(folder: Path) -> int:
@@ -88,7 +99,7 @@ def _samples(folder: Path) -> int:
     return Index.record(folder, "train").num_samples
 
 
-def _finished(result: dict[str, Any], steps: int) -> Progress:
+def _finished(result: Mapping[str, Any], steps: int) -> Progress:
     return Progress(steps, steps, None, result.get("loss"), None, result.get("top1"), None, None)
 
 
@@ -100,12 +111,17 @@ def _step(attempts: Sequence[Attempt], logged: int) -> int:
     return max(newest.first_step or 0, logged)
 
 
-def _recent(path: Path) -> list[dict[str, Any]]:
-    """The last whole records of a file that may be long."""
+def _recent(path: Path) -> list[bytes]:
+    """The last lines of a file that may be long."""
     if not path.exists():
         return []
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, io.SEEK_END) - TAIL_BYTES))
-        lines = file.read().split(b"\n")
-    whole = (line for line in lines if line.startswith(b"{") and line.endswith(b"}"))
-    return [json.loads(line) for line in whole]
+        return file.read().split(b"\n")
+
+
+def _last(lines: Sequence[bytes], kind: str, count: int) -> list[dict[str, Any]]:
+    """The last so many records of a kind, the newest first; no more lines are decoded than need be."""
+    mark = f'"{kind}"'.encode()
+    records = jsonl.whole(line for line in reversed(lines) if mark in line)
+    return list(islice((record for record in records if record.get("kind") == kind), count))

@@ -14,7 +14,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -22,14 +22,26 @@ from rich.table import Table
 
 from dnw.config import ConfigError, Train, load, signature
 from dnw.run import Run
-from launch import chosen
+from launch import chosen, plot
+from launch.errors import LaunchError
+from launch.outcome import outcome
 from launch.published import published
 from launch.table import count
 
 Form = Literal["terminal", "markdown", "csv", "json"]
 HEADINGS = ("Experiment", "Network", "Wiring", "Data", "Trained", "Params", "MACs", "Top-1 %", "Runs")
 BESIDE = ("Params", "MACs", "Top-1 %")  # in the paper
+NEEDED = ("top1", "params", "macs")  # of a result
 TEXTS = 5  # of the columns; the others are numbers, to the right
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A finished run: what it was, and what came out."""
+
+    run: Run
+    train: Train
+    result: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +67,14 @@ class Row:
     published_std: float | None
 
 
-def show(runs: Sequence[Run], form: Form) -> None:
-    """Print the table of those runs that are finished."""
+def show(runs: Sequence[Run], form: Form, picture: Path | None = None) -> None:
+    """Print the table of those runs that are finished; `picture` is a file to draw them in.
+
+    Raises:
+        LaunchError: nothing can be drawn, or not into that file.
+    """
+    if picture is not None:
+        plot.check(picture)
     found, notes = rows(runs)
     if form == "json":
         print(json.dumps([dataclasses.asdict(row) for row in found], indent=1))
@@ -71,22 +89,27 @@ def show(runs: Sequence[Run], form: Form) -> None:
         console.print(_table(found) if found else "no finished runs")
     for note in notes:
         print(note, file=sys.stderr)
+    if picture is not None:
+        from launch import results_plot  # noqa: PLC0415  (which needs this file)
+
+        results_plot.draw(found, picture)
+        print(f"drawn: {picture}", file=sys.stderr)
 
 
 def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
     """One row for each kind of finished run, in order of appearance, and remarks on those left out."""
-    kinds: dict[str, list[tuple[Run, Train]]] = {}
+    kinds: dict[str, list[Done]] = {}
     notes, unfinished = [], 0
     for run in runs:
-        if not run.result.exists():
-            unfinished += 1
-            continue
         try:
-            train = load(run.config)
-        except ConfigError as error:
+            done = _done(run)
+        except (LaunchError, ConfigError) as error:
             notes.append(f"left out: {error}")
             continue
-        kinds.setdefault(_kind(train), []).append((run, train))
+        if done is None:
+            unfinished += 1
+        else:
+            kinds.setdefault(_kind(done.train), []).append(done)
     if unfinished:
         notes.append(f"not finished, so left out: {unfinished}; launch/runs.py status shows them")
     return [_row(found) for found in kinds.values()], notes
@@ -105,11 +128,21 @@ def choose(words: Sequence[str], runs_dir: Path) -> list[Run]:
 
 def _of(word: str, runs_dir: Path) -> list[Run]:
     for folder in (Path(word).absolute(), (runs_dir / word).absolute()):
-        if folder.is_dir() and not Run(folder).config.is_file():
+        if folder.is_dir() and not chosen.is_run(folder):
             of_experiment = [run for run in chosen.below(folder.parent) if run.folder.parent == folder]
             if found := chosen.below(folder) or of_experiment:
                 return found
     return chosen.choose([word], runs_dir)
+
+
+def _done(run: Run) -> Done | None:
+    """A run, if it is finished; raises LaunchError or ConfigError where that can't be read."""
+    result = outcome(run)
+    if result is None:
+        return None
+    if missing := [key for key in NEEDED if key not in result]:
+        raise LaunchError(f"{run.result}: does not say {', '.join(missing)}")
+    return Done(run, load(run.config), result)
 
 
 def _kind(train: Train) -> str:
@@ -118,13 +151,12 @@ def _kind(train: Train) -> str:
     return signature(dataclasses.replace(train, seed=0, wiring=wiring))
 
 
-def _row(found: Sequence[tuple[Run, Train]]) -> Row:
-    first, train = found[0]
-    results = [json.loads(run.result.read_text()) for run, _ in found]
+def _row(found: Sequence[Done]) -> Row:
+    train, results = found[0].train, [done.result for done in found]
     top1 = [float(result["top1"]) for result in results]
     theirs = published(train)
     return Row(
-        experiment=_label(first, train),
+        experiment=_label(found[0].run, train),
         network=train.model.name + (" small" if train.model.small else ""),
         wiring=train.wiring.name,
         width=train.width,

@@ -28,6 +28,9 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
   python launch/runs.py cancel 41cb              save and stop; typing the submit command goes on
   python launch/runs.py drill 41cb               rehearse a preemption: what does it cost?
   python launch/runs.py table                    results of finished runs, beside those of the paper
+  python launch/runs.py compare 41cb 9f3e        settings in which runs differ, results, curves
+  python launch/runs.py clean                    what may be deleted, and how large it is; asks first
+  python launch/runs.py tensorboard              curves and pictures of all runs, in a browser
   python launch/runs.py COMMAND --help           more of each
 
 {RUN}"""
@@ -39,6 +42,7 @@ why its last attempt ended. Without a RUN: all of them.
   finished   done: result.json is there       stopped   on request, saved; type the submit command to go on
   running    an attempt is at work            failed    its last attempt broke off; logs RUN tells why
   queued     its job waits; Slurm's reason    ready     prepared, never begun
+  unreadable its files are damaged, or another version's; why is said below the table
 
 Top-1 is that of the last log interval, in training; Val top-1 that of the last evaluation. However many
 runs there are, Slurm is asked once (squeue, sacct), and not at all if none went there.
@@ -92,8 +96,47 @@ runs. How long a run trained is not compared with the paper: see the column.
   python launch/runs.py table
   python launch/runs.py table imagenet_dnw imagenet_random --markdown
   python launch/runs.py table --csv > results.csv
+  python launch/runs.py table --plot top1.svg    top-1 against multiply-adds, the paper's as open marks
 
 A RUN is as for status."""
+
+COMPARE = f"""\
+Runs side by side, a column each: the settings in which they differ; how far and how good they are; validation
+top-1 at the same steps, or the loss in training where one of them has not been evaluated yet. Parameters and
+multiply-adds of a run that isn't finished are those that its newest wiring uses.
+
+  python launch/runs.py compare 41cb 9f3e
+  python launch/runs.py compare 41cb 9f3e 77d0 --plot curves.png
+  python launch/runs.py compare 41cb 9f3e --json        the curves as logged, [step, value]
+
+{RUN}"""
+
+CLEAN = f"""\
+Lists what may be deleted and why, with sizes; then asks, and deletes it. Without a terminal to ask on, it
+deletes nothing unless told --yes. What is running or queued is never touched, nor what may be.
+
+  runs that fresh=true moved aside            checkpoints of finished runs, but the first, best and last
+  damaged checkpoints                         what killed attempts and submissions left half-written
+  files of sweeps whose jobs are over, unless one failed: logs RUN may need them
+
+With a RUN: of that run alone, and of those that fresh=true moved aside for it.
+
+  python launch/runs.py clean --dry-run
+  python launch/runs.py clean 41cb --yes
+
+Exit code: 1 if nothing was deleted though something may be.
+
+{RUN}"""
+
+TENSORBOARD = f"""\
+Serves the curves and pictures of runs to a browser on this machine, and to nobody else, until Ctrl-C; prints
+the address, and the ssh command by which a browser elsewhere gets there. Without a RUN: all of them, those
+that begin meanwhile too; a folder of runs, or the name of an experiment, stands for its runs.
+
+  python launch/runs.py tensorboard
+  python launch/runs.py tensorboard demo_dnw 9f3e --port 6010
+
+{RUN}"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -106,7 +149,7 @@ def main(arguments: Sequence[str]) -> int:
     act: Act = asked.act
     try:
         return act(asked)
-    except LaunchError as error:
+    except (LaunchError, OSError) as error:
         print(error, file=sys.stderr)
         return MISUSED
     except KeyboardInterrupt:
@@ -143,8 +186,28 @@ def _drill(asked: argparse.Namespace) -> int:
 def _table(asked: argparse.Namespace) -> int:
     from launch import results  # noqa: PLC0415
 
-    results.show(results.choose(asked.run, asked.runs_dir), asked.form)
+    results.show(results.choose(asked.run, asked.runs_dir), asked.form, asked.plot)
     return 0
+
+
+def _compare(asked: argparse.Namespace) -> int:
+    from launch import compare  # noqa: PLC0415
+
+    return compare.show(chosen.choose(asked.run, asked.runs_dir), asked.json, asked.plot)
+
+
+def _clean(asked: argparse.Namespace) -> int:
+    from launch import clean  # noqa: PLC0415
+
+    whole = None if asked.run else asked.runs_dir
+    return clean.clean(chosen.choose(asked.run, asked.runs_dir), whole, yes=asked.yes, dry_run=asked.dry_run)
+
+
+def _tensorboard(asked: argparse.Namespace) -> int:
+    from launch import board, results  # noqa: PLC0415
+
+    runs = results.choose(asked.run, asked.runs_dir)
+    return board.show(lambda: runs if asked.run else chosen.below(asked.runs_dir), asked.port)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,6 +234,17 @@ def _parser() -> argparse.ArgumentParser:
     for form in ("csv", "markdown", "json"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"as {form}")
     table.set_defaults(form="terminal")
+    compare = _command(commands, "compare", COMPARE, _compare, "runs side by side", runs="+")
+    compare.add_argument("--json", action="store_true", help="a list of objects, with the curves")
+    for command in (table, compare):
+        command.add_argument("--plot", metavar="FILE", type=Path, help="draw it, too: .png, .svg or .pdf")
+    clean = _command(commands, "clean", CLEAN, _clean, "delete what nobody needs", runs="*")
+    clean.add_argument("--yes", action="store_true", help="delete without asking")
+    clean.add_argument("--dry-run", action="store_true", help="list alone")
+    board = _command(commands, "tensorboard", TENSORBOARD, _tensorboard, "curves in a browser", runs="*")
+    board.add_argument(
+        "--port", metavar="N", type=_port, help="this one; else 6006, or the next that is free"
+    )
     return parser
 
 
@@ -201,6 +275,13 @@ def _seconds(text: str) -> float:
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"must be greater than 0 (got {text})")
     return seconds
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() else 0
+    if not 0 < port < 1 << 16:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535 (got {text})")
+    return port
 
 
 if __name__ == "__main__":

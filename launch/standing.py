@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from dnw import ledger, lock
 from dnw.ledger import Attempt
 from dnw.run import Run
 from launch import slurm_queue
+from launch.errors import LaunchError
+from launch.outcome import outcome
+from launch.progress import unreadable
 from launch.slurm_queue import EndedJob, QueuedJob
 from launch.submission import Submission, controller, newest
 
-State = Literal["finished", "running", "queued", "stopped", "failed", "ready"]
+State = Literal["finished", "running", "queued", "stopped", "failed", "ready", "unreadable"]
+T = TypeVar("T")
 AT_WORK = frozenset({"running", "queued"})
 SKEW_S = 1.0  # between the clocks of a login node and a compute node
 
@@ -38,12 +42,18 @@ class Standing:
     run: Run
     attempts: tuple[Attempt, ...]
     submission: Submission | None
-    is_finished: bool
+    result: dict[str, Any] | None  # what came out, if it is done
     is_held: bool  # an attempt holds the run's lock, as far as this machine can see
     has_controller: bool  # submitit's local controller is alive
     job: QueuedJob | None = None  # waiting or running under Slurm
     account: EndedJob | None = None  # ended under Slurm, and the ledger doesn't say why
     is_out_of_sight: bool = False  # Slurm doesn't answer, or it is on another machine
+    problems: tuple[str, ...] = ()  # files that are damaged, or another version's
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is done."""
+        return self.result is not None
 
     @property
     def state(self) -> State:
@@ -58,7 +68,7 @@ class Standing:
             return "queued"
         if self.is_out_of_sight and (self.current is None or self.current.end is None):
             return "running" if self.current else "queued"  # as far as its files tell
-        return self._rest()
+        return "unreadable" if self.problems else self._rest()
 
     @property
     def is_at_work(self) -> bool:
@@ -139,7 +149,8 @@ def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
     unexplained = [one.submission for one in found if _is_unexplained(one) and one.submission]
     accounts = slurm_queue.ended(unexplained)
     found = [_accounted(one, accounts) for one in found]
-    return found, [*_notes(queue.problem, accounts.problem), *_notes_on_others(found)]
+    problems = [f"{one.run.name}: {problem}" for one in found for problem in one.problems]
+    return found, [*_notes(queue.problem, accounts.problem), *_notes_on_others(found), *problems]
 
 
 def began_at(attempt: Attempt) -> float | None:
@@ -149,17 +160,30 @@ def began_at(attempt: Attempt) -> float | None:
 
 
 def _on_disk(run: Run) -> Standing:
-    last = newest(run)
-    finished = run.result.exists()
+    problems: list[str] = []
+    last, result = _unless_damaged(newest, run, problems), _unless_damaged(outcome, run, problems)
+    finished = result is not None
+    if not finished and (problem := unreadable(run.config)):
+        problems.append(problem)
     return Standing(
         run=run,
         attempts=tuple(ledger.read(run)),
         submission=last,
-        is_finished=finished,
+        result=result,
         is_held=not finished and lock.holder(run.lock) is not None,
         has_controller=not finished and last is not None and controller(last) is not None,
         is_out_of_sight=last is not None and last.cluster != "slurm" and last.host != socket.gethostname(),
+        problems=tuple(problems),
     )
+
+
+def _unless_damaged(read: Callable[[Run], T | None], run: Run, problems: list[str]) -> T | None:
+    """What a file of the run says; None if it is damaged, which is then one of the problems."""
+    try:
+        return read(run)
+    except LaunchError as error:
+        problems.append(str(error))
+        return None
 
 
 def _is_open_in_slurm(one: Standing) -> bool:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dnw.goodput import Goodput, goodput, published
 from dnw.run import Run
 from launch.progress import Progress, length, progress
 from launch.standing import Standing, State, look
@@ -25,17 +26,20 @@ STYLES: dict[State, str] = {
     "stopped": "cyan",
     "failed": "bold red",
     "ready": "dim",
+    "unreadable": "bold red",
 }
 UNBOUNDED = 400  # columns, where no terminal bounds them: one line a run, for grep
 COLUMNS = (
     *("Run", "State", "Job", "Nodes", "Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left"),
-    *("Attempts", "Last ended", "Since"),
+    *("Goodput", "Attempts", "Last ended", "Since"),
 )
-DISPENSABLE = ("Epoch", "Nodes", "Val top-1", "Since", "Images/s", "Attempts", "Job", "Loss")  # in this order
+DISPENSABLE = (  # in this order
+    *("Epoch", "Goodput", "Nodes", "Val top-1", "Since", "Images/s", "Attempts", "Job", "Loss"),
+)
 FOLDED = frozenset({"Run", "Last ended"})
 FOLDED_TO = 20  # characters
 BETWEEN = 3  # characters between two columns
-TO_THE_RIGHT = frozenset({"Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left", "Attempts"})
+TO_THE_RIGHT = frozenset(COLUMNS) - {"Run", "State", "Job", "Nodes", "Last ended", "Since"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Row:
     cluster: str | None  # slurm, local or foreground
     nodes: str | None  # their names; before there are any, how many
     attempts: int
+    goodput: Goodput | None
     ended: str | None  # why the last attempt that ended did
     since: float | None  # seconds since 1970
     step: int
@@ -82,8 +87,8 @@ def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
 def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     """A row for each run, and notes on what could not be found out."""
     standings, notes = look(runs)
-    found = [_row(one, progress(one.run, one.attempts)) for one in standings]
-    unknown = [f"{run.name}: {said}" for run in runs if (said := _problem(run))]
+    found = [_row(one, progress(one.run, one.attempts, one.result)) for one in standings]
+    unknown = [f"{one.run.name}: {said}" for one in standings if (said := _problem(one))]
     return found, [*notes, *unknown]
 
 
@@ -152,6 +157,7 @@ def _row(one: Standing, far: Progress) -> Row:
         cluster=last.cluster if last else None,
         nodes=_nodes(one),
         attempts=len(one.attempts),
+        goodput=_goodput(one),
         ended=one.why or None,
         since=one.since,
         **{
@@ -160,6 +166,12 @@ def _row(one: Standing, far: Progress) -> Row:
             "left_s": far.left_s if is_running else None,
         },
     )
+
+
+def _goodput(one: Standing) -> Goodput | None:
+    if one.result is not None:
+        return published(one.result)
+    return goodput(one.run, time.time() if one.state == "running" else None) if one.attempts else None
 
 
 def _nodes(one: Standing) -> str | None:
@@ -171,8 +183,8 @@ def _nodes(one: Standing) -> str | None:
     return str(one.submission.nodes) if one.submission else None
 
 
-def _problem(run: Run) -> str:
-    return "" if run.result.exists() else length(run.config).problem
+def _problem(one: Standing) -> str:
+    return "" if one.is_finished or one.problems else length(one.run.config).problem
 
 
 def _cells(row: Row) -> dict[str, Text | str]:
@@ -191,6 +203,7 @@ def _cells(row: Row) -> dict[str, Text | str]:
         "Val top-1": _number(row.val_top1, ".2f"),
         "Images/s": _number(row.images_per_second, ".0f"),
         "Left": "-" if row.left_s is None else duration(row.left_s),
+        "Goodput": "-" if row.goodput is None else _number(row.goodput.share, ".0%"),
         "Attempts": str(row.attempts),
         "Last ended": row.ended or "-",
         "Since": f"{duration(time.time() - row.since)} ago" if row.since else "-",

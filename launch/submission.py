@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dnw import lock
 from dnw.run import Run
 from launch.config import Launch
+from launch.errors import LaunchError
 from launch.slurm_command import SlurmError, ask
 from shards.atomic import replacing
 
@@ -61,10 +62,19 @@ def submission(launch: Launch, cluster: str, job: str, folder: Path) -> Submissi
 
 
 def newest(run: Run) -> Submission | None:
-    """The newest submission of a run, if there was any."""
+    """The newest submission of a run, if there was any.
+
+    Raises:
+        LaunchError: the note of it is damaged.
+    """
     if not run.launch.exists():
         return None
-    return Submission(**json.loads(run.launch.read_text()))
+    try:
+        return Submission(**json.loads(run.launch.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise LaunchError(
+            f"{run.launch}: damaged, or another version's ({error}); delete it if no job works on this run"
+        ) from None
 
 
 def state(run: Run) -> tuple[State, str]:

@@ -115,6 +115,7 @@ def job(plan: Plan, foreground: bool = False) -> Job:
         port=launch.port,
         foreground=foreground,
         error_retries=launch.error_retries,
+        notify=launch.notify.command,
     )
 
 

@@ -51,6 +51,7 @@ def test_curves_do_not_overlap_after_a_resume(killed_and_resumed):
     for tag in ("val/top1", "val/top5", "val/loss", "wiring/swapped", "wiring/effective_macs"):
         assert [event.step for event in board.Scalars(tag)] == [4, 8], tag
     assert [event.step for event in board.Scalars("dead_nodes/graph")] == [4, 8]
+    assert [event.step for event in board.Scalars("goodput/share")] == [4, 8]
 
 
 def test_the_wiring_is_shown_as_a_picture(killed_and_resumed):
@@ -84,6 +85,12 @@ def test_result_says_what_came_out(killed_and_resumed):
     assert result["steps"] == 8
     assert result["attempts"] == 3
     assert result["params"] == 41288
+    goodput = result["goodput"]
+    assert goodput["steps_redone"] == (5 - 4) + (8 - 6)
+    parts = [goodput[f"{part}_s"] for part in ("productive", "startup", "stalled", "lost")]
+    assert goodput["allocated_s"] == pytest.approx(sum(parts), abs=0.01)
+    assert 0 < goodput["share"] < 1
+    assert min(parts) > 0
     assert (killed_and_resumed.checkpoints / "best.pt").exists()
     assert checkpoint.read(killed_and_resumed.checkpoints / "init.pt").position.step == 0
 

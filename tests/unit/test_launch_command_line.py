@@ -152,11 +152,16 @@ def test_a_machine_without_slurm(typed: Typed, tmp_path: Path, monkeypatch: pyte
     assert left(tmp_path) == []
 
 
-def test_the_foreground_takes_one_run_on_one_node(typed: Typed) -> None:
-    code, _out, err = typed("+exp=static_dnw", "nodes=2", launch=app.foreground)
-    assert (code, "nodes: this machine is one" in err) == (2, True)
-    code, _out, err = typed("-m", "+exp=static_dnw", "width=0.1,0.2", launch=app.foreground)
-    assert (code, "launch/slurm.py -m" in err) == (2, True)
+def test_the_foreground_is_one_node(typed: Typed) -> None:
+    for words in (["nodes=2"], ["-m", "nodes=2", "width=0.1,0.2"]):
+        code, _out, err = typed(*words, "+exp=static_dnw", launch=app.foreground)
+        assert (code, "nodes: this machine is one" in err) == (2, True)
+
+
+def test_a_sweep_in_the_foreground(typed: Typed) -> None:
+    words = ["-m", "+exp=static_dnw", "width=0.1,0.2", "dry_run=true"]
+    code, out, _err = typed(*words, launch=app.foreground)
+    assert (code, out.count("# torchrun, as")) == (0, 2)
 
 
 def normal(text: str, *places: tuple[object, str]) -> str:

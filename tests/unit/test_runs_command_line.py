@@ -43,7 +43,9 @@ def typed(here: Path) -> Typed:
         (["logs"], ["--attempt", "--lines", "Errors come first"]),
         (["cancel"], ["--now", "--no-wait", "KillWait"]),
         (["drill"], ["requeue", "--json", "Exit code"]),
-        (["table"], ["--csv", "--markdown", "--json", "mean ±", "name of an experiment"]),
+        (["table"], ["--csv", "--markdown", "--json", "--plot", "mean ±", "name of an experiment"]),
+        (["compare"], ["--json", "--plot", "in which they differ"]),
+        (["clean"], ["--yes", "--dry-run", "never touched", "Exit code"]),
     ],
 )
 def test_help_teaches(typed: Typed, words: list[str], taught: list[str]) -> None:

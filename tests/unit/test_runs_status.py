@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,27 @@ def test_finished(run: Run, cluster: Slurm) -> None:
     assert cluster.calls == []
 
 
+def test_goodput(run: Run, cluster: Slurm) -> None:
+    """Of a run that runs until now, of another as far as is known, of a finished one from its result."""
+    began = time.time() - 100
+    note(run, 1, "claim", began, job="7", restart=0, host="n1", hosts=["n1"], pid=1)
+    note(run, 1, "start", began + 10, step=0)
+    note(run, 1, "step", began + 20, step=1)
+    log(run, 4, attempt=1, time=began + 40)
+    found = row(run).goodput
+    assert found is not None
+    assert (found.share, found.restart_s) == (0.5, 20)
+    submit(run, "7", at=began)
+    cluster.says("squeue", queue(run, "RUNNING", "None", "n1"))
+    found = row(run).goodput
+    assert found is not None
+    assert found.share == pytest.approx(0.8, abs=0.02)
+    finish(run, goodput={**asdict(found), "share": 0.77})
+    found = row(run).goodput
+    assert found is not None
+    assert found.share == 0.77
+
+
 def test_on_this_machine_told_by_its_processes(run: Run, cluster: Slurm) -> None:
     one = submit(run, "1", "local", at=NOW - 60)
     assert row(run).state == "failed"
@@ -208,7 +230,7 @@ def test_without_slurm_the_files_tell_what_they_can(tmp_path: Path, cluster: Slu
 def test_a_configuration_that_cannot_be_read_is_a_note(run: Run, cluster: Slurm) -> None:
     run.config.write_text("exp: [")
     ((found,), notes) = rows([run])
-    assert (found.state, found.total) == ("ready", None)
+    assert (found.state, found.total) == ("unreadable", None)
     assert notes == [f"{run.name}: {run.config}: damaged (while parsing a flow node)"]
 
 
@@ -233,7 +255,7 @@ def test_the_table(run: Run, cluster: Slurm, capsys: pytest.CaptureFixture[str])
     log(run, 6)
     cluster.says("squeue", queue(run, "RUNNING", "None", "n[1-2]"))
     line = next(line for line in printed([run], capsys).splitlines() if line.startswith(f" {run.name}"))
-    words = r"running +7 +n\[1-2\] +6/10 +0.60 +1.5000 +40.00 +- +64 +2 s +1 +- +3 min 1\d s ago"
+    words = r"running +7 +n\[1-2\] +6/10 +0.60 +1.5000 +40.00 +- +64 +2 s +0% +1 +- +3 min 1\d s ago"
     assert re.search(words, line), line
     assert printed([], capsys).strip() == "no runs"
 

@@ -16,10 +16,11 @@ from run_folder import finish, make
 
 from dnw.config import dump
 from dnw.run import Run
-from launch import results
+from launch import plot, results
 from launch.errors import LaunchError
 from launch.published import ROWS, Published, published
 from launch.results import choose, rows
+from launch.results_plot import points
 from launch.runs import main
 
 COSTS = {"params": 41_288, "macs": 2_660_000}
@@ -136,6 +137,52 @@ def test_a_run_of_other_code_is_left_out_with_a_word(runs_dir: Path) -> None:
     found, notes = rows(choose([], runs_dir))
     assert len(found) == 2
     assert notes[0].startswith(f"left out: {run.config}: ")
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_drawn(runs_dir: Path, capsys: pytest.CaptureFixture[str], suffix: str, begins: bytes) -> None:
+    path = runs_dir.parent / f"top1.{suffix}"
+    out, err = printed(capsys, "--runs-dir", str(runs_dir), "--plot", str(path))
+    assert "81.00 ± 1.00" in out
+    assert f"drawn: {path}" in err
+    assert path.read_bytes().startswith(begins)
+    assert sorted(found.name for found in path.parent.iterdir()) == ["runs", path.name]
+
+
+def test_what_is_drawn(tmp_path: Path) -> None:
+    done(tmp_path, "default-0000000000", 80.0)
+    done(tmp_path, "default-1111111111", 60.0, model__name="mobilenet", width=0.225, data__name="imagenet")
+    found = points(rows(choose([], tmp_path))[0])
+    assert [point.top1 for point in found if point.data == "cifar10"] == [80.0, 80.9]
+    ours, *theirs = [point for point in found if point.data == "imagenet"]
+    assert (ours.kind, ours.is_published) == ("mobilenet, dnw", False)
+    assert all(point.is_published for point in theirs)
+    assert {(point.macs, point.top1) for point in theirs} == {
+        (row.macs, row.top1) for row in ROWS if row.macs is not None
+    }
+    assert len(set(theirs)) == len(theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("top1.txt", "--plot: top1.txt names no kind of picture; end it with one of .png, .svg, .pdf"),
+        ("nowhere/top1.png", "--plot: nowhere: no such folder"),
+    ],
+)
+def test_what_nothing_can_be_drawn_into(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    assert main(["table", "--runs-dir", str(runs_dir), "--plot", name]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_without_matplotlib(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    assert main(["table", "--runs-dir", str(runs_dir), "--plot", "top1.png"]) == 2
+    assert "matplotlib is not installed here; pip install matplotlib" in capsys.readouterr().err
 
 
 def test_forms_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,110 @@
+"""What TensorBoard shows beside the curves: a run's settings, code, attempts, and which curves go together.
+
+All of it is written to the run's own event files, so that no other run appears among the user's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from dnw import ledger
+from dnw.config import NOT_IDENTITY, Train, plain
+from dnw.ledger import Attempt
+from dnw.run import Run
+
+# Curves whose last values stand in the table of the HParams tab, beside the settings.
+METRICS = ("val/top1", "wiring/params", "wiring/macs", "goodput/share")
+# The Custom Scalars tab: groups of charts, and of each the curves.
+CHARTS = {
+    "Training": {
+        "Loss": ["train/loss", "val/loss"],
+        "Top-1, %": ["train/top1", "val/top1"],
+        "Learning rate": ["train/lr"],
+    },
+    "Wiring": {
+        "Edges swapped": ["wiring/swapped"],
+        "Dead nodes": ["wiring/dead_nodes"],
+        "Multiply-adds": ["wiring/macs", "wiring/effective_macs"],
+    },
+    "Speed": {
+        "Images per second": ["train/images_per_second"],
+        "Goodput": ["goodput/share"],
+        "Steps redone": ["goodput/steps_redone"],
+    },
+}
+
+
+def introduce(board: SummaryWriter, run: Run, train: Train, step: int) -> None:
+    """Say what run this is, as an attempt begins that goes on after `step`."""
+    board.add_text("run/configuration", f"```yaml\n{yaml.safe_dump(plain(train), sort_keys=False)}```", step)
+    board.add_text("run/code", _code(run), step)
+    board.add_text("run/attempts", _attempts(ledger.read(run)), step)
+    board.add_custom_scalars(
+        {
+            group: {title: ["Multiline", tags] for title, tags in charts.items()}
+            for group, charts in CHARTS.items()
+        }
+    )
+    settings = dict(_settings(plain(train)))
+    # Of the runs of a sweep TensorBoard takes the columns from one: each lists all, set or not.
+    columns, _, _ = hparams(
+        {name: value or 0 for name, value in settings.items()}, dict.fromkeys(METRICS, 0.0)
+    )
+    _, begun, _ = hparams(settings, {})
+    for summary in (columns, begun):
+        board._get_file_writer().add_summary(summary)
+
+
+def conclude(board: SummaryWriter) -> None:
+    """Say that the run is done."""
+    _, _, done = hparams({}, {})
+    board._get_file_writer().add_summary(done)
+
+
+def _settings(
+    values: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, bool | int | float | str | None]]:
+    """What changes the result and is a single value: `optim.lr`, 0.1; None where it isn't set."""
+    for key, value in values.items():
+        name = prefix + key
+        if name in NOT_IDENTITY or name == "version" or name.endswith("fingerprint"):
+            continue
+        if isinstance(value, dict):
+            yield from _settings(value, f"{name}.")
+        elif not isinstance(value, list | tuple):
+            yield name, value
+
+
+def _code(run: Run) -> str:
+    """Of which commit the code is, and the digest over all of its files."""
+    path = run.code / "code.json"
+    if not path.exists():
+        return "no copy of the code in the run folder"
+    record = json.loads(path.read_text())
+    commit = f"commit `{record['commit']}`" if record["commit"] else "of no commit"
+    changed = ", with uncommitted changes" if record["dirty"] else ""
+    return f"{commit}{changed}; digest `{record['digest'][:10]}`"
+
+
+def _attempts(attempts: list[Attempt]) -> str:
+    """A table: each attempt's job, nodes and first step, how far it came, and why it ended."""
+    rows = ["| Attempt | Job | Nodes | From step | To step | Ended |", "|---:|---|---|---:|---:|---|"]
+    for attempt in attempts:
+        claim = attempt.claim or {}
+        cells = [attempt.number, claim.get("job"), ", ".join(claim.get("hosts", []))]
+        cells += [attempt.first_step, attempt.last_step, _ending(attempt)]
+        rows.append(f"| {' | '.join('-' if cell is None else str(cell) for cell in cells)} |")
+    return "\n".join(rows)
+
+
+def _ending(attempt: Attempt) -> str | None:
+    if attempt.end is None:
+        return None
+    detail = " ".join(str(attempt.end.get("detail", "")).split()).replace("|", "\\|")
+    return f"{attempt.cause}: {detail}" if detail and attempt.reason != "stopped" else attempt.cause

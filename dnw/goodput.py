@@ -1,0 +1,162 @@
+"""What share of the time that a run was given went into steps that count, and what became of the rest.
+
+Told by the ledger and by metrics.jsonl, whose lines bear the attempt and the time. Each attempt cuts the file
+back to where it goes on, so of the attempts before it are left the lines of what counts. The times of an
+attempt are its first node's, so that clocks which don't agree do no harm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dnw import jsonl, ledger
+from dnw.ledger import Attempt
+from dnw.run import Run
+
+Line = Mapping[str, Any]
+WRITTEN = re.compile(rb'"attempt": (\d+), "time": ([0-9.]+)\}$')  # how each line ends, see dnw/monitor.py
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """Of all attempts so far: allocated_s = productive_s + startup_s + stalled_s + lost_s.
+
+    The time between two attempts, in the queue say, belongs to none of these.
+    """
+
+    share: float | None  # productive of allocated, 0 to 1; None while nothing was allocated
+    allocated_s: float  # from each claim to the attempt's end; of one under way, to now
+    productive_s: float  # from each first step to the last thing that counts, but for stalled_s
+    startup_s: float  # from each claim to the end of the first step, or of the attempt if it did none
+    stalled_s: float  # what checkpoints that count held training up for
+    lost_s: float  # the rest: steps that had to be done again, and what came after the last thing that counts
+    steps_redone: int  # where attempts began before the step that the one before had come to, by so many
+    restart_s: float | None  # median, over attempts, of the time from claim to first step; None: no step yet
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One attempt's share of each."""
+
+    allocated_s: float
+    startup_s: float
+    stalled_s: float
+    productive_s: float
+
+
+def goodput(run: Run, now: float | None = None) -> Goodput:
+    """The goodput of a run so far.
+
+    What counts is a step, an evaluation or a checkpoint from which the run has gone on. Which of an attempt's
+    steps do is known once the next one has begun; until then all of them count.
+
+    Args:
+        run: the run, under way or not.
+        now: seconds since 1970, if an attempt is under way; None: one without an end lasted until its last
+            sign of life, as does one that was lost with its node.
+    """
+    attempts = ledger.read(run)
+    lines, logged = _kept(run), _logged(attempts)
+    spans = []
+    for attempt in attempts:
+        if attempt.claim is not None:
+            is_under_way = attempt is attempts[-1] and attempt.end is None
+            until = _until(attempt, [*lines[attempt.number], *logged[attempt.number]])
+            until, over = (max(until, now), False) if is_under_way and now is not None else (until, True)
+            spans.append(_span(attempt, lines[attempt.number], until, over))
+    begins = [one.step["time"] - one.claim["time"] for one in attempts if one.step and one.claim]
+    return _total(spans, _steps_redone(attempts, logged), statistics.median(begins) if begins else None)
+
+
+def published(result: Mapping[str, Any]) -> Goodput | None:
+    """The goodput that stands in a finished run's result; None if there is none, or another version's."""
+    values = result.get("goodput", {})
+    is_ours = values.keys() == {field.name for field in dataclasses.fields(Goodput)}
+    return Goodput(**values) if is_ours else None
+
+
+def found(run: Run) -> dict[str, Any] | None:
+    """How far the attempt before had come as its log tells; to be noted before that is cut back."""
+    lines = [line for line in jsonl.read(run.metrics) if "time" in line]
+    return {key: lines[-1][key] for key in ("attempt", "step", "time")} if lines else None
+
+
+def _kept(run: Run) -> defaultdict[int, list[Line]]:
+    """Of the lines left of each attempt those of checkpoints, and when the last other one was written.
+
+    The log of a long run has many thousands of lines, and `status` reads it of every run: few are decoded.
+    """
+    kept: defaultdict[int, list[Line]] = defaultdict(list)
+    last: dict[int, Line] = {}
+    for text in run.metrics.read_bytes().split(b"\n") if run.metrics.exists() else []:
+        if (end := WRITTEN.search(text)) is None:
+            continue
+        if b'"save"' in text:
+            kept[int(end[1])].extend(jsonl.whole([text]))
+        else:
+            last[int(end[1])] = {"kind": "other", "time": float(end[2])}
+    for attempt, line in last.items():
+        kept[attempt].append(line)
+    return kept
+
+
+def _total(spans: Sequence[_Span], steps_redone: int, restart_s: float | None) -> Goodput:
+    allocated = sum(span.allocated_s for span in spans)
+    startup = sum(span.startup_s for span in spans)
+    stalled = sum(span.stalled_s for span in spans)
+    productive = sum(span.productive_s for span in spans)
+    return Goodput(
+        share=round(productive / allocated, 4) if allocated > 0 else None,
+        allocated_s=round(allocated, 3),
+        productive_s=round(productive, 3),
+        startup_s=round(startup, 3),
+        stalled_s=round(stalled, 3),
+        lost_s=round(allocated - productive - startup - stalled, 3),
+        steps_redone=steps_redone,
+        restart_s=None if restart_s is None else round(restart_s, 3),
+    )
+
+
+def _span(attempt: Attempt, lines: Sequence[Line], until: float, is_over: bool) -> _Span:
+    """Of one attempt, from what is left of its lines; all that one under way does counts so far."""
+    assert attempt.claim is not None
+    began = attempt.claim["time"]
+    if attempt.step is None:
+        return _Span(until - began, until - began, 0.0, 0.0)
+    stepped = attempt.step["time"]
+    counts_until = max([stepped, *(line["time"] for line in lines)]) if is_over else until
+    saves = [line for line in lines if line["kind"] == "save" and line["time"] > stepped]
+    stalled = sum(line["seconds"] for line in saves)
+    return _Span(until - began, stepped - began, stalled, max(0.0, counts_until - stepped - stalled))
+
+
+def _until(attempt: Attempt, lines: Sequence[Line]) -> float:
+    """When it ended, in seconds since 1970; of a lost one the end is noted later, maybe by hours."""
+    events = [attempt.claim, attempt.start, attempt.step, None if attempt.reason == "lost" else attempt.end]
+    return float(max(event["time"] for event in [*events, *lines] if event))
+
+
+def _logged(attempts: Sequence[Attempt]) -> defaultdict[int, list[Line]]:
+    """The last lines of attempts, kept or not, as those that began after them found them."""
+    lines: defaultdict[int, list[Line]] = defaultdict(list)
+    for attempt in attempts:
+        if attempt.start and (line := attempt.start.get("found")):
+            lines[line["attempt"]].append(line)
+    return lines
+
+
+def _steps_redone(attempts: Sequence[Attempt], logged: defaultdict[int, list[Line]]) -> int:
+    """Of a killed attempt only those steps are known that were logged."""
+    redone = 0
+    for before, after in itertools.pairwise(attempt for attempt in attempts if attempt.start):
+        events = [before.start, before.step, before.end, *logged[before.number]]
+        reached = max(event["step"] for event in events if event and event.get("step") is not None)
+        redone += max(0, reached - (after.first_step or 0))
+    return redone

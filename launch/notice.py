@@ -1,0 +1,107 @@
+"""Notices: a command of the user's is told when a run is over, or won't go on by itself.
+
+The first node's launcher calls it when all is written and the run's lock is free: whatever becomes of the
+notice, nothing becomes of the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from dnw.ledger import Attempt
+from dnw.run import Run
+from launch import budget, verdict
+
+# failed: by an error that isn't tried again. no progress: killed, hung or out of time without getting on.
+Event = Literal["done", "failed", "no progress"]
+LIMIT_S = 60.0  # for the command
+
+
+def event(last: Attempt, code: int, is_asked: bool) -> Event | None:
+    """What there is to tell once no attempt follows; None of a run that was stopped, or is started elsewhere.
+
+    Args:
+        last: the attempt that ended.
+        code: how, as verdict.conclude has it.
+        is_asked: whether it was asked to stop.
+    """
+    if code == verdict.DONE:
+        return "done"
+    if last.cause == "error":
+        return "failed"
+    if last.cause == "timeout" and not budget.progressed(last):
+        return "no progress"
+    return "no progress" if last.reason in budget.OWN_FAULTS and not is_asked else None
+
+
+def send(command: str, run: Run, last: Attempt, event: Event, log: Path | None) -> None:
+    """Call the command in a shell: a JSON object on its standard input, DNW_RUN and DNW_EVENT beside it.
+
+    Nothing is raised: a command that fails, can't be started, or lasts for more than LIMIT_S costs one line
+    of warning, and no more than that.
+
+    Args:
+        command: for /bin/sh.
+        run: the run.
+        last: its last attempt.
+        event: what there is to tell.
+        log: what the command prints is appended to it; None: it goes to the terminal.
+    """
+    try:
+        problem = _call(command, {"DNW_RUN": run.name, "DNW_EVENT": event}, told(run, last, event), log)
+    except OSError as error:  # a full disk, no memory
+        problem = str(error)
+    if problem:
+        where = f"; what it printed: {log}" if log is not None else ""
+        said = f"{run.name}: notify.command: {problem}; the run is as it was{where}"
+        print(said, file=sys.stderr, flush=True)
+
+
+def _call(command: str, named: Mapping[str, str], facts: Mapping[str, Any], log: Path | None) -> str:
+    """What went wrong, or nothing."""
+    with contextlib.ExitStack() as files:
+        output = files.enter_context(log.open("ab")) if log is not None else None
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            env={**os.environ, **named},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # so that what it has started can be ended with it
+        )
+        try:
+            process.communicate(json.dumps(facts).encode(), timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return f"ended after {LIMIT_S:g} s"
+    return f"exit code {process.returncode}" if process.returncode else ""
+
+
+def told(run: Run, last: Attempt, event: Event) -> dict[str, Any]:
+    """What the command reads; what isn't known is None."""
+    end, claim = last.end or {}, last.claim or {}
+    result = json.loads(run.result.read_text()) if event == "done" else {}
+    return {
+        "event": event,
+        "run": run.name,
+        "folder": str(run.folder),
+        "job": last.job,
+        "host": claim.get("host", socket.gethostname()),
+        "attempt": last.number,
+        "reason": last.cause,
+        "detail": end.get("detail"),
+        "step": result.get("steps", last.last_step),
+        "top1": result.get("top1"),
+        "time": round(time.time(), 3),
+    }

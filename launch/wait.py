@@ -1,0 +1,50 @@
+"""Waiting for runs to end, and saying how they stand meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+
+from dnw.run import Run
+from launch.standing import Standing, look
+
+POLL_S = 5.0
+LOOKS = 2  # in which nothing works on a run before it counts as ended: between two attempts there may be one
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
+    """Return when nobody works on the runs any more; a line whenever one comes to stand differently.
+
+    Ctrl-C ends the waiting, not the runs.
+
+    Returns:
+        0: all are done. 1: some are not. 130: Ctrl-C.
+    """
+    told: dict[str, str] = {}
+    quiet = 0
+    try:
+        while True:
+            standings, _ = look(runs)
+            for one in standings:
+                said = ", ".join(filter(None, [one.state, _reason(one)]))
+                if told.get(one.run.name) != said:
+                    told[one.run.name] = said
+                    print(f"{one.run.name}: {said}", flush=True)
+            quiet = 0 if any(one.is_at_work for one in standings) else quiet + 1
+            if all(one.is_finished for one in standings):
+                return 0
+            if quiet == LOOKS:
+                return 1
+            time.sleep(poll_s)
+    except KeyboardInterrupt:
+        print("no longer waiting; the runs go on: python launch/runs.py status", flush=True)
+        return INTERRUPTED
+
+
+def _reason(one: Standing) -> str:
+    """Why it ended so, or can't be told."""
+    if one.state in {"failed", "stopped"}:
+        return one.why
+    return one.problems[0] if one.state == "unreadable" else ""
