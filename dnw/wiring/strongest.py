@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+
 from torch import Tensor
 
 from dnw.wiring.edges import Edges
-from dnw.wiring.selection import largest
+from dnw.wiring.selection import Selector
 
 
 class StrongestEdges(Edges):
     """Keep the `budget` legal edges of largest magnitude, or what a pool gives to this weight."""
+
+    @functools.cached_property
+    def _selector(self) -> Selector:
+        return Selector()
 
     def choose(self, weight: Tensor, step: int) -> None:
         """Take the largest legal magnitudes of `weight`, ties to the lowest index."""
@@ -20,4 +26,4 @@ class StrongestEdges(Edges):
         self.mask.copy_(mask)
 
     def _strongest(self, weight: Tensor) -> Tensor:
-        return largest(weight, self.legal, self.budget)
+        return self._selector.largest(weight, self.legal, self.budget)

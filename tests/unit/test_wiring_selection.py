@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from dnw.wiring.selection import _largest_on_cpu, _largest_on_device, largest
+from dnw.wiring.selection import Selector, _largest_on_cpu, _largest_on_device, largest
 
 
 def sorted_choice(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
@@ -36,6 +36,23 @@ def test_both_ways_choose_as_a_stable_sort_does(data: st.DataObject) -> None:
     assert int(expected.sum()) == budget
     assert torch.equal(_largest_on_cpu(weight, among, budget), expected)
     assert torch.equal(_largest_on_device(weight, among, budget), expected)
+
+
+@given(st.data())
+def test_what_was_chosen_before_changes_nothing(data: st.DataObject) -> None:
+    """Small steps, after which the next threshold is near the last, and jumps, after which it isn't."""
+    n = data.draw(st.integers(1, 40))
+    elements = st.integers(-6, 6)
+    weight = torch.from_numpy(data.draw(arrays.arrays(np.int8, n, elements=elements))).double()
+    legal = torch.from_numpy(data.draw(arrays.arrays(np.bool_, n)))
+    legal[data.draw(st.integers(0, n - 1))] = True
+    among = data.draw(st.sampled_from([None, legal]))
+    selector = Selector()
+    for scale in data.draw(st.lists(st.sampled_from([0.0, 0.001, 1.0, 8.0]), min_size=1, max_size=5)):
+        steps = data.draw(arrays.arrays(np.int8, n, elements=elements))
+        weight = (weight + scale * torch.from_numpy(steps).double()).float()
+        budget = data.draw(st.integers(1, n if among is None else int(among.sum())))
+        assert torch.equal(selector.largest(weight, among, budget), sorted_choice(weight, among, budget))
 
 
 def test_many_equal_weights_are_chosen_from_the_lowest_index() -> None:
