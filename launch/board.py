@@ -91,7 +91,7 @@ def _launch(folder: Path, port: int | None) -> str:
     board.configure(["tensorboard", *words, "--port", "default" if port is None else str(port)])
     try:
         with redirect_stderr(io.StringIO()):  # advertises options that aren't ours; failures are raised
-            return board.launch()
+            return str(board.launch())
     except program.TensorBoardServerException as error:
         raise LaunchError(f"{error.msg}; name another with --port") from error
 

@@ -1,4 +1,4 @@
-"""The Debian packages that a Slurm cluster for tests is made of.
+"""The Debian packages that a Slurm cluster for tests is made of, and the browser that looks at TensorBoard.
 
 python tests/slurm/packages.py      installs what is missing, or says why it can't
 """
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,14 +27,15 @@ PACKAGES = {
     "iproute2": "/usr/sbin/ip",
     "util-linux": "/usr/bin/unshare",
 }
+BROWSER = {"chromium-headless-shell": "/usr/bin/chromium-headless-shell"}  # Ubuntu has none
 SERVICES = {"slurmctld", "slurmd", "slurmdbd", "munge"}
 POLICY = Path("/usr/sbin/policy-rc.d")  # what a package's scripts ask before they start a service
-LOG = Path(tempfile.gettempdir()) / "dnw-slurm-packages.log"
+LOG = Path(tempfile.gettempdir()) / "dnw-packages.log"
 
 
-def missing() -> list[str]:
-    """The packages that are not installed."""
-    return [package for package, file in PACKAGES.items() if not Path(file).exists()]
+def missing(packages: Mapping[str, str] = PACKAGES) -> list[str]:
+    """Those that are not installed."""
+    return [package for package, file in packages.items() if not Path(file).exists()]
 
 
 def why_not() -> str | None:
@@ -56,7 +57,7 @@ def install(packages: list[str]) -> None:
         subprocess.CalledProcessError: apt-get failed; LOG holds what it said.
     """
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with LOG.open("wb") as log, _no_service_starts():
+    with LOG.open("ab") as log, _no_service_starts():
         for words in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
             subprocess.run(["apt-get", "-q", *words], check=True, env=environment, stdout=log, stderr=log)
         brought = sorted(SERVICES.intersection(packages))
@@ -66,16 +67,23 @@ def install(packages: list[str]) -> None:
 
 def main() -> int:
     """Install what is missing where that is possible; 0 in any case: tests without their packages skip."""
-    absent = missing()
-    if absent and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"installing for the tests on a Slurm cluster: {' '.join(absent)}", flush=True)
-        try:
-            install(absent)
-        except subprocess.CalledProcessError as error:
-            print(f"apt-get failed with {error.returncode}; what it said: {LOG}", file=sys.stderr)
+    _bring(missing(), "the tests on a Slurm cluster")
+    _bring(missing(BROWSER), "the test in a browser")
     if reason := why_not():
         print(f"the tests on a Slurm cluster will be skipped: {reason}")
+    if absent := missing(BROWSER):
+        print(f"the test in a browser will be skipped: {absent[0]} is missing")
     return 0
+
+
+def _bring(absent: list[str], what_for: str) -> None:
+    if not (absent and os.geteuid() == 0 and shutil.which("apt-get")):
+        return
+    print(f"installing for {what_for}: {' '.join(absent)}", flush=True)
+    try:
+        install(absent)
+    except subprocess.CalledProcessError as error:
+        print(f"apt-get failed with {error.returncode}; what it said: {LOG}", file=sys.stderr)
 
 
 @contextmanager
