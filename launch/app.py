@@ -200,7 +200,7 @@ def _say_submitted(run: Run, one: Submission) -> None:
 def _say_following(run: Run, one: Submission) -> None:
     attempt = (lock.holder(run.lock) or {}).get("attempt", ledger.next_attempt(run))
     print(f"log     tail -F {_short(run.log(attempt, 0))}")
-    print(f"curves  tensorboard --logdir {_short(run.folder.parent.parent)}")
+    print(f"curves  python launch/runs.py tensorboard {_short(run.folder)}")
     print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
 
 

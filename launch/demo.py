@@ -40,7 +40,7 @@ POLL_S = 0.25
 
 NEXT = """
 What to type next
-  tensorboard --logdir runs                                        the curves and wirings of both runs
+  python launch/runs.py tensorboard                                the curves and wirings of both runs
   python -m dnw.evaluate {run}
   python -m dnw.profile +exp=imagenet_dnw width=0.225              what the paper's large network costs
   python launch/local.py +exp=demo_dnw nproc=2 seed=1              another seed; Ctrl-C it, and type it again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,4 +11,6 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so tha
 from launch.app import foreground, main  # noqa: E402
 
 if __name__ == "__main__":
+    if {"--help", "-h"} & set(sys.argv):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us, without a word
     sys.exit(main(foreground))

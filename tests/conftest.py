@@ -74,10 +74,20 @@ def pets_shards(image_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def few_images(fashion_mnist_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 120 images to train on, in three shards, and 50 to validate with, of the real data set."""
-    folder = tmp_path_factory.mktemp("tiny")
-    for split, count in {"train": 120, "val": 50}.items():
-        reader = Reader(Index.load(fashion_mnist_shards, split))
-        with webdataset.ShardWriter(f"{folder}/tiny-{split}-%04d.tar", maxcount=40, verbose=0) as writer:
+    return _first(fashion_mnist_shards, tmp_path_factory.mktemp("tiny"), train=120, per_shard=40)
+
+
+@pytest.fixture(scope="session")
+def some_images(fashion_mnist_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 4000 to train on, so that an evaluation is rare, and 50 to validate with."""
+    return _first(fashion_mnist_shards, tmp_path_factory.mktemp("small"), train=4000, per_shard=1000)
+
+
+def _first(shards: Path, folder: Path, train: int, per_shard: int) -> Path:
+    for split, count in {"train": train, "val": 50}.items():
+        reader = Reader(Index.load(shards, split))
+        pattern = f"{folder}/tiny-{split}-%04d.tar"
+        with webdataset.ShardWriter(pattern, maxcount=per_shard, verbose=0) as writer:
             for number in range(count):
                 image = reader.read(number)
                 writer.write({"__key__": f"{split}{number:04d}", "png": image.data, "cls": image.label})

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
+from documents import environment, typed, wait_for
 from worker import ROOT
 
 import dnw
@@ -42,20 +40,8 @@ OF_A_RUN_AT_WORK = {
 
 def shown() -> list[str]:
     """The commands in README.md's indented blocks, without what is said about them."""
-    lines = re.findall(r"^    (?:\$ )?((?:python|make|tensorboard|torchrun|git) .*)$", README, re.MULTILINE)
+    lines = re.findall(r"^    (?:\$ )?((?:python|make|torchrun|git) .*)$", README, re.MULTILINE)
     return [line.split("#")[0].strip() for line in lines]
-
-
-def typed(command: str, *more: str, timeout: float = 250) -> subprocess.CompletedProcess[str]:
-    """Type a command with this environment's programs first."""
-    words = [*shlex.split(command), *more]
-    bin_folder = Path(sys.executable).parent
-    env = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False
-    )
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +81,8 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
         case _ if command in OF_A_RUN_AT_WORK:
             printed = typed_at_work(command, few_images, tmp_path)
             assert OF_A_RUN_AT_WORK[command] in printed
-        case "tensorboard --logdir runs":
-            look_at_tensorboard(runs)
+        case "python launch/runs.py tensorboard":
+            look_at_tensorboard(command, runs)
         case _ if command in OF_A_FINISHED_RUN:
             printed = typed(command.replace("runs/demo_dnw/default-...", run_folder)).stdout
             assert OF_A_FINISHED_RUN[command] in printed
@@ -149,14 +135,6 @@ def as_the_paper_saves(experiment: str, path: Path) -> Path:
     return path
 
 
-def wait_for(found, seconds: float = 120) -> None:
-    """Wait until `found()` is true."""
-    deadline = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
-
-
 def like_imagenet(folder: Path, shards: Path) -> Path:
     """ImageNet's layout: train/ and val/, a folder per wnid, names that occur once."""
     for split in ("train", "val"):
@@ -168,14 +146,13 @@ def like_imagenet(folder: Path, shards: Path) -> Path:
     return folder
 
 
-def look_at_tensorboard(runs: Path) -> None:
+def look_at_tensorboard(command: str, runs: Path) -> None:
     """Serve the runs on loopback and ask TensorBoard's own server for the curves."""
-    program = Path(sys.executable).parent / "tensorboard"
-    command = [program, "--logdir", str(runs), "--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    words = [*shlex.split(command), f"--runs-dir={runs}"]
+    with subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stderr
-            address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+            assert server.stdout
+            address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
 
             def has_curves() -> bool:
                 with urllib.request.urlopen(f"{address}data/plugin/scalars/tags") as answer:

@@ -1,0 +1,105 @@
+"""TensorBoard over runs, as a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from documents import wait_for
+from example import train
+from slurm import packages
+from torch.utils.tensorboard import SummaryWriter
+from worker import ROOT
+
+from dnw import dashboard
+from dnw.config import dump
+from dnw.run import Run
+
+NAMES = ("demo_dnw/seed=1,width=0.1-0123456789", "demo_random/default-9876543210")
+(BROWSER,) = packages.BROWSER.values()
+
+
+def draw(folder: Path, scale: float) -> None:
+    """What a run of 50 steps leaves for TensorBoard."""
+    run = Run(folder)
+    folder.mkdir(parents=True)
+    run.config.write_text(dump(train()))
+    with SummaryWriter(str(run.tensorboard)) as writer:
+        dashboard.introduce(writer, run, train(), 0)
+        for step in range(51):
+            writer.add_scalar("train/loss", 2.3 * math.exp(-step / 10) * scale, step)
+            writer.add_scalar("val/top1", 90 * (1 - math.exp(-step / 10)) * scale, step)
+        writer.add_image(
+            "wiring/block1", np.eye(64, dtype=np.uint8)[..., None].repeat(3, 2) * 255, 50, dataformats="HWC"
+        )
+
+
+@contextmanager
+def serving(runs: Path) -> Iterator[str]:
+    """The address of a TensorBoard that has read the runs."""
+    command = [sys.executable, "launch/runs.py", "tensorboard", f"--runs-dir={runs}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            said = re.search(r"http://\S+", server.stdout.readline())
+            assert said
+
+            def has_read() -> bool:
+                with urllib.request.urlopen(f"{said[0]}data/plugin/images/tags") as answer:
+                    return len(json.load(answer)) == len(NAMES)
+
+            wait_for(has_read, 60)
+            yield said[0]
+        finally:
+            server.terminate()
+
+
+def look(address: str, screenshot: Path) -> str:
+    """The page when its scripts have come to rest, as text; a picture of it into a file.
+
+    Time passes in the browser as fast as its work is done, and stands still while it waits for an answer.
+    Without WebGL curves are drawn as paths, which are part of the text.
+    """
+    options = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis", "--hide-scrollbars", "--no-proxy-server"]
+    what = [
+        "--window-size=1400,1500",
+        "--virtual-time-budget=10000",
+        f"--screenshot={screenshot}",
+        "--dump-dom",
+    ]
+    home = {**os.environ, "HOME": str(screenshot.parent)}
+    done = subprocess.run(
+        [BROWSER, *options, *what, address],
+        capture_output=True, text=True, timeout=120, check=False, env=home,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(bool(packages.missing(packages.BROWSER)), reason=f"{BROWSER}: not there")
+def test_the_page_shows_the_curves(tmp_path):
+    for name, scale in zip(NAMES, (1.0, 0.9), strict=True):
+        draw(tmp_path / "runs" / name, scale)
+    screenshot = Path(os.environ.get("DNW_SCREENSHOTS", tmp_path)) / "tensorboard.png"
+    with serving(tmp_path / "runs") as address:
+        page = look(address, screenshot)
+    cards = re.findall(r"<scalar-card .*?</scalar-card>", page, re.DOTALL)
+    by_tag = {tag: card for card in cards for tag in re.findall(r'class="tag"[^>]*title="([^"]+)"', card)}
+    assert by_tag.keys() == {"train/loss", "val/top1"}
+    for card in by_tag.values():
+        assert len(re.findall(r"<path d=\"M[\d.-]+,[\d.-]+L", card)) >= len(NAMES)
+        assert all(name in re.sub(r"<[^>]*>|\s", "", card) for name in NAMES)
+    tabs = re.findall(r'aria-disabled="(true|false)"(?:(?!aria-disabled).)*? data-plugin-id="([^"]+)"', page)
+    enabled = {plugin for disabled, plugin in tabs if disabled == "false"}
+    assert enabled == {"timeseries", "scalars", "custom_scalars", "images", "text", "hparams"}
+    assert screenshot.read_bytes().startswith(b"\x89PNG")
