@@ -194,7 +194,7 @@ def test_bench_wirings(tmp_path, few_images):
     [
         ("steps.py static_dnw --images 4 --least 1 --seconds 0 --device cpu", "static_dnw"),
         ("inference.py --quick --engines dense native --rounds 1 --seconds 0", "rows"),
-        ("loader.py --images 384 --batches 1 --turns 1", "webdataset"),
+        ("loader.py --images 640 --batches 1 --turns 1", "webdataset"),
     ],
 )
 def test_bench(words, measured, tmp_path):

@@ -126,6 +126,7 @@ def test_preempted_in_other_ways(
     assert spent.lost <= (0 if settings.user_signal else EVERY)
 
 
+@pytest.mark.timeout(450)
 def test_at_its_time_limit_it_goes_on_by_itself(
     cluster: Cluster, few_images: Path, tmp_path: Path, longer: Run, table: list[str]
 ) -> None:
@@ -134,7 +135,7 @@ def test_at_its_time_limit_it_goes_on_by_itself(
     typed(cluster, few_images, tmp_path, *LONGER, *limit)
     run = the_run(tmp_path)
     until(lambda: len(ledger.read(run)) > 1, timeout_s=120)
-    finishes(run)
+    finishes(run, timeout_s=300)  # a busy machine takes many attempts, most of which go into beginning
     first, second = ledger.read(run)[:2]
     assert (first.reason, first.cause) == ("stopped", "timeout"), all_logs(run)
     assert second.first_step == first.last_step

@@ -165,7 +165,7 @@ def test_processes_share_a_cache_that_is_too_small_for_all(served: Folder, tmp_p
     cache = reader(served.url, tmp_path, shards=2.5).index.store
     assert cache is not None
     cache.cache.mkdir(exist_ok=True)
-    while multiprocessing.active_children():
+    while any(process.is_alive() for process in processes):
         with remote._locked(cache.cache / "room.lock"):
             assert sum(path.stat().st_size for path in cache.cache.glob("*.*")) <= cache.limit
         time.sleep(0.01)
