@@ -118,7 +118,7 @@ def _total(spans: Sequence[_Span], steps_redone: int, restart_s: float | None) -
         productive_s=round(productive, 3),
         startup_s=round(startup, 3),
         stalled_s=round(stalled, 3),
-        lost_s=round(allocated - productive - startup - stalled, 3),
+        lost_s=max(0.0, round(allocated - productive - startup - stalled, 3)),
         steps_redone=steps_redone,
         restart_s=None if restart_s is None else round(restart_s, 3),
     )
