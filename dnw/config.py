@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 T = TypeVar("T")
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times as fast, where PyYAML was built with it
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
 WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
 GRAPHS = frozenset({"mobilenet", "static", "discrete", "continuous"})
 RESNETS = frozenset({"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"})

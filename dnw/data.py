@@ -55,9 +55,9 @@ class Batch(NamedTuple):
 class Room:
     """Memory for the images of a batch, taken in turns by the process that decodes.
 
-    New memory costs a page fault every 4 KiB, here and again where the batch is read: more than a tenth of
-    the time that decoding takes. A worker is at most PREFETCH batches ahead of the one that was taken
-    last, so the memory of that one and the one before it is left alone.
+    New memory costs a page fault every 4 KiB, here and again where the batch is read. A worker is at most
+    PREFETCH batches ahead of the one that was taken last, so the memory of that one and the one before it is
+    left alone.
     """
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
 def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False) -> np.ndarray:
     """Scaled to another size, bilinear, each new pixel an average over all that it covers; then mirrored.
 
-    Torch's kernel for bytes takes a third of Pillow's time; it differs by rounding.
+    By torch's kernel for bytes, which is faster than Pillow and differs from it by rounding.
     """
     image_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC))[None].permute(0, 3, 1, 2)
     scaled_1CHW = functional.interpolate(image_1CHW, (height, width), mode="bilinear", antialias=True)

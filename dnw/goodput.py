@@ -77,12 +77,12 @@ def goodput(run: Run, now: float | None = None) -> Goodput:
 
 def published(result: Mapping[str, Any]) -> Goodput | None:
     """The goodput that stands in a finished run's result; None if there is none, or another version's."""
-    values = result.get("goodput", {})
-    is_ours = values.keys() == {field.name for field in dataclasses.fields(Goodput)}
-    return Goodput(**values) if is_ours else None
+    values = result.get("goodput")
+    names = {field.name for field in dataclasses.fields(Goodput)}
+    return Goodput(**values) if isinstance(values, dict) and values.keys() == names else None
 
 
-def found(run: Run) -> dict[str, Any] | None:
+def last_logged(run: Run) -> dict[str, Any] | None:
     """How far the attempt before had come as its log tells; to be noted before that is cut back."""
     lines = [line for line in jsonl.read(run.metrics) if "time" in line]
     return {key: lines[-1][key] for key in ("attempt", "step", "time")} if lines else None

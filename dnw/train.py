@@ -30,7 +30,7 @@ from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
 from dnw.data import open_splits
 from dnw.distributed import World, join, leave
-from dnw.goodput import found, goodput
+from dnw.goodput import goodput, last_logged
 from dnw.lock import HeldError, Lock
 from dnw.loop import Loop
 from dnw.monitor import Monitor
@@ -217,7 +217,7 @@ def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
 def _announce(run: Run, trainer: Trainer, attempt: int) -> None:
     world, position = trainer.world, trainer.position
     facts = {"nodes": world.nodes, "world": world.size, "device": str(world.device), "pid": os.getpid()}
-    ledger.start(run, attempt, step=position.step, found=found(run), **facts)
+    ledger.start(run, attempt, step=position.step, found=last_logged(run), **facts)
     came_from = f"goes on after step {position.step}" if position.step else "begins"
     log.info(
         "%s %s: attempt %d, %d processes on %d nodes, %d steps in all",

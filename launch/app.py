@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dnw import config, ledger, lock
 from dnw.config import ConfigError
+from dnw.goodput import published
 from dnw.run import Run
 from launch import deadline, prepare, torchrun
 from launch.compose import compose
@@ -206,9 +207,12 @@ def _say_following(run: Run, one: Submission) -> None:
 
 def _say_result(run: Run) -> None:
     print(f"{run.name}: finished")
-    for key, value in (outcome(run) or {}).items():
-        shown = f"{value['share']:.0%}" if key == "goodput" else value
-        print(f"  {key:12}  {shown}")
+    result = outcome(run) or {}
+    spent = published(result)
+    if spent is not None and spent.share is not None:
+        result["goodput"] = f"{spent.share:.0%}"
+    for key, value in result.items():
+        print(f"  {key:12}  {value}")
 
 
 def _short(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,7 +70,6 @@ def show(runs: Sequence[Run], as_json: bool, picture: Path | None) -> int:
         _print(found)
     if picture is not None:
         _draw(found, picture)
-        print(f"drawn: {picture}", file=sys.stderr)
     return 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,7 +39,7 @@ class Composed:
 
     values: dict[str, Any]
     overrides: tuple[str, ...]
-    in_foreground: bool = False  # hydra/launcher=basic
+    in_foreground: bool = False  # of a sweep with hydra/launcher=basic
 
 
 def compose(arguments: Sequence[str]) -> list[Composed]:
@@ -55,7 +56,8 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         chosen = HydraConfig.get()
         overrides = OmegaConf.to_container(chosen.overrides.task)
         assert isinstance(overrides, list)
-        found.append((config, tuple(overrides), chosen.runtime.choices["hydra/launcher"] == "foreground"))
+        is_basic = chosen.runtime.choices["hydra/launcher"] == "foreground"
+        found.append((config, tuple(overrides), is_basic and chosen.mode == RunMode.MULTIRUN))
 
     try:
         _run_hydra(collect, arguments)

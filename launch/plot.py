@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def write(figure: Figure, path: Path) -> None:
-    """Put a drawing into a file, whole or not at all.
+    """Put a drawing into a file, whole or not at all, and say so.
 
     Raises:
         LaunchError: it can't be written.
@@ -57,3 +58,4 @@ def write(figure: Figure, path: Path) -> None:
             file.write(drawn.getvalue())
     except OSError as error:
         raise LaunchError(f"--plot: {path}: not written, {error.strerror}") from None
+    print(f"drawn: {path}", file=sys.stderr)

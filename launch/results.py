@@ -22,7 +22,7 @@ from rich.table import Table
 
 from dnw.config import ConfigError, Train, load, signature
 from dnw.run import Run
-from launch import chosen, plot
+from launch import chosen
 from launch.errors import LaunchError
 from launch.outcome import outcome
 from launch.published import published
@@ -67,14 +67,8 @@ class Row:
     published_std: float | None
 
 
-def show(runs: Sequence[Run], form: Form, picture: Path | None = None) -> None:
-    """Print the table of those runs that are finished; `picture` is a file to draw them in.
-
-    Raises:
-        LaunchError: nothing can be drawn, or not into that file.
-    """
-    if picture is not None:
-        plot.check(picture)
+def show(runs: Sequence[Run], form: Form) -> list[Row]:
+    """Print the table of those runs that are finished; its rows."""
     found, notes = rows(runs)
     if form == "json":
         print(json.dumps([dataclasses.asdict(row) for row in found], indent=1))
@@ -89,11 +83,7 @@ def show(runs: Sequence[Run], form: Form, picture: Path | None = None) -> None:
         console.print(_table(found) if found else "no finished runs")
     for note in notes:
         print(note, file=sys.stderr)
-    if picture is not None:
-        from launch import results_plot  # noqa: PLC0415  (which needs this file)
-
-        results_plot.draw(found, picture)
-        print(f"drawn: {picture}", file=sys.stderr)
+    return found
 
 
 def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:

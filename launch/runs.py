@@ -184,9 +184,15 @@ def _drill(asked: argparse.Namespace) -> int:
 
 
 def _table(asked: argparse.Namespace) -> int:
-    from launch import results  # noqa: PLC0415
+    from launch import plot, results  # noqa: PLC0415
 
-    results.show(results.choose(asked.run, asked.runs_dir), asked.form, asked.plot)
+    if asked.plot is not None:
+        plot.check(asked.plot)
+    found = results.show(results.choose(asked.run, asked.runs_dir), asked.form)
+    if asked.plot is not None:
+        from launch import results_plot  # noqa: PLC0415
+
+        results_plot.draw(found, asked.plot)
     return 0
 
 

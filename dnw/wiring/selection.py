@@ -46,8 +46,8 @@ def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most:
 class Selector:
     """Chooses among the weights of one matrix again and again, as they change: each time as `largest` does.
 
-    On a CPU it looks for the threshold near the last one first, and it keeps its memory, since new memory
-    costs more than filling it. What it chooses does not depend on either.
+    On a CPU it looks for the threshold near the last one first, and it keeps its memory, six bytes a weight,
+    since new memory costs more than filling it. What it chooses does not depend on either.
     """
 
     def __init__(self) -> None:

@@ -141,6 +141,19 @@ def test_random_boxes_lie_in_the_photograph(width, height, seed):
     assert 0 <= top < bottom <= height
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_scaling_is_that_of_pillow_but_for_rounding(flip):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    smooth = np.array(Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC))
+    for top, left, bottom, right in ((0, 0, 375, 500), (3, 7, 300, 401), (100, 50, 220, 310)):
+        part = smooth[top:bottom, left:right]
+        theirs = np.asarray(Image.fromarray(part).resize((224, 224), Image.Resampling.BILINEAR))
+        ours = data.resized(part, 224, 224, flip)
+        apart = np.abs(ours.astype(int) - (theirs[:, ::-1] if flip else theirs))
+        assert apart.max() <= 2
+        assert (apart == 0).mean() > 0.95
+
+
 def test_random_boxes_are_spread_as_the_recipe_says():
     boxes = [random_box(500, 375, uniforms(seed, n=40)) for seed in range(3000)]
     areas = [(r - l) * (b - t) / (500 * 375) for l, t, r, b in boxes]  # noqa: E741

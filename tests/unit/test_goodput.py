@@ -97,7 +97,7 @@ def test_a_lost_attempt_ended_with_its_last_sign_of_life(run: Run) -> None:
     claim(run, 1, at=0, first=10)
     line(run, 1, 50, 5, "save", seconds=2.0)
     line(run, 1, 70, 7)
-    logged = module.found(run)
+    logged = module.last_logged(run)
     assert logged == {"attempt": 1, "step": 7, "time": BEGAN + 70}
     jsonl.keep(run.metrics, lambda record: record["step"] <= 5)
     note(run, 1, "end", BEGAN + 3600, reason="lost", by="launcher")

@@ -128,7 +128,7 @@ def test_typed_again_while_someone_works_on_it(
 def test_typed_again_when_it_is_done(typed: Typed, tmp_path: Path, lab: Path, capfd: Captured) -> None:
     typed()
     (run,) = runs(tmp_path)
-    run.result.write_text(json.dumps({"top1": 61.5, "macs": 42}))
+    run.result.write_text(json.dumps({"top1": 61.5, "macs": 42, "goodput": "of another version"}))
     capfd.readouterr()
     assert typed() == 0
     out = capfd.readouterr().out

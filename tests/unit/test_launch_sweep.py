@@ -51,6 +51,14 @@ def test_hydras_launchers(launch_shards: Path, words: list[str], cluster: str, i
     assert [plan(composed).run for composed in found] == [plan(composed).run for composed in same]
 
 
+def test_of_a_single_run_no_launcher_is_asked(launch_shards: Path) -> None:
+    words = ["+exp=static_dnw", f"data.dir={launch_shards}"]
+    for launcher in ("basic", "submitit_local"):
+        (composed,) = compose([*words, f"hydra/launcher={launcher}"])
+        assert not composed.in_foreground
+        assert plan(composed).launch.cluster.name == "slurm"
+
+
 def test_one_after_the_other_in_the_foreground(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
     assert typed("-m", "width=0.1,0.2", "hydra/launcher=basic", "dry_run=true") == 0
     out = capfd.readouterr().out
