@@ -25,7 +25,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from dnw.wiring.selection import Selector, largest  # noqa: E402
+from dnw.wiring.selection import largest  # noqa: E402
 
 OURS = "this project"
 Choose = Callable[[Tensor, int], Tensor]
@@ -49,9 +49,8 @@ def by_kthvalue(weight: Tensor, budget: int) -> Tensor:
     return size >= size.kthvalue(size.numel() - budget + 1).values
 
 
-selector = Selector()  # which knows the last threshold, as in training
 CONTEST: dict[str, Choose] = {
-    OURS: lambda weight, budget: selector.largest(weight, None, budget),
+    OURS: lambda weight, budget: largest(weight, None, budget),
     "sort": by_sort,
     "topk": by_topk,
     "kthvalue": by_kthvalue,

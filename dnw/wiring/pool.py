@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from dnw.wiring.selection import Selector
+from dnw.wiring.selection import largest
 
 
 class Pool:
@@ -15,19 +15,15 @@ class Pool:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._selector = Selector()
 
     def strongest(self, weights: Sequence[Tensor]) -> Iterator[Tensor]:
         """Mark the `budget` largest magnitudes among all entries: for each weight bool of its shape.
 
-        Ties go to the first weight, and in it to the lowest index. Never waits for the device. What is
-        returned is overwritten by the next call.
+        Ties go to the first weight, and in it to the lowest index. Never waits for the device.
         Raises ValueError if there are fewer entries than edges.
         """
         entries = torch.cat([weight.detach().flatten() for weight in weights])
         if entries.numel() < self.budget:
             raise ValueError(f"{self.budget} edges asked for, but there are {entries.numel()} positions")
-        parts = self._selector.largest(entries, None, self.budget).split(
-            [weight.numel() for weight in weights]
-        )
+        parts = largest(entries, None, self.budget).split([weight.numel() for weight in weights])
         return (part.view(weight.shape) for part, weight in zip(parts, weights, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Sizes = npt.NDArray[np.float32]
+from shards import rng
+
+Weights = npt.NDArray[np.float32]
 Marks = npt.NDArray[np.bool_]
-NEAR = 0.01  # of a threshold, in which the next one is looked for: a step rarely moves it by a thousandth
+Magnitudes = npt.NDArray[np.int32]  # the bits of |w|, which are ordered as |w| is, NaN above all
+
+CHUNK = 1 << 17  # weights that are looked at together: what is computed of them stays in the cache
+DEVIATIONS = 4.0  # of a sample's count, within which the threshold is looked for: it is missed once in 10,000
+_MOST = 2**31 - 1  # no magnitude is larger
 
 
 def largest(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
@@ -43,85 +50,72 @@ def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most:
     return (above | (tied & (tied.cumsum(1, dtype=torch.int32) <= wanted))).view(weight.shape)
 
 
-class Selector:
-    """Chooses among the weights of one matrix again and again, as they change: each time as `largest` does.
+class _Band(NamedTuple):
+    """What lies at a band of magnitudes and above it."""
 
-    On a CPU it looks for the threshold near the last one first, and it keeps its memory, six bytes a weight,
-    since new memory costs more than filling it. What it chooses does not depend on either.
-    """
-
-    def __init__(self) -> None:
-        self._last: np.float32 | None = None
-        self._room: _Room | None = None
-
-    def largest(self, weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
-        """Mark the `budget` legal positions of largest magnitude, see the function of this name.
-
-        What is returned is overwritten by the next call.
-        """
-        if budget == 0 or weight.device.type != "cpu":
-            return largest(weight, legal, budget)
-        if self._room is None or self._room.size.size != weight.numel():
-            self._room = _Room.of(weight.numel())
-        chosen, self._last = _choose(weight.flatten(), _flat(legal), budget, self._room, self._last)
-        return torch.from_numpy(chosen).view(weight.shape)
-
-
-class _Room(NamedTuple):
-    """Memory that a choice needs."""
-
-    size: Sizes
-    above: Marks
-    band: Marks
-
-    @classmethod
-    def of(cls, entries: int) -> _Room:
-        return cls(np.empty(entries, np.float32), np.empty(entries, np.bool_), np.empty(entries, np.bool_))
+    marks: Marks  # of all weights: those in the band or above it
+    places: npt.NDArray[np.int64]  # of those in the band, rising
+    magnitudes: Magnitudes  # of the same
+    above: int  # how many are above it
 
 
 def _largest_on_cpu(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
-    chosen, _ = _choose(weight, _flat(legal), budget, _Room.of(weight.numel()), None)
-    return torch.from_numpy(chosen)
+    weights, marks = weight.float().numpy(), None if legal is None else legal.numpy()
+    band = _band(weights, marks, *_likely_bounds(weights, marks, budget))
+    if not 0 < budget - band.above <= band.places.size:
+        band = _band(weights, marks, 0, _MOST)  # the sample was unlike the rest
+    wanted = budget - band.above
+    threshold = np.partition(band.magnitudes, -wanted)[-wanted]
+    tied = band.places[band.magnitudes == threshold]
+    surplus = np.count_nonzero(band.magnitudes >= threshold) - wanted
+    band.marks[band.places[band.magnitudes < threshold]] = False
+    band.marks[tied[tied.size - surplus :]] = False
+    return torch.from_numpy(band.marks)
 
 
-def _flat(legal: Tensor | None) -> Marks | None:
-    return None if legal is None else legal.flatten().numpy()
+def _likely_bounds(weights: Weights, legal: Marks | None, budget: int) -> tuple[int, int]:
+    """Two magnitudes between which the threshold very likely is: from a sample, as Floyd and Rivest select.
 
-
-def _choose(
-    weight: Tensor, legal: Marks | None, budget: int, room: _Room, last: np.float32 | None
-) -> tuple[Marks, np.float32]:
-    """The choice, in the room's memory, and its threshold: the `budget`-th largest legal magnitude."""
-    size = np.abs(weight.float().numpy(), out=room.size)
-    threshold = None if last is None else _threshold_near(last, legal, budget, room)
-    if threshold is None:
-        # numpy's quickselect and boolean index take a tenth of the time of torch's. Illegal entries are taken
-        # out first: given one and the same small value instead, these ties would slow it down fifty-fold.
-        among = size if legal is None else size[legal]
-        threshold = np.partition(among, among.size - budget)[among.size - budget]
-    chosen = np.greater_equal(size, threshold, out=room.band)
+    The last step's threshold would be no better a guess: in the first steps it is off by a tenth and more.
+    """
+    drawn = sample(weights.size)
+    rank = budget * drawn.size / weights.size  # of the threshold in the sample
     if legal is not None:
-        chosen &= legal
-    surplus = np.count_nonzero(chosen) - budget
-    if surplus:
-        chosen[np.flatnonzero(chosen & (size == threshold))[-surplus:]] = False
-    return chosen, threshold
+        drawn = drawn[legal[drawn]]
+    rising = np.sort(_magnitudes(weights[drawn]))
+    slack = DEVIATIONS * math.sqrt(rank)
+    low, high = rising.size - math.ceil(rank + slack) - 1, rising.size - math.floor(rank - slack)
+    return int(rising[low]) if low >= 0 else 0, int(rising[high]) if high < rising.size else _MOST
 
 
-def _threshold_near(last: np.float32, legal: Marks | None, budget: int, room: _Room) -> np.float32 | None:
-    """The threshold, if it is within a share of NEAR of the last one; else None."""
-    above = np.greater(room.size, last * np.float32(1 + NEAR), out=room.above)
-    band = np.greater_equal(room.size, last * np.float32(1 - NEAR), out=room.band)
-    band ^= above
-    if legal is not None:
-        above &= legal
-        band &= legal
-    wanted = budget - np.count_nonzero(above)
-    among = np.compress(band, room.size)  # so few that an index by places is faster than one by marks
-    if not 0 < wanted <= among.size:
-        return None
-    found: np.float32 = np.partition(among, among.size - wanted)[among.size - wanted]
-    return found
+def sample(entries: int) -> npt.NDArray[np.uint64]:
+    """Draw places among `entries`, always the same: entries^(2/3) / 2 of them, which cost next to nothing."""
+    return rng.bits(n=1 + round(entries ** (2 / 3) / 2)) % np.uint64(entries)
+
+
+def _band(weights: Weights, legal: Marks | None, low: int, high: int) -> _Band:
+    """Find the legal weights with magnitudes from `low` to `high`, and mark them and those above."""
+    marks = np.empty(weights.size, np.bool_)
+    room, beyond = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.bool_)
+    places, magnitudes, above = [], [], 0
+    for start in range(0, weights.size, CHUNK):
+        chunk = weights[start : start + CHUNK]
+        size = _magnitudes(chunk, room[: chunk.size])
+        reached = np.greater_equal(size, low, out=marks[start : start + CHUNK])
+        passed = np.greater(size, high, out=beyond[: chunk.size])
+        if legal is not None:
+            reached &= legal[start : start + CHUNK]
+            passed &= legal[start : start + CHUNK]
+        above += int(np.count_nonzero(passed))
+        passed ^= reached
+        found = np.flatnonzero(passed)
+        places.append(found + start)
+        magnitudes.append(size[found])
+    return _Band(marks, np.concatenate(places), np.concatenate(magnitudes), above)
+
+
+def _magnitudes(weights: Weights, room: Weights | None = None) -> Magnitudes:
+    return np.abs(weights, out=room).view(np.int32)
 
 
 def _largest_on_device(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-
 from torch import Tensor
 
 from dnw.wiring.edges import Edges
-from dnw.wiring.selection import Selector
+from dnw.wiring.selection import largest
 
 
 class StrongestEdges(Edges):
     """Keep the `budget` legal edges of largest magnitude, or what a pool gives to this weight."""
-
-    @functools.cached_property
-    def _selector(self) -> Selector:
-        return Selector()
 
     def choose(self, weight: Tensor, step: int) -> None:
         """Take the largest legal magnitudes of `weight`, ties to the lowest index."""
@@ -26,4 +20,4 @@ class StrongestEdges(Edges):
         self.mask.copy_(mask)
 
     def _strongest(self, weight: Tensor) -> Tensor:
-        return self._selector.largest(weight, self.legal, self.budget)
+        return largest(weight, self.legal, self.budget)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from dnw.wiring.selection import Selector, _largest_on_cpu, _largest_on_device, largest
+from dnw.wiring import selection
+from dnw.wiring.selection import _largest_on_cpu, _largest_on_device, largest
 
 
 def sorted_choice(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
@@ -38,21 +41,32 @@ def test_both_ways_choose_as_a_stable_sort_does(data: st.DataObject) -> None:
     assert torch.equal(_largest_on_device(weight, among, budget), expected)
 
 
-@given(st.data())
-def test_what_was_chosen_before_changes_nothing(data: st.DataObject) -> None:
-    """Small steps, after which the next threshold is near the last, and jumps, after which it isn't."""
-    n = data.draw(st.integers(1, 40))
-    elements = st.integers(-6, 6)
-    weight = torch.from_numpy(data.draw(arrays.arrays(np.int8, n, elements=elements))).double()
-    legal = torch.from_numpy(data.draw(arrays.arrays(np.bool_, n)))
-    legal[data.draw(st.integers(0, n - 1))] = True
+@given(st.data(), st.sampled_from([0.0, 1.0, 4.0]))
+def test_neither_chunks_nor_a_narrow_band_change_the_choice(data: st.DataObject, deviations: float) -> None:
+    """A band of no or one deviation, which the threshold often misses, over several chunks."""
+    n = data.draw(st.integers(1, 400))
+    random = torch.Generator().manual_seed(data.draw(st.integers(0, 2**16)))
+    weight = torch.randn(n, generator=random).mul_(data.draw(st.sampled_from([1, 9, 1e9]))).round_()
+    legal = torch.rand(n, generator=random) < 0.6
+    legal[0] = True
     among = data.draw(st.sampled_from([None, legal]))
-    selector = Selector()
-    for scale in data.draw(st.lists(st.sampled_from([0.0, 0.001, 1.0, 8.0]), min_size=1, max_size=5)):
-        steps = data.draw(arrays.arrays(np.int8, n, elements=elements))
-        weight = (weight + scale * torch.from_numpy(steps).double()).float()
-        budget = data.draw(st.integers(1, n if among is None else int(among.sum())))
-        assert torch.equal(selector.largest(weight, among, budget), sorted_choice(weight, among, budget))
+    budget = data.draw(st.integers(1, n if among is None else int(among.sum())))
+    with mock.patch.multiple(selection, CHUNK=64, DEVIATIONS=deviations):
+        assert torch.equal(_largest_on_cpu(weight, among, budget), sorted_choice(weight, among, budget))
+
+
+@pytest.mark.parametrize("sampled", [2.0, 0.5], ids=["larger", "smaller"])
+def test_a_sample_unlike_the_rest_changes_nothing(sampled: float) -> None:
+    weight = torch.rand(200_000, generator=torch.Generator().manual_seed(4)) + 1
+    places = torch.from_numpy(selection.sample(len(weight)).astype(np.int64))
+    weight[places] *= sampled
+    for budget in (1, 1000, 150_000, len(weight)):
+        assert torch.equal(largest(weight, None, budget), sorted_choice(weight, None, budget))
+
+
+def test_a_network_that_came_to_nothing_gets_its_edges_all_the_same() -> None:
+    weight = torch.tensor([torch.nan, 1, -torch.inf, -torch.nan, 2])
+    assert [int(largest(weight, None, budget).sum()) for budget in range(6)] == list(range(6))
 
 
 def test_many_equal_weights_are_chosen_from_the_lowest_index() -> None:
