@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, ledger, models
+from dnw import checkpoint, ledger, memory, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
@@ -177,6 +177,8 @@ def _configure(train: Train) -> None:
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        memory.keep_freed()
     if on_cpu and train.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         warnings.warn("precision=bf16: this CPU has no bf16 instructions, fp32 is faster", stacklevel=1)
 

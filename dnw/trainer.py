@@ -211,6 +211,7 @@ def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
         momentum=optim.momentum,
         weight_decay=optim.weight_decay,
         nesterov=optim.nesterov,
+        fused=True,
     )
 
 

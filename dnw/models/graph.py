@@ -7,6 +7,7 @@ Shapes: x_BCHW feature maps; x_NC the same as N = B*H*W pixels of C channels; we
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,21 +39,39 @@ class Graph(nn.Conv2d):
         Only legal edges are computed.
         """
         layout = self.layout
-        # accessed once, since each access masks the whole matrix, and split, since each slice of it would pad
-        # its gradient to the whole
-        columns = [stop - start for start, stop in layout.source_spans]
-        weights_TS = self.weight.flatten(1).split(columns, dim=1)
+        # accessed once, since each access masks the whole matrix
+        blocks = cast("tuple[Tensor, ...]", _LegalBlocks.apply(self.weight.flatten(1), layout))  # type: ignore[no-untyped-call]
         h_BCHW = node(0, x_BCHW)
         size = h_BCHW.shape
-        first_row = layout.first_fed_row(0)
         # what the nodes of all later layers have received so far, those of the coming layer first
-        sum_NT = F.linear(pixels(h_BCHW), weights_TS[0][first_row:])
-        for layer, weight_TS in enumerate(weights_TS[1:], 1):
-            passed, first_row = first_row, layout.first_fed_row(layer)
-            x_NS, rest_NT = _part(sum_NT, weight_TS.shape[1], first_row - passed)
+        sum_NT = F.linear(pixels(h_BCHW), blocks[0])
+        for layer, weight_TS in enumerate(blocks[1:], 1):
+            targets, sources = weight_TS.shape
+            x_NS, rest_NT = _part(sum_NT, sources, sum_NT.shape[1] - targets)
             h_NS = pixels(node(layer, maps(x_NS, size)))
-            sum_NT = torch.addmm(rest_NT, h_NS, weight_TS[first_row:].t())
+            sum_NT = torch.addmm(rest_NT, h_NS, weight_TS.t())
         return maps(sum_NT, size)
+
+
+class _LegalBlocks(torch.autograd.Function):
+    """The legal edges of a matrix, a block for each layer that they start from.
+
+    As slices they would do, too, but then each gradient would be padded to the whole matrix and added.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight_TS: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+        ctx.layout = layout
+        return tuple(weight_TS[row:, start:stop] for row, start, stop in layout.blocks)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        layout: Layout = ctx.layout
+        whole_TS = gradients[0].new_empty(layout.rows, layout.columns)
+        for gradient_TS, (row, start, stop) in zip(gradients, layout.blocks, strict=True):
+            whole_TS[:row, start:stop] = 0
+            whole_TS[row:, start:stop] = gradient_TS
+        return whole_TS, None
 
 
 def channels_last(x_BCHW: Tensor) -> Tensor:
@@ -79,6 +98,6 @@ def maps(x_NC: Tensor, size: torch.Size) -> Tensor:
 def _part(x_NC: Tensor, nodes: int, passed: int) -> tuple[Tensor, Tensor]:
     """Return the first `nodes` channels, and those after the first `passed`."""
     if nodes == passed:  # in the backward one concatenation, where two slices would be padded and added
-        first, rest = x_NC.tensor_split((nodes,), dim=1)
+        first, rest = x_NC.split((nodes, x_NC.shape[1] - nodes), dim=1)
         return first, rest
     return x_NC[:, :nodes], x_NC[:, passed:]

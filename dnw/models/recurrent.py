@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnw.config import Train
-from dnw.models.graph import Graph, mix
+from dnw.models.graph import Graph, channels_last, mix
 from dnw.models.tiny import FEATURES, INPUTS, NODES, filters
 from dnw.wiring import Layout
 
@@ -32,7 +32,8 @@ class Nodes(nn.Module):
         forward, since each access masks the whole matrix.
         """
         targets, sources = weight_TS.shape
-        x_BCHW = F.conv2d(F.relu(x_BCHW), self.conv.weight[:sources], padding=1, groups=sources)
+        x_BCHW = channels_last(F.relu(x_BCHW))
+        x_BCHW = F.conv2d(x_BCHW, self.conv.weight[:sources], padding=1, groups=sources)
         return F.instance_norm(
             mix(x_BCHW, weight_TS), weight=self.norm.weight[-targets:], bias=self.norm.bias[-targets:]
         )

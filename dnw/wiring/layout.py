@@ -66,13 +66,20 @@ class Layout:
         """
         return min(self.spans[layer][1] - self.first_target, self.rows - self.outputs)
 
+    @property
+    def blocks(self) -> tuple[tuple[int, int, int], ...]:
+        """First row, first column, and column after the last, of each layer's legal edges."""
+        return tuple(
+            (self.first_fed_row(layer), start, stop) for layer, (start, stop) in enumerate(self.source_spans)
+        )
+
     def legal(self) -> Tensor:
         """Which edges the network can compute, bool [rows, columns]."""
         if self.recurrent:
             return torch.ones(self.rows, self.columns, dtype=torch.bool)
         legal_TS = torch.zeros(self.rows, self.columns, dtype=torch.bool)
-        for layer, (start, stop) in enumerate(self.source_spans):
-            legal_TS[self.first_fed_row(layer) :, start:stop] = True
+        for row, start, stop in self.blocks:
+            legal_TS[row:, start:stop] = True
         return legal_TS
 
     def reference_random(self) -> Tensor:
