@@ -1,12 +1,17 @@
-"""A training step: where its time goes, and against the same network wired as the paper's code does it.
+"""A training step: where its time goes, against other ways to wire the network, and against the machine.
 
-    python bench/train_step.py                                    two threads; ten minutes
+    python bench/train_step.py                                    two threads; a quarter of an hour
     python bench/train_step.py cifar_dnw --images 128 --threads 2
 
-For each experiment four networks take steps in turns: as this project trains it; with all weights sorted at
-each forward ("sort"), as the paper's code does; with all legal edges ("complete"); and, where there is one, a
-dense MobileNetV1 of the same width. Images are noise that is there already. The phases of this project's step
-are times within it; "rest" is the bookkeeping between them. Prints tables, writes train_step.json (--out).
+For each experiment four networks take steps in turns, the first ones of a run: as this project trains it;
+with all weights sorted at each forward ("sort"), as the paper's code does; with all legal edges
+("complete"); and, where there is one, a dense MobileNetV1 of the same width. Images are noise that is there
+already. The phases of this project's step are times within it: "data" moves and normalizes the images, "rest"
+is the bookkeeping between phases. There is one process, so nothing is communicated.
+
+"Of the peak" is what the multiply-adds of a step would take if all were as fast as a product of large
+matrices is here: those of all legal edges, once forward and twice backward. Prints tables, writes
+train_step.json and train_step.png (--out).
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import platform
 import statistics
 import sys
 import time
@@ -29,59 +35,73 @@ import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from dnw import models  # noqa: E402
+from dnw import memory, models  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.data import Batch  # noqa: E402
 from dnw.distributed import ALONE, World  # noqa: E402
+from dnw.models.continuous import Continuous  # noqa: E402
+from dnw.profile import profile  # noqa: E402
 from dnw.trainer import Trainer  # noqa: E402
 from dnw.wiring import edges_of, raw_weight  # noqa: E402
 
 SAMPLES = 50_000
 EXPERIMENTS = ("static_dnw", "discrete_dnw", "continuous_dnw", "cifar_dnw", "imagenet_dnw_x225")
 OURS, SORT, COMPLETE, DENSE = "this project", "sort", "complete", "dense MobileNetV1"
-PHASES = ("forward", "backward", "optimizer", "selection")
+OTHERS = (SORT, COMPLETE, DENSE)
+PHASES = ("data", "forward", "backward", "optimizer", "selection", "rest")
+IMAGES = {32: 128, 224: 16}  # of a step, by their size
+PASSES = 3  # forward, and backward to the inputs and to the weights
 
 
 class Stepper:
     """A network in training on noise, and the seconds that its steps took."""
 
     def __init__(self, words: list[str], options: argparse.Namespace) -> None:
-        sizes = [f"batch={options.images}", f"micro_batch={options.images}", "data.workers=0"]
-        train = training([*words, *sizes, f"threads={options.threads}", f"precision={options.precision}"])
+        more = ["data.workers=0", f"threads={options.threads}", f"precision={options.precision}"]
+        side = training(words).data.image_size
+        self.images: int = options.images or IMAGES[side]
+        train = training([*words, f"batch={self.images}", f"micro_batch={self.images}", *more])
         device = torch.device(options.device)
         world = World(rank=0, size=1, nodes=1, device=device) if device.type != "cpu" else ALONE
         self.trainer = Trainer(train, models.build(train), world, SAMPLES)
         self.trainer.begin()
-        side = train.data.image_size
-        noise = torch.randint(0, 256, (options.images, 3, side, side), dtype=torch.uint8)
-        labels = torch.arange(options.images) % train.data.classes
-        self._batches = itertools.repeat(Batch(noise, labels, torch.empty(0, dtype=torch.int64)))
+        noise = torch.randint(0, 256, (self.images, 3, side, side), dtype=torch.uint8)
+        labels = torch.arange(self.images) % train.data.classes
+        self._batch = Batch(noise, labels, torch.empty(0, dtype=torch.int64))
         self.seconds: list[float] = []
         self.phases: list[Counter[str]] = []
         self._phase: Counter[str] = Counter()
+        self._inner = 0.0  # seconds of the phases within the present one
 
     def step(self) -> None:
         self._phase = Counter()
         began = time.perf_counter()
-        self.trainer.step(self._batches)
+        self.trainer.step(map(self.timed("data", self._moved), itertools.repeat(self._batch)))
         self._wait()
         self.seconds.append(time.perf_counter() - began)
         self._phase["rest"] = self.seconds[-1] - sum(self._phase.values())
         self.phases.append(self._phase)
+
+    def _moved(self, batch: Batch) -> Batch:
+        device = self.trainer.world.device
+        return batch._replace(images_BCHW=batch.images_BCHW.to(device), labels_B=batch.labels_B.to(device))
 
     def _wait(self) -> None:
         if self.trainer.world.device.type == "cuda":
             torch.cuda.synchronize()
 
     def timed(self, phase: str, act: Callable[..., Any]) -> Callable[..., Any]:
-        """The same, and its time is noted; for that a GPU is waited for."""
+        """The same, and its time is noted, without that of phases within; for that a GPU is waited for."""
 
         def run(*arguments: Any, **named: Any) -> Any:
             self._wait()
+            outer, self._inner = self._inner, 0.0
             began = time.perf_counter()
             result = act(*arguments, **named)
             self._wait()
-            self._phase[phase] += time.perf_counter() - began
+            took = time.perf_counter() - began
+            self._phase[phase] += took - self._inner
+            self._inner = outer + took
             return result
 
         return run
@@ -91,6 +111,7 @@ def ours(words: list[str], options: argparse.Namespace) -> Stepper:
     found = Stepper(words, options)
     trainer: Any = found.trainer
     trainer._choice.choose = found.timed("selection", trainer._choice.choose)
+    trainer.normalize = found.timed("data", trainer.normalize)
     trainer._loss = found.timed("forward", trainer._loss)
     trainer.optimizer.step = found.timed("optimizer", trainer.optimizer.step)
     return found
@@ -147,18 +168,110 @@ def measure(experiment: str, options: argparse.Namespace) -> dict[str, Any]:
             for stepper in found.values():
                 stepper.seconds.clear()
                 stepper.phases.clear()
-    mine = found[OURS].seconds
+    return result(found)
+
+
+def result(found: dict[str, Stepper]) -> dict[str, Any]:
+    mine = found[OURS]
+    ms = {name: 1e3 * statistics.median(one.seconds) for name, one in found.items()}
     return {
-        "ms": {name: 1e3 * statistics.median(one.seconds) for name, one in found.items()},
+        "images": mine.images,
+        "ms": ms,
+        "images/s": {name: 1e3 * one.images / ms[name] for name, one in found.items()},
         "times ours": {
-            name: statistics.median(b / a for a, b in zip(mine, one.seconds, strict=True))
+            name: statistics.median(b / a for a, b in zip(mine.seconds, one.seconds, strict=True))
             for name, one in found.items()
         },
         "share": {
-            phase: statistics.median(one[phase] / sum(one.values()) for one in found[OURS].phases)
-            for phase in (*PHASES, "rest")
+            phase: statistics.median(one[phase] / sum(one.values()) for one in mine.phases)
+            for phase in PHASES
         },
+        "gflop": gflop(mine.trainer.model, found[COMPLETE].trainer.model, mine.trainer.train.data.image_size)
+        * mine.images,
     }
+
+
+def gflop(model: torch.nn.Module, complete: torch.nn.Module, side: int) -> float:
+    """What a step computes for an image: each multiply-add of the network with all edges, in each pass."""
+    costs = profile(complete, side)
+    repeats = model.evaluations / costs.repeats if isinstance(model, Continuous) else 1
+    return 2e-9 * PASSES * costs.effective_macs * repeats
+
+
+def limits(device: str) -> dict[str, float]:
+    """What the machine can do at most: GFLOP/s of a large product of matrices, GB/s of a large copy."""
+    side, entries = 4096 if device != "cpu" else 2048, 2**27
+    factor, product = torch.randn(side, side, device=device), torch.empty(side, side, device=device)
+    source = torch.ones(entries, dtype=torch.float32, device=device)
+    target = torch.ones_like(source)
+
+    def multiply() -> None:
+        torch.mm(factor, factor, out=product)[0, 0].item()  # a GPU answers when it has computed
+
+    def copy() -> None:
+        target.copy_(source)[0].item()
+
+    return {"gflop/s": 2e-9 * side**3 / least_s(multiply), "gb/s": 8e-9 * entries / least_s(copy)}
+
+
+def least_s(act: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(8):
+        began = time.perf_counter()
+        act()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def of_peak(found: dict[str, Any], machine: dict[str, Any]) -> float:
+    """Share of the machine's peak that a step reaches."""
+    share: float = found["gflop"] / machine["gflop/s"] / (1e-3 * found["ms"][OURS])
+    return share
+
+
+def show(record: dict[str, Any], console: Console) -> None:
+    machine = record["machine"]
+    columns = "images", "ms", "images/s", "sort", "complete", "dense", "of the peak, %"
+    steps = Table("one step", *columns, caption="sort, complete, dense: so many times as long")
+    parts = Table("share of it, %", *PHASES)
+    for experiment, found in record["experiments"].items():
+        ratios = [f"{found['times ours'][name]:.2f}" if name in found["ms"] else "" for name in OTHERS]
+        speed = [str(found["images"]), f"{found['ms'][OURS]:.1f}", f"{found['images/s'][OURS]:.1f}"]
+        steps.add_row(experiment, *speed, *ratios, f"{100 * of_peak(found, machine):.0f}")
+        parts.add_row(experiment, *(f"{100 * found['share'][phase]:.1f}" for phase in PHASES))
+    console.print(steps)
+    console.print(parts)
+    console.print(
+        f"peak, {machine['threads']} threads: {machine['gflop/s']:.0f} GFLOP/s in a product of matrices, "
+        f"{machine['gb/s']:.1f} GB/s read and written in a copy"
+    )
+
+
+def draw(record: dict[str, Any], place: Path) -> None:
+    """Each network's step, one of this project's being 1; and the phases of the latter."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharey=True)
+    experiments = record["experiments"]
+    places = range(len(experiments))
+    for number, name in enumerate((OURS, *OTHERS)):
+        times = [found["times ours"].get(name, 0.0) for found in experiments.values()]
+        left.barh([place + 0.2 * (number - 1.5) for place in places], times, 0.2, label=name)
+    left.set(xlabel="time of a step, this project's being 1", yticks=places, yticklabels=list(experiments))
+    left.invert_yaxis()
+    begun = [0.0 for _ in places]
+    for phase in PHASES:
+        shares = [100 * found["share"][phase] for found in experiments.values()]
+        right.barh(places, shares, left=begun, label=phase)
+        begun = [one + share for one, share in zip(begun, shares, strict=True)]
+    right.set(xlabel="share of this project's step, %")
+    for axes in (left, right):
+        axes.legend(fontsize="small")
+    figure.savefig(place, dpi=150)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -166,7 +279,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="*", help="experiments, and settings for all of them")
-    parser.add_argument("--images", type=int, default=128, help="of a step")
+    parser.add_argument("--images", type=int, help="of a step; 128 of 32 px, 16 of 224 px")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--turns", type=int, default=7)
@@ -176,21 +289,24 @@ def main() -> None:
     options.settings = [word for word in options.words if "=" in word]
     experiments = [word for word in options.words if "=" not in word] or EXPERIMENTS
     torch.set_num_threads(options.threads)
-    record = {}
-    steps = Table("one step", f"{OURS}, ms", *(f"{name}: times as long" for name in (SORT, COMPLETE, DENSE)))
-    parts = Table("share of it, %", *PHASES, "rest")
+    if options.device == "cpu":
+        memory.keep_freed()  # as training does
+    record: dict[str, Any] = {
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+            "threads": options.threads,
+            **limits(options.device),
+        },
+        "experiments": {},
+    }
     for experiment in experiments:
-        record[experiment] = found = measure(experiment, options)
-        times = found["times ours"]
-        ratios = [f"{times[name]:.2f}" if name in times else "" for name in (SORT, COMPLETE, DENSE)]
-        steps.add_row(experiment, f"{found['ms'][OURS]:.1f}", *ratios)
-        parts.add_row(experiment, *(f"{100 * found['share'][phase]:.1f}" for phase in (*PHASES, "rest")))
+        record["experiments"][experiment] = found = measure(experiment, options)
         print(f"{experiment}: {found['ms']}", file=sys.stderr)
         options.out.parent.mkdir(exist_ok=True)
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
-    console = Console()
-    console.print(steps)
-    console.print(parts)
+        options.out.write_text(json.dumps(record, indent=1) + "\n")  # after each, should it be stopped
+    show(record, Console())
+    draw(record, options.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":
