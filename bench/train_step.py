@@ -269,7 +269,7 @@ def draw(record: dict[str, Any], place: Path) -> None:
         begun = [one + share for one, share in zip(begun, shares, strict=True)]
     right.set(xlabel="share of this project's step, %")
     for axes in (left, right):
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     figure.savefig(place, dpi=150)
     plt.close(figure)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from example import train
+from torch import nn
 
 from dnw import models
 from dnw.checkpoint import Identity
@@ -105,6 +106,29 @@ def test_snapshot_and_evaluation_in_between_change_nothing(split, few_images):
         evaluate(made.show_for_evaluation(), val, made.normalize, ALONE)
     ours, theirs = made.snapshot(IDENTITY).model, quiet.snapshot(IDENTITY).model
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def small(config, memory_format) -> Trainer:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.LazyLinear(10))
+    model(torch.zeros(1, 3, config.data.image_size, config.data.image_size))
+    return Trainer(config, model.to(memory_format=memory_format), ALONE, samples=120)
+
+
+def test_the_optimizer_takes_any_memory_format(split):
+    """It goes over weights, gradients and momentum as they lie in memory, after a restart, too."""
+    config = train()
+    plain, other, resumed = (
+        small(config, one) for one in (torch.contiguous_format, torch.channels_last, torch.channels_last)
+    )
+    for made, start, stop in ((plain, 0, 4), (other, 0, 2), (resumed, 2, 4)):
+        if start:
+            made.restore(other.snapshot(IDENTITY))
+        batches = iter(training_batches(config, split, 0, 1, start, 4))
+        for _ in range(start, stop):
+            made.step(batches)
+    for ours, theirs in zip(resumed.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, check_stride=False)
 
 
 def test_bf16_trains(split):
