@@ -25,6 +25,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from dnw import memory  # noqa: E402
 from dnw.wiring.selection import largest  # noqa: E402
 
 OURS = "this project"
@@ -88,6 +89,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "selection.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.device == "cpu":
+        memory.keep_freed()  # as training does
     record, rows = {}, Table("weights", *(f"{name}, ms" for name in CONTEST), *list(CONTEST)[1:])
     for size in options.sizes:
         record[size] = found = contest(size, options.share, options.turns, options.device)
