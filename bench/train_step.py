@@ -198,7 +198,7 @@ def gflop(model: torch.nn.Module, complete: torch.nn.Module, side: int) -> float
     return 2e-9 * PASSES * costs.effective_macs * repeats
 
 
-def limits(device: str) -> dict[str, float]:
+def limits(device: str, turns: int) -> dict[str, float]:
     """What the machine can do at most: GFLOP/s of a large product of matrices, GB/s of a large copy."""
     side, entries = 4096 if device != "cpu" else 2048, 2**25
     factor, product = torch.randn(side, side, device=device), torch.empty(side, side, device=device)
@@ -211,12 +211,15 @@ def limits(device: str) -> dict[str, float]:
     def copy() -> None:
         target.copy_(source)[0].item()
 
-    return {"gflop/s": 2e-9 * side**3 / least_s(multiply), "gb/s": 8e-9 * entries / least_s(copy)}
+    return {
+        "gflop/s": 2e-9 * side**3 / least_s(multiply, turns),
+        "gb/s": 8e-9 * entries / least_s(copy, turns),
+    }
 
 
-def least_s(act: Callable[[], object]) -> float:
+def least_s(act: Callable[[], object], turns: int) -> float:
     seconds = []
-    for _ in range(8):
+    for _ in range(turns + 1):
         began = time.perf_counter()
         act()
         seconds.append(time.perf_counter() - began)
@@ -296,7 +299,7 @@ def main() -> None:
             "processor": platform.processor() or platform.machine(),
             "torch": torch.__version__,
             "threads": options.threads,
-            **limits(options.device),
+            **limits(options.device, options.turns),
         },
         "experiments": {},
     }

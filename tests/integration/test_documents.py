@@ -195,7 +195,7 @@ def test_bench_wirings(tmp_path, few_images):
         ("steps.py static_dnw --images 4 --least 1 --seconds 0 --device cpu", "static_dnw"),
         ("inference.py --quick --engines dense native --rounds 1 --seconds 0", "rows"),
         ("selection.py --sizes 1000 --turns 1 --device cpu", "1000"),
-        ("train_step.py static_dnw --images 4 --turns 1 --device cpu", "experiments"),
+        ("train_step.py static_dnw --images 4 --turns 1 --threads 1 --device cpu", "experiments"),
         ("loader.py --images 640 --batches 1 --turns 1", "webdataset"),
     ],
 )
