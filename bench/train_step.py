@@ -2,6 +2,7 @@
 
     python bench/train_step.py                                    two threads; a quarter of an hour
     python bench/train_step.py cifar_dnw --images 128 --threads 2
+    python bench/train_step.py cifar_dnw --operations             torch's operations by their time, no tables
 
 For each experiment four networks take steps in turns, the first ones of a run: as this project trains it;
 with all weights sorted at each forward ("sort"), as the paper's code does; with all legal edges
@@ -227,6 +228,18 @@ def answered_s(act: Callable[[], torch.Tensor]) -> float:
     return time.perf_counter() - began
 
 
+def operations(experiment: str, options: argparse.Namespace) -> str:
+    """Torch's operations in a step of this project, those that take most first."""
+    stepper = Stepper([f"+exp={experiment}", *options.settings], options)
+    stepper.step()
+    with torch.profiler.profile() as profiled:
+        for _ in range(options.turns):
+            stepper.step()
+    kind = "cpu" if options.device == "cpu" else "device"
+    table: str = profiled.key_averages().table(sort_by=f"self_{kind}_time_total", row_limit=16)
+    return table
+
+
 def show(record: dict[str, Any], console: Console) -> None:
     columns = "images", "ms", "images/s", "sort", "complete", "dense", "of the peak, %"
     steps = Table("one step", *columns, caption="sort, complete, dense: so many times as long")
@@ -283,6 +296,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--operations", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "train_step.json")
     options = parser.parse_intermixed_args()
@@ -291,6 +305,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.device == "cpu":
         memory.keep_freed()  # as training does
+    if options.operations:
+        print(*(operations(experiment, options) for experiment in experiments), sep="\n")
+        return
     record: dict[str, Any] = {
         "machine": {
             "processor": platform.processor() or platform.machine(),

@@ -32,7 +32,7 @@ class Nodes(nn.Module):
         forward, since each access masks the whole matrix.
         """
         targets, sources = weight_TS.shape
-        x_BCHW = channels_last(F.relu(x_BCHW))
+        x_BCHW = F.relu(channels_last(x_BCHW))
         x_BCHW = F.conv2d(x_BCHW, self.conv.weight[:sources], padding=1, groups=sources)
         return F.instance_norm(
             mix(x_BCHW, weight_TS), weight=self.norm.weight[-targets:], bias=self.norm.bias[-targets:]

@@ -37,5 +37,5 @@ class Static(nn.Module):
 
     def _nodes(self, layer: int, x_BCHW: Tensor) -> Tensor:
         start, stop = self.graph.layout.spans[layer]
-        x_BCHW = channels_last(F.relu(self.norm[layer](x_BCHW)))
+        x_BCHW = F.relu(channels_last(self.norm[layer](x_BCHW)))
         return F.conv2d(x_BCHW, self.conv.weight[start:stop], padding=1, groups=stop - start)
