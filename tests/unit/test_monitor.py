@@ -39,7 +39,7 @@ def attempt(run: Run, model: nn.Module, position: Position, until: int) -> None:
             monitor.training(step, step / 4, loss=10.0 * claim.number + step, top1=1.0, rate=0.1, batch=32)
             if step % 4 == 0:
                 evaluated(monitor, model, step)
-                monitor.saved(step, 0.25, 1000)
+                monitor.saved(step, 0.25, 0.125, 1000, 600.0)
         if until == STEPS:
             monitor.done()
     if until < STEPS:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from example import train
 
 from dnw import models
-from dnw.checkpoint import Identity
+from dnw.checkpoint import Identity, encode
 from dnw.data import evaluation_batches, training_batches
 from dnw.distributed import ALONE
 from dnw.evaluate import Normalize, evaluate
@@ -105,6 +105,22 @@ def test_snapshot_and_evaluation_in_between_change_nothing(split, few_images):
         evaluate(made.show_for_evaluation(), val, made.normalize, ALONE)
     ours, theirs = made.snapshot(IDENTITY).model, quiet.snapshot(IDENTITY).model
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_a_snapshot_stays_what_it_was(split):
+    """It is written while the training goes on."""
+    config = train()
+    made = trainer(config)
+    batches = iter(training_batches(config, split, 0, 1, 0, 4))
+    for _ in range(2):
+        made.step(batches)
+    taken = made.snapshot(IDENTITY)
+    before = encode(taken)
+    for _ in range(2):
+        made.step(batches)
+    made.swapped()
+    assert encode(taken) == before
+    assert encode(made.snapshot(IDENTITY)) != before
 
 
 def test_bf16_trains(split):
