@@ -50,14 +50,18 @@ EXPECTED = (ConfigError, ShardError, CheckpointError)  # whose message says all 
 UNKNOWN = 0  # the number of an attempt
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Work on a run until it is done, or until it has to stop; returns the exit code."""
+def main(arguments: list[str] | None = None, stop: StopRequest | None = None) -> int:
+    """Work on a run until it is done, or until it has to stop; returns the exit code.
+
+    `stop` is listening already, where it is given.
+    """
     parser = argparse.ArgumentParser(prog="python -m dnw.train", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="a run folder")
     run = Run(parser.parse_args(arguments).run.resolve())
     die_with_parent()
-    stop = StopRequest()
-    stop.listen()
+    if stop is None:
+        stop = StopRequest()
+        stop.listen()
     try:
         train = load(run.config)
         with _claimed(run) as claim:

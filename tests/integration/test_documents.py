@@ -189,6 +189,17 @@ def test_bench_wirings(tmp_path, few_images):
     assert found.keys() == {"demo_random", "demo_dnw"}
 
 
+def test_bench_restart(tmp_path, few_images):
+    out = tmp_path / "out.json"
+    few = f"--kills 1 --every 1 --minutes 0.01 --nproc 1 --out {out} data.dir={few_images}"
+    done = typed(f"python bench/restart.py demo_dnw {few}", *SMALL)
+    found = json.loads(out.read_text())
+    assert 0 < found["restart"]["claim"] < found["restart"]["start"] < found["restart"]["step"]
+    assert 0 < found["restart"]["stalled"] <= found["restart"]["seconds"]
+    assert 0 <= found["goodput"]["0.01"]["share"] < 1
+    assert f"{found['on paper']['512']['share']:.2%}" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "measured"),
     [
