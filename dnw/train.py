@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, ledger, models
+from dnw import checkpoint, compiler, ledger, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
@@ -175,7 +175,8 @@ def _own_words(error: Exception) -> str:
 def _configure(train: Train) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses to be deterministic
     torch.set_num_threads(train.threads)
-    # use_deterministic_algorithms() does this and imports the whole compiler, which takes two seconds
+    compiler.leave_out()
+    # use_deterministic_algorithms() does this and imports the compiler
     torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
     torch.backends.cudnn.benchmark = not train.deterministic
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.

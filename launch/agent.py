@@ -70,7 +70,6 @@ def _run(arguments: list[str]) -> int:
         asked = run.parse_args(arguments)
         config, _, _ = run.config_from_args(asked)
         importlib.import_module(asked.training_script)
-        importlib.import_module("torch._dynamo")  # which any optimizer, and DDP, would import in each worker
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED
