@@ -47,7 +47,6 @@ from shards.torchvision_cpu import torchvision  # noqa: E402
 
 SIDE = 224
 BATCH = 64
-WARM = 8  # batches that aren't counted: processes start, queues fill
 OURS, LIMIT, WEBDATASET = "this project", "decode and crop", "webdataset"
 Loader = Callable[[], Iterable[Any]]
 
@@ -120,10 +119,10 @@ def limit(index: Index, train: Train) -> Iterator[None]:
         yield
 
 
-def per_second(loader: Loader, batches: int) -> tuple[float, float]:
+def per_second(loader: Loader, warm: int, batches: int) -> tuple[float, float]:
     """(images a second, MiB that this process and those it started share among them)."""
     taken = iter(loader())
-    for _ in range(WARM):
+    for _ in range(warm):
         next(taken)
     began = time.perf_counter()
     for _ in range(batches):
@@ -156,6 +155,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs, 500 pixels wide at least")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--batches", type=int, default=24, help="in a turn")
+    parser.add_argument("--warm", type=int, default=8, help="before them: processes start, queues fill")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "loader.json")
     options = parser.parse_args()
@@ -169,7 +169,8 @@ def main() -> None:
         index = Index.load(folder / "shards", "train")
         contest = loaders(folder, train)
         turns = [
-            {k: per_second(one, options.batches) for k, one in contest.items()} for _ in range(options.turns)
+            {name: per_second(one, options.warm, options.batches) for name, one in contest.items()}
+            for _ in range(options.turns)
         ]
         middle = options.images // BATCH // 2
         resumes = [

@@ -113,6 +113,7 @@ class Optim:
 class Checkpoint:
     """When to save, and what to keep."""
 
+    every: Literal["auto"] | None = None  # auto: as often as pays, in place of the following two
     every_steps: Annotated[int, Field(ge=0)] = 0  # 0: by time alone
     every_minutes: Annotated[float, Field(ge=0)] = 10.0  # 0: by steps alone
     keep: Positive = 2

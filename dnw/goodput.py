@@ -131,10 +131,21 @@ def _span(attempt: Attempt, lines: Sequence[Line], until: float, is_over: bool) 
     if attempt.step is None:
         return _Span(until - began, until - began, 0.0, 0.0)
     stepped = attempt.step["time"]
-    counts_until = max([stepped, *(line["time"] for line in lines)]) if is_over else until
+    counts_until = max([stepped, *map(_counts_until, lines)]) if is_over else until
     saves = [line for line in lines if line["kind"] == "save" and line["time"] > stepped]
-    stalled = sum(line["seconds"] for line in saves)
+    stalled = sum(map(_stalled_s, saves))
     return _Span(until - began, stepped - began, stalled, max(0.0, counts_until - stepped - stalled))
+
+
+def _counts_until(line: Line) -> float:
+    """When what a line tells of was done; a checkpoint's line is written once that is on the disk."""
+    written_s = line["seconds"] - _stalled_s(line) if line["kind"] == "save" else 0.0
+    return float(line["time"] - written_s)
+
+
+def _stalled_s(save: Line) -> float:
+    """How long training stood still; all the time, before checkpoints were written beside it."""
+    return float(save.get("stalled", save["seconds"]))
 
 
 def _until(attempt: Attempt, lines: Sequence[Line]) -> float:

@@ -10,17 +10,18 @@ from collections.abc import Iterator
 
 import torch
 
-from dnw import checkpoint, faults, ledger, schedule
+from dnw import faults, ledger, schedule
 from dnw.checkpoint import Identity
 from dnw.claim import Claim
 from dnw.data import Batch, digest, evaluation_batches, training_batches
 from dnw.distributed import Agreement
 from dnw.evaluate import Interrupted, evaluate
+from dnw.interval import Interval
 from dnw.monitor import Monitor
 from dnw.preemption import StopRequest
-from dnw.run import step_path
 from dnw.trainer import Trainer
 from dnw.watchdog import Watchdog
+from dnw.writer import Writer
 from shards.errors import ShardError
 from shards.index import Index
 from shards.order import part
@@ -49,17 +50,26 @@ class Loop:
         self._watchdog = watchdog
         self._agreement = Agreement(trainer.world)
         self._began_at = trainer.position.step
+        self._interval: Interval | None = None  # it, and the writer, are the first rank's
+        self._writer: Writer | None = None
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
-        self._save_s = 0.0  # that the last one took
         self._digests: list[int] = []
 
     def run(self, monitor: Monitor | None = None) -> bool:
         """Train to the end (True) or until all ranks have agreed to stop (False); saved either way.
 
-        `monitor` is for the first rank alone.
+        `monitor` is for the first rank alone, which writes.
         """
         self._monitor = monitor
+        if monitor is None:
+            return self._train()
+        settings = self._trainer.train.checkpoint
+        self._interval = Interval(settings, self._claim.run)
+        with Writer(self._claim, monitor, self._interval, settings.keep) as self._writer:
+            return self._train()
+
+    def _train(self) -> bool:
         trainer = self._trainer
         micro_batches = self._micro_batches()
         try:
@@ -104,22 +114,25 @@ class Loop:
 
     def _agree(self) -> bool:
         """Whether all ranks stop after this step; whether they save is noted."""
-        minutes = self._trainer.train.checkpoint.every_minutes
-        is_time = 0 < minutes * 60 <= time.monotonic() - self._saved_at_s
-        wish = self._trainer.world.is_first and is_time and not self._asked_to_save
+        interval_s = self._interval.seconds if self._interval else 0.0
+        is_time = 0 < interval_s <= time.monotonic() - self._saved_at_s
+        wish = is_time and not self._asked_to_save
         self._asked_to_save |= wish
         must_stop, time_to_save = self._agreement.exchange(self._stop.received, wish)
         self._time_to_save |= time_to_save
         return must_stop
 
     def _is_saving_step(self) -> bool:
-        every = self._trainer.train.checkpoint.every_steps
+        settings = self._trainer.train.checkpoint
+        every = 0 if settings.every == "auto" else settings.every_steps
         return every > 0 and self._trainer.position.step % every == 0
 
     def _report(self) -> None:
         trainer, step = self._trainer, self._trainer.position.step
         faults.reach(f"step {step}")
         self._watchdog.progress(step)
+        if self._writer:
+            self._writer.look()
         if self._monitor:
             self._monitor.step(step)
             if step == self._began_at + 1:
@@ -200,33 +213,24 @@ class Loop:
     def _say_how_long(self) -> None:
         """Before the save of a stop: whether the time granted for it should do."""
         granted_s = float(os.environ.get("DNW_GRACE_S", "inf"))
-        if self._monitor and self._save_s > granted_s:
+        if self._writer and self._writer.seconds > granted_s:
             log.warning(
                 "stopping: a save takes about %.0f s, %.0f s are granted; should it not fit, the checkpoint "
                 "of step %d counts (lower checkpoint.every_minutes)",
-                *(self._save_s, granted_s, self._saved.step),
+                *(self._writer.seconds, granted_s, self._saved.step),
             )
 
     def _save(self, best: bool = False) -> None:
+        """Have this position written, unless it was; returns as soon as its state is copied."""
         trainer, step = self._trainer, self._trainer.position.step
         if trainer.position == self._saved:
             return
         began_s = time.monotonic()
         self._tell_replaced(step)
-        snapshot = trainer.snapshot(self._identity)
-        if self._monitor:  # of the first rank, which writes
-            self._monitor.flush()
-            encoded = checkpoint.encode(snapshot)
-            self._write(encoded, best)
-            self._save_s = time.monotonic() - began_s
-            self._monitor.saved(step, self._save_s, len(encoded))
+        trainer.gather_meter()
+        if self._writer:
+            self._writer.wait()
+            self._writer.begin(trainer.snapshot(self._identity), began_s, best=best)
         self._watchdog.progress(step)
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
-
-    def _write(self, encoded: bytes, best: bool) -> None:
-        folder, claim = self._claim.run.checkpoints, self._claim
-        if best:  # first: once the step's own is there, no later attempt would write it
-            checkpoint.write(folder / "best.pt", encoded, claim.replacing)
-        checkpoint.write(step_path(folder, self._trainer.position.step), encoded, claim.replacing)
-        checkpoint.prune(folder, self._trainer.train.checkpoint.keep)

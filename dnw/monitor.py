@@ -127,9 +127,11 @@ class Monitor:
             told.add(number)
         self._show(step, "train", {"unreadable": len(told)})
 
-    def saved(self, step: int, seconds: float, size: int) -> None:
-        """A checkpoint, and how long training stood still for it."""
-        self._write(step, "save", {"seconds": round(seconds, 4), "bytes": size})
+    def saved(self, step: int, seconds: float, stalled_s: float, size: int, interval_s: float) -> None:
+        """A checkpoint: seconds until it was on the disk, of standstill, and until the next; its bytes."""
+        times = {"seconds": seconds, "stalled": stalled_s, "interval": interval_s}
+        rounded = {name: round(value, 4) for name, value in times.items()}
+        self._write(step, "save", {**rounded, "bytes": size})
 
     def done(self) -> None:
         """The run is done."""

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import time
 from types import FrameType
 
 STOPPED = 75  # a worker's exit code: stopped on request after saving, start me again (EX_TEMPFAIL)
@@ -23,6 +24,12 @@ class StopRequest:
         """Record SIGTERM, SIGINT and SIGUSR2 from now on."""
         for number in SIGNALS:
             signal.signal(number, self._record)
+
+    def wait(self, seconds: float) -> None:
+        """Return when a signal has come, after so many seconds at the latest."""
+        until = time.monotonic() + seconds
+        while not self.received and time.monotonic() < until:
+            time.sleep(0.01)
 
     def _record(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)

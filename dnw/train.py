@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, ledger, memory, models
+from dnw import checkpoint, compiler, ledger, memory, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
@@ -50,14 +50,18 @@ EXPECTED = (ConfigError, ShardError, CheckpointError)  # whose message says all 
 UNKNOWN = 0  # the number of an attempt
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Work on a run until it is done, or until it has to stop; returns the exit code."""
+def main(arguments: list[str] | None = None, stop: StopRequest | None = None) -> int:
+    """Work on a run until it is done, or until it has to stop; returns the exit code.
+
+    `stop` is listening already, where it is given.
+    """
     parser = argparse.ArgumentParser(prog="python -m dnw.train", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="a run folder")
     run = Run(parser.parse_args(arguments).run.resolve())
     die_with_parent()
-    stop = StopRequest()
-    stop.listen()
+    if stop is None:
+        stop = StopRequest()
+        stop.listen()
     try:
         train = load(run.config)
         with _claimed(run) as claim:
@@ -171,7 +175,8 @@ def _own_words(error: Exception) -> str:
 def _configure(train: Train) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses to be deterministic
     torch.set_num_threads(train.threads)
-    # use_deterministic_algorithms() does this and imports the whole compiler, which takes two seconds
+    compiler.leave_out()
+    # use_deterministic_algorithms() does this and imports the compiler
     torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
     torch.backends.cudnn.benchmark = not train.deterministic
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.

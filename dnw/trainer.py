@@ -162,20 +162,21 @@ class Trainer:
         edges = sum(int(mask.sum()) for mask in now.values())
         return sum(int((now[name] & ~before[name]).sum()) for name in now) / edges if edges else 0.0
 
-    def snapshot(self, identity: Identity) -> Checkpoint:
-        """Everything that a later process needs to go on from here; all ranks together."""
-        self.running.evaluate(self.position.step)
-        meter = self.world.sum(self.meter.clone())
+    def gather_meter(self) -> None:
+        """Leave the sums of all ranks to the first, for a snapshot; all ranks together."""
+        self.world.sum(self.meter)
         if not self.world.is_first:
             self.meter.zero_()
-        else:
-            self.meter.copy_(meter)
+
+    def snapshot(self, identity: Identity) -> Checkpoint:
+        """A copy of everything that a later process needs to go on from here, in host memory."""
+        self.running.evaluate(self.position.step)
         return Checkpoint(
             identity=identity,
             position=dataclasses.replace(self.position, world=self.world.size),
-            model=_to_host(self.model.state_dict()),
-            optimizer=self.optimizer.state_dict(),
-            meter=meter.cpu(),
+            model=_copied(self.model.state_dict()),
+            optimizer=_copied(self.optimizer.state_dict()),
+            meter=_copied(self.meter),
             masks=self.masks,
             train=plain(self.train),
         )
@@ -215,5 +216,10 @@ def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
     )
 
 
-def _to_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+def _copied(state: Any) -> Any:
+    """The same state, nested in dictionaries and lists, with every tensor copied to host memory."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    return [_copied(value) for value in state] if isinstance(state, list) else state

@@ -17,13 +17,12 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from dnw.preemption import STOPPED, follow_parent, name_process
+from dnw.preemption import STOPPED, StopRequest, follow_parent, name_process
 
 KILLED = 128  # plus the signal's number, as shells have it
 CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first worker that it finds ended
@@ -71,7 +70,6 @@ def _run(arguments: list[str]) -> int:
         asked = run.parse_args(arguments)
         config, _, _ = run.config_from_args(asked)
         importlib.import_module(asked.training_script)
-        importlib.import_module("torch._dynamo")  # which any optimizer, and DDP, would import in each worker
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED
@@ -81,20 +79,22 @@ def _run(arguments: list[str]) -> int:
 
 
 def work(module: str, *arguments: str) -> None:
-    """What a worker does, once it was forked: `main(arguments)` of a module that is imported already.
+    """What a worker does, once it was forked: `main(arguments, stop)` of a module that is imported already.
 
     Raises:
         SystemExit: that returned something else than 0, or failed.
     """
     logging.disable(logging.NOTSET)
     name_process(f"dnw rank {os.environ['RANK']}")
+    stop = StopRequest()
+    stop.listen()
     try:
-        code = importlib.import_module(module).main(list(arguments))
+        code = importlib.import_module(module).main(list(arguments), stop)
     except Exception:
         traceback.print_exc()
         code = 1
     if code not in {0, STOPPED}:
-        time.sleep(CONSEQUENCE_S)  # another worker's end may be the cause: torchrun shall see that first
+        stop.wait(CONSEQUENCE_S)  # another worker's end may be the cause: torchrun shall see that first
     if code:
         sys.exit(code)
 

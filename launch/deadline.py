@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnw import jsonl, ledger
-from dnw.config import ConfigError
+from dnw.config import Checkpoint, ConfigError
 from dnw.run import Run
 from launch.config import Cluster
 from launch.slurm_queue import Grants
@@ -124,13 +124,13 @@ def _check_asked(cluster: Cluster, asked_s: int, needed: Need | None) -> None:
         )
 
 
-def doubt(needed: Need | None, grace_s: int, minutes: float, grants: Grants | None) -> str | None:
+def doubt(needed: Need | None, grace_s: int, settings: Checkpoint, grants: Grants | None) -> str | None:
     """What to say where a job that gets TERM may not have the time to save; None if it has, or who knows.
 
     Args:
         needed: what was measured.
         grace_s: cluster.grace_s.
-        minutes: checkpoint.every_minutes.
+        settings: how often it saves.
         grants: what Slurm leaves a preempted job.
     """
     if needed is None:
@@ -140,11 +140,12 @@ def doubt(needed: Need | None, grace_s: int, minutes: float, grants: Grants | No
         short.append(f"{grants.preempted_s} s ({granted(grants)})")
     if not short:
         return None
-    return (
-        f"checkpoint.every_minutes: stopping takes up to {needed}, but after a TERM there are "
-        f"{' and '.join(short)}: the last checkpoint may be what counts; save more often than every "
-        f"{minutes:g} minutes"
-    )
+    said = f"stopping takes up to {needed}, but after a TERM there are {' and '.join(short)}"
+    counts = "the last checkpoint may be what counts"
+    if settings.every == "auto":
+        return f"checkpoint.every=auto: {said}: {counts}"
+    often = f"save more often than every {settings.every_minutes:g} minutes"
+    return f"checkpoint.every_minutes: {said}: {counts}; {often}"
 
 
 def granted(grants: Grants) -> str:

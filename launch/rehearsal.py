@@ -128,7 +128,7 @@ class Rehearsal:
             return f"Nothing was lost: stopped after step {self.reached}, resumed after step {step}."
         return (
             f"{self.steps_lost} steps were lost: stopped after step {self.reached} ({self.first.cause}), "
-            f"resumed after step {step}. checkpoint.every_minutes bounds that."
+            f"resumed after step {step}. checkpoint.every_minutes, or checkpoint.every=auto, bounds that."
         )
 
     def _about_deadlines(self) -> list[str]:

@@ -41,10 +41,7 @@ def terms(plans: Sequence[Plan]) -> Terms:
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
     granted = _granted(found) if launch.dry_run or any(plan.need for plan in plans) else None
     exclude, notes = _failed_nodes(plans, found)
-    doubts = (
-        deadline.doubt(plan.need, cluster.grace_s, plan.train.checkpoint.every_minutes, granted)
-        for plan in plans
-    )
+    doubts = (deadline.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans)
     return Terms(
         exclude=exclude,
         notes=notes,

@@ -22,7 +22,7 @@ from launch.node import LOOPBACK, Node
 ROOT = Path(__file__).resolve().parents[1]
 # Starts processes from one that has imported what they import.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["dnw.train", "torch._dynamo", "torch.distributed.run", "launch.agent"])
+SERVER.set_forkserver_preload(["dnw.train", "torch.distributed.run", "launch.agent"])
 
 
 def prepare(folder: Path, shards: Path, **changes: Any) -> Run:

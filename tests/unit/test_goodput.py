@@ -56,6 +56,17 @@ def test_one_attempt_that_is_left_alone(run: Run) -> None:
     assert goodput(run) == Goodput(0.76, 100, 76, 10, 10, 4, 0, 10)
 
 
+def test_a_checkpoint_is_written_beside_the_steps(run: Run) -> None:
+    """Copied at 50 s, which took 1 s, and on the disk at 59: killed at 80, the run goes on from 50."""
+    claim(run, 1, at=0, first=10)
+    line(run, 1, 59, 5, "save", seconds=10.0, stalled=1.0)
+    note(run, 1, "end", BEGAN + 80, reason="killed", by="launcher")
+    claim(run, 2, at=80, first=90, step=5)
+    line(run, 2, 100, 6)
+    note(run, 2, "end", BEGAN + 100, reason="done", step=6)
+    assert goodput(run) == Goodput(0.49, 100, 39 + 10, 20, 1, 30, 0, 10)
+
+
 def test_a_killed_attempt_did_some_steps_in_vain(run: Run) -> None:
     """It saved step 5 at 50 s and was killed at 80 s, at step 8; the queue took an hour."""
     claim(run, 1, at=0, first=10)

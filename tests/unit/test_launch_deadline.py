@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dnw import ledger
-from dnw.config import ConfigError
+from dnw.config import Checkpoint, ConfigError
 from dnw.run import Run
 from launch import deadline, timelimit
 from launch.config import Cluster
@@ -16,6 +16,7 @@ from launch.deadline import Need
 from launch.slurm_queue import Grants
 
 SLOW = Need(step_s=50.0, save_s=85.0)  # 200 s in all
+OFTEN = Checkpoint()
 
 
 def cluster(**changes: Any) -> Cluster:
@@ -116,18 +117,22 @@ def test_too_little_time(settings: dict[str, Any], need: Need | None, said: str)
 def test_what_a_term_may_cost() -> None:
     granted = Grants("low", grace_time_s=10, kill_wait_s=10)
     quick = Need(1.0, 3.0)  # 20 s
-    assert deadline.doubt(None, 120, 10.0, granted) is None
-    assert deadline.doubt(quick, 120, 10.0, granted) is None
-    assert deadline.doubt(SLOW, 300, 10.0, None) is None
-    assert deadline.doubt(Need(1.0, 3.1), 120, 2.5, granted) == (
+    assert deadline.doubt(None, 120, OFTEN, granted) is None
+    assert deadline.doubt(quick, 120, OFTEN, granted) is None
+    assert deadline.doubt(SLOW, 300, OFTEN, None) is None
+    assert deadline.doubt(Need(1.0, 3.1), 120, Checkpoint(every_minutes=2.5), granted) == (
         "checkpoint.every_minutes: stopping takes up to 21 s (2 steps of 1.0 s, 3.1 s to save, 15 s to spare)"
         ", but after a TERM there are 20 s (partition low: GraceTime 10 s + KillWait 10 s): the last "
         "checkpoint may be what counts; save more often than every 2.5 minutes"
     )
-    assert deadline.doubt(SLOW, 300, 10.0, Grants("low")) is None
-    alone = deadline.doubt(SLOW, 300, 10.0, Grants("low", kill_wait_s=30))
+    assert deadline.doubt(SLOW, 300, OFTEN, Grants("low")) is None
+    alone = deadline.doubt(SLOW, 300, OFTEN, Grants("low", kill_wait_s=30))
     assert alone is not None
     assert "there are 30 s (partition low: KillWait 30 s): the" in alone
-    both = deadline.doubt(SLOW, 120, 10.0, granted)
+    both = deadline.doubt(SLOW, 120, OFTEN, granted)
     assert both is not None
     assert "there are 120 s (cluster.grace_s) and 20 s (partition low" in both
+    auto = deadline.doubt(SLOW, 120, Checkpoint(every="auto"), granted)
+    assert auto is not None
+    assert auto.startswith("checkpoint.every=auto: stopping takes up to 200 s")
+    assert auto.endswith("the last checkpoint may be what counts")

@@ -17,7 +17,7 @@ from dnw.checkpoint import Position
 from dnw.claim import Claim
 from dnw.config import load
 from dnw.evaluate import Accuracy
-from dnw.goodput import found
+from dnw.goodput import last_logged
 from dnw.monitor import Monitor
 from dnw.run import Run
 
@@ -29,7 +29,7 @@ def attempt(run: Run, model: nn.Module, position: Position, until: int) -> None:
     """One that logs every step, evaluates and saves after 4 and 8, and is killed after `until`."""
     claim, train = Claim.take_over(run), load(run.config)
     ledger.claim(run, claim.number, job=f"7{claim.number}", restart=0, hosts=["n1", "n2"])
-    ledger.start(run, claim.number, step=position.step, found=found(run))
+    ledger.start(run, claim.number, step=position.step, found=last_logged(run))
     with Monitor(claim, position, STEPS, train) as monitor:
         if position.step == 4 and position.evaluated < 4:
             evaluated(monitor, model, 4)
@@ -39,7 +39,7 @@ def attempt(run: Run, model: nn.Module, position: Position, until: int) -> None:
             monitor.training(step, step / 4, loss=10.0 * claim.number + step, top1=1.0, rate=0.1, batch=32)
             if step % 4 == 0:
                 evaluated(monitor, model, step)
-                monitor.saved(step, 0.25, 1000)
+                monitor.saved(step, 0.25, 0.125, 1000, 600.0)
         if until == STEPS:
             monitor.done()
     if until < STEPS:

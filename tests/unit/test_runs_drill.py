@@ -87,7 +87,7 @@ def test_killed_before_it_had_saved() -> None:
     assert found.phases[1].seconds == 10.0  # from the signal, then
     assert found.verdict() == [
         "7 steps were lost: stopped after step 19 (killed), resumed after step 12. "
-        "checkpoint.every_minutes bounds that.",
+        "checkpoint.every_minutes, or checkpoint.every=auto, bounds that.",
         "It was not saved in time; it had at most 40 s (low) and 120 s (cluster.grace_s).",
     ]
 

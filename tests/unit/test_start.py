@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
@@ -51,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, few_images: Path) -> Sourc
     run.config.write_text(dump(config))
     identity = Identity(config.exp, signature(config), "1", "2")
     trainer = Trainer(config, models.build(config), ALONE, samples=120)
-    init = copy.deepcopy(trainer.snapshot(identity))
+    init = trainer.snapshot(identity)
     batches = iter(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, STEPS))
     for _ in range(STEPS):
         trainer.step(batches)
@@ -108,7 +107,7 @@ def test_training_on_and_resuming_need_no_source(source: Source, few_images: Pat
     batches = iter(training_batches(config, split, 0, 1, 0, 4))
     for _ in range(2):
         trainer.step(batches)
-    saved = copy.deepcopy(trainer.snapshot(Identity("a", "b", "c", "d")))
+    saved = trainer.snapshot(Identity("a", "b", "c", "d"))
     for _ in range(2):
         trainer.step(batches)
     source.run.config.unlink()

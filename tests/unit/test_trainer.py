@@ -9,7 +9,7 @@ from example import train
 from torch import nn
 
 from dnw import models
-from dnw.checkpoint import Identity
+from dnw.checkpoint import Identity, encode
 from dnw.data import evaluation_batches, training_batches
 from dnw.distributed import ALONE
 from dnw.evaluate import Normalize, evaluate
@@ -129,6 +129,22 @@ def test_the_optimizer_takes_any_memory_format(split):
             made.step(batches)
     for ours, theirs in zip(resumed.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, check_stride=False)
+
+
+def test_a_snapshot_stays_what_it_was(split):
+    """It is written while the training goes on."""
+    config = train()
+    made = trainer(config)
+    batches = iter(training_batches(config, split, 0, 1, 0, 4))
+    for _ in range(2):
+        made.step(batches)
+    taken = made.snapshot(IDENTITY)
+    before = encode(taken)
+    for _ in range(2):
+        made.step(batches)
+    made.swapped()
+    assert encode(taken) == before
+    assert encode(made.snapshot(IDENTITY)) != before
 
 
 def test_bf16_trains(split):

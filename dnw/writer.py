@@ -1,0 +1,80 @@
+"""Checkpoints written beside the training: training stands still only while its state is copied.
+
+A thread encodes the copy, puts it on the disk and notes it. It does for that: hashing, writing and syncing
+release the interpreter's lock. One is under way at most, so that memory holds one copy, and that the newest
+checkpoint is never older than the interval and the time that writing takes.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+from dnw import checkpoint
+from dnw.checkpoint import Checkpoint
+from dnw.claim import Claim
+from dnw.interval import Interval
+from dnw.monitor import Monitor
+from dnw.run import step_path
+
+
+class Writer:
+    """Writes the checkpoints of an attempt, one after the other, and deletes old ones."""
+
+    def __init__(self, claim: Claim, monitor: Monitor, interval: Interval, keep: int) -> None:
+        """`interval` is told what each one cost; `keep`: how many step checkpoints stay."""
+        self.seconds = 0.0  # that the last one took, until it was on the disk
+        self._claim, self._monitor, self._interval, self._keep = claim, monitor, interval, keep
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._under_way: Future[float] | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing to do."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Wait for what is under way; what it raises is passed on."""
+        self.wait()
+        self._pool.shutdown()
+
+    def begin(self, snapshot: Checkpoint, began_s: float, *, best: bool = False) -> None:
+        """Write a checkpoint from now on; none may be under way.
+
+        Args:
+            snapshot: the state, which nobody changes.
+            began_s: since when training stands still for it, by time.monotonic().
+            best: it is the best so far, and is kept as that, too.
+        """
+        assert self._under_way is None
+        stalled_s = time.monotonic() - began_s
+        self._under_way = self._pool.submit(self._write, snapshot, began_s, stalled_s, best)
+
+    def wait(self) -> None:
+        """Return once nothing is under way.
+
+        Raises:
+            CheckpointError: no space, no permission; the checkpoints before it are untouched.
+            SupersededError: a later attempt has taken the run over.
+        """
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            self.seconds = under_way.result()
+
+    def look(self) -> None:
+        """Raise as `wait` does, as soon as it is known."""
+        if self._under_way is not None and self._under_way.done():
+            self.wait()
+
+    def _write(self, snapshot: Checkpoint, began_s: float, stalled_s: float, best: bool) -> float:
+        folder, step = self._claim.run.checkpoints, snapshot.position.step
+        self._monitor.flush()
+        encoded = checkpoint.encode(snapshot)
+        if best:  # first: once the step's own is there, no later attempt would write it
+            checkpoint.write(folder / "best.pt", encoded, self._claim.replacing)
+        checkpoint.write(step_path(folder, step), encoded, self._claim.replacing)
+        checkpoint.prune(folder, self._keep)
+        seconds = time.monotonic() - began_s
+        self._interval.saved(stalled_s, seconds)
+        self._monitor.saved(step, seconds, stalled_s, len(encoded), self._interval.seconds)
+        return seconds
