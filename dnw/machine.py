@@ -57,12 +57,12 @@ def warn_of_unlike(world: World, now: Mapping[str, str]) -> None:
     for rank, row in enumerate(rows):
         names = [name for name, digest, first in zip(now, row, rows[0], strict=True) if digest != first]
         unlike.setdefault(", ".join(names), []).append(rank)
-    for names, ranks in unlike.items():
-        if names:
+    for what, ranks in unlike.items():
+        if what:
             log.warning(
                 "not the same on rank 0 and on %s: %s; bits will depend on which rank does what. For equal "
                 "ones choose nodes of one kind (cluster.constraint, cluster.nodelist)",
-                *(", ".join(map(str, ranks)), names),
+                *(", ".join(map(str, ranks)), what),
             )
 
 

@@ -101,14 +101,13 @@ class Exact:
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         sizes = [one.numel() for one in self._parameters]
         self._vector = torch.zeros(sum(sizes) + len(running.collected), device=world.device)
-        *parts, statistics = self._vector.split([*sizes, len(running.collected)])
+        *parts, self._statistics = self._vector.split([*sizes, len(running.collected)])
         self._gradients = [
             part.as_strided(parameter.shape, parameter.stride())
             for part, parameter in zip(parts, self._parameters, strict=True)
         ]
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
-        running.collect_in(statistics)
         self._sum = TreeSum(self._vector, self.divisor, world)
         self._last = self.divisor // world.size - 1
 
@@ -123,7 +122,9 @@ class Exact:
     @contextlib.contextmanager
     def micro_batch(self, number: int) -> Iterator[None]:
         """Around the forward and backward of micro-batch `number` (from 0) of this rank."""
+        self._running.next_micro_batch(0)  # no mean over several
         yield
+        self._statistics.copy_(self._running.collected)
         self._sum.add(number)
         if number < self._last:
             self.clear()
@@ -131,7 +132,7 @@ class Exact:
     def finish(self) -> None:
         """Have the mean over all micro-batches in the gradients and in the running statistics."""
         self._sum.across()
-        self._running.step(self._running.collected / self.divisor)
+        self._running.step(self._statistics / self.divisor)
 
     def clear(self) -> None:
         """Have every gradient be zero: the backward adds to it."""

@@ -4,9 +4,8 @@ Each norm normalizes with the statistics of its own micro-batch. The running sta
 uses, are one exponential average per optimizer step over the mean of the batch statistics of all
 micro-batches of all ranks; PyTorch alone would average over rank 0's micro-batches, one after the other.
 
-In training the norms write into a scratch vector, with momentum 1/k at the k-th micro-batch after `train`
-or `next_micro_batch`; where every micro-batch is the first, that is its own statistics, for somebody else to
-add up. Otherwise it is the plain mean over the micro-batches of this rank.
+In training the norms write into a scratch vector. With momentum 1/k at the k-th micro-batch, that is the
+plain mean over the micro-batches of this rank; where each is said to be the first, it is that one's own.
 """
 
 from __future__ import annotations
@@ -41,11 +40,6 @@ class RunningStatistics:
         self._number = 0
         self._collecting = False
         self._point_at(self._running)
-
-    def collect_in(self, memory: torch.Tensor) -> None:
-        """Have what is collected stand in this memory, as long as `collected` and on the same device."""
-        assert not self._collecting
-        self.collected = memory
 
     def train(self) -> None:
         """Let the norms collect the statistics of the micro-batches to come."""
