@@ -6,6 +6,7 @@ All networks in both precisions take many minutes on a CPU without bf16 instruct
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import torch
 import torch.distributed as dist
 from worker import SERVER, assert_same_weights, digests, losses, prepare, train
 
-from dnw import jsonl, ledger
+from dnw import checkpoint, jsonl, ledger
 from dnw.distributed import ALONE, World
+from dnw.run import step_path
 from dnw.tree import TreeSum
 
 # A step is 8 micro-batches.
@@ -75,6 +77,27 @@ def test_on_any_number_of_processes(tmp_path, few_images, changes):
     runs = [finished(tmp_path / f"{world}", few_images, changes, world) for world in (1, 2, 4, 8)]
     for run in runs[1:]:
         assert_same(run, runs[0])
+
+
+def test_processes_that_cannot_share_a_step_are_refused_by_the_worker(tmp_path, few_images):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    code, output = train(run, 3)
+    assert code == 1
+    assert "3 processes can't share the 8 micro-batches of a step" in output
+    assert "reduce=exact); these numbers of processes can: 1, 2, 4, 8" in output
+    assert ledger.last(run).reason == "error"
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, few_images):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    assert train(run, 1, "0:step 5")[0] != 0
+    path = step_path(run.checkpoints, 4)
+    saved = checkpoint.read(path)
+    checkpoint.write(path, checkpoint.encode(replace(saved, machine=saved.machine | {"torch": "1.0"})))
+    code, output = train(run, 1)
+    assert code == 0, output
+    assert f"end here\n  torch: 1.0 before, {torch.__version__} now\n" in output
+    assert checkpoint.read(step_path(run.checkpoints, 8)).machine == saved.machine
 
 
 @pytest.mark.parametrize("size", [2, 4, 8])
