@@ -293,6 +293,8 @@ def _contradictions(train: Train) -> Iterable[str]:
             f"micro_batch: {train.micro_batch} does not divide batch={train.batch}; "
             f"these do: {_listed(divisors(train.batch))}"
         )
+    if train.reduce == "exact" and not train.deterministic:
+        yield "deterministic: reduce=exact promises equal bits, which need deterministic=true"
     if train.epochs is None and train.steps is None:
         yield "epochs: must be set, or steps in its place"
     if train.optim.schedule == "multistep" and not train.optim.milestones:
