@@ -72,6 +72,7 @@ class Checkpoint:
     meter: torch.Tensor  # sums since the last log line, over all ranks
     masks: dict[str, torch.Tensor]  # of the edges at the last epoch's end, to count which were swapped
     train: dict[str, Any] = dataclasses.field(default_factory=dict)  # which network: dnw.config.plain
+    machine: dict[str, str] = dataclasses.field(default_factory=dict)  # that wrote it: dnw.machine.facts
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -149,6 +149,7 @@ class Train:
     epochs: Annotated[float, Field(gt=0)] | None = None
     steps: Positive | None = None  # in place of epochs, where given
     precision: Literal["fp32", "bf16"] = "fp32"
+    reduce: Literal["fast", "exact"] = "fast"  # exact: same bits on any number of processes
     deterministic: bool = True
     threads: Positive = 1  # per process: another number sums in another order
     eval_every_epochs: Positive = 1
@@ -293,6 +294,8 @@ def _contradictions(train: Train) -> Iterable[str]:
             f"micro_batch: {train.micro_batch} does not divide batch={train.batch}; "
             f"these do: {_listed(divisors(train.batch))}"
         )
+    if train.reduce == "exact" and not train.deterministic:
+        yield "deterministic: reduce=exact promises equal bits, which need deterministic=true"
     if train.epochs is None and train.steps is None:
         yield "epochs: must be set, or steps in its place"
     if train.optim.schedule == "multistep" and not train.optim.milestones:
@@ -351,6 +354,23 @@ def _too_wide(train: Train) -> bool:
 def divisors(number: int) -> list[int]:
     """All divisors, rising."""
     return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def check_processes(train: Train, processes: int, said: str) -> None:
+    """Refuse a number of processes that can't share a step.
+
+    `said` begins the message, in the user's words.
+    Raises ConfigError with the numbers that can.
+    """
+    parts = train.batch // train.micro_batch
+    possible = [count for count in divisors(parts) if train.reduce == "fast" or count.bit_count() == 1]
+    if processes not in possible:
+        exactly = ", reduce=exact" if train.reduce == "exact" else ""
+        raise ConfigError(
+            f"{said} can't share the {parts} micro-batches of a step "
+            f"(batch={train.batch}, micro_batch={train.micro_batch}{exactly}); "
+            f"these numbers of processes can: {_listed(possible)}"
+        )
 
 
 def _listed(values: Iterable[object]) -> str:

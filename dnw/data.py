@@ -245,22 +245,26 @@ class MicroBatches(Sampler[tuple[int, int]]):
 
 
 class EvaluationBatches(Sampler[tuple[int, int]]):
-    """Contiguous spans of one rank's part of the validation split.
+    """The batches of the validation split that one rank takes: a contiguous share of them.
 
-    Every rank gets the same number of spans, so that all of them can meet between two; the last ones may
-    be empty.
+    Where a batch begins and ends doesn't depend on the ranks: what a network makes of an image may depend, if
+    only by rounding, on the batch around it. Every rank gets the same number of spans, so that all of them
+    can meet between two; the last one may be empty.
     """
 
     def __init__(self, samples: int, batch: int, rank: int, world: int) -> None:
-        self._part = part(samples, rank, world)
+        batches = math.ceil(samples / batch)
+        self._share = part(batches, rank, world)
+        self._count = math.ceil(batches / world)
+        self._samples = samples
         self._batch = batch
-        self._count = math.ceil(math.ceil(samples / world) / batch)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """The spans, in order."""
-        start, stop = self._part
-        for first in range(start, start + self._count * self._batch, self._batch):
-            yield min(first, stop), min(first + self._batch, stop)
+        first, last = self._share
+        for number in range(first, first + self._count):
+            start, stop = number * self._batch, min((number + 1) * self._batch, self._samples)
+            yield start, stop if number < last else start
 
     def __len__(self) -> int:
         return self._count

@@ -33,6 +33,17 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def swap(self, partner: int, sent: torch.Tensor, received: torch.Tensor) -> None:
+        """Send a tensor to another process and receive one from it; it calls this at the same time."""
+        operations = [dist.P2POp(dist.isend, sent, partner), dist.P2POp(dist.irecv, received, partner)]
+        for work in dist.batch_isend_irecv(operations):
+            work.wait()
+
+    def copy_first(self, tensor: torch.Tensor) -> None:
+        """Take over the first process's tensor, in place."""
+        if self.size > 1:
+            dist.broadcast(tensor, src=0)
+
     def gather(self, numbers: list[int]) -> list[int]:
         """The numbers of all processes, in the order of their ranks."""
         counts = torch.zeros(self.size, dtype=torch.int64)

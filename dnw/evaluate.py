@@ -57,6 +57,11 @@ class Normalize(nn.Module):
         return images_BCHW.contiguous().float().mul_(self._scale).add_(self._shift)
 
 
+def summable(loss: torch.Tensor) -> torch.Tensor:
+    """Nats, float64, rounded to multiples of 2^-20: sums below 2^33 are exact then, in any order."""
+    return loss.mul(2**20).round_().div_(2**20)
+
+
 @torch.no_grad()
 def evaluate(
     run: Callable[[torch.Tensor], torch.Tensor],
@@ -66,7 +71,7 @@ def evaluate(
     precision: str = "fp32",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Accuracy:
-    """Count over the batches of all ranks; sums and counts are added up, not means.
+    """Count over the batches of all ranks; sums and counts are added up, not means, and exactly.
 
     `run` maps normalized images to logits: an engine, or a network, which is put into evaluation.
     `should_stop` is asked before each batch, equally often on every rank.
@@ -88,7 +93,7 @@ def evaluate(
         hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
         loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
         count = torch.tensor(len(labels_B), device=world.device)
-        sums += torch.stack([count, hits_B5[:, 0].sum(), hits_B5.sum(), loss.double()])
+        sums += torch.stack([count, hits_B5[:, 0].sum(), hits_B5.sum(), summable(loss.double())])
     samples, top1, top5, loss_sum = world.sum(sums).tolist()
     return Accuracy(int(samples), 100 * top1 / samples, 100 * top5 / samples, loss_sum / samples)
 

@@ -4,8 +4,8 @@ Each norm normalizes with the statistics of its own micro-batch. The running sta
 uses, are one exponential average per optimizer step over the mean of the batch statistics of all
 micro-batches of all ranks; PyTorch alone would average over rank 0's micro-batches, one after the other.
 
-In training the norms write into a scratch vector: with momentum 1/k at the k-th micro-batch, that is the
-plain mean over the micro-batches of this rank. One sum over the ranks then covers all norms at once.
+In training the norms write into a scratch vector. With momentum 1/k at the k-th micro-batch, that is the
+plain mean over the micro-batches of this rank; where each is said to be the first, it is that one's own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-
-from dnw.distributed import World
 
 
 class RunningStatistics:
@@ -30,7 +28,7 @@ class RunningStatistics:
         device = next(model.parameters()).device
         size = 2 * sum(norm.num_features for norm in self._norms)
         self._running = torch.empty(size, device=device)
-        self._scratch = torch.zeros(size, device=device)
+        self.collected = torch.zeros(size, device=device)  # of the micro-batches of this step, of this rank
         self._share = torch.empty(size, device=device)  # of a step in the running statistics
         for norm, (mean, var) in zip(self._norms, self._views(self._running), strict=True):
             mean.copy_(_present(norm.running_mean))
@@ -46,7 +44,7 @@ class RunningStatistics:
     def train(self) -> None:
         """Let the norms collect the statistics of the micro-batches to come."""
         if not self._collecting:
-            self._point_at(self._scratch)
+            self._point_at(self.collected)
             self._set_momenta([1.0 / (self._number + 1)] * len(self._norms))
             self._collecting = True
 
@@ -65,15 +63,12 @@ class RunningStatistics:
             self._set_momenta([1.0 / (number + 1)] * len(self._norms))
             self._number = number
 
-    def step(self, world: World) -> None:
-        """Fold the statistics of the step into the running ones; all ranks together."""
-        if not self._norms:
-            return
+    def step(self, mean: torch.Tensor) -> None:
+        """Fold in the statistics of a step: the mean over all micro-batches of all ranks."""
         for momentum, shares in zip(self._momenta, self._views(self._share), strict=True):
             if momentum is None:
                 for share in shares:
                     share.fill_(1.0 / (self._steps + 1))
-        mean = world.sum(self._scratch).div_(world.size)
         self._running.lerp_(mean, self._share)
         self._steps += 1
 

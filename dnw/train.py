@@ -27,12 +27,13 @@ import torch
 from dnw import checkpoint, compiler, ledger, memory, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
-from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
+from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
 from dnw.data import open_splits
 from dnw.distributed import World, join, leave
 from dnw.goodput import goodput, last_logged
 from dnw.lock import HeldError, Lock
 from dnw.loop import Loop
+from dnw.machine import warn_of_others, warn_of_unlike
 from dnw.monitor import Monitor
 from dnw.pictures import wiring_png
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
@@ -144,9 +145,11 @@ class _Worker:
     def _work(self, world: World) -> tuple[bool, Position]:
         """Whether the run is done, and how far it is."""
         run, train, claim = self.run, self.train, self.claim
+        check_processes(train, world.size, f"{world.size} processes")
         splits = open_splits(train.data)
         trainer = Trainer(train, models.build(train), world, splits[0].num_samples)
         identity = Identity(train.exp, signature(train), splits[0].fingerprint, splits[1].fingerprint)
+        warn_of_unlike(world, trainer.machine)
         _begin(claim, trainer, identity)
         trainer.begin()
         self.watchdog.progress(trainer.position.step)
@@ -219,6 +222,8 @@ def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
         saved = checkpoint.read(step_path(run.checkpoints, step))
         checkpoint.check_identity(run.checkpoints, saved.identity, identity)
     trainer.restore(saved)
+    if is_first:
+        warn_of_others(saved.machine, trainer.machine, step)
 
 
 def _announce(run: Run, trainer: Trainer, attempt: int) -> None:

@@ -5,7 +5,6 @@ Shapes: B images of a micro-batch, K classes.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
@@ -13,14 +12,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
-from dnw import schedule
+from dnw import machine, schedule
 from dnw.checkpoint import Checkpoint, Identity, Position
 from dnw.config import Optim, Train, plain
 from dnw.data import Batch
 from dnw.distributed import World
-from dnw.evaluate import Normalize
+from dnw.evaluate import Normalize, summable
+from dnw.reduction import Exact, Fast
 from dnw.running_stats import RunningStatistics
 from dnw.wiring import Choice, edges_of
 from shards.rng import bits
@@ -43,53 +42,36 @@ class Trainer:
         self.optimizer = sgd(self.model, train.optim)
         self.running = RunningStatistics(self.model)
         self.meter = torch.zeros(3, dtype=torch.float64, device=world.device)  # images, loss, top-1
+        self.machine = machine.facts(world.device)
         self._replaced: list[int] = []  # samples, by this rank since the last take_replaced
         self._wired = edges_of(self.model)
         self._choice = Choice(self.model)
         self.masks: Masks = self.current_masks()
         self.rate = 0.0  # of the last step
         self.normalize = Normalize(train.data.mean, train.data.std, world.device)
-        self._accumulate = train.batch // train.micro_batch // world.size
-        self._parallel: nn.Module = self.model
+        self._share = train.batch // train.micro_batch // world.size  # micro-batches of a step
+        reduction = Exact if train.reduce == "exact" else Fast
+        self._reduction = reduction(train, self.model, self.running, world)
 
     def begin(self) -> None:
         """Go into training, all ranks together; after `restore`, if there was anything to restore."""
-        if self.world.size == 1:
-            return
-        self._parallel = DistributedDataParallel(
-            self.model, forward_sync_buffers=False, gradient_as_bucket_view=True
-        )
-        if self.world.size > 2:
-            self._settle_buckets()
-
-    def _settle_buckets(self) -> None:
-        """Have DDP lay out its buckets anew before the first step instead of after it.
-
-        The layout decides in which order more than two ranks sum; rebuilt after the first backward, the
-        first step after a restart would sum in another order than the same step of an undisturbed run.
-        """
-        size = self.train.data.image_size
-        zeros = torch.zeros(self.train.micro_batch, 3, size, size, device=self.world.device)
-        self._begin_training()
-        self._parallel(zeros).sum().backward()
-        self.optimizer.zero_grad()
+        self._reduction.begin()
+        self._choice.choose(self.position.step)  # from what are the first rank's weights now
 
     def step(self, micro_batches: Iterator[Batch]) -> None:
         """One optimizer step over one global batch, of which this rank takes its share."""
         self._begin_training()
-        for number in range(self._accumulate):
-            self.running.next_micro_batch(number)
+        for number in range(self._share):
             self._seed(number)
-            is_last = number == self._accumulate - 1
-            with contextlib.nullcontext() if is_last else self._without_sync():
+            with self._reduction.micro_batch(number):
                 loss = self._loss(next(micro_batches))
-                (loss / self._accumulate).backward()
-        self.running.step(self.world)
+                (loss / self._reduction.divisor).backward()
+        self._reduction.finish()
         self.rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         self.optimizer.step()
-        self.optimizer.zero_grad()
+        self._reduction.clear()
         done = self.position.step + 1
         self._choice.choose(done)
         consumed = self.position.consumed + self.train.batch
@@ -97,7 +79,7 @@ class Trainer:
 
     def _seed(self, number: int) -> None:
         """Have dropout and the like draw the same for a micro-batch of a step, whoever takes it."""
-        first = self.world.rank * self._accumulate
+        first = self.world.rank * self._share
         key = (self.train.seed, _FORWARD, self.position.step, first + number)
         seed = int(bits(*key, n=1)[0])
         torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device
@@ -115,19 +97,13 @@ class Trainer:
         labels_B = batch.labels_B.to(device, non_blocking=True)
         self._replaced += batch.replaced_R.tolist()
         with torch.autocast(device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
-            logits_BK = self._parallel(self.normalize(images_BCHW))
+            logits_BK = self._reduction.forward(self.normalize(images_BCHW))
         logits_BK = logits_BK.float()
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
         hits = (logits_BK.detach().argmax(1) == labels_B).sum()
         count = torch.full_like(hits, len(labels_B))
-        self.meter += torch.stack([count, loss.detach() * len(labels_B), hits])
+        self.meter += torch.stack([count, summable(loss.detach().double() * len(labels_B)), hits])
         return loss
-
-    def _without_sync(self) -> contextlib.AbstractContextManager[None]:
-        if isinstance(self._parallel, DistributedDataParallel):
-            no_sync: contextlib.AbstractContextManager[None] = self._parallel.no_sync()
-            return no_sync
-        return contextlib.nullcontext()
 
     def _learning_rate(self) -> float:
         steps_per_epoch = self.samples / self.train.batch
@@ -179,6 +155,7 @@ class Trainer:
             meter=_copied(self.meter),
             masks=self.masks,
             train=plain(self.train),
+            machine=self.machine,
         )
 
     def restore(self, saved: Checkpoint) -> None:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from dnw.config import ConfigError, Positive, Train, did_you_mean, divisors, known_keys, parse_as
+from dnw import config
+from dnw.config import ConfigError, Positive, Train, did_you_mean, known_keys, parse_as
 from launch import timelimit
 from launch.gpus import visible_gpus
 
@@ -158,19 +159,14 @@ def is_launch_key(key: str) -> bool:
 
 
 def check_processes(train: Train, launch: Launch) -> None:
-    """Refuse a number of processes that can't share a step evenly.
+    """Refuse a number of processes that can't share a step.
 
     Raises:
         ConfigError: with the numbers that can.
     """
     processes = launch.nodes * launch.processes_per_node
-    parts = train.batch // train.micro_batch
-    if parts % processes:
-        raise ConfigError(
-            f"nodes, nproc: {launch.nodes} x {launch.processes_per_node} = {processes} processes can't share "
-            f"the {parts} micro-batches of a step (batch={train.batch}, micro_batch={train.micro_batch}); "
-            f"these numbers of processes can: {', '.join(map(str, divisors(parts)))}"
-        )
+    said = f"nodes, nproc: {launch.nodes} x {launch.processes_per_node} = {processes} processes"
+    config.check_processes(train, processes, said)
 
 
 def _check(launch: Launch) -> None:

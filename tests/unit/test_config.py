@@ -24,6 +24,10 @@ from dnw.config import ConfigError, dump, load, parse, signature
         ({"wiring__name": "dwn"}, "'fine_tune' or 'one_shot' (got 'dwn')"),
         ({"micro_batch": 12}, "micro_batch: 12 does not divide batch=32; these do: 1, 2, 4, 8, 16, 32"),
         ({"steps": None}, "epochs: must be set, or steps in its place"),
+        (
+            {"reduce": "exact", "deterministic": False},
+            "deterministic: reduce=exact promises equal bits, which need deterministic=true",
+        ),
         ({"optim__schedule": "multistep"}, "optim.milestones: must name the epochs"),
         ({"model__small": True}, "model.small: only model=mobilenet has a small variant (got model=static)"),
         ({"width": 0.415}, "width: at most 0.414 of all edges of model=static are legal (got 0.415)"),

@@ -112,6 +112,8 @@ def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples, batch, 
     seen = [n for rank in spans for start, stop in rank for n in range(start, stop)]
     assert seen == list(range(samples))
     assert len({len(rank) for rank in spans}) == 1
+    batches = [span for rank in spans for span in rank if span[0] < span[1]]
+    assert batches == list(EvaluationBatches(samples, batch, 0, 1)), "other batches than one rank alone has"
 
 
 def test_evaluation_shows_images_as_they_are(few_images):

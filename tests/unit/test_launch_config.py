@@ -94,6 +94,16 @@ def test_processes_that_cannot_share_a_step() -> None:
         check_processes(train, dataclasses.replace(LAUNCH, nodes=2, nproc=2))
 
 
+@pytest.mark.parametrize(("batch", "possible"), [(96, "1, 2"), (128, "1, 2, 4, 8"), (80, "1")])
+def test_processes_that_cannot_share_a_tree(batch: int, possible: str) -> None:
+    train = training(["+exp=cifar_dnw", f"batch={batch}", "micro_batch=16", "reduce=exact"])
+    for nproc in map(int, possible.split(", ")):
+        check_processes(train, dataclasses.replace(LAUNCH, nodes=1, nproc=nproc))
+    for nproc in (3, 5, 6, 16):
+        with pytest.raises(ConfigError, match=rf"^nodes, nproc: .*, reduce=exact\); .* can: {possible}$"):
+            check_processes(train, dataclasses.replace(LAUNCH, nodes=1, nproc=nproc))
+
+
 def settled(**cluster: object) -> Cluster:
     """What becomes of settings as Hydra hands them over."""
     given = {"name": "slurm", "grace_s": 120} | cluster

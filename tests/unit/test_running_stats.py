@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from dnw.distributed import ALONE
 from dnw.running_stats import RunningStatistics
 
 
@@ -24,7 +23,7 @@ def test_one_micro_batch_is_what_torch_does():
         running.train()
         running.next_micro_batch(0)
         assert torch.equal(ours(x), theirs(x))
-        running.step(ALONE)
+        running.step(running.collected)
     running.evaluate(3)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, msg=name)
@@ -46,7 +45,7 @@ def test_each_norm_has_its_own_momentum():
         running.next_micro_batch(0)
         ours(x)
         theirs(x)
-        running.step(ALONE)
+        running.step(running.collected)
         if step == 2:  # a restart in between
             running.evaluate(step)
             running = RunningStatistics(ours)
@@ -67,7 +66,7 @@ def test_several_micro_batches_count_alike(count):
     for number, x in enumerate(micro_batches):
         running.next_micro_batch(number)
         norm(x)
-    running.step(ALONE)
+    running.step(running.collected)
     running.evaluate(1)
     means = torch.stack([x.mean((0, 2, 3)) for x in micro_batches]).mean(0)
     variances = torch.stack([x.var((0, 2, 3)) for x in micro_batches]).mean(0)
@@ -86,7 +85,7 @@ def test_evaluation_in_between_changes_nothing():
         running.next_micro_batch(0)
         norm(x)
         if interrupted:
-            running.step(ALONE)
+            running.step(running.collected)
             running.evaluate(1)
             shown = norm.running_mean.clone()
             norm.eval()(x + 1)

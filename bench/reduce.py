@@ -1,0 +1,137 @@
+"""What a training step takes with reduce=exact and with reduce=fast, on local processes.
+
+    python bench/reduce.py             static_dnw and cifar_dnw on 1, 2 and 4 processes; five minutes
+    python bench/reduce.py static_dnw --processes 1 2 --images 64 --micro-batches 8
+
+The same step each time: --micro-batches of --images, shared by the processes. Both kinds take steps in turns
+in the same processes; ratios are medians of the ratios within a turn. Images are noise that is there already.
+On a machine with GPUs each process takes one. Prints a table, writes bench/out/reduce.json (--out).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+
+import torch  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from torch.multiprocessing import start_processes  # noqa: E402
+
+from dnw import models  # noqa: E402
+from dnw.compose import training  # noqa: E402
+from dnw.data import Batch  # noqa: E402
+from dnw.distributed import World, join, leave  # noqa: E402
+from dnw.trainer import Trainer  # noqa: E402
+
+SAMPLES = 50_000
+EXPERIMENTS = ("static_dnw", "cifar_dnw")
+KINDS = ("fast", "exact")
+
+
+def trainer_of(kind: str, words: list[str], world: World) -> Trainer:
+    train = training([*words, f"reduce={kind}"])
+    found = Trainer(train, models.build(train), world, SAMPLES)
+    found.begin()
+    return found
+
+
+def noise(trainer: Trainer) -> Batch:
+    train = trainer.train
+    side = train.data.image_size
+    images = torch.randint(0, 256, (train.micro_batch, 3, side, side), dtype=torch.uint8)
+    labels = torch.arange(train.micro_batch) % train.data.classes
+    return Batch(images, labels, torch.empty(0, dtype=torch.int64))
+
+
+def seconds(trainer: Trainer, batch: Batch) -> float:
+    """Of a step that all processes begin together."""
+    trainer.world.barrier()
+    began = time.perf_counter()
+    trainer.step(itertools.repeat(batch))
+    if trainer.world.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def race(rank: int, size: int, port: int, words: list[str], turns: int, out: str) -> None:
+    """What one of the processes does; the first notes the times."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    torch.set_num_threads(training(words).threads)
+    world = join()
+    trainers = {kind: trainer_of(kind, words, world) for kind in KINDS}
+    batch = noise(trainers["fast"])
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for turn in range(turns + 1):
+        for kind, trainer in trainers.items():
+            took = seconds(trainer, batch)
+            if turn > 0:  # the first allocates
+                found[kind].append(took)
+    if world.is_first:
+        Path(out).write_text(json.dumps(found))
+    leave()
+
+
+def measure(experiment: str, size: int, options: argparse.Namespace) -> dict[str, float]:
+    sizes = [f"micro_batch={options.images}", f"batch={options.images * options.micro_batches}"]
+    words = [f"+exp={experiment}", *options.settings, *sizes, "data.workers=0"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.NamedTemporaryFile("r") as times:
+        arguments = (size, port, words, options.turns, times.name)
+        start_processes(race, arguments, nprocs=size, start_method="spawn")
+        found = json.load(times)
+    ratios = [exact / fast for fast, exact in zip(found["fast"], found["exact"], strict=True)]
+    ms = {f"{kind} ms": 1e3 * statistics.median(found[kind]) for kind in KINDS}
+    return {**ms, "ratio": statistics.median(ratios)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", help="experiments, and settings for all of them")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--images", type=int, default=32, help="of a micro-batch")
+    parser.add_argument("--micro-batches", type=int, default=4, help="of a step, over all processes")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "reduce.json")
+    options = parser.parse_intermixed_args()
+    options.settings = [word for word in options.words if "=" in word]
+    experiments = [word for word in options.words if "=" not in word] or EXPERIMENTS
+    record: dict[str, dict[int, Any]] = {}
+    rows = Table("one step", "processes", "fast, ms", "exact, ms", "exact takes so many times as long")
+    for experiment, size in itertools.product(experiments, options.processes):
+        found = measure(experiment, size, options)
+        record.setdefault(experiment, {})[size] = found
+        rows.add_row(
+            experiment,
+            str(size),
+            f"{found['fast ms']:.1f}",
+            f"{found['exact ms']:.1f}",
+            f"{found['ratio']:.2f}",
+        )
+        print(f"{experiment} on {size}: {found}", file=sys.stderr)
+        options.out.parent.mkdir(exist_ok=True)
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
+    Console().print(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""reduce=exact: whatever the number of processes, and however it changes on the way, the same bits.
+
+All networks in both precisions take many minutes on a CPU without bf16 instructions: `make soak`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from worker import SERVER, assert_same_weights, digests, losses, prepare, train
+
+from dnw import checkpoint, jsonl, ledger
+from dnw.distributed import ALONE, World
+from dnw.run import step_path
+from dnw.tree import TreeSum
+
+# A step is 8 micro-batches.
+CHANGES = {
+    **{"reduce": "exact", "steps": 8, "batch": 16, "micro_batch": 2, "eval_batch": 20},
+    **{"checkpoint__every_steps": 2, "log__digests": True, "log__every_steps": 1},
+}
+SHORT = {"steps": 4, "checkpoint__every_steps": 1}
+SMALL = {"data__image_size": 16, "data__augment": "resized_crop_flip", "micro_batch": 1, "batch": 8}
+STATIC: dict[str, Any] = {"model": {"name": "static"}}
+CONTINUOUS: dict[str, Any] = {"model": {"name": "continuous"}, **SHORT, **SMALL}
+MOBILENET: dict[str, Any] = {"model": {"name": "mobilenet"}, **SHORT}
+BF16 = {"precision": "bf16"}
+QUICK = [
+    pytest.param(STATIC, id="static"),
+    pytest.param(STATIC | BF16 | SHORT, id="static-bf16"),
+    pytest.param(CONTINUOUS, id="continuous"),
+    pytest.param(MOBILENET, id="mobilenet"),
+]
+SLOW = [
+    pytest.param(CONTINUOUS | BF16, id="continuous-bf16", marks=pytest.mark.soak),
+    pytest.param(MOBILENET | BF16, id="mobilenet-bf16", marks=pytest.mark.soak),
+]
+
+
+def slow(case):
+    return pytest.param(*case.values, id=case.id, marks=pytest.mark.soak)
+
+
+def finished(folder, images, changes, world):
+    run = prepare(folder, images, **CHANGES | changes)
+    code, output = train(run, world)
+    assert code == 0, output
+    return run
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("changes", QUICK + SLOW)
+def test_on_changing_processes_killed_in_between(tmp_path, few_images, changes):
+    """Each attempt does a step at least, of which some are lost."""
+    whole = finished(tmp_path / "whole", few_images, changes, 4)
+    broken = prepare(tmp_path / "broken", few_images, **CHANGES | changes)
+    draw, every = random.Random(str(changes)), (CHANGES | changes)["checkpoint__every_steps"]
+    for world, saved in zip((4, 2, 1), count(every, every), strict=False):
+        fault = f"{draw.randrange(world)}:step {draw.randint(saved + 1, saved + every)}"
+        assert train(broken, world, fault)[0] != 0
+    code, output = train(broken, 8)
+    assert code == 0, output
+    assert [attempt.start["world"] for attempt in ledger.read(broken)] == [4, 2, 1, 8]
+    assert_same(broken, whole)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("changes", [QUICK[0], *map(slow, QUICK[1:]), *SLOW])
+def test_on_any_number_of_processes(tmp_path, few_images, changes):
+    runs = [finished(tmp_path / f"{world}", few_images, changes, world) for world in (1, 2, 4, 8)]
+    for run in runs[1:]:
+        assert_same(run, runs[0])
+
+
+def test_processes_that_cannot_share_a_step_are_refused_by_the_worker(tmp_path, few_images):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    code, output = train(run, 3)
+    assert code == 1
+    assert "3 processes can't share the 8 micro-batches of a step" in output
+    assert "reduce=exact); these numbers of processes can: 1, 2, 4, 8" in output
+    assert ledger.last(run).reason == "error"
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, few_images):
+    run = prepare(tmp_path / "run", few_images, **CHANGES)
+    assert train(run, 1, "0:step 5")[0] != 0
+    path = step_path(run.checkpoints, 4)
+    saved = checkpoint.read(path)
+    checkpoint.write(path, checkpoint.encode(replace(saved, machine=saved.machine | {"torch": "1.0"})))
+    code, output = train(run, 1)
+    assert code == 0, output
+    assert f"end here\n  torch: 1.0 before, {torch.__version__} now\n" in output
+    assert checkpoint.read(step_path(run.checkpoints, 8)).machine == saved.machine
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_gloo_gives_the_bits_of_one_process(tmp_path, size):
+    """Of fewer entries than processes, too."""
+    processes = [SERVER.Process(target=sums, args=(rank, size, tmp_path)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    expected = [summed(length, ALONE) for length in LENGTHS]
+    for rank in range(size):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        assert all(map(torch.equal, found, expected))
+
+
+LENGTHS = (1, 3, 1000)
+
+
+def sums(rank: int, size: int, folder: Path) -> None:
+    """What one of the processes does."""
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=size)
+    world = World(rank, size, 1, torch.device("cpu"))
+    torch.save([summed(length, world) for length in LENGTHS], folder / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def summed(length: int, world: World) -> torch.Tensor:
+    summands = torch.randn(24, length, generator=torch.Generator().manual_seed(length))
+    vector = torch.empty(length)
+    tree = TreeSum(vector, len(summands), world)
+    share = len(summands) // world.size
+    for number in range(share):
+        vector.copy_(summands[world.rank * share + number])
+        tree.add(number)
+    tree.across()
+    return vector
+
+
+def assert_same(ours, theirs) -> None:
+    assert_same_weights(ours, theirs)
+    assert losses(ours) == losses(theirs)
+    assert digests(ours) == digests(theirs)
+    assert evaluations(ours) == evaluations(theirs)
+
+
+def evaluations(run) -> list[tuple[float, ...]]:
+    found = [line for line in jsonl.read(run.metrics) if line["kind"] == "val"]
+    assert found
+    return [tuple(line[name] for name in ("step", "top1", "top5", "loss")) for line in found]

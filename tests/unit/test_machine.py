@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import torch
+
+from dnw import machine
+from dnw.distributed import ALONE, World
+
+HERE = machine.facts(torch.device("cpu"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside(World):
+    """The first of three processes; what the others have noted is given."""
+
+    others: tuple[dict[str, str], ...] = dataclasses.field(kw_only=True)
+
+    def gather(self, numbers: list[int]) -> list[int]:
+        theirs = [machine._digest(value) for other in self.others for value in other.values()]
+        return [*numbers, *theirs]
+
+
+def test_facts_name_versions_and_hardware():
+    assert HERE["torch"] == torch.__version__
+    assert HERE["cpu capability"] == torch.backends.cpu.get_cpu_capability()
+    assert HERE["cpu"]
+    assert HERE["gpu"] == HERE["cuda"] == HERE["cudnn"] == "none"
+
+
+def test_going_on_elsewhere_is_said(caplog):
+    machine.warn_of_others({**HERE, "torch": "1.0", "cpu": "an older one"}, HERE, step=7)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    first, *rest = record.getMessage().split("\n")
+    assert "than up to step 7" in first
+    assert "end here" in first
+    assert rest == [
+        f"  torch: 1.0 before, {HERE['torch']} now",
+        f"  cpu: an older one before, {HERE['cpu']} now",
+    ]
+
+
+def test_nothing_is_said_where_all_is_as_it_was(caplog):
+    machine.warn_of_others(HERE, HERE, step=7)
+    machine.warn_of_others({}, HERE, step=7)  # a checkpoint that doesn't say
+    machine.warn_of_others({**HERE, "another": "1"}, HERE, step=7)
+    machine.warn_of_unlike(ALONE, HERE)
+    machine.warn_of_unlike(Beside(0, 3, 3, ALONE.device, others=(HERE, HERE)), HERE)
+    assert not caplog.records
+
+
+def test_processes_of_several_kinds_are_named(caplog):
+    other = {**HERE, "cpu": "an older one", "numpy": "1.0"}
+    machine.warn_of_unlike(Beside(0, 4, 4, ALONE.device, others=(other, HERE, other)), HERE)
+    (record,) = caplog.records
+    assert "on rank 0 and on 1, 3: numpy, cpu;" in record.getMessage()
