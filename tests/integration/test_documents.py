@@ -165,7 +165,7 @@ def look_at_tensorboard(command: str, runs: Path) -> None:
 
 def test_demo(tmp_path, few_images):
     """`make demo`, for 12 steps on few images instead of 200 on many, with checkpoints as often."""
-    shorter = [f"data.dir={few_images}", f"runs_dir={tmp_path}"]
+    shorter = [f"data.dir={few_images}", f"runs_dir={tmp_path}", "eval_every_epochs=99"]
     done = typed("python launch/demo.py steps=12 checkpoint.every_steps=4 log.every_steps=2", *shorter)
     assert "Killing worker" in done.stdout
     assert re.search(r"attempt 1: from step 0, killed \(by SIGKILL\)", done.stdout)

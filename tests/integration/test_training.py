@@ -19,7 +19,7 @@ from worker import ROOT, assert_same_weights, digests, prepare, start, train
 from dnw import checkpoint, evaluate, jsonl, ledger
 from dnw.claim import Claim
 from dnw.lock import Lock
-from dnw.run import steps
+from dnw.run import step_path, steps
 from shards import index
 from shards.index import Index
 from shards.remote import fetch_index
@@ -31,8 +31,8 @@ CHANGES = {"steps": 8, "checkpoint__every_steps": 3, "log__every_steps": 1}
 def killed_and_resumed(tmp_path_factory, few_images):
     """A run that was killed twice, and had logged steps each time that its next attempt did again."""
     run = prepare(tmp_path_factory.mktemp("training") / "run", few_images, **CHANGES)
-    for fault in ("0:step 5", "1:step 8"):
-        assert train(run, 2, fault)[0] != 0
+    for fault, saved in (("0:step 5", 4), ("1:step 8", 6)):
+        assert train(run, 2, f"{fault}:::{step_path(run.checkpoints, saved)}")[0] != 0
     code, output = train(run, 2)
     assert code == 0, output
     return run

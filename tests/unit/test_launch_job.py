@@ -26,7 +26,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from dnw.preemption import die_with_parent
 
-def main(arguments):
+def main(arguments, stop):
     die_with_parent()
     run, rank, act = Path(arguments[0]), int(os.environ["RANK"]), os.environ["ACT"]
     asked = []
