@@ -22,7 +22,11 @@ optimizer.load_state_dict(optimizer.state_dict())
 torch.distributed.destroy_process_group()
 print(torch.nn.utils.parameters_to_vector(network.parameters()).tolist())
 print([hasattr(module, "__file__") for name, module in sys.modules.items() if name == "torch._dynamo"])
-print(any(name.startswith("torch._dynamo.") for name in sys.modules))
+from shards.torchvision_cpu import torchvision
+torchvision()
+print(any(name.startswith("torch._dynamo.e") for name in sys.modules))  # such as eval_frame
+from torch._dynamo.utils import is_compile_supported
+print(is_compile_supported("cpu"))
 import torch._dynamo.config
 print(torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item())
 """
@@ -42,7 +46,7 @@ def printed(how: str, meeting: Path) -> list[str]:
 
 def test_it_is_left_out_until_it_is_asked_for(tmp_path: Path) -> None:
     weights, *without = printed("without", tmp_path / "a")
-    assert without == ["[False]", "False", "2.0"]
+    assert without == ["[False]", "False", "True", "2.0"]
     same, *beside = printed("with", tmp_path / "b")
-    assert beside == ["[True]", "True", "2.0"]
+    assert beside == ["[True]", "True", "True", "2.0"]
     assert weights == same
