@@ -41,9 +41,14 @@ class StopRequest:
 
 
 def leave_signals_to_parent(_worker: int = 0) -> None:
-    """Ignore the signals in a helper process: Slurm sends them to every process of a job."""
+    """Ignore the signals in a helper process: Slurm sends them to every process of a job.
+
+    It ends with its parent, by the kernel's hand. Left over it would keep open what it inherited, a pipe by
+    which the agent sees a worker's death among it, until it looks for its parent, every 5 seconds.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    follow_parent(os.getppid(), signal.SIGKILL)
 
 
 def end_children() -> None:
