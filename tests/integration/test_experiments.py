@@ -27,9 +27,10 @@ FEW = ["steps=2", "batch=4", "micro_batch=2", "data.workers=0", "log.every_steps
 SAVED = "checkpoint.every_steps=1"
 KILLED_AT = "0:save step-00000002.pt"  # the one before is on the disk then
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "exp").glob("*.yaml"))
-ANY_NETWORK = [
+OTHER_NETWORK = ("resnet50_sparse", "model=torchvision/mobilenet_v3_small", "wiring.budget=global")
+OTHER_NETWORKS = [  # in the soak
+    ("resnet50_sparse", "model=resnet50"),  # as large as it is
     ("resnet50_sparse", "model=resnet18", "first_layer=dense"),
-    ("resnet50_sparse", "model=torchvision/mobilenet_v3_small", "wiring.budget=global"),
     ("resnet50_sparse", "model=timm/convnext_atto", "model.channels_last=true", "wiring.leave_dense=[head*]"),
     ("resnet50_sparse", "model=timm/vit_tiny_patch16_224", "wiring=reg_td"),
 ]
@@ -37,7 +38,6 @@ ANY_NETWORK = [
 SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 2), (64, 128, 2, 6), (128, 256, 2, 2))
 WHOLE = {"imagenet_dnw"}
 SMALLER = {f"resnet50_{name}": "model=resnet18" for name in ("dense", "sparse", "td")}
-AS_LARGE_AS_IT_IS = pytest.param(("resnet50_sparse", "model=resnet50"), marks=pytest.mark.soak)
 FROM_COMPLETE = {"cifar_fine_tune": "cifar_complete", "cifar_one_shot": "cifar_complete"}
 
 
@@ -90,7 +90,13 @@ def prepared(name: str, words: tuple[str, ...], runs_dir: Path, icons: Path, pho
 
 
 @pytest.mark.parametrize(
-    "words", [*((name,) for name in EXPERIMENTS), *ANY_NETWORK, AS_LARGE_AS_IT_IS], ids=" ".join
+    "words",
+    [
+        *((name,) for name in EXPERIMENTS),
+        OTHER_NETWORK,
+        *(pytest.param(words, marks=pytest.mark.soak) for words in OTHER_NETWORKS),
+    ],
+    ids=" ".join,
 )
 def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     words: tuple[str, ...],

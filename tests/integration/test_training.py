@@ -146,7 +146,7 @@ def test_one_attempt_at_a_time(tmp_path, few_images):
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     with Lock.take(run.lock) as held:
         held.write(attempt=3, job="17", pid=99, host="n1")
-        code, output = train(run, 2)
+        code, output = train(run, 1)
     assert code == 1
     assert "lock: held by attempt 3 (job 17, process 99 on n1)" in output
     assert not run.attempts.exists()
