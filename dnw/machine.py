@@ -13,13 +13,8 @@ import torch
 
 from dnw.distributed import World
 
-LIBRARIES = (
-    "torch",
-    "numpy",
-    "torchdiffeq",
-    "pillow",
-    "simplejpeg",
-)  # that compute what a network sees or is
+# that compute what a network sees or is
+LIBRARIES = ("torch", "numpy", "torchdiffeq", "pillow", "simplejpeg")
 log = logging.getLogger(__name__)
 
 

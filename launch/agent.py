@@ -5,9 +5,9 @@ on when the job that started it was killed, and ends with a traceback of its own
 sends several signals, to every process of a job, and in any order. Here each reason to stop becomes the one
 SIGINT that torchrun forwards to its workers, after which it waits for them as long as they were granted.
 
-Workers are forked from the agent (`--start-method fork`), which has imported all that they need: five seconds
-of a core, once a node instead of once a worker. Its other threads (the store's server, a timer) hold no lock
-that workers need, and it has not touched a GPU.
+Workers are forked from the agent (`--start-method fork`), which has imported all that they need: once a
+node instead of once a worker. Its other threads (the store's server, a timer) hold no lock that workers need,
+and it has not touched a GPU.
 """
 
 from __future__ import annotations

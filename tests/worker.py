@@ -48,7 +48,7 @@ def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
 def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
     """Run to the end; the agent's exit code and all that was printed.
 
-    The agent is forked from a process that has imported what it imports, which saves five seconds each time.
+    The agent is forked from a process that has imported what it imports, which saves that each time.
     """
     arguments = _command(run, nproc)[3:]  # python -m launch.agent
     with tempfile.NamedTemporaryFile("r", prefix="printed-") as printed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dnw.wiring.selection import largest
 from dnw.wiring.strongest import StrongestEdges
 
 
@@ -19,7 +18,7 @@ class FixedEdges(StrongestEdges):
 
     def begin(self, weight: Tensor) -> None:
         """Take the largest legal magnitudes of `weight`."""
-        self.take(largest(weight.detach(), self.legal, self.budget), step=0)
+        self.take(self._strongest(weight.detach()), step=0)
 
     def choose(self, weight: Tensor, step: int) -> None:
         """Stay."""

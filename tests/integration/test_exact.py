@@ -90,8 +90,8 @@ def test_processes_that_cannot_share_a_step_are_refused_by_the_worker(tmp_path, 
 
 def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, few_images):
     run = prepare(tmp_path / "run", few_images, **CHANGES)
-    assert train(run, 1, "0:step 5")[0] != 0
     path = step_path(run.checkpoints, 4)
+    assert train(run, 1, f"0:step 5:::{path}")[0] != 0
     saved = checkpoint.read(path)
     checkpoint.write(path, checkpoint.encode(replace(saved, machine=saved.machine | {"torch": "1.0"})))
     code, output = train(run, 1)
