@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import queue
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -31,7 +31,9 @@ class Thread(World):
 
 
 def threads(size: int) -> list[Thread]:
-    mail: dict[tuple[int, int], queue.Queue[torch.Tensor]] = defaultdict(queue.Queue)
+    mail: dict[tuple[int, int], queue.Queue[torch.Tensor]] = {
+        pair: queue.Queue() for pair in itertools.product(range(size), repeat=2)
+    }
     return [Thread(rank, size, 1, ALONE.device, mail=mail) for rank in range(size)]
 
 
