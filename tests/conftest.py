@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from shards.sources.imagefolder import imagefolder
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads would wait for each other
+# where a script began the tests in its background, Ctrl-C is ignored, which their processes would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _whole(folder: Path) -> bool:

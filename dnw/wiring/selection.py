@@ -2,35 +2,76 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnw.wiring.areas import Area, areas
 from shards import rng
 
 Weights = npt.NDArray[np.float32]
 Marks = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
 Magnitudes = npt.NDArray[np.int32]  # the bits of |w|, which are ordered as |w| is, NaN above all
 
-CHUNK = 1 << 17  # weights that are looked at together: what is computed of them stays in the cache
-DEVIATIONS = 4.0  # of a sample's count, within which the threshold is looked for: it is missed once in 10,000
-_MOST = 2**31 - 1  # no magnitude is larger
+CHUNK = 1 << 18  # weights that are looked at together: what is computed of them stays in the cache
+RUN = 16  # neighbours that a sample takes together: a line of the cache
+DEVIATIONS = 6.0  # of a sample's count, by which the bound is low: weights of a run are somewhat alike
 
 
-def largest(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
+class Among:
+    """Where the legal positions of a weight are, for a choice on a CPU: made once, used at each step."""
+
+    def __init__(self, shape: Sequence[int], legal: Tensor | None) -> None:
+        """Take a bool tensor of the weight's shape; None: all are legal."""
+        rows = shape[0] if len(shape) > 1 else 1
+        self.shape_TS = rows, math.prod(shape) // rows
+        legal_TS = None if legal is None else legal.cpu().reshape(self.shape_TS)
+        found = None if legal_TS is None else areas(legal_TS)
+        whole = Area(0, rows, 0, self.shape_TS[1])
+        self.chunks = list(itertools.chain.from_iterable(map(_chunks, found or [whole])))
+        # bool [T, S], where the chunks have illegal positions, too
+        self.legal_TS: Marks | None = None if legal_TS is None or found else legal_TS.numpy()
+        self.sample = sample(math.prod(shape))  # places, row-major
+        self.drawn = self.sample.size  # legal or not
+        if legal_TS is not None:
+            self.sample = self.sample[legal_TS.numpy().ravel()[self.sample]]
+
+
+def largest(
+    weight: Tensor,
+    legal: Tensor | None,
+    budget: int,
+    *,
+    among: Among | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """Mark the `budget` legal positions of largest magnitude, ties to the lowest (row-major) index.
 
     Returns a bool tensor of the weight's shape, the same on every device and in every memory format. Needs
     at least `budget` legal positions and no NaN. Never waits for a GPU.
+
+    Where the choice is made again and again, `among` of this shape and `legal` spares a CPU a look at the
+    illegal positions, and `out`, which may then be what is returned, spares it new memory.
     """
-    if budget == 0:
-        return torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
-    choose = _largest_on_cpu if weight.device.type == "cpu" else _largest_on_device
-    return choose(weight.flatten(), None if legal is None else legal.flatten(), budget).view(weight.shape)
+    if weight.device.type != "cpu":
+        if budget == 0:
+            return torch.zeros_like(weight, dtype=torch.bool)
+        marks = None if legal is None else legal.flatten()
+        return _largest_on_device(weight.flatten(), marks, budget).view(weight.shape)
+    if out is None or not out.is_contiguous():
+        out = torch.empty(weight.shape, dtype=torch.bool)
+    out.zero_()
+    if budget:
+        among = among or Among(weight.shape, legal)
+        weights_TS = weight.float().reshape(among.shape_TS).numpy()
+        out.view(-1).numpy()[_largest_on_cpu(weights_TS, among, budget)] = True
+    return out
 
 
 def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most: int) -> Tensor:
@@ -50,72 +91,66 @@ def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most:
     return (above | (tied & (tied.cumsum(1, dtype=torch.int32) <= wanted))).view(weight.shape)
 
 
-class _Band(NamedTuple):
-    """What lies at a band of magnitudes and above it."""
-
-    marks: Marks  # of all weights: those in the band or above it
-    places: npt.NDArray[np.int64]  # of those in the band, rising
-    magnitudes: Magnitudes  # of the same
-    above: int  # how many are above it
-
-
-def _largest_on_cpu(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
-    weights, marks = weight.float().numpy(), None if legal is None else legal.numpy()
-    band = _band(weights, marks, *_likely_bounds(weights, marks, budget))
-    if not 0 < budget - band.above <= band.places.size:
-        band = _band(weights, marks, 0, _MOST)  # the sample was unlike the rest
-    wanted = budget - band.above
-    threshold = np.partition(band.magnitudes, -wanted)[-wanted]
-    tied = band.places[band.magnitudes == threshold]
-    surplus = np.count_nonzero(band.magnitudes >= threshold) - wanted
-    band.marks[band.places[band.magnitudes < threshold]] = False
-    band.marks[tied[tied.size - surplus :]] = False
-    return torch.from_numpy(band.marks)
+def _largest_on_cpu(weights_TS: Weights, among: Among, budget: int) -> Places:
+    places, sizes = _reaching(_likely_bound(weights_TS.ravel(), among, budget), weights_TS, among)
+    if places.size < budget:
+        places, sizes = _reaching(0, weights_TS, among)  # the sample was unlike the rest
+    threshold = np.partition(sizes, -budget)[-budget]
+    chosen: Places = places[sizes >= threshold]
+    if chosen.size == budget:
+        return chosen
+    above, tied = places[sizes > threshold], np.sort(places[sizes == threshold])
+    return np.concatenate([above, tied[: budget - above.size]])
 
 
-def _likely_bounds(weights: Weights, legal: Marks | None, budget: int) -> tuple[int, int]:
-    """Two magnitudes between which the threshold very likely is: from a sample, as Floyd and Rivest select.
+def _likely_bound(weights: Weights, among: Among, budget: int) -> int:
+    """A magnitude that very likely a few more than `budget` reach: from a sample, as Floyd and Rivest select.
 
     The last step's threshold would be no better a guess: in the first steps it is off by a tenth and more.
     """
-    drawn = sample(weights.size)
-    rank = budget * drawn.size / weights.size  # of the threshold in the sample
-    if legal is not None:
-        drawn = drawn[legal[drawn]]
-    rising = np.sort(_magnitudes(weights[drawn]))
-    slack = DEVIATIONS * math.sqrt(rank)
-    low, high = rising.size - math.ceil(rank + slack) - 1, rising.size - math.floor(rank - slack)
-    return int(rising[low]) if low >= 0 else 0, int(rising[high]) if high < rising.size else _MOST
+    rank = budget * among.drawn / weights.size  # of the threshold in the sample
+    beyond = math.ceil(rank + DEVIATIONS * math.sqrt(rank))
+    if beyond >= among.sample.size:
+        return 0
+    return int(np.partition(np.abs(weights[among.sample]).view(np.int32), -beyond - 1)[-beyond - 1])
 
 
-def sample(entries: int) -> npt.NDArray[np.uint64]:
-    """Draw places among `entries`, always the same: entries^(2/3) / 2 of them, which cost next to nothing."""
-    return rng.bits(n=1 + round(entries ** (2 / 3) / 2)) % np.uint64(entries)
+def sample(entries: int) -> Places:
+    """Draw places among `entries`, always the same: about 2 * entries^(2/3) of them, in runs."""
+    runs = rng.bits(n=1 + round(2 * entries ** (2 / 3) / RUN)) % np.uint64(-(-entries // RUN))
+    places = (runs.astype(np.int64)[:, None] * RUN + np.arange(RUN)).ravel()
+    within: Places = places[places < entries]  # the last run may be a short one
+    return within
 
 
-def _band(weights: Weights, legal: Marks | None, low: int, high: int) -> _Band:
-    """Find the legal weights with magnitudes from `low` to `high`, and mark them and those above."""
-    marks = np.empty(weights.size, np.bool_)
+def _reaching(low: int, weights_TS: Weights, among: Among) -> tuple[Places, Magnitudes]:
+    """Find the legal weights with magnitudes from `low` on: their places and their magnitudes."""
     room, beyond = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.bool_)
-    places, magnitudes, above = [], [], 0
-    for start in range(0, weights.size, CHUNK):
-        chunk = weights[start : start + CHUNK]
-        size = _magnitudes(chunk, room[: chunk.size])
-        reached = np.greater_equal(size, low, out=marks[start : start + CHUNK])
-        passed = np.greater(size, high, out=beyond[: chunk.size])
-        if legal is not None:
-            reached &= legal[start : start + CHUNK]
-            passed &= legal[start : start + CHUNK]
-        above += int(np.count_nonzero(passed))
-        passed ^= reached
-        found = np.flatnonzero(passed)
-        places.append(found + start)
-        magnitudes.append(size[found])
-    return _Band(marks, np.concatenate(places), np.concatenate(magnitudes), above)
+    places, sizes = [], []
+    for part in among.chunks:
+        rows, columns = slice(part.top, part.bottom), slice(part.left, part.right)
+        chunk_TS = weights_TS[rows, columns]
+        count, (_, width) = chunk_TS.size, chunk_TS.shape
+        np.abs(chunk_TS, out=room[:count].reshape(chunk_TS.shape))
+        size = room[:count].view(np.int32)
+        reaches = np.greater_equal(size, low, out=beyond[:count])
+        if among.legal_TS is not None:
+            reaches &= among.legal_TS[rows, columns].ravel()
+        found = np.flatnonzero(reaches)
+        sizes.append(size[found])
+        found += found // width * (weights_TS.shape[1] - width)
+        found += part.top * weights_TS.shape[1] + part.left
+        places.append(found)
+    return np.concatenate(places), np.concatenate(sizes)
 
 
-def _magnitudes(weights: Weights, room: Weights | None = None) -> Magnitudes:
-    return np.abs(weights, out=room).view(np.int32)
+def _chunks(area: Area) -> Iterator[Area]:
+    """Split an area into such as have CHUNK positions at most."""
+    wide = min(area.right - area.left, CHUNK)
+    for top in range(area.top, area.bottom, CHUNK // wide):
+        for left in range(area.left, area.right, wide):
+            bottom, right = min(top + CHUNK // wide, area.bottom), min(left + wide, area.right)
+            yield Area(top, bottom, left, right)
 
 
 def _largest_on_device(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from torch import Tensor
 
 from dnw.wiring.edges import Edges
-from dnw.wiring.selection import largest
+from dnw.wiring.selection import Among, largest
 
 
 class StrongestEdges(Edges):
@@ -20,4 +22,8 @@ class StrongestEdges(Edges):
         self.mask.copy_(mask)
 
     def _strongest(self, weight: Tensor) -> Tensor:
-        return largest(weight, self.legal, self.budget)
+        return largest(weight, self.legal, self.budget, among=self._among, out=self.mask)
+
+    @cached_property
+    def _among(self) -> Among:
+        return Among(self.mask.shape, self.legal)

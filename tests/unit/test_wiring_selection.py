@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from dnw.wiring import selection
-from dnw.wiring.selection import _largest_on_cpu, _largest_on_device, largest
+from dnw.wiring.selection import Among, _largest_on_device, largest
 
 
 def sorted_choice(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
@@ -37,7 +37,7 @@ def test_both_ways_choose_as_a_stable_sort_does(data: st.DataObject) -> None:
     budget = data.draw(st.integers(1, n if among is None else int(among.sum())))
     expected = sorted_choice(weight, among, budget)
     assert int(expected.sum()) == budget
-    assert torch.equal(_largest_on_cpu(weight, among, budget), expected)
+    assert torch.equal(largest(weight, among, budget), expected)
     assert torch.equal(_largest_on_device(weight, among, budget), expected)
 
 
@@ -52,14 +52,14 @@ def test_neither_chunks_nor_a_narrow_band_change_the_choice(data: st.DataObject,
     among = data.draw(st.sampled_from([None, legal]))
     budget = data.draw(st.integers(1, n if among is None else int(among.sum())))
     with mock.patch.multiple(selection, CHUNK=64, DEVIATIONS=deviations):
-        assert torch.equal(_largest_on_cpu(weight, among, budget), sorted_choice(weight, among, budget))
+        assert torch.equal(largest(weight, among, budget), sorted_choice(weight, among, budget))
 
 
 @pytest.mark.parametrize("sampled", [2.0, 0.5], ids=["larger", "smaller"])
 def test_a_sample_unlike_the_rest_changes_nothing(sampled: float) -> None:
     weight = torch.rand(200_000, generator=torch.Generator().manual_seed(4)) + 1
-    places = torch.from_numpy(selection.sample(len(weight)).astype(np.int64))
-    weight[places] *= sampled
+    places = torch.from_numpy(selection.sample(len(weight)))
+    weight[places.unique()] *= sampled
     for budget in (1, 1000, 150_000, len(weight)):
         assert torch.equal(largest(weight, None, budget), sorted_choice(weight, None, budget))
 
@@ -86,6 +86,27 @@ def test_memory_format_does_not_change_the_choice() -> None:
 def test_takes_other_floating_types(dtype: torch.dtype) -> None:
     weight = torch.arange(-8, 9).to(dtype)
     assert torch.equal(largest(weight, None, 5), sorted_choice(weight, None, 5))
+
+
+@given(st.data())
+def test_a_choice_made_again_in_the_same_memory_is_the_same(data: st.DataObject) -> None:
+    """As training makes it: legal positions in rectangles, found once, and last step's choice in the way."""
+    random = torch.Generator().manual_seed(data.draw(st.integers(0, 2**16)))
+    rows, columns = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
+    legal = torch.zeros(rows, columns, dtype=torch.bool)
+    for _ in range(data.draw(st.integers(1, 3))):
+        top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+        legal[
+            top : data.draw(st.integers(top + 1, rows)), left : data.draw(st.integers(left + 1, columns))
+        ] = True
+    with mock.patch.object(selection, "CHUNK", data.draw(st.sampled_from([20, 400, 1 << 18]))):
+        among, out = Among(legal.shape, legal), torch.rand(legal.shape, generator=random) < 0.5
+        assert among.legal_TS is None  # or rectangles would not be tried
+        for _ in range(2):
+            weight = torch.randn(legal.shape, generator=random).mul_(3).round_()
+            budget = data.draw(st.integers(0, int(legal.sum())))
+            assert largest(weight, legal, budget, among=among, out=out) is out
+            assert torch.equal(out, sorted_choice(weight, legal, budget))
 
 
 def test_large_matrix_agrees_with_sort() -> None:
