@@ -1,11 +1,12 @@
-"""What a training step takes with reduce=exact and with reduce=fast, on local processes.
+"""What communication takes of a training step, with reduce=exact and with reduce=fast, on local processes.
 
     python bench/reduce.py             static_dnw and cifar_dnw on 1, 2 and 4 processes; five minutes
     python bench/reduce.py static_dnw --processes 1 2 --images 64 --micro-batches 8
 
 The same step each time: --micro-batches of --images, shared by the processes. Both kinds take steps in turns
-in the same processes; ratios are medians of the ratios within a turn. Images are noise that is there already.
-On a machine with GPUs each process takes one. Prints a table, writes bench/out/reduce.json (--out).
+in the same processes, and so does one that sends nothing ("silent"): what the others take longer than it is
+communication that no computing hides. Shares and ratios are medians of those within a turn. Images are noise
+that is there already. On a machine with GPUs each process takes one. Prints a table, writes bench/out/reduce.json (--out).
 """
 
 from __future__ import annotations
@@ -34,18 +35,21 @@ from torch.multiprocessing import start_processes  # noqa: E402
 from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.data import Batch  # noqa: E402
-from dnw.distributed import World, join, leave  # noqa: E402
+from dnw.distributed import ALONE, World, join, leave  # noqa: E402
 from dnw.trainer import Trainer  # noqa: E402
 
 SAMPLES = 50_000
 EXPERIMENTS = ("static_dnw", "cifar_dnw")
-KINDS = ("fast", "exact")
+KINDS = SILENT, FAST, EXACT = "silent", "fast", "exact"
 
 
 def trainer_of(kind: str, words: list[str], world: World) -> Trainer:
-    train = training([*words, f"reduce={kind}"])
+    train = training([*words, f"reduce={FAST if kind == SILENT else kind}"])
     found = Trainer(train, models.build(train), world, SAMPLES)
     found.begin()
+    if kind == SILENT:
+        reduction: Any = found._reduction
+        reduction.forward, reduction._world = found.model, ALONE
     return found
 
 
@@ -76,7 +80,7 @@ def race(rank: int, size: int, port: int, words: list[str], turns: int, out: str
     torch.set_num_threads(training(words).threads)
     world = join()
     trainers = {kind: trainer_of(kind, words, world) for kind in KINDS}
-    batch = noise(trainers["fast"])
+    batch = noise(trainers[FAST])
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for turn in range(turns + 1):
         for kind, trainer in trainers.items():
@@ -97,9 +101,14 @@ def measure(experiment: str, size: int, options: argparse.Namespace) -> dict[str
         arguments = (size, port, words, options.turns, times.name)
         start_processes(race, arguments, nprocs=size, start_method="spawn")
         found = json.load(times)
-    ratios = [exact / fast for fast, exact in zip(found["fast"], found["exact"], strict=True)]
+    silent, fast, exact = (found[kind] for kind in KINDS)
     ms = {f"{kind} ms": 1e3 * statistics.median(found[kind]) for kind in KINDS}
-    return {**ms, "ratio": statistics.median(ratios)}
+    return {
+        **ms,
+        "fast, communication": statistics.median(1 - b / a for a, b in zip(fast, silent, strict=True)),
+        "exact, communication": statistics.median(1 - b / a for a, b in zip(exact, silent, strict=True)),
+        "exact to fast": statistics.median(b / a for a, b in zip(fast, exact, strict=True)),
+    }
 
 
 def main() -> None:
@@ -116,17 +125,14 @@ def main() -> None:
     options.settings = [word for word in options.words if "=" in word]
     experiments = [word for word in options.words if "=" not in word] or EXPERIMENTS
     record: dict[str, dict[int, Any]] = {}
-    rows = Table("one step", "processes", "fast, ms", "exact, ms", "exact takes so many times as long")
+    columns = *(f"{kind}, ms" for kind in KINDS), "of fast, %", "of exact, %", "exact to fast"
+    rows = Table("one step", "processes", *columns, caption="of fast, of exact: communication")
     for experiment, size in itertools.product(experiments, options.processes):
         found = measure(experiment, size, options)
         record.setdefault(experiment, {})[size] = found
-        rows.add_row(
-            experiment,
-            str(size),
-            f"{found['fast ms']:.1f}",
-            f"{found['exact ms']:.1f}",
-            f"{found['ratio']:.2f}",
-        )
+        ms = [f"{found[f'{kind} ms']:.1f}" for kind in KINDS]
+        shares = [f"{100 * found[f'{kind}, communication']:.1f}" for kind in (FAST, EXACT)]
+        rows.add_row(experiment, str(size), *ms, *shares, f"{found['exact to fast']:.2f}")
         print(f"{experiment} on {size}: {found}", file=sys.stderr)
         options.out.parent.mkdir(exist_ok=True)
         options.out.write_text(json.dumps(record, indent=1) + "\n")

@@ -47,13 +47,13 @@ LOST = {  # of the second node: test_soak.py
 
 
 @pytest.fixture(scope="session")
-def longer(cluster: Cluster, few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A longer run that nothing happens to."""
+def longer(cluster: Cluster, few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A longer run that nothing happens to: it works beside the others, out of the cluster's reach."""
     here = tmp_path_factory.mktemp("longer")
-    typed(cluster, few_images, here, *LONGER)
+    typed(cluster, few_images, here, *LONGER, "cluster=local", "nodes=1", "nproc=4")
     run = the_run(here)
+    yield run
     finishes(run)
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +85,7 @@ def test_events_cost_no_bit(
         assert 0 <= spent.lost <= most
     finishes(run)
     assert len(ledger.read(run)) == len(sequence) + 1
+    finishes(longer)
     assert_same(run, longer)
     cluster.wait_idle()
 
@@ -142,4 +143,5 @@ def test_at_its_time_limit_it_goes_on_by_itself(
     assert first.end is not None
     table.append(cost(run, "time limit (from the save on)", first.end["time"], first.last_step or 0).row())
     assert int(fields(cluster, job_of(run))["Restarts"]) >= 1
+    finishes(longer)
     assert_same(run, longer)
