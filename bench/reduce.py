@@ -6,7 +6,8 @@
 The same step each time: --micro-batches of --images, shared by the processes. Both kinds take steps in turns
 in the same processes, and so does one that sends nothing ("silent"): what the others take longer than it is
 communication that no computing hides. Shares and ratios are medians of those within a turn. Images are noise
-that is there already. On a machine with GPUs each process takes one. Prints a table, writes bench/out/reduce.json (--out).
+that is there already. On a machine with GPUs each process takes one. Prints a table, writes
+bench/out/reduce.json (--out).
 """
 
 from __future__ import annotations

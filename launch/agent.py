@@ -5,9 +5,8 @@ on when the job that started it was killed, and ends with a traceback of its own
 sends several signals, to every process of a job, and in any order. Here each reason to stop becomes the one
 SIGINT that torchrun forwards to its workers, after which it waits for them as long as they were granted.
 
-Workers are forked from the agent (`--start-method fork`), which has imported all that they need: once a
-node instead of once a worker. Its other threads (the store's server, a timer) hold no lock that workers need,
-and it has not touched a GPU.
+Workers are forked from what has imported all that they need: once a node instead of once a worker. It has
+not touched a GPU, and it has no threads; see launch/fork_server.py.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from dnw.preemption import STOPPED, StopRequest, follow_parent, name_process
+from dnw.preemption import SIGNALS, STOPPED, StopRequest, follow_parent, name_process
+from launch import fork_server
 
 KILLED = 128  # plus the signal's number, as shells have it
 CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first worker that it finds ended
@@ -52,7 +52,6 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, StopOnce())
     try:
-        os.environ["DNW_AGENT_PID"] = str(os.getpid())
         follow_parent(int(os.environ.get("DNW_JOB_PID", os.getppid())), signal.SIGTERM)
         return _run(arguments)
     except KeyboardInterrupt:  # before there were workers
@@ -70,6 +69,7 @@ def _run(arguments: list[str]) -> int:
         asked = run.parse_args(arguments)
         config, _, _ = run.config_from_args(asked)
         importlib.import_module(asked.training_script)
+        fork_server.begin()
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED
@@ -88,6 +88,7 @@ def work(module: str, *arguments: str) -> None:
     name_process(f"dnw rank {os.environ['RANK']}")
     stop = StopRequest()
     stop.listen()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         code = importlib.import_module(module).main(list(arguments), stop)
     except Exception:
@@ -112,6 +113,7 @@ def _report(failures: Mapping[int, Any]) -> int:
 
 if __name__ == "__main__":
     ended = main(sys.argv[1:])
+    fork_server.end()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ended)  # taking the interpreter down takes half a second, of a grace time perhaps

@@ -47,7 +47,7 @@ def command(folder: Path, node: Node, nproc: int, port: int, meeting: str, grace
         "--local-addr": node.address,
         "--max-restarts": 0,  # a restart in place would skip the ledger and the budget of attempts
         "--shutdown-timeout": grace_s,
-        "--start-method": "fork",  # so does launch/agent.py; torchrun itself would start a process anew
+        "--start-method": "forkserver",  # launch/fork_server.py; torchrun itself would start a process anew
         "--signals-to-handle": "SIGINT",  # launch/agent.py makes every reason to stop one SIGINT
     }
     flags = [str(word) for option in options.items() for word in option]

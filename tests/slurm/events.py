@@ -81,7 +81,7 @@ def nodes_of(cluster: Cluster, run: Run) -> list[str]:
 
 def agents(run: Run) -> list[int]:
     """Process ids, as this machine counts, of the agents at work on a run."""
-    return [pid for pid, name in _processes(run).items() if not name.startswith("dnw rank")]
+    return [pid for pid, name in _processes(run).items() if not name.startswith("dnw ")]
 
 
 def workers(run: Run) -> dict[int, int]:

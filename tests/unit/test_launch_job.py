@@ -16,6 +16,7 @@ from example import train
 from dnw import ledger, lock
 from dnw.config import dump
 from dnw.run import Run
+from launch import fork_server
 
 ROOT = Path(__file__).resolve().parents[2]
 Started = Callable[..., subprocess.Popen[str]]
@@ -166,6 +167,31 @@ def test_stopped_before_there_was_anything_to_save(run: Run, start: Started) -> 
     assert process.returncode == 75, out
     assert "Traceback" not in out
     assert ledger.read(run)[0].reason == "stopped"
+
+
+def test_workers_are_forked_from_a_process_without_threads(run: Run, start: Started) -> None:
+    """Locks that other threads hold would stay locked in them; the agent has threads."""
+
+    def status(process: int) -> dict[str, str]:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    process = start()
+    until(working(run))
+    (server,) = {int(status(worker)["PPid"]) for worker in workers(run)}
+    assert status(server)["Name"] == fork_server.NAME
+    assert status(server)["Threads"] == "1"
+    agent = int(status(server)["PPid"])
+    assert int(status(agent)["Threads"]) > 1
+    ending = [server, *workers(run)]
+    os.kill(agent, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{number}").exists() for number in ending))
+    process.terminate()  # the next attempt
+    process.communicate(timeout=60)
+
+
+def workers(run: Run) -> list[int]:
+    return [int(file.read_text()) for file in run.folder.glob("pid-*")]
 
 
 def test_workers_that_do_not_stop_are_killed_in_the_end(run: Run, start: Started) -> None:
