@@ -206,7 +206,7 @@ def test_bench_restart(tmp_path, few_images):
         ("inference.py --quick --engines dense native --rounds 1 --seconds 0", "rows"),
         ("selection.py --sizes 1000 --turns 1 --device cpu", "1000"),
         ("train_step.py static_dnw --images 4 --turns 1 --threads 1 --device cpu", "experiments"),
-        ("reduce.py static_dnw --processes 1 2 --images 4 --micro-batches 2 --turns 1", "static_dnw"),
+        ("reduce.py static_dnw --processes 2 --images 4 --micro-batches 2 --turns 1", "static_dnw"),
         ("loader.py --images 192 --warm 1 --batches 1 --turns 1", "webdataset"),
     ],
 )
