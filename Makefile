@@ -25,8 +25,8 @@ setup: $(STAMP)
 # Anew whenever a dependency changes; a build that broke off leaves no stamp and is made again.
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo 'Python is missing: apt-get install python3 python3-venv'; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo '$(PYTHON) is older than 3.11: name a newer one, make PYTHON=python3.11'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo '$(PYTHON) is none of 3.11 to 3.13: name one, make PYTHON=python3.11'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo 'The venv module is missing: apt-get install python3-venv'; exit 1; }
 	$(PYTHON) -m venv $(VENV)

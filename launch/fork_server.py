@@ -7,6 +7,7 @@ eight workers, forked from the agent itself on two cores, one waited without end
 
 multiprocessing's fork server is made for this. As it comes it is a new interpreter, which would import torch
 once more; here it is a fork of the agent, from before that has threads and after it has imported everything.
+It is told so in places that Python 3.11 to 3.13 have; in 3.14 its clients need a key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from multiprocessing import connection, forkserver, util
 from typing import Any
 
@@ -28,8 +28,6 @@ def begin() -> None:
 
     They begin with SIGNALS blocked: one that comes before they listen is not lost.
     """
-    if sys.version_info >= (3, 14):  # whose server wants a key; as it comes it does, too, if later
-        return
     server: Any = forkserver._forkserver
     with socket.socket(socket.AF_UNIX) as listener:
         address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]

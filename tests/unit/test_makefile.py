@@ -30,7 +30,7 @@ def test_missing_python_is_named(tmp_path):
 def test_old_python_is_named(tmp_path):
     old = python_that(tmp_path, "exit 1")
     done = make("setup", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
-    assert done.stdout.splitlines() == [f"{old} is older than 3.11: name a newer one, make PYTHON=python3.11"]
+    assert done.stdout.splitlines() == [f"{old} is none of 3.11 to 3.13: name one, make PYTHON=python3.11"]
 
 
 def test_missing_venv_is_named(tmp_path):
