@@ -59,7 +59,7 @@ def end_children() -> None:
 
 def die_with_parent() -> None:
     """Have the kernel kill this worker when its agent is gone: no orphan goes on writing."""
-    follow_parent(int(os.environ.get("DNW_AGENT_PID", os.getppid())), signal.SIGKILL)
+    follow_parent(int(os.environ.get("DNW_PARENT_PID", os.getppid())), signal.SIGKILL)
 
 
 def follow_parent(parent: int, number: signal.Signals) -> None:

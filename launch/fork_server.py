@@ -53,7 +53,7 @@ def _serve(listener: socket.socket, alive: int, agent: int) -> None:
     name_process(NAME)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     follow_parent(agent, signal.SIGKILL)
-    os.environ["DNW_AGENT_PID"] = str(os.getpid())  # the parent that workers end with
+    os.environ["DNW_PARENT_PID"] = str(os.getpid())  # the parent that workers end with
     try:
         forkserver.main(listener.detach(), alive, [])
     finally:
