@@ -108,7 +108,14 @@ def test_a_worker_that_hangs_ends_the_attempt_with_its_stacks(
 
 
 @pytest.mark.usefixtures("slurm_here")
-@pytest.mark.parametrize("settings", [Settings(speed=10, user_signal=True), Settings(speed=10, grace_s=0)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(speed=10, user_signal=True),
+        pytest.param(Settings(speed=10, grace_s=0), marks=pytest.mark.soak),
+    ],
+    ids=["user signal", "no grace"],
+)
 def test_preempted_in_other_ways(
     few_images: Path, tmp_path: Path, undisturbed: Run, table: list[str], settings: Settings
 ) -> None:

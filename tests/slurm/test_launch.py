@@ -59,7 +59,11 @@ def stopped(cluster: Cluster, shards: Path, here: Path, root: Path = ROOT) -> tu
     return run, last.last_step
 
 
-@pytest.mark.parametrize("words", [["nodes=1", "nproc=2"], ["nodes=4", "nproc=1"]])
+@pytest.mark.parametrize(
+    "words",
+    [["nodes=1", "nproc=2"], pytest.param(["nodes=4", "nproc=1"], marks=pytest.mark.soak)],
+    ids=" ".join,
+)
 def test_resumed_on_another_number_of_nodes(
     cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run, words: list[str]
 ) -> None:
