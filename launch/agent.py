@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -85,6 +86,9 @@ def work(module: str, *arguments: str) -> None:
         SystemExit: that returned something else than 0, or failed.
     """
     logging.disable(logging.NOTSET)
+    multiprocessing.set_start_method(
+        "fork", force=True
+    )  # of loaders, which end with it; not as it began itself
     name_process(f"dnw rank {os.environ['RANK']}")
     stop = StopRequest()
     stop.listen()

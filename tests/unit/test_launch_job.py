@@ -23,7 +23,7 @@ Started = Callable[..., subprocess.Popen[str]]
 
 # Stands for dnw.train: starts, then does what $ACT says. Saving takes it $SAVING seconds.
 WORKER = """
-import json, os, signal, sys, time
+import json, multiprocessing, os, signal, sys, time
 from pathlib import Path
 from dnw.preemption import die_with_parent
 
@@ -41,6 +41,7 @@ def main(arguments, stop):
 
     record(event="start", step=0, world=int(os.environ["WORLD_SIZE"]))
     print("worker", rank, __file__, os.environ["OMP_NUM_THREADS"], flush=True)
+    (run / f"loaders-{rank}").write_text(multiprocessing.get_start_method())
     (run / f"pid-{rank}").write_text(str(os.getpid()))
     if act == "fail" and rank == 1:
         record(True, event="end", reason="error", detail="it went wrong")
@@ -181,6 +182,7 @@ def test_workers_are_forked_from_a_process_without_threads(run: Run, start: Star
     (server,) = {int(status(worker)["PPid"]) for worker in workers(run)}
     assert status(server)["Name"] == fork_server.NAME
     assert status(server)["Threads"] == "1"
+    assert {file.read_text() for file in run.folder.glob("loaders-*")} == {"fork"}  # from the worker itself
     agent = int(status(server)["PPid"])
     assert int(status(agent)["Threads"]) > 1
     ending = [server, *workers(run)]
