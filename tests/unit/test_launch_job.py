@@ -40,7 +40,7 @@ def main(arguments, stop):
                 print(json.dumps({"time": 0, "attempt": int(os.environ["DNW_ATTEMPT"]), **facts}), file=file)
 
     record(event="start", step=0, world=int(os.environ["WORLD_SIZE"]))
-    print("worker", rank, __file__, os.environ["OMP_NUM_THREADS"], flush=True)
+    os.write(1, f"worker {rank} {__file__} {os.environ['OMP_NUM_THREADS']}\\n".encode())  # in one piece
     (run / f"loaders-{rank}").write_text(multiprocessing.get_start_method())
     (run / f"pid-{rank}").write_text(str(os.getpid()))
     if act == "fail" and rank == 1:
