@@ -1,6 +1,6 @@
 """What communication takes of a training step, with reduce=exact and with reduce=fast, on local processes.
 
-    python bench/reduce.py             static_dnw and cifar_dnw on 1, 2 and 4 processes; five minutes
+    python bench/reduce.py             static_dnw and cifar_dnw on 1, 2 and 4 processes
     python bench/reduce.py static_dnw --processes 1 2 --images 64 --micro-batches 8
 
 The same step each time: --micro-batches of --images, shared by the processes. Both kinds take steps in turns

@@ -86,9 +86,8 @@ def work(module: str, *arguments: str) -> None:
         SystemExit: that returned something else than 0, or failed.
     """
     logging.disable(logging.NOTSET)
-    multiprocessing.set_start_method(
-        "fork", force=True
-    )  # of loaders, which end with it; not as it began itself
+    # that of its loaders, which end with it; its own would be theirs, too
+    multiprocessing.set_start_method("fork", force=True)
     name_process(f"dnw rank {os.environ['RANK']}")
     stop = StopRequest()
     stop.listen()

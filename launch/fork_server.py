@@ -35,10 +35,12 @@ def begin() -> None:
         listener.listen()
         alive, kept = os.pipe()
         agent = os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         process = os.fork()
         if not process:
             os.close(kept)
             _serve(listener, alive, agent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(alive)
     server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, kept, process
 
@@ -51,7 +53,6 @@ def end() -> None:
 def _serve(listener: socket.socket, alive: int, agent: int) -> None:
     """Fork whoever is asked for, until the agent is gone."""
     name_process(NAME)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     follow_parent(agent, signal.SIGKILL)
     os.environ["DNW_PARENT_PID"] = str(os.getpid())  # the parent that workers end with
     try:

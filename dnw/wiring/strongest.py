@@ -22,7 +22,8 @@ class StrongestEdges(Edges):
         self.mask.copy_(mask)
 
     def _strongest(self, weight: Tensor) -> Tensor:
-        return largest(weight, self.legal, self.budget, among=self._among, out=self.mask)
+        among = self._among if weight.device.type == "cpu" else None
+        return largest(weight, self.legal, self.budget, among=among, out=self.mask)
 
     @cached_property
     def _among(self) -> Among:

@@ -114,9 +114,12 @@ def working(run: Run) -> Callable[[], bool]:
     return lambda: all((run.folder / f"pid-{rank}").exists() for rank in range(2))
 
 
-def workers_live(run: Run) -> bool:
-    pids = [(run.folder / f"pid-{rank}").read_text() for rank in range(2)]
-    return any(Path("/proc", pid).exists() for pid in pids)
+def workers(run: Run) -> list[int]:
+    return [int((run.folder / f"pid-{rank}").read_text()) for rank in range(2)]
+
+
+def live(processes: list[int]) -> bool:
+    return any(Path("/proc", str(process)).exists() for process in processes)
 
 
 def test_done(run: Run, start: Started) -> None:
@@ -187,13 +190,9 @@ def test_workers_are_forked_from_a_process_without_threads(run: Run, start: Star
     assert int(status(agent)["Threads"]) > 1
     ending = [server, *workers(run)]
     os.kill(agent, signal.SIGKILL)
-    until(lambda: not any(Path(f"/proc/{number}").exists() for number in ending))
+    until(lambda: not live(ending))
     process.terminate()  # the next attempt
     process.communicate(timeout=60)
-
-
-def workers(run: Run) -> list[int]:
-    return [int(file.read_text()) for file in run.folder.glob("pid-*")]
 
 
 def test_workers_that_do_not_stop_are_killed_in_the_end(run: Run, start: Started) -> None:
@@ -203,7 +202,7 @@ def test_workers_that_do_not_stop_are_killed_in_the_end(run: Run, start: Started
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "attempt 1 failed (killed): not saved in the time granted after SIGTERM" in out
-    assert not workers_live(run)
+    assert not live(workers(run))
 
 
 def test_a_second_ctrl_c_kills(run: Run, start: Started) -> None:
@@ -262,7 +261,7 @@ def test_a_killed_job_takes_its_workers_along_once_they_have_saved(run: Run, sta
     assert lock.holder(run.lock) is not None  # nobody may begin while they save
     until(lambda: lock.holder(run.lock) is None, timeout_s=20)
     assert ledger.read(run)[0].reason == "stopped"
-    assert not workers_live(run)
+    assert not live(workers(run))
 
 
 def test_one_attempt_at_a_time(run: Run, start: Started) -> None:

@@ -42,8 +42,8 @@ def test_both_ways_choose_as_a_stable_sort_does(data: st.DataObject) -> None:
 
 
 @given(st.data(), st.sampled_from([0.0, 1.0, 4.0]))
-def test_neither_chunks_nor_a_narrow_band_change_the_choice(data: st.DataObject, deviations: float) -> None:
-    """A band of no or one deviation, which the threshold often misses, over several chunks."""
+def test_neither_chunks_nor_a_high_bound_change_the_choice(data: st.DataObject, deviations: float) -> None:
+    """A bound of no or one deviation, which too few often reach, over several chunks."""
     n = data.draw(st.integers(1, 400))
     random = torch.Generator().manual_seed(data.draw(st.integers(0, 2**16)))
     weight = torch.randn(n, generator=random).mul_(data.draw(st.sampled_from([1, 9, 1e9]))).round_()
