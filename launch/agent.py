@@ -6,7 +6,8 @@ sends several signals, to every process of a job, and in any order. Here each re
 SIGINT that torchrun forwards to its workers, after which it waits for them as long as they were granted.
 
 Workers are forked from what has imported all that they need: once a node instead of once a worker. It has
-not touched a GPU, and it has no threads; see launch/fork_server.py.
+no threads (launch/fork_server.py), and it has not asked for CUDA: what is forked from a process that merely
+counted GPUs can't use one. torchrun's configuration does ask, so it is made once the fork server is there.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ def _run(arguments: list[str]) -> int:
 
     try:
         asked = run.parse_args(arguments)
-        config, _, _ = run.config_from_args(asked)
         importlib.import_module(asked.training_script)
         fork_server.begin()
+        config, _, _ = run.config_from_args(asked)  # asks for CUDA
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED

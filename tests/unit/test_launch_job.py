@@ -173,6 +173,40 @@ def test_stopped_before_there_was_anything_to_save(run: Run, start: Started) -> 
     assert ledger.read(run)[0].reason == "stopped"
 
 
+# Makes every question to CUDA do what it does in a CUDA build: children forked from then on can't use it.
+POISON = """
+import os, torch.cuda
+asked, in_bad_fork = [], []
+
+def poisoned(name, real):
+    def ask(*given, **named):
+        asked.append(name)
+        return real(*given, **named)
+    return ask
+
+for name in ("is_available", "device_count", "_device_count_nvml", "_lazy_init", "init", "_nvml_based_avail"):
+    setattr(torch.cuda, name, poisoned(name, getattr(torch.cuda, name)))
+os.register_at_fork(after_in_child=lambda: in_bad_fork.extend(asked))
+"""
+
+
+def test_workers_are_forked_before_anything_asks_for_cuda(run: Run, start: Started) -> None:
+    (run.code / "sitecustomize.py").write_text(POISON)
+    source = run.code / "dnw" / "train.py"
+    tell = "    (run / f'asked-{rank}').write_text(str(sitecustomize.in_bad_fork))\n    record(event"
+    source.write_text("import sitecustomize\n" + WORKER.replace("    record(event", tell, 1))
+    process = start("finish")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert [(run.folder / f"asked-{rank}").read_text() for rank in range(2)] == ["[]", "[]"]
+
+
+def test_importing_the_worker_asks_nothing_of_cuda() -> None:
+    command = [sys.executable, "-c", f"{POISON}\nimport dnw.train\nprint(asked)"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert told.stdout == "[]\n"
+
+
 def test_workers_are_forked_from_a_process_without_threads(run: Run, start: Started) -> None:
     """Locks that other threads hold would stay locked in them; the agent has threads."""
 
