@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shards import environment
+
 if TYPE_CHECKING:
     from dnw.loaded import Network
+
+__version__ = "0.1.0"
+
+environment.require_for_module()
 
 
 def load(path: Path | str, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Network:

@@ -15,7 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dnw.config import ConfigError, Train, no_such_setting, parse
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+_HERE = Path(__file__).resolve().parent
+# beside the package in a clone, inside it in a wheel
+CONFIGS = next(folder for folder in (_HERE / "configs", _HERE.parent / "configs") if folder.is_dir())
 
 
 def _quirk(reproduced: object, right: object, *, _root_: DictConfig) -> object:

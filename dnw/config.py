@@ -21,6 +21,8 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from dnw.invocation import RUN, SUBMIT
+
 if TYPE_CHECKING:
     from shards.remote import Store
 
@@ -218,8 +220,7 @@ def read(path: Path) -> dict[str, Any]:
         text = path.read_text()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: not there, so {path.parent} is no run folder; "
-            "launch/slurm.py and launch/local.py make one"
+            f"{path}: not there, so {path.parent} is no run folder; {SUBMIT} and {RUN} make one"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: damaged ({error.reason})") from None

@@ -24,6 +24,7 @@ from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
 from dnw.compose import training
 from dnw.config import ConfigError, Train, plain, signature
 from dnw.foreign import ForeignFileError
+from dnw.invocation import SUBMIT
 from dnw.reference import ImportStateError, import_state
 
 QUIRKS = "wiring.reference_quirks"
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, help="a .pt file of the paper's code")
-    parser.add_argument("words", nargs="+", metavar="+exp=NAME key=value", help="as for launch/slurm.py")
+    parser.add_argument("words", nargs="+", metavar="+exp=NAME key=value", help=f"as for {SUBMIT}")
     parser.add_argument("out", type=Path, metavar="OUT.pt", help="the checkpoint to write")
     asked = parser.parse_args(arguments)
     try:

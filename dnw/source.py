@@ -11,6 +11,7 @@ from typing import Any
 
 from dnw.compose import CONFIGS, training
 from dnw.config import FROM_A_RUN, ConfigError, Train, did_you_mean, load, plain, signature
+from dnw.invocation import SUBMIT
 from dnw.run import Run, finished
 
 # What has to be the same, or the weights would be others'.
@@ -117,7 +118,7 @@ def _command(train: Train, runs_dir: Path) -> str:
         words.append(f"data.dir={_quoted(train.data.dir)}")
     if runs_dir != Path("runs").absolute():
         words.append(f"runs_dir={_quoted(runs_dir)}")
-    return " ".join(["python launch/slurm.py", *map(shlex.quote, words)])
+    return " ".join([SUBMIT, *map(shlex.quote, words)])
 
 
 def _changed(ours: dict[str, Any], usual: dict[str, Any], keys: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from dnw import config, ledger, lock
 from dnw.config import ConfigError
 from dnw.goodput import published
+from dnw.invocation import RUNS, SUBMIT
 from dnw.run import Run
 from launch import deadline, prepare, torchrun
 from launch.compose import compose
@@ -95,9 +96,7 @@ def foreground(plans: Sequence[Plan]) -> int:
     """
     for plan in plans:
         if plan.launch.nodes > 1:
-            raise LaunchError(
-                f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or launch/slurm.py"
-            )
+            raise LaunchError(f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or {SUBMIT}")
     codes = (_work_on(plan) for plan in plans)
     return next(filter(None, codes), 0)
 
@@ -201,7 +200,7 @@ def _say_submitted(run: Run, one: Submission) -> None:
 def _say_following(run: Run, one: Submission) -> None:
     attempt = (lock.holder(run.lock) or {}).get("attempt", ledger.next_attempt(run))
     print(f"log     tail -F {_short(run.log(attempt, 0))}")
-    print(f"curves  python launch/runs.py tensorboard {_short(run.folder)}")
+    print(f"curves  {RUNS} tensorboard {_short(run.folder)}")
     print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
 
 

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dnw.compose import CONFIGS, resolved
 from dnw.config import LIBRARIES, ConfigError, did_you_mean
+from dnw.invocation import as_typed
 from launch.config import no_such_setting
 
 # Hydra's launchers, and what of configs/hydra/launcher stands for them. Files of the same names won't do, as
@@ -102,7 +103,7 @@ def _with_our_launcher(word: str) -> str:
 def _help() -> str:
     """What Hydra would print too, for which it first lists all its groups: half a second."""
     config = OmegaConf.load(CONFIGS / "config.yaml")
-    return string.Template(str(config.hydra.help.template)).substitute()
+    return as_typed(string.Template(str(config.hydra.help.template)).substitute())
 
 
 def _register(discarded_folder: str) -> None:

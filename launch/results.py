@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dnw.config import ConfigError, Train, load, signature
+from dnw.invocation import RUNS
 from dnw.run import Run
 from launch import chosen
 from launch.errors import LaunchError
@@ -101,7 +102,7 @@ def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
         else:
             kinds.setdefault(_kind(done.train), []).append(done)
     if unfinished:
-        notes.append(f"not finished, so left out: {unfinished}; launch/runs.py status shows them")
+        notes.append(f"not finished, so left out: {unfinished}; {RUNS} status shows them")
     return [_row(found) for found in kinds.values()], notes
 
 

@@ -10,6 +10,11 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
 
+from shards import environment  # noqa: E402
+
+environment.require()
+
+from dnw.invocation import RUNS, as_typed  # noqa: E402
 from launch import chosen  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
 
@@ -218,7 +223,9 @@ def _tensorboard(asked: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch/runs.py", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=RUNS.removeprefix("python "),
+        description=as_typed(HELP),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     status = _command(commands, "status", STATUS, _status, "how runs stand", runs="*")
@@ -264,7 +271,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
-        description=description,
+        description=as_typed(description),
         help=summary,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

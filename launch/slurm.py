@@ -8,6 +8,10 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
 
+from shards import environment  # noqa: E402
+
+environment.require()
+
 from launch.app import background, main  # noqa: E402
 
 if __name__ == "__main__":

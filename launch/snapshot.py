@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("launch", "dnw", "shards", "configs", "hydra_plugins")  # the code, where git can't list it
+# the code, where git can't list it; other projects, too, have plugins in the folder that Hydra looks into
+PATTERNS = ("launch/**/*", "dnw/**/*", "shards/**/*", "configs/**/*", "hydra_plugins/dnw_*.py")
 LIMIT_MB = 64  # code is small: more than that is data that git was not told to ignore
 
 
@@ -61,7 +62,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _package_files(root: Path) -> list[PurePosixPath]:
-    found = [path for package in PACKAGES for path in sorted((root / package).rglob("*")) if path.is_file()]
+    found = [path for pattern in PATTERNS for path in sorted(root.glob(pattern)) if path.is_file()]
     return [PurePosixPath(path.relative_to(root)) for path in found if "__pycache__" not in path.parts]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dnw.invocation import RUN
 from launch import controller, environment, refusal
 from launch.config import SETTINGS
 from launch.errors import LaunchError
@@ -213,7 +214,7 @@ def check_slurm() -> None:
         if shutil.which(command) is None:
             raise LaunchError(
                 f"{command}: not found, so this is no login node of a Slurm cluster; cluster=local runs in "
-                "the background of this machine, launch/local.py in the foreground"
+                f"the background of this machine, {RUN} in the foreground"
             )
 
 

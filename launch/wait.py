@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Sequence
 
+from dnw.invocation import RUNS
 from dnw.run import Run
 from launch.standing import Standing, look
 
@@ -39,7 +40,7 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
                 return 1
             time.sleep(poll_s)
     except KeyboardInterrupt:
-        print("no longer waiting; the runs go on: python launch/runs.py status", flush=True)
+        print(f"no longer waiting; the runs go on: {RUNS} status", flush=True)
         return INTERRUPTED
 
 

@@ -1,0 +1,3 @@
+from shards import environment
+
+environment.require_for_module()

@@ -23,6 +23,7 @@ from dnw import models
 from dnw.checkpoint import CheckpointError
 from dnw.compose import training
 from dnw.config import ConfigError, Train
+from dnw.invocation import SUBMIT
 from dnw.models.mobilenet import MobileNet
 from dnw.profile import Profile, profile
 from dnw.profile.graphs import is_continuous, is_tiny
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "words", nargs="+", metavar="+exp=NAME key=value", help="as for launch/slurm.py; or a run folder"
+        "words", nargs="+", metavar="+exp=NAME key=value", help=f"as for {SUBMIT}; or a run folder"
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
