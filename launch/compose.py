@@ -25,13 +25,32 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dnw.compose import CONFIGS, resolved
-from dnw.config import LIBRARIES, ConfigError, did_you_mean
+from dnw.config import LIBRARIES, ConfigError, Train, did_you_mean, known_keys
 from dnw.invocation import as_typed
-from launch.config import no_such_setting
+from launch.config import Launch, no_such_setting
 
 # Hydra's launchers, and what of configs/hydra/launcher stands for them. Files of the same names won't do, as
 # Hydra would hold them against the settings of its own.
 LAUNCHERS = {"submitit_slurm": "prepared", "submitit_local": "background", "basic": "foreground"}
+
+# Hydra's options, whole: argparse would take --exp for --experimental-rerun, which unpickles a file
+OPTIONS = frozenset(
+    {
+        "--help",
+        "-h",
+        "--hydra-help",
+        "--version",
+        "--cfg",
+        "-c",
+        "--resolve",
+        "--package",
+        "-p",
+        "--run",
+        "-r",
+    }
+    | {"--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"}
+    | {"--config-dir", "-cd", "--info", "-i"}
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,7 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     Raises:
         ConfigError: a word that names no experiment, no setting, or no value.
     """
+    _check_options(arguments)
     found: list[tuple[DictConfig, tuple[str, ...], bool]] = []
 
     def collect(config: DictConfig) -> None:
@@ -77,6 +97,28 @@ def experiments() -> dict[str, str]:
 def choices(group: str) -> list[str]:
     """The options of a config group."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def _check_options(arguments: Sequence[str]) -> None:
+    """Refuse what begins with a dash and is no option of Hydra's, or one that executes a file.
+
+    Raises:
+        ConfigError: with what was meant, as far as that can be told.
+    """
+    for word in arguments:
+        option, _, value = word.partition("=")
+        if not word.startswith("-") or option in OPTIONS:
+            continue
+        if option == "--experimental-rerun":
+            raise ConfigError(
+                f"{option}: not taken, it executes what the file holds; type the run's line again"
+            )
+        name = option.lstrip("-")
+        if name == "exp":
+            raise ConfigError(f"{word}: write it as +exp={value or 'NAME'}")
+        if name.split(".")[0] in known_keys(Train) + known_keys(Launch):
+            raise ConfigError(f"{word}: a setting, which has no dashes: {name}={value or 'VALUE'}")
+        raise ConfigError(f"{word}: no such option{did_you_mean(option, sorted(OPTIONS))}")
 
 
 def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -35,6 +36,26 @@ def typed(
     return run
 
 
+@pytest.mark.parametrize("option", ["--e", "--exp", "--experimental", "--experimental-rerun", "--ex=FILE"])
+def test_no_option_unpickles_a_file(typed: Typed, tmp_path: Path, option: str) -> None:
+    harm = tmp_path / "harm"
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(Harmful(harm)))
+    words = [option.replace("FILE", "job.pickle")] if "=" in option else [option, "job.pickle"]
+    code, out, error = typed(*words, "+exp=static_dnw")
+    assert (code, out, len(error.splitlines())) == (2, "", 1)
+    assert not harm.exists()
+
+
+class Harmful:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.mkdir, (self.folder,)
+
+
 def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*"))
 
@@ -45,6 +66,14 @@ def left(folder: Path) -> list[str]:
         ([], r"exp: name an experiment with \+exp=NAME, one of\n(.*\n)*  static_dnw +Tiny static classifier"),
         (["+exp=static_dnv"], r"no experiment 'static_dnv'; did you mean static_dnw\?\n(.*\n)*  static_dnw "),
         (["exp=static_dnw"], r"exp: write it as \+exp=NAME"),
+        (["--exp=static_dnw"], r"--exp=static_dnw: write it as \+exp=static_dnw"),
+        (["--exp", "static_dnw"], r"--exp: write it as \+exp=NAME"),
+        (["+exp=static_dnw", "--nodes=2"], r"--nodes=2: a setting, which has no dashes: nodes=2"),
+        (["+exp=static_dnw", "--multi"], r"--multi: no such option; did you mean --multirun\?"),
+        (
+            ["--experimental-rerun", "job.pickle"],
+            r"--experimental-rerun: not taken, it executes what the file",
+        ),
         (["+exp=static_dnw", "widht=0.3"], r"widht: no such setting; did you mean width\?"),
         (["+exp=static_dnw", "+widht=0.3"], r"widht: no such setting; did you mean width\?"),
         (["+exp=static_dnw", "++noeds=2"], r"noeds: no such setting; did you mean nodes\?"),
