@@ -54,7 +54,7 @@ def test_survives_the_file(tmp_path):
 
 def test_missing_file_says_what_makes_one(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"is no run folder; launch/slurm\.py and launch/local\.py make one"
+        ConfigError, match=r"is no run folder; python launch/slurm\.py and python launch/local\.py make one"
     ):
         load(tmp_path / "config.yaml")
 

@@ -1,12 +1,15 @@
 """Experiments, recipes, and what belongs to the launch."""
 
 import dataclasses
+import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from dnw.compose import training
-from dnw.config import ConfigError
+from dnw.compose import CONFIGS, training
+from dnw.config import ConfigError, Train
 from launch import compose, gpus
 from launch.config import Cluster, Launch, check_processes, split
 
@@ -57,6 +60,40 @@ def test_the_command_line_overrules_the_experiment() -> None:
 def test_the_first_line_of_an_experiment_is_what_the_help_shows() -> None:
     shown = compose.experiments()["imagenet_dnw"]
     assert shown.startswith("MobileNetV1-like, wiring discovered, any width; ImageNet")
+
+
+def defaults(kind: Any, prefix: str = "") -> dict[str, object]:
+    """Every default that a configuration dataclass states itself, by dotted key, as YAML has it."""
+    found: dict[str, object] = {}
+    for field in dataclasses.fields(kind):
+        key, inner = f"{prefix}{field.name}", typing.get_type_hints(kind)[field.name]
+        if dataclasses.is_dataclass(inner):
+            found |= defaults(inner, f"{key}.")
+        elif field.default is not dataclasses.MISSING:
+            found[key] = list(field.default) if isinstance(field.default, tuple) else field.default
+    return found
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+@pytest.mark.parametrize("group", ["slurm", "local"])
+def test_defaults_stand_alike_in_code_and_in_configs(group: str) -> None:
+    """Code that builds a configuration by itself, and YAML that is composed, must mean the same."""
+    cluster = yaml.safe_load((CONFIGS / "cluster" / f"{group}.yaml").read_text())
+    shown = flat({**yaml.safe_load((CONFIGS / "config.yaml").read_text()), "cluster": cluster})
+    stated = {**defaults(Train), **defaults(Launch)}
+    if group == "slurm":
+        stated["cluster.srun_args"] = ["--kill-on-bad-exit=1"]  # srun is there
+    in_groups = {key for key in stated if shown.get(key, "???") == "???"}
+    assert all(key.startswith(("data.", "optim.", "version", "epochs")) for key in in_groups), in_groups
+    assert {key: shown[key] for key in stated.keys() - in_groups} == {
+        key: value for key, value in stated.items() if key not in in_groups
+    }
 
 
 @pytest.mark.parametrize(
