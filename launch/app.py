@@ -21,7 +21,8 @@ from launch.errors import LaunchError
 from launch.node import LOOPBACK, Node
 from launch.outcome import outcome
 from launch.prepare import Plan
-from launch.submission import Submission, newest, state, submission
+from launch.standing import Standing, look
+from launch.submission import Submission, submission
 from launch.submit import check_slurm, job, script, submit, trial
 from launch.terms import Terms, terms
 from launch.wait import wait
@@ -53,7 +54,7 @@ def background(plans: Sequence[Plan]) -> int:
     if plans[0].launch.dry_run:
         _show(plans)
         return 0
-    ready = [plan for plan in plans if _may_start(plan)]
+    ready = [plan for plan, found in zip(plans, _found(plans), strict=True) if _may_start(plan, found)]
     groups = _alike(ready)
     agreed = [_agree(group) for group in groups]
     for plan in ready:
@@ -107,7 +108,7 @@ def _work_on(plan: Plan) -> int:
         _show_frozen(plan)
         _show_command(plan)
         return 0
-    if not _may_start(plan):
+    if not _may_start(plan, _found([plan])[0]):
         return 0
     _check_port(launch)
     prepare.write(plan)
@@ -128,21 +129,44 @@ def _check_sweep(plans: Sequence[Plan]) -> None:
             raise LaunchError(f"-m: {folder.parent.name}/{folder.name} comes up more than once in this sweep")
 
 
-def _may_start(plan: Plan) -> bool:
+def _found(plans: Sequence[Plan]) -> list[Standing | None]:
+    """How the runs stand that are there already, asked for all at once; None for a new one.
+
+    Raises:
+        LaunchError: Slurm doesn't tell whether a job of one still works on it, or its records are damaged.
+    """
+    there = [plan.run for plan in plans if plan.run.folder.exists()]
+    found, notes = look(there)
+    for one in found:
+        if one.is_out_of_sight and one.is_at_work and not one.is_held and one.submission is not None:
+            if one.submission.cluster == "slurm":
+                raise LaunchError(
+                    f"{one.run.name}: {notes[0].partition(';')[0]}, so nobody knows whether job "
+                    f"{one.submission.job} still works on it. Type this where Slurm answers; if that job is "
+                    f"gone for good, delete {one.run.launch}"
+                )
+        elif one.state == "unreadable":
+            raise LaunchError(one.problems[0])
+    states = {one.run.folder: one for one in found}
+    return [states.get(plan.run.folder) for plan in plans]
+
+
+def _may_start(plan: Plan, found: Standing | None) -> bool:
     """Whether nothing is done, running or queued already; says what is.
 
     Raises:
         LaunchError: it shall start afresh while it runs.
     """
-    what, who = state(plan.run)
-    if what in {"running", "queued"}:
+    if found is None:
+        return True
+    if found.is_at_work and not (found.is_out_of_sight and not found.is_held):
         if plan.launch.fresh:
-            raise LaunchError(f"fresh: {plan.run.name} is {what} ({who}); stop it first")
-        print(f"{plan.run.name}: {what}, {who}")
-        if (last := newest(plan.run)) and last.job != "-":
-            _say_following(plan.run, last)
+            raise LaunchError(f"fresh: {plan.run.name} is {found.state} ({found.who}); stop it first")
+        print(f"{plan.run.name}: {found.state}, {found.who}")
+        if found.submission is not None and found.submission.job != "-":
+            _say_following(plan.run, found.submission)
         return False
-    if what == "finished" and not plan.launch.fresh:
+    if found.is_finished and not plan.launch.fresh:
         _say_result(plan.run)
         return False
     return True
@@ -181,8 +205,9 @@ def _answer(plans: Sequence[Plan], agreed: Terms) -> str:
 
 
 def _show_frozen(plan: Plan) -> None:
-    what, who = state(plan.run)
-    print(f"# run folder: {what}{', ' if who else ''}{who}\n{plan.run.folder}\n")
+    (found,) = _found([plan])
+    told = "new" if found is None else ", ".join(filter(None, [found.state, found.who]))
+    print(f"# run folder: {told}\n{plan.run.folder}\n")
     print(f"# frozen configuration\n{config.dump(plan.train)}")
 
 

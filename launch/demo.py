@@ -33,7 +33,7 @@ from dnw.run import Run  # noqa: E402
 from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
-from launch.submission import state  # noqa: E402
+from launch.standing import look  # noqa: E402
 from launch.table import table  # noqa: E402
 from shards.errors import ShardError  # noqa: E402
 from shards.index import Index  # noqa: E402
@@ -142,7 +142,8 @@ def _wait(run: Run, steps: int, until: int | None = None) -> bool:
 
 def _check_alive(run: Run) -> None:
     """End the demo if nobody works on the run any more."""
-    if state(run)[0] != "ready" or run.result.exists():
+    ((found,), _) = look([run])
+    if found.is_at_work or found.is_finished:
         return
     newest = ledger.last(run)
     why = (newest.end or {}).get("detail", "unknown") if newest else "it never began"

@@ -12,15 +12,7 @@ from dnw.ledger import Cause
 from dnw.lock import Record, Standing
 from launch.node import Node
 from launch.slurm_command import SlurmError, ask, fields
-
-AT_WORK = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "CONFIGURING")  # COMPLETING is being killed
-ENDINGS: dict[str, Cause] = {
-    "PREEMPTED": "preempted",
-    "REQUEUED": "requeued",
-    "NODE_FAIL": "node failure",
-    "TIMEOUT": "timeout",
-    "CANCELLED": "cancelled",
-}
+from launch.slurm_states import slurm_state
 
 
 def why_stopping(node: Node) -> Cause | None:
@@ -43,8 +35,7 @@ def why_ended(job: str, restart: int) -> Cause | None:
     options.append("--endtime=now+7days")  # by the controller's clock it may have begun after `now`
     said = _said("sacct", *options, f"--jobs={job}")
     ends = said.splitlines() if said else []
-    state = ends[restart].split(" ")[0] if restart < len(ends) else ""  # CANCELLED by 1000
-    return ENDINGS.get(state)
+    return slurm_state(ends[restart]).cause if restart < len(ends) else None
 
 
 def silent(hosts: Sequence[str]) -> list[str]:
@@ -64,7 +55,7 @@ def standing(node: Node, record: Record) -> Standing:
     said = _said("squeue", "--noheader", f"--jobs={job}", "--format=%T")
     if said is None:
         return "unknown"
-    return "works" if said.strip() in AT_WORK else "gone"
+    return "works" if said.strip() and slurm_state(said.strip()).works else "gone"
 
 
 def requeue(job: str) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.slurm_command import SlurmError, ask
-from launch.submission import SLURM_RUNNING, Submission
+from launch.slurm_states import slurm_state
+from launch.submission import Submission
 
 QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
@@ -31,7 +32,7 @@ class QueuedJob:
     @property
     def is_running(self) -> bool:
         """Whether it has nodes."""
-        return self.state in SLURM_RUNNING
+        return slurm_state(self.state).shown == "running"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def queued(submissions: Sequence[Submission]) -> Answer:
     except SlurmError as error:
         # Of a single job that it has forgotten squeue says this; of one among many, nothing.
         return Answer(problem="" if "Invalid job id" in str(error) else str(error))
-    found = {job.id: job for job in map(_queued_job, lines)}
+    found = {job.id: job for job in map(_queued_job, lines) if slurm_state(job.state).shown != "ended"}
     return Answer(queued={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
 
 

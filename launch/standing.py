@@ -16,23 +16,13 @@ from launch.errors import LaunchError
 from launch.outcome import outcome
 from launch.progress import unreadable
 from launch.slurm_queue import EndedJob, QueuedJob
+from launch.slurm_states import UNKNOWN, slurm_state
 from launch.submission import Submission, controller, newest
 
 State = Literal["finished", "running", "queued", "stopped", "failed", "ready", "unreadable"]
 T = TypeVar("T")
 AT_WORK = frozenset({"running", "queued"})
 SKEW_S = 1.0  # between the clocks of a login node and a compute node
-
-# What the accounts call it, and what the ledger does.
-CAUSES = {
-    "CANCELLED": "cancelled",
-    "TIMEOUT": "timeout",
-    "PREEMPTED": "preempted",
-    "NODE_FAIL": "node failure",
-    "OUT_OF_MEMORY": "out of memory",
-    "DEADLINE": "deadline",
-    "BOOT_FAIL": "boot failure",
-}
 
 
 @dataclass(frozen=True)
@@ -74,6 +64,15 @@ class Standing:
     def is_at_work(self) -> bool:
         """Whether there is anything to wait for, or to stop."""
         return self.state in AT_WORK
+
+    @property
+    def who(self) -> str:
+        """Who works on it, or will, for people; empty if nobody does."""
+        if self.is_held:
+            return lock.describe(lock.holder(self.run.lock) or {})
+        if self.submission is None or not self.is_at_work:
+            return ""
+        return f"job {self.submission.job} on {self.submission.cluster}"
 
     @property
     def current(self) -> Attempt | None:
@@ -127,10 +126,11 @@ class Standing:
         return self.submission is not None and self.current is None
 
     def _why_by_accounts(self) -> str:
-        if self.account is None or self.account.state in {"COMPLETED", "RUNNING", "PENDING", "REQUEUED"}:
+        if self.account is None:
             return ""
-        if self.account.state in CAUSES:
-            return CAUSES[self.account.state]
+        known = slurm_state(self.account.state)
+        if known.said or (known is not UNKNOWN and self.account.state != "FAILED"):
+            return known.said
         code, _, number = self.account.exit_code.partition(":")
         how = f"signal {number}" if number not in {"", "0"} else f"exit code {code}"
         return f"{self.account.state.lower()}, {how}"

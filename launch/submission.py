@@ -8,18 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from dnw import lock
 from dnw.run import Run
 from launch.config import Launch
 from launch.errors import LaunchError
-from launch.slurm_command import SlurmError, ask
 from shards.atomic import replacing
-
-State = Literal["new", "ready", "queued", "running", "finished"]
-SLURM_WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "SUSPENDED", "RESIZING"})
-SLURM_RUNNING = frozenset({"RUNNING", "COMPLETING", "STOPPED", "SIGNALING", "STAGE_OUT"})
 
 
 @dataclass(frozen=True)
@@ -75,34 +69,6 @@ def newest(run: Run) -> Submission | None:
         raise LaunchError(
             f"{run.launch}: damaged, or another version's ({error}); delete it if no job works on this run"
         ) from None
-
-
-def state(run: Run) -> tuple[State, str]:
-    """What a run is doing, and for people who does it: finished, running, queued, or ready to go (on)."""
-    if not run.folder.exists():
-        return "new", ""
-    if run.result.exists():
-        return "finished", ""
-    if (record := lock.holder(run.lock)) is not None:
-        return "running", lock.describe(record)
-    last = newest(run)
-    if last is None:
-        return "ready", ""
-    if last.cluster == "slurm":
-        what = _slurm_state(last.job)
-    else:
-        what = "queued" if controller(last) is not None else "ready"
-    return what, f"job {last.job} on {last.cluster}" if what != "ready" else ""
-
-
-def _slurm_state(job: str) -> State:
-    try:
-        found = set(ask("squeue", "--noheader", "--jobs", job, "--format", "%T").split())
-    except SlurmError:  # it has forgotten the job, or there is no Slurm here
-        return "ready"
-    if found & SLURM_RUNNING:
-        return "running"
-    return "queued" if found & SLURM_WAITING else "ready"
 
 
 def controller(last: Submission) -> int | None:

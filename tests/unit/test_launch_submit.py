@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,16 +90,66 @@ def test_a_sweep_is_one_job_array_each_with_its_own_code(
     assert capfd.readouterr().out.count("job     4711_") == 3
 
 
-def test_typed_again_while_it_waits(typed: Typed, lab: Path, capfd: Captured) -> None:
+def queue(lab: Path, state: str, submitted: float, folder: Path | str) -> None:
+    """Have squeue say this of job 4711."""
+    line = f"4711|{state}|Priority||low|{submitted:.0f}|N/A|{folder}/submission_file_4711.sh\n"
+    (lab / "queue").write_text(line)
+
+
+def test_typed_again_while_it_waits(typed: Typed, tmp_path: Path, lab: Path, capfd: Captured) -> None:
     typed()
+    (run,) = runs(tmp_path)
     for what, told in (("PENDING", "queued"), ("RUNNING", "running"), ("COMPLETING", "running")):
         capfd.readouterr()
-        (lab / "state").write_text(f"{what}\n")
+        queue(lab, what, time.time(), run.slurm / "1")
         assert typed() == 0
         assert f"{told}, job 4711 on slurm" in capfd.readouterr().out
     assert typed("fresh=true") == 2
     assert "fresh: static_dnw/default-" in capfd.readouterr().err
     assert len(list(lab.glob("script-*"))) == 1
+
+
+@pytest.mark.parametrize("again", ["another's script", "submitted a year ago"])
+def test_a_job_id_that_came_again_is_not_this_runs(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: Captured, again: str
+) -> None:
+    """A cluster that was set up anew counts its jobs from 1."""
+    typed()
+    (run,) = runs(tmp_path)
+    if again == "another's script":
+        queue(lab, "RUNNING", time.time(), "/home/somebody/else")
+    else:
+        queue(lab, "RUNNING", time.time() - 365 * 86400, run.slurm / "1")
+    capfd.readouterr()
+    assert typed() == 0
+    assert "job     4711 (slurm)" in capfd.readouterr().out
+    assert len(list(lab.glob("script-*"))) == 2
+
+
+def test_typed_again_while_slurm_does_not_answer(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: Captured
+) -> None:
+    typed()
+    (run,) = runs(tmp_path)
+    (lab / "bin" / "squeue").write_text(
+        "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n"
+    )
+    capfd.readouterr()
+    assert typed() == 2
+    said = capfd.readouterr().err
+    assert "squeue: slurm_load_jobs error: Unable to contact, so nobody knows whether job 4711 still" in said
+    assert said.strip().endswith(f"delete {run.launch}")
+    assert len(list(lab.glob("script-*"))) == 1
+    run.launch.unlink()
+    assert typed() == 0
+    assert len(list(lab.glob("script-*"))) == 2
+
+
+def test_a_sweep_typed_again_asks_slurm_once(typed: Typed, lab: Path) -> None:
+    typed("-m", "width=0.05,0.1,0.2")
+    (lab / "bin" / "squeue").write_text('#!/bin/sh\necho "$*" >> "$LAB/asked"\n')
+    typed("-m", "width=0.05,0.1,0.2")
+    assert len((lab / "asked").read_text().splitlines()) == 1
 
 
 def test_typed_again_once_it_has_stopped(typed: Typed, tmp_path: Path, lab: Path) -> None:
