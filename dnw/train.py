@@ -29,7 +29,8 @@ from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
 from dnw.data import open_splits
-from dnw.distributed import World, join, leave
+from dnw.device import DeviceError
+from dnw.distributed import World, join, leave, patience_s
 from dnw.goodput import goodput, last_logged
 from dnw.lock import HeldError, Lock
 from dnw.loop import Loop
@@ -108,13 +109,18 @@ class _Worker:
         try:
             self.watchdog.start()
             _configure(self.train)
-            world = join()
+            pins_sums = self.train.deterministic and self.train.reduce == "fast"
+            world = join(patience_s(self.train.watchdog.seconds), pins_sums)
             self.claim = Claim(self.run, world.first_says(self.claim.number))
             _log_to(self.run, self.claim.number, world)
             is_done, position = self._work(world)
             leave()
         except SupersededError as error:
             print(error, file=sys.stderr, flush=True)
+            return 1
+        except DeviceError as error:
+            print(error, file=sys.stderr, flush=True)
+            self._end("error", detail=str(error), rank=error.rank)
             return 1
         except EXPECTED as error:
             message = _own_words(error)
@@ -235,6 +241,8 @@ def _announce(run: Run, trainer: Trainer, attempt: int) -> None:
         "%s %s: attempt %d, %d processes on %d nodes, %d steps in all",
         *(run.name, came_from, attempt, world.size, world.nodes, trainer.steps),
     )
+    kind = "gpu" if world.device.type == "cuda" else "cpu"
+    log.info("computing on %s (%s)", world.device, trainer.machine[kind])
 
 
 def _publish(claim: Claim, trainer: Trainer) -> None:

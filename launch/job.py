@@ -50,6 +50,7 @@ class Job:
     foreground: bool = False
     error_retries: int = 0
     notify: str | None = None
+    gpus: int | None = None  # of each node; None: nobody said
 
     def __call__(self) -> None:
         """Work on the run until it is done or has to stop.
@@ -168,7 +169,7 @@ class Job:
 
     def _environment(self, claim: Claim) -> dict[str, str]:
         threads = config.load(claim.run.config).threads
-        environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number)
+        environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number, self.gpus)
         environment["DNW_JOB_PID"] = str(os.getpid())
         environment["DNW_GRACE_S"] = str(self.grace_s)
         return torchrun.on_one_node(environment) if self.nodes == 1 else environment
