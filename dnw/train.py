@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, compiler, ledger, memory, models
+from dnw import checkpoint, compiler, gpu_fault, ledger, memory, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
@@ -128,7 +128,9 @@ class _Worker:
             self._end("error", detail=message, rank=self.rank)
             return 1
         except Exception as error:
-            self._end("error", detail=f"{type(error).__name__}: {error}", rank=self.rank)
+            if gpu_fault.is_out_of_memory(error):
+                return self._out_of_memory(error)
+            self._failed(error)
             raise
         finally:
             end_children()
@@ -143,6 +145,24 @@ class _Worker:
             seconds = round(time.monotonic() - self.began_s, 3)
             step = self.watchdog.step
             ledger.end(self.run, self.claim.number, reason, step=step, seconds=seconds, **facts)
+
+    def _failed(self, error: Exception) -> None:
+        """Note an exception; a fault of the GPU, or of a peer, has killed the attempt: it is no error."""
+        detail = f"{type(error).__name__}: {error}"
+        fault = gpu_fault.fault_of(error)
+        if fault is None:
+            self._end("error", detail=detail, rank=self.rank)
+            return
+        what = "GPU fault" if fault == "device" else "collective operation broken"
+        detail = detail.partition("\n")[0]
+        where = f"rank {self.rank} on {socket.gethostname()}"
+        self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
+
+    def _out_of_memory(self, error: Exception) -> int:
+        message = f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}"
+        print(message, file=sys.stderr, flush=True)
+        self._end("error", detail=message, rank=self.rank)
+        return 1
 
     def _hung(self, step: int) -> None:
         patience = f"{self.train.watchdog.seconds:g} s"

@@ -1,13 +1,16 @@
 """Real processes that have not the devices they were launched for: they say so, and nobody waits for ever."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from worker import prepare, train
 
-from dnw import ledger
+from dnw import jsonl, ledger
+from dnw.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 # Rank 1 finds a GPU, as far as it knows.
@@ -58,3 +61,55 @@ def test_processes_that_differ_are_named_before_they_meet():
     assert len(lines) == 2, done.stderr
     for line in lines:
         assert line.startswith("0 not all processes have the same kind of device (rank 0: cpu, rank 1: cuda)")
+
+
+def test_a_gpu_fault_counts_as_killed_and_is_tried_again(tmp_path, few_images):
+    """Raised in rank 1; rank 0, whose collective operation breaks, is not to blame."""
+    words = [
+        *["+exp=static_dnw", "data=fashion_mnist", "optim=medium", "batch=16", "micro_batch=8"],
+        "nproc=2",
+    ]
+    quick = [
+        "steps=4",
+        "eval_every_epochs=1",
+        "log.every_steps=1",
+        "data.workers=0",
+        "checkpoint.every_steps=1",
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "launch" / "local.py", *words, *quick, f"data.dir={few_images}"],
+        env={**os.environ, "DNW_FAULT": "1:step 3:ECC:1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs" / "static_dnw").iterdir()
+    first, second = ledger.read(Run(folder))
+    assert (first.reason, first.end["rank"], first.end["fault"]) == ("killed", 1, "device")
+    assert first.end["node"] == socket.gethostname()
+    said = "AcceleratorError: CUDA error: uncorrectable ECC error encountered"
+    assert first.end["detail"] == f"GPU fault, rank 1 on {socket.gethostname()}: {said}"
+    assert second.reason == "done"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "detail"),
+    [
+        ("MEMORY", "error", "rank 1: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
+        ("ASSERT", "error", "AcceleratorError: CUDA error: device-side assert triggered"),
+        ("NCCL", "killed", "collective operation broken, rank 1 on "),
+    ],
+)
+def test_other_faults_of_a_gpu(tmp_path, few_images, fault, reason, detail):
+    run = prepare(tmp_path / "run", few_images, steps=4)
+    code, output = train(run, 2, f"1:step 2:{fault}")
+    assert code == 1, output
+    ends = [one for one in jsonl.read(run.attempts) if one["event"] == "end"]
+    assert (ends[0]["rank"], ends[0]["reason"]) == (1, reason)
+    assert ends[0]["detail"].startswith(detail)
+    if fault == "MEMORY":
+        assert ends[0]["detail"] in output
+        assert "OutOfMemoryError" not in output
