@@ -84,6 +84,13 @@ def on_one_node(environment: Mapping[str, str]) -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": "lo", **environment}
 
 
+def on_several_nodes(environment: Mapping[str, str], interface: str | None) -> dict[str, str]:
+    """Gloo, and the part of NCCL that uses sockets, meet on an interface, unless the user has set one."""
+    if interface is None:
+        return dict(environment)
+    return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}", **environment}
+
+
 def free_port(node: Node) -> int:
     """A port of this node at which the nodes of its job can meet: another for each job that shares the node.
 
