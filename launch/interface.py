@@ -40,8 +40,8 @@ def between_nodes(node: Node) -> str | None:
         address = own_address(other)
     except OSError as error:
         print(
-            f"{other} can't be reached from {node.address} ({error.strerror}): which network the nodes meet on "
-            "is left to gloo and NCCL; GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME choose it",
+            f"{other} can't be reached from {node.address} ({error.strerror}): which network the nodes meet "
+            "on is left to gloo and NCCL; GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME choose it",
             file=sys.stderr,
         )
         return None

@@ -1,13 +1,15 @@
 """Real processes that have not the devices they were launched for: they say so, and nobody waits for ever."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from worker import prepare, train
+from worker import prepare, start, train
 
 from dnw import jsonl, ledger
 from dnw.run import Run
@@ -113,3 +115,39 @@ def test_other_faults_of_a_gpu(tmp_path, few_images, fault, reason, detail):
     if fault == "MEMORY":
         assert ends[0]["detail"] in output
         assert "OutOfMemoryError" not in output
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def rank_of(agent: int, rank: int) -> int | None:
+    """The process of a rank: a child of the fork server, which is the agent's."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if f"(dnw rank {rank})" in words and parent(parent(int(path.name))) == agent:
+            return int(path.name)
+    return None
+
+
+def test_a_killed_peer_ends_one_that_waits_in_a_collective(tmp_path, few_images):
+    """Rank 1 hangs, rank 0 waits for it in gloo; then rank 1 is killed."""
+    run = prepare(tmp_path / "run", few_images, steps=9, log__every_steps=1)
+    agent = start(run, 2, "1:step 3:HANG")
+    try:
+        deadline = time.monotonic() + 200
+        while not any(line["step"] >= 2 for line in jsonl.read(run.metrics)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(3)  # rank 0 is in step 3 or 4 now, for good
+        os.kill(rank_of(agent.pid, 1), signal.SIGKILL)
+        began = time.monotonic()
+        out, _ = agent.communicate(timeout=60)
+        assert time.monotonic() - began < 5, out
+        assert agent.returncode == 128 + signal.SIGKILL
+    finally:
+        agent.kill()
+        agent.communicate()
