@@ -79,7 +79,7 @@ def race(rank: int, size: int, port: int, words: list[str], turns: int, out: str
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     torch.set_num_threads(training(words).threads)
-    world = join()
+    world = join(timeout_s=600)
     trainers = {kind: trainer_of(kind, words, world) for kind in KINDS}
     batch = noise(trainers[FAST])
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}

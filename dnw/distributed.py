@@ -11,6 +11,10 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from dnw import device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,23 +75,79 @@ class World:
 ALONE = World(rank=0, size=1, nodes=1, device=torch.device("cpu"))
 
 
-def join(timeout_s: float = 600.0) -> World:
-    """Become the process that torchrun's environment variables say.
+def join(timeout_s: float, pins_sums: bool = False) -> World:
+    """Become the process that torchrun's environment variables say; one started without torchrun is alone.
 
-    A process started without torchrun is alone.
+    Before they meet in a process group, which would hang between gloo and NCCL, all ranks tell each other by
+    torchrun's store what device they have.
+
+    Args:
+        timeout_s: of a collective operation; see `patience_s`.
+        pins_sums: whether NCCL has to add in one order on equal topologies.
+
+    Raises:
+        DeviceError: on all ranks: one can't have the device that the run was launched for, or they differ.
     """
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", local_rank)
-        torch.cuda.set_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    kind, own = _own_device()
     if size == 1:
-        return dataclasses.replace(ALONE, device=device)
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        device.check_alike([kind])
+        return dataclasses.replace(ALONE, device=_taken(own))
+    timeout = timedelta(seconds=timeout_s)
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
+    store.set_timeout(timeout)
+    device.check_alike(_exchanged(PrefixStore("devices", store), rank, size, kind))
+    _set_up_nccl(timeout_s, pins_sums)
+    backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
+    group = PrefixStore("group", store)
+    _taken(own)
+    dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
     nodes = size // int(os.environ["LOCAL_WORLD_SIZE"])
-    return World(rank=dist.get_rank(), size=size, nodes=nodes, device=device)
+    return World(rank=rank, size=size, nodes=nodes, device=own)
+
+
+def patience_s(watchdog_s: float) -> float:
+    """Return the time-out of collective operations beside a watchdog of so many seconds; 0: it is off.
+
+    The watchdog speaks first: it prints the stacks and notes the hang, where NCCL just aborts. Without it the
+    time-out is all that ends a hang. Ranks that begin late, on a busy machine, are waited for as long.
+    """
+    return max(600.0, 2 * watchdog_s) if watchdog_s > 0 else 1800.0
+
+
+def _own_device() -> tuple[str, torch.device]:
+    """What to tell the others, "cpu", "cuda" or why this process has no device, and the device."""
+    try:
+        own = device.choose()
+    except ValueError as error:
+        return str(error), torch.device("cpu")
+    return own.type, own
+
+
+def _taken(own: torch.device) -> torch.device:
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    return own
+
+
+def _exchanged(store: Store, rank: int, size: int, told: str) -> list[str]:
+    """What each rank tells, in the order of ranks."""
+    store.set(str(rank), told)
+    return [store.get(str(other)).decode() for other in range(size)]
+
+
+def _set_up_nccl(timeout_s: float, pins_sums: bool) -> None:
+    """Set what NCCL reads from the environment, and leave what the user has set.
+
+    Torch kills a process whose NCCL thread gives no sign of life for 480 s; here not before `timeout_s`,
+    as the watchdog may be more patient. A ring is the algorithm that every collective operation has, and
+    Simple the protocol that every link has: these two may be asked for anywhere. Left to itself NCCL chooses
+    by the size of the message and by how fast it takes the links to be.
+    """
+    os.environ.setdefault("TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC", str(round(timeout_s)))
+    if pins_sums:
+        os.environ.setdefault("NCCL_ALGO", "Ring")
+        os.environ.setdefault("NCCL_PROTO", "Simple")
 
 
 def leave() -> None:

@@ -1,10 +1,11 @@
 """Faults on purpose, by name, for tests and rehearsals.
 
-`DNW_FAULT="1:step 7"` has rank 1 kill itself with SIGKILL when it reaches the point named `step 7`;
-`DNW_FAULT="1:step 7:SIGTERM"` has it send itself that signal instead, `DNW_FAULT="1:step 7:HANG"` has it wait
-for ever; a fourth word names the only attempt in which that happens, a fifth a file that has to be there
-first, since checkpoints are written beside the steps. Points: `step N` when N steps are done, `evaluate N`
-amid an evaluation, `save FILE` when a checkpoint is written but not published yet.
+`DNW_FAULT="1:step 7"` has rank 1 kill itself with SIGKILL when it reaches the point named `step 7`. A third
+word says what it does instead: with `DNW_FAULT="1:step 7:SIGTERM"` it sends itself that signal, with HANG it
+waits for ever, and with one of the names in RAISED it raises what torch raises of a GPU. A fourth word names
+the only attempt in which that happens, a fifth a file that has to be there first, since checkpoints are
+written beside the steps. Points: `step N` when N steps are done, `evaluate N` amid an evaluation, `save FILE`
+when a checkpoint is written but not published yet.
 """
 
 from __future__ import annotations
@@ -13,7 +14,21 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+MEMORY = """\
+CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.56 GiB \
+is free. Including non-PyTorch memory, this process has 77.54 GiB memory in use."""
+RAISED: dict[str, Callable[[], Exception]] = {
+    "ECC": lambda: torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered\nCompile with"),
+    "ASSERT": lambda: torch.AcceleratorError("CUDA error: device-side assert triggered"),
+    "NCCL": lambda: dist.DistBackendError("NCCL error in: NCCLUtils.cpp:94, ncclRemoteError: a peer is gone"),
+    "MEMORY": lambda: torch.OutOfMemoryError(MEMORY),
+}
 
 
 def reach(point: str) -> None:
@@ -28,6 +43,8 @@ def reach(point: str) -> None:
         return
     while awaited and not Path(awaited).exists():
         time.sleep(0.01)
+    if what in RAISED:
+        raise RAISED[what]()
     if what == "HANG":
         threading.Event().wait()
     os.kill(os.getpid(), signal.Signals[what or "SIGKILL"])

@@ -89,8 +89,8 @@ def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
 def read(run: Run) -> list[Attempt]:
     """All attempts, in order.
 
-    Of several ends that the workers wrote the first counts, since the others followed from it; what the
-    launcher wrote explains them all, and adds to what they said.
+    Of several ends that the workers wrote the first counts, since the others followed from it, unless it was
+    but a peer's (dnw/gpu_fault.py); what the launcher wrote explains them all, and adds to what they said.
     """
     events: dict[int, dict[str, dict[str, Any]]] = {}
     for record in jsonl.read(run.attempts):
@@ -100,7 +100,10 @@ def read(run: Run) -> list[Attempt]:
         earlier = known.get(record["event"])
         if earlier is None:
             known[record["event"]] = record
-        elif record.get("by") == "launcher":
+        elif record.get("by") != "launcher":
+            if earlier.get("fault") == "peer" and record.get("fault") != "peer":
+                known[record["event"]] = record
+        else:
             known[record["event"]] = {**earlier, **record, "time": earlier["time"]}
     return [Attempt(number, **known) for number, known in sorted(events.items())]
 

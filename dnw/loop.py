@@ -66,7 +66,7 @@ class Loop:
             return self._train()
         settings = self._trainer.train.checkpoint
         self._interval = Interval(settings, self._claim.run)
-        with Writer(self._claim, monitor, self._interval, settings.keep) as self._writer:
+        with Writer(self._claim, monitor, self._interval, settings.keep, self._stop.saving) as self._writer:
             return self._train()
 
     def _train(self) -> bool:

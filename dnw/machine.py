@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from dnw.device import driver_version
 from dnw.distributed import World
 
 # that compute what a network sees or is
@@ -26,6 +27,8 @@ def facts(device: torch.device) -> dict[str, str]:
     found["gpu"] = torch.cuda.get_device_name(device) if is_gpu else "none"
     found["cuda"] = str(torch.version.cuda) if is_gpu else "none"
     found["cudnn"] = str(torch.backends.cudnn.version()) if is_gpu else "none"
+    found["nccl"] = ".".join(map(str, torch.cuda.nccl.version())) if is_gpu else "none"
+    found["driver"] = driver_version() if is_gpu else "none"
     return found
 
 

@@ -6,11 +6,13 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from types import FrameType
 
 STOPPED = 75  # a worker's exit code: stopped on request after saving, start me again (EX_TEMPFAIL)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+PEER_FAILED = signal.SIGUSR1  # from the agent to workers: one of you has failed, or from its job to the agent
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # <linux/prctl.h>
 
 
@@ -19,11 +21,27 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.saving = threading.Lock()  # held by whoever puts a checkpoint on the disk
 
     def listen(self) -> None:
         """Record SIGTERM, SIGINT and SIGUSR2 from now on."""
         for number in SIGNALS:
             signal.signal(number, self._record)
+
+    def end_with_peers(self, after_s: float) -> None:
+        """End this process once PEER_FAILED, which has to be blocked, has come; the main thread may be in C.
+
+        What is being saved is saved first. `after_s` is left to an exception that is on its way up: it may be
+        the cause of it all, and is worth noting.
+        """
+
+        def end() -> None:
+            signal.sigwait({PEER_FAILED})
+            time.sleep(after_s)
+            with self.saving:
+                os._exit(1)
+
+        threading.Thread(target=end, name="peers", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
         """Return when a signal has come, after so many seconds at the latest."""

@@ -24,12 +24,13 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, compiler, ledger, memory, models
+from dnw import checkpoint, compiler, gpu_fault, ledger, memory, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
 from dnw.data import open_splits
-from dnw.distributed import World, join, leave
+from dnw.device import DeviceError
+from dnw.distributed import World, join, leave, patience_s
 from dnw.goodput import goodput, last_logged
 from dnw.lock import HeldError, Lock
 from dnw.loop import Loop
@@ -108,7 +109,8 @@ class _Worker:
         try:
             self.watchdog.start()
             _configure(self.train)
-            world = join()
+            pins_sums = self.train.deterministic and self.train.reduce == "fast"
+            world = join(patience_s(self.train.watchdog.seconds), pins_sums)
             self.claim = Claim(self.run, world.first_says(self.claim.number))
             _log_to(self.run, self.claim.number, world)
             is_done, position = self._work(world)
@@ -116,13 +118,19 @@ class _Worker:
         except SupersededError as error:
             print(error, file=sys.stderr, flush=True)
             return 1
+        except DeviceError as error:
+            print(error, file=sys.stderr, flush=True)
+            self._end("error", detail=str(error), rank=error.rank)
+            return 1
         except EXPECTED as error:
             message = _own_words(error)
             print(message, file=sys.stderr, flush=True)
             self._end("error", detail=message, rank=self.rank)
             return 1
         except Exception as error:
-            self._end("error", detail=f"{type(error).__name__}: {error}", rank=self.rank)
+            if gpu_fault.is_out_of_memory(error):
+                return self._out_of_memory(error)
+            self._failed(error)
             raise
         finally:
             end_children()
@@ -137,6 +145,24 @@ class _Worker:
             seconds = round(time.monotonic() - self.began_s, 3)
             step = self.watchdog.step
             ledger.end(self.run, self.claim.number, reason, step=step, seconds=seconds, **facts)
+
+    def _failed(self, error: Exception) -> None:
+        """Note an exception; a fault of the GPU, or of a peer, has killed the attempt: it is no error."""
+        detail = f"{type(error).__name__}: {error}"
+        fault = gpu_fault.fault_of(error)
+        if fault is None:
+            self._end("error", detail=detail, rank=self.rank)
+            return
+        what = "GPU fault" if fault == "device" else "collective operation broken"
+        detail = detail.partition("\n")[0]
+        where = f"rank {self.rank} on {socket.gethostname()}"
+        self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
+
+    def _out_of_memory(self, error: Exception) -> int:
+        message = f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}"
+        print(message, file=sys.stderr, flush=True)
+        self._end("error", detail=message, rank=self.rank)
+        return 1
 
     def _hung(self, step: int) -> None:
         patience = f"{self.train.watchdog.seconds:g} s"
@@ -235,6 +261,8 @@ def _announce(run: Run, trainer: Trainer, attempt: int) -> None:
         "%s %s: attempt %d, %d processes on %d nodes, %d steps in all",
         *(run.name, came_from, attempt, world.size, world.nodes, trainer.steps),
     )
+    kind = "gpu" if world.device.type == "cuda" else "cpu"
+    log.info("computing on %s (%s)", world.device, trainer.machine[kind])
 
 
 def _publish(claim: Claim, trainer: Trainer) -> None:

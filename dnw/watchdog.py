@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-HUNG = 1  # exit code
+HUNG = 70  # exit code (EX_SOFTWARE): the others are about to end in the same way
 LOOKS = 20  # per patience
 
 

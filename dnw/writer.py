@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from contextlib import AbstractContextManager
+from typing import Any, Self
 
 from dnw import checkpoint
 from dnw.checkpoint import Checkpoint
@@ -22,10 +23,26 @@ from dnw.run import step_path
 class Writer:
     """Writes the checkpoints of an attempt, one after the other, and deletes old ones."""
 
-    def __init__(self, claim: Claim, monitor: Monitor, interval: Interval, keep: int) -> None:
-        """`interval` is told what each one cost; `keep`: how many step checkpoints stay."""
+    def __init__(
+        self,
+        claim: Claim,
+        monitor: Monitor,
+        interval: Interval,
+        keep: int,
+        saving: AbstractContextManager[Any],
+    ) -> None:
+        """Write nothing before `begin`.
+
+        Args:
+            claim: what gives the right to publish.
+            monitor: notes each one.
+            interval: is told what each one cost.
+            keep: how many step checkpoints stay.
+            saving: entered for as long as one is on its way to the disk.
+        """
         self.seconds = 0.0  # that the last one took, until it was on the disk
         self._claim, self._monitor, self._interval, self._keep = claim, monitor, interval, keep
+        self._saving = saving
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[float] | None = None
 
@@ -67,6 +84,10 @@ class Writer:
             self.wait()
 
     def _write(self, snapshot: Checkpoint, began_s: float, stalled_s: float, best: bool) -> float:
+        with self._saving:
+            return self._put(snapshot, began_s, stalled_s, best)
+
+    def _put(self, snapshot: Checkpoint, began_s: float, stalled_s: float, best: bool) -> float:
         folder, step = self._claim.run.checkpoints, snapshot.position.step
         self._monitor.flush()
         encoded = checkpoint.encode(snapshot)

@@ -23,8 +23,10 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from dnw.preemption import SIGNALS, STOPPED, StopRequest, follow_parent, name_process
+from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, StopRequest, follow_parent, name_process
+from dnw.watchdog import HUNG
 from launch import fork_server
+from launch.peer_failure import Peers
 
 KILLED = 128  # plus the signal's number, as shells have it
 CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first worker that it finds ended
@@ -48,19 +50,21 @@ def main(arguments: list[str]) -> int:
 
     Returns:
         0 if all workers did; 75 if this agent or a worker was asked to stop; 128 + signal if a signal killed
-        a worker; else 1.
+        a worker; 70 if the watchdog of one has ended it; else 1, which it is too where another node failed.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell started us with `&`
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, StopOnce())
+    peers = Peers()
+    signal.signal(PEER_FAILED, peers)
     try:
         follow_parent(int(os.environ.get("DNW_JOB_PID", os.getppid())), signal.SIGTERM)
-        return _run(arguments)
+        return _run(arguments, peers)
     except KeyboardInterrupt:  # before there were workers
         return STOPPED
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], peers: Peers) -> int:
     logging.disable(logging.ERROR)  # torchrun's: a stop that was asked for, and what `_report` says better
     from torch.distributed import run  # noqa: PLC0415  (launch imports no torch on the login node)
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
@@ -71,11 +75,14 @@ def _run(arguments: list[str]) -> int:
         asked = run.parse_args(arguments)
         importlib.import_module(asked.training_script)
         fork_server.begin()
+        peers.follow()
         config, _, _ = run.config_from_args(asked)  # asks for CUDA
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED
     except ChildFailedError as error:
+        if peers.failed_elsewhere:
+            print("a worker of another node has failed: ended those of this one", file=sys.stderr)
         return _report(error.failures)
     return 0
 
@@ -92,6 +99,7 @@ def work(module: str, *arguments: str) -> None:
     name_process(f"dnw rank {os.environ['RANK']}")
     stop = StopRequest()
     stop.listen()
+    stop.end_with_peers(CONSEQUENCE_S)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         code = importlib.import_module(module).main(list(arguments), stop)
@@ -109,10 +117,12 @@ def _report(failures: Mapping[int, Any]) -> int:
     rank, failure = next(iter(failures.items()))
     if failure.exitcode == STOPPED:  # it was asked to stop itself, and all stopped with it
         return STOPPED
-    number = -failure.exitcode
+    number = -int(failure.exitcode)
     how = f"was killed by {signal.Signals(number).name}" if number > 0 else f"ended with exit code {-number}"
     print(f"worker of rank {rank} (process {failure.pid}) {how}", file=sys.stderr)
-    return KILLED + number if number > 0 else 1
+    if number > 0:
+        return KILLED + number
+    return HUNG if number == -HUNG else 1
 
 
 if __name__ == "__main__":

@@ -123,12 +123,16 @@ class Launch:
     @property
     def processes_per_node(self) -> int:
         """Training processes on each node: as asked for, else one per GPU of the node, else one."""
-        if self.nproc is not None:
-            return self.nproc
-        gpus = self.cluster.gpus_per_node
-        if gpus is None and self.cluster.name == "local":
-            gpus = len(visible_gpus())
-        return gpus or CPU_PROCESSES
+        return self.nproc or self.gpus or CPU_PROCESSES
+
+    @property
+    def gpus(self) -> int | None:
+        """GPUs of each node to train on; None: nobody said, and none are to be seen."""
+        asked = self.cluster.gpus_per_node
+        if asked is None and self.cluster.name == "local":
+            visible = len(visible_gpus())
+            return min(self.nproc or visible, visible) or None
+        return asked
 
 
 def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], Launch]:
@@ -173,8 +177,17 @@ def _check(launch: Launch) -> None:
     cluster = launch.cluster
     if cluster.name == "local" and launch.nodes > 1:
         raise ConfigError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or Slurm")
-    if problems := [*_said_twice(cluster), *_no_options(cluster)]:
+    if problems := [*_said_twice(cluster), *_no_options(cluster), *_too_few_gpus(launch)]:
         raise ConfigError("\n".join(problems))
+
+
+def _too_few_gpus(launch: Launch) -> Iterator[str]:
+    processes, gpus = launch.processes_per_node, launch.gpus
+    if gpus and processes > gpus:
+        yield (
+            f"nproc: each process needs a GPU of its own ({processes} processes, {gpus} GPUs on a node); "
+            f"nproc={gpus}, or cluster.gpus_per_node=0 to train on the CPU"
+        )
 
 
 def _said_twice(cluster: Cluster) -> Iterator[str]:

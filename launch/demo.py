@@ -33,6 +33,7 @@ from dnw.run import Run  # noqa: E402
 from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
+from launch.gpus import visible_gpus  # noqa: E402
 from launch.standing import look  # noqa: E402
 from launch.table import table  # noqa: E402
 from shards.errors import ShardError  # noqa: E402
@@ -89,7 +90,7 @@ def _write_shards(images: str) -> None:
 
 def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
     """Submit a run to this machine and wait for its end; kill a worker of it half-way."""
-    words = [f"+exp={experiment}", "cluster=local", f"nproc={PROCESSES}", *overrides]
+    words = [f"+exp={experiment}", "cluster=local", f"nproc={PROCESSES}", *_device(), *overrides]
     try:
         (composed,) = compose(words)
         plan = prepare.plan(composed)
@@ -105,6 +106,11 @@ def _train(experiment: str, overrides: Sequence[str], kill: bool) -> Run:
         time.sleep(POLL_S)
     _tell_attempts(plan.run)
     return plan.run
+
+
+def _device() -> list[str]:
+    """On the CPU where each process can't have a GPU of its own."""
+    return ["cluster.gpus_per_node=0"] if 0 < len(visible_gpus()) < PROCESSES else []
 
 
 def _type(*words: str) -> None:

@@ -18,7 +18,7 @@ import socket
 from multiprocessing import connection, forkserver, util
 from typing import Any
 
-from dnw.preemption import SIGNALS, follow_parent, name_process
+from dnw.preemption import PEER_FAILED, SIGNALS, follow_parent, name_process
 
 NAME = "dnw fork server"
 
@@ -26,7 +26,7 @@ NAME = "dnw fork server"
 def begin() -> None:
     """From now on "forkserver" processes are forks of this process as it is now.
 
-    They begin with SIGNALS blocked: one that comes before they listen is not lost.
+    They begin with SIGNALS and PEER_FAILED blocked: one that comes before they listen is not lost.
     """
     server: Any = forkserver._forkserver
     with socket.socket(socket.AF_UNIX) as listener:
@@ -35,7 +35,7 @@ def begin() -> None:
         listener.listen()
         alive, kept = os.pipe()
         agent = os.getpid()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, PEER_FAILED))
         process = os.fork()
         if not process:
             os.close(kept)

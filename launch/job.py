@@ -28,7 +28,9 @@ from dnw.lock import HeldError, Lock
 from dnw.preemption import STOPPED
 from dnw.run import Run
 from launch import budget, history, notice, requeue, slurm_job, torchrun, verdict
+from launch.interface import between_nodes
 from launch.node import Node, this_node
+from launch.peer_failure import NO_FAILURE
 from launch.stop import Stop
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
@@ -50,6 +52,7 @@ class Job:
     foreground: bool = False
     error_retries: int = 0
     notify: str | None = None
+    gpus: int | None = None  # of each node; None: nobody said
 
     def __call__(self) -> None:
         """Work on the run until it is done or has to stop.
@@ -145,14 +148,14 @@ class Job:
         with self._output(claim, node) as output, tempfile.TemporaryDirectory(prefix="dnw-") as scratch:
             agent = subprocess.Popen(
                 self.command(node, claim.number, port),
-                env={**self._environment(claim), "TMPDIR": scratch},  # torchrun leaves a folder there
+                env={**self._environment(claim, node), "TMPDIR": scratch},  # torchrun leaves a folder there
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=descriptors,
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
-            return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds)
+            return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds, partial(_has_failed, claim))
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """The agent's command line."""
@@ -166,12 +169,14 @@ class Job:
             return self.port
         return 0 if node.count == 1 else torchrun.free_port(node)
 
-    def _environment(self, claim: Claim) -> dict[str, str]:
+    def _environment(self, claim: Claim, node: Node) -> dict[str, str]:
         threads = config.load(claim.run.config).threads
-        environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number)
+        environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number, self.gpus)
         environment["DNW_JOB_PID"] = str(os.getpid())
         environment["DNW_GRACE_S"] = str(self.grace_s)
-        return torchrun.on_one_node(environment) if self.nodes == 1 else environment
+        if node.count == 1:
+            return torchrun.on_one_node(environment)
+        return torchrun.on_several_nodes(environment, between_nodes(node))
 
     @contextlib.contextmanager
     def _output(self, claim: Claim, node: Node) -> Iterator[IO[bytes] | None]:
@@ -194,6 +199,11 @@ class Job:
                 break
             time.sleep(POLL_S)
         return found
+
+
+def _has_failed(claim: Claim) -> bool:
+    """Whether the attempt has failed on a node, which this one has not been while it asks."""
+    return any(report["code"] not in NO_FAILURE for report in claim.reports().values())
 
 
 def _next_attempt(run: Run, node: Node, last: int, stop: Stop) -> lock.Record | None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from dnw.preemption import PEER_FAILED
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 LOOK_S = 1.0
 
@@ -30,13 +32,21 @@ class Stop:
         for number in SIGNALS:
             signal.signal(number, self._receive)
 
-    def watch(self, agent: subprocess.Popen[bytes], patience_s: float, holds: Callable[[], bool]) -> int:
+    def watch(
+        self,
+        agent: subprocess.Popen[bytes],
+        patience_s: float,
+        holds: Callable[[], bool],
+        has_failed_elsewhere: Callable[[], bool],
+    ) -> int:
         """The agent's exit code, once it has ended.
 
         It is killed if it lives on for `patience_s` after it was asked to stop, and at once when the
-        attempt's claim doesn't hold any more. With it die its workers: the kernel sees to that.
+        attempt's claim doesn't hold any more. With it die its workers: the kernel sees to that. When another
+        node has failed, and nobody was asked to stop, it is told so once.
         """
         self._agent = agent
+        is_told = False
         if self.signal is not None:  # it came while the agent was being started
             agent.terminate()
         try:
@@ -47,6 +57,9 @@ class Stop:
                     too_late = self.signal is not None and time.monotonic() - self._asked_at > patience_s
                     if too_late or not holds():
                         agent.kill()
+                    elif self.signal is None and not is_told and has_failed_elsewhere():
+                        is_told = True
+                        agent.send_signal(PEER_FAILED)
         finally:
             self._agent = None
 

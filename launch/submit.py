@@ -117,6 +117,7 @@ def job(plan: Plan, foreground: bool = False) -> Job:
         foreground=foreground,
         error_retries=launch.error_retries,
         notify=launch.notify.command,
+        gpus=launch.gpus,
     )
 
 

@@ -18,7 +18,7 @@ FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT", "PMI", "OMPI_", 
 FOREIGN_NAMES = frozenset(
     {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_ERROR_FILE"}
     | {"RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"}
-    | {"MASTER_ADDR", "MASTER_PORT", "LOGLEVEL"}
+    | {"MASTER_ADDR", "MASTER_PORT", "LOGLEVEL", "DNW_GPUS"}
     | {"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # would overrule OMP_NUM_THREADS
 )
 
@@ -54,11 +54,19 @@ def command(folder: Path, node: Node, nproc: int, port: int, meeting: str, grace
     return [sys.executable, "-m", "launch.agent", *flags, "-m", "dnw.train", str(folder)]
 
 
-def environment(current: Mapping[str, str], code: Path, threads: int, attempt: int) -> dict[str, str]:
+def environment(
+    current: Mapping[str, str], code: Path, threads: int, attempt: int, gpus: int | None
+) -> dict[str, str]:
     """What agent and workers see: the frozen code first, no trace of the job around them.
 
-    CUDA_VISIBLE_DEVICES and everything else that is not named above stays as it is.
+    CUDA_VISIBLE_DEVICES and everything else that is not named above stays as it is, except that a run that is
+    to train on the CPU sees no GPU. Workers refuse to train without the GPUs that were asked for
+    (dnw/device.py): `gpus`, or what Slurm gave to a job for which nobody had named a number.
     """
+    asked = current.get("SLURM_GPUS_ON_NODE") if gpus is None else str(gpus)
+    device = {} if asked is None else {"DNW_GPUS": asked}
+    if asked == "0":
+        device["CUDA_VISIBLE_DEVICES"] = ""
     kept = {key: value for key, value in current.items() if not _foreign(key)}
     others = [path for path in current.get("PYTHONPATH", "").split(os.pathsep) if path not in {"", str(code)}]
     return kept | {
@@ -67,12 +75,20 @@ def environment(current: Mapping[str, str], code: Path, threads: int, attempt: i
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(threads),
         "DNW_ATTEMPT": str(attempt),
+        **device,
     }
 
 
 def on_one_node(environment: Mapping[str, str]) -> dict[str, str]:
     """Gloo's connections too stay on the loopback device."""
     return {"GLOO_SOCKET_IFNAME": "lo", **environment}
+
+
+def on_several_nodes(environment: Mapping[str, str], interface: str | None) -> dict[str, str]:
+    """Gloo, and the part of NCCL that uses sockets, meet on an interface, unless the user has set one."""
+    if interface is None:
+        return dict(environment)
+    return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}", **environment}
 
 
 def free_port(node: Node) -> int:

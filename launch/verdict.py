@@ -80,7 +80,11 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
     """How it ended: what the workers could not record, or did not know, and what they have said."""
     if ended.asked is not None and found.reason in {None, "stopped"}:
         return _stopped(found, ended)
-    if killed := _killed(ended):  # what the others recorded, a connection closed by a peer, followed from it
+    if found.end is not None and found.end.get("fault") == "device":  # the others were aborted for that
+        return _as("killed", node=_host_of(found, ended))
+    if killed := _killed(
+        found, ended
+    ):  # what the others recorded, a connection closed by a peer, followed from it
         return killed
     if ended.asked is None and (silent := _silent(ended)):
         return _as("lost", f"no word from {', '.join(silent)}", silent[0])
@@ -105,15 +109,22 @@ def _as(reason: Reason, detail: str = "", node: str = "") -> dict[str, Any]:
     return {"reason": reason, **{key: value for key, value in told.items() if value}}
 
 
-def _killed(ended: Ended) -> dict[str, Any] | None:
-    """The first node on which a signal killed a worker, or the agent itself."""
-    for rank, report in sorted(ended.reports.items()):
-        code = report["code"]
-        number = -code if code < 0 else code - 128
-        if number > 0:
-            where = f" on {ended.node.hosts[rank]}" if ended.node.count > 1 else ""
-            return _as("killed", f"by {signal.Signals(number).name}{where}", ended.node.hosts[rank])
-    return None
+def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
+    """The first node on which a signal killed a worker, or the agent itself.
+
+    SIGABRT comes last: NCCL aborts a process when it finds that a peer is gone. Where a worker has said what
+    ended it, that was not the abort.
+    """
+    codes = {rank: report["code"] for rank, report in ended.reports.items()}
+    numbers = {rank: -code if code < 0 else code - 128 for rank, code in codes.items()}
+    killed = [(number == signal.SIGABRT, rank) for rank, number in numbers.items() if number > 0]
+    if not killed:
+        return None
+    is_aborted, rank = min(killed)
+    if is_aborted and found.end is not None and found.end.get("fault") != "peer":
+        return None
+    where = f" on {ended.node.hosts[rank]}" if ended.node.count > 1 else ""
+    return _as("killed", f"by {signal.Signals(numbers[rank]).name}{where}", ended.node.hosts[rank])
 
 
 def _silent(ended: Ended) -> list[str]:
@@ -122,8 +133,11 @@ def _silent(ended: Ended) -> list[str]:
 
 
 def _host_of(found: Attempt, ended: Ended) -> str:
-    """The node of the worker that wrote the attempt's end."""
-    rank = (found.end or {}).get("rank")
+    """The node of the worker that wrote the attempt's end; none of several if that followed from a peer's."""
+    end = found.end or {}
+    if end.get("fault") == "peer" and ended.node.count > 1:
+        return ""
+    rank = end.get("rank")
     return ended.node.hosts[rank // ended.nproc] if rank is not None else ""
 
 

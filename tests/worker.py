@@ -45,14 +45,16 @@ def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
     )
 
 
-def train(run: Run, nproc: int, fault: str = "") -> tuple[int, str]:
-    """Run to the end; the agent's exit code and all that was printed.
+def train(run: Run, nproc: int, fault: str = "", **variables: str) -> tuple[int, str]:
+    """Run to the end, with these environment variables; the agent's exit code and all that was printed.
 
     The agent is forked from a process that has imported what it imports, which saves that each time.
     """
     arguments = _command(run, nproc)[3:]  # python -m launch.agent
     with tempfile.NamedTemporaryFile("r", prefix="printed-") as printed:
-        process = SERVER.Process(target=_agent, args=(arguments, _environment(fault), printed.name))
+        process = SERVER.Process(
+            target=_agent, args=(arguments, _environment(fault) | variables, printed.name)
+        )
         process.start()
         process.join(timeout=200)
         if process.exitcode is None:

@@ -17,6 +17,7 @@ def failure(exitcode: int, timestamp: int = 100) -> SimpleNamespace:
         ({1: failure(1)}, 1, "worker of rank 1 (process 7) ended with exit code 1"),
         ({1: failure(-9)}, 137, "worker of rank 1 (process 7) was killed by SIGKILL"),
         ({0: failure(-11)}, 139, "rank 0 (process 7) was killed by SIGSEGV"),
+        ({0: failure(70)}, 70, "worker of rank 0 (process 7) ended with exit code 70"),
         ({0: failure(75)}, 75, ""),
     ],
 )

@@ -116,6 +116,41 @@ def test_processes_per_node(
 
 
 @pytest.mark.parametrize(
+    ("nproc", "gpus_per_node", "cluster", "visible", "gpus"),
+    [
+        (None, None, "slurm", "0,1", None), (4, 8, "slurm", "", 8), (None, 0, "slurm", "0,1", 0),
+        (None, None, "local", "0,1,2", 3), (2, None, "local", "0,1,2", 2), (2, None, "local", "", None),
+        (2, 0, "local", "0,1,2", 0),
+    ],
+)  # fmt: skip
+def test_gpus_to_train_on(
+    monkeypatch: pytest.MonkeyPatch,
+    nproc: int | None,
+    gpus_per_node: int | None,
+    cluster: str,
+    visible: str,
+    gpus: int | None,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    changed = dataclasses.replace(CLUSTER, name=cluster, gpus_per_node=gpus_per_node)
+    assert dataclasses.replace(LAUNCH, nproc=nproc, cluster=changed).gpus == gpus
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    two = {**dataclasses.asdict(LAUNCH), "nproc": 2}
+    said = (
+        r"^nproc: each process needs a GPU of its own \(2 processes, 1 GPUs on a node\); nproc=1, or "
+        r"cluster.gpus_per_node=0 to train on the CPU$"
+    )
+    with pytest.raises(ConfigError, match=said):
+        split(two | {"cluster": {**two["cluster"], "name": "local"}})
+    with pytest.raises(ConfigError, match=said):
+        split(two | {"cluster": {**two["cluster"], "name": "slurm", "gpus_per_node": 1}})
+    split(two | {"cluster": {**two["cluster"], "name": "local", "gpus_per_node": 0}})
+
+
+@pytest.mark.parametrize(
     ("named", "found"), [("", []), ("-1", []), ("0,1", ["0", "1"]), ("GPU-a,GPU-b", ["GPU-a", "GPU-b"])]
 )
 def test_visible_gpus(monkeypatch: pytest.MonkeyPatch, named: str, found: list[str]) -> None:

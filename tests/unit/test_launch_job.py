@@ -15,6 +15,7 @@ from example import train
 
 from dnw import ledger, lock
 from dnw.config import dump
+from dnw.preemption import PEER_FAILED
 from dnw.run import Run
 from launch import fork_server
 
@@ -23,9 +24,14 @@ Started = Callable[..., subprocess.Popen[str]]
 
 # Stands for dnw.train: starts, then does what $ACT says. Saving takes it $SAVING seconds.
 WORKER = """
-import json, multiprocessing, os, signal, sys, time
+import ctypes, json, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 from dnw.preemption import die_with_parent
+
+def save(stop, run):
+    with stop.saving:
+        time.sleep(6)
+        (run / "saved").touch()
 
 def main(arguments, stop):
     die_with_parent()
@@ -48,8 +54,17 @@ def main(arguments, stop):
         sys.exit("it went wrong")
     if act == "vanish" and rank == 1:
         os._exit(3)
-    if act == "killed" and rank == 1:
+    if act in {"killed", "stuck", "saving"} and rank == 1:
+        time.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)
+    if act == "hung" and rank == 1:
+        os._exit(70)
+    if act == "saving":
+        threading.Thread(target=save, args=(stop, run), daemon=True).start()
+    if act in {"stuck", "saving"}:
+        mutex = ctypes.create_string_buffer(64)
+        while True:  # waits in C for what never comes, whatever signal does
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
     while act != "finish" and (not asked or act == "deaf"):
         time.sleep(0.02)
     end = time.monotonic() + float(os.environ.get("SAVING", "0"))
@@ -59,6 +74,7 @@ def main(arguments, stop):
         record(event="end", reason="done")
         (run / "result.json").write_text("{}")
         return 0
+    (run / f"asked-{rank}").write_text(str(asked))
     record(event="end", reason="stopped", signals=len(asked))
     return 75
 """
@@ -72,7 +88,8 @@ def run(tmp_path: Path) -> Run:
     (run.code / "dnw").mkdir()
     (run.code / "dnw" / "__init__.py").write_text("")
     (run.code / "dnw" / "train.py").write_text(WORKER)
-    shutil.copy(ROOT / "dnw" / "preemption.py", run.code / "dnw")
+    for name in ("preemption.py", "watchdog.py"):
+        shutil.copy(ROOT / "dnw" / name, run.code / "dnw")
     run.config.write_text(dump(train(threads=2)))
     return run
 
@@ -285,6 +302,46 @@ def test_a_killed_worker(run: Run, start: Started) -> None:
     assert process.returncode == 1
     assert "was killed by SIGKILL" in out
     assert ledger.read(run)[0].reason == "killed"
+
+
+def seconds_to_the_end(run: Run, process: subprocess.Popen[str]) -> float:
+    """Of the first attempt."""
+    until(working(run))
+    began = time.monotonic()
+    until(lambda: ledger.read(run)[0].end is not None, timeout_s=100)
+    took = time.monotonic() - began
+    process.communicate(timeout=100)  # of a second attempt
+    return took
+
+
+def test_a_killed_worker_ends_one_that_waits_for_it_in_c_code(run: Run, start: Started) -> None:
+    """As NCCL does; torchrun by itself would give it 30 seconds. The other one dies after a second."""
+    assert seconds_to_the_end(run, start("stuck")) < 8
+    assert ledger.read(run)[0].reason == "killed"
+
+
+def test_a_checkpoint_on_its_way_to_the_disk_gets_there(run: Run, start: Started) -> None:
+    assert 5 < seconds_to_the_end(run, start("saving")) < 25
+    assert (run.folder / "saved").exists()
+
+
+def test_after_a_hang_the_others_may_print_their_stacks(run: Run, start: Started) -> None:
+    process = start("hung")
+    process.communicate(timeout=60)
+    assert (run.folder / "asked-0").read_text() == f"[{int(signal.SIGTERM)}]"
+
+
+def test_a_worker_of_another_node_has_failed(run: Run, start: Started) -> None:
+    process = start("deaf", grace_s=100)
+    until(working(run))
+    agent = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+    began = time.monotonic()
+    os.kill(agent, PEER_FAILED)
+    out, _ = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert "a worker of another node has failed: ended those of this one" in out
+    assert "Traceback" not in out
+    assert process.returncode == 1
 
 
 def test_a_killed_job_takes_its_workers_along_once_they_have_saved(run: Run, start: Started) -> None:

@@ -54,7 +54,7 @@ def test_workers_see_no_trace_of_the_job_around_them() -> None:
         "SLURM_JOB_ID": "1", "SLURM_CPU_BIND": "x", "SUBMITIT_EXECUTOR": "slurm", "PMI_RANK": "1",
         "PMIX_ID": "1", "OMPI_COMM_WORLD_RANK": "0", "RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1",
         "MASTER_ADDR": "h", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "a", "PET_NNODES": "4",
-        "MKL_NUM_THREADS": "9",
+        "MKL_NUM_THREADS": "9", "DNW_GPUS": "8",
     }  # fmt: skip
     kept = {
         "CUDA_VISIBLE_DEVICES": "2,3",
@@ -62,16 +62,33 @@ def test_workers_see_no_trace_of_the_job_around_them() -> None:
         "NCCL_DEBUG": "INFO",
         "TORCHELASTIC_ENABLE_FILE_TIMER": "1",
     }
-    found = torchrun.environment(around | kept, Path("/runs/a/code"), threads=2, attempt=5)
+    found = torchrun.environment(around | kept, Path("/runs/a/code"), threads=2, attempt=5, gpus=None)
     assert found == kept | {
         "PYTHONPATH": "/runs/a/code", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "2", "DNW_ATTEMPT": "5",
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("gpus", "given", "told"),
+    [
+        (8, {}, {"DNW_GPUS": "8"}),
+        (2, {"SLURM_GPUS_ON_NODE": "4"}, {"DNW_GPUS": "2"}),
+        (None, {"SLURM_GPUS_ON_NODE": "4"}, {"DNW_GPUS": "4"}),
+        (None, {"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "1"}),
+        (0, {"CUDA_VISIBLE_DEVICES": "1"}, {"DNW_GPUS": "0", "CUDA_VISIBLE_DEVICES": ""}),
+    ],
+)
+def test_workers_are_told_which_gpus_were_asked_for(
+    gpus: int | None, given: dict[str, str], told: dict[str, str]
+) -> None:
+    found = torchrun.environment(given, Path("/code"), 1, 1, gpus)
+    assert {name: found[name] for name in ("DNW_GPUS", "CUDA_VISIBLE_DEVICES") if name in found} == told
+
+
 @pytest.mark.parametrize("before", ["/site", "/runs/a/code:/site", ":/site"])
 def test_the_frozen_code_comes_first(before: str) -> None:
-    found = torchrun.environment({"PYTHONPATH": before}, Path("/runs/a/code"), 1, 1)
+    found = torchrun.environment({"PYTHONPATH": before}, Path("/runs/a/code"), 1, 1, None)
     assert found["PYTHONPATH"] == os.pathsep.join(["/runs/a/code", "/site"])
 
 

@@ -26,7 +26,16 @@ def test_facts_name_versions_and_hardware():
     assert HERE["torch"] == torch.__version__
     assert HERE["cpu capability"] == torch.backends.cpu.get_cpu_capability()
     assert HERE["cpu"]
-    assert HERE["gpu"] == HERE["cuda"] == HERE["cudnn"] == "none"
+    assert {HERE[name] for name in ("gpu", "cuda", "cudnn", "nccl", "driver")} == {"none"}
+
+
+def test_facts_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 3))
+    monkeypatch.setattr(machine, "driver_version", lambda: "570.86.15")
+    found = machine.facts(torch.device("cuda", 1))
+    assert (found["gpu"], found["nccl"], found["driver"]) == ("NVIDIA H100", "2.27.3", "570.86.15")
+    assert found.keys() == HERE.keys()
 
 
 def test_going_on_elsewhere_is_said(caplog):

@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Run:
 def opened(run: Run) -> Iterator[Writer]:
     train, claim = load(run.config), Claim.take_over(run)
     with Monitor(claim, Position(), 100, train) as monitor:
-        yield Writer(claim, monitor, Interval(train.checkpoint, run), keep=2)
+        yield Writer(claim, monitor, Interval(train.checkpoint, run), 2, threading.Lock())
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""When a worker has failed, the others end at once instead of waiting for it in a collective operation.
+
+Torchrun sends them SIGTERM, which they note for the end of a step that never comes: in NCCL a rank waits for
+a peer that is gone until torchrun's 30 seconds are over. So they get a signal of its own besides, which tells
+a failure from a stop that was asked for, after which everybody saves. A worker takes it in a thread
+(dnw/preemption.py), since its main thread may be in C code. Torchrun has no hook for that: what it calls to
+end a process is replaced, in a method with an underscore, as torch 2.13 has it; a test that a worker ends
+which waits in C code (tests/unit/test_launch_job.py) says when that has changed.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+from dnw.preemption import PEER_FAILED, STOPPED
+from dnw.watchdog import HUNG
+
+NO_FAILURE = frozenset({0, STOPPED, HUNG})  # after a hang each worker prints where it stands, then ends
+
+
+class Peers:
+    """The workers of this node, and a signal handler that tells them of a failure on another one."""
+
+    def __init__(self) -> None:
+        self.failed_elsewhere = False
+        self._processes: list[BaseProcess] = []
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Called by the interpreter; it may be before there are workers."""
+        self.failed_elsewhere = True
+        self._tell()
+
+    def follow(self) -> None:
+        """Take part in whatever torchrun starts from now on."""
+        from torch.distributed.elastic.multiprocessing.api import MultiprocessContext  # noqa: PLC0415  (slow)
+
+        start: Any = MultiprocessContext._start
+
+        def start_and_follow(context: Any) -> None:
+            start(context)
+            self._processes = context._pc.processes
+            for process in self._processes:
+                process.terminate = partial(self._end, process.terminate)  # type: ignore[method-assign]
+            if self.failed_elsewhere:
+                self._tell()
+
+        MultiprocessContext._start = start_and_follow  # type: ignore[method-assign]
+
+    def _end(self, terminate: Any) -> None:
+        """End a worker: torchrun does so to each that lives on when one has ended."""
+        if any(process.exitcode not in {None, *NO_FAILURE} for process in self._processes):
+            self._tell()
+        terminate()
+
+    def _tell(self) -> None:
+        for process in self._processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, PEER_FAILED)

@@ -1,0 +1,73 @@
+"""Which node and which reason the launcher settles on, of all that workers and agents have left."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnw import ledger
+from dnw.run import Run
+from launch import verdict
+from launch.node import Node
+
+NODE = Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"))
+DEVICE = {
+    "reason": "killed",
+    "fault": "device",
+    "detail": "GPU fault, rank 3 on n2: ECC",
+    "rank": 3,
+    "step": 4,
+}
+PEER = {"reason": "killed", "fault": "peer", "detail": "collective operation broken", "rank": 0, "step": 4}
+OWN = {"reason": "error", "detail": "ValueError: it went wrong", "rank": 2, "step": 4}
+ABORTED = 128 + signal.SIGABRT
+
+
+def concluded(
+    tmp_path: Path, ends: list[dict[str, Any]], codes: tuple[int, int], node: Node = NODE
+) -> dict[str, Any]:
+    """The end that the ledger tells, where the workers wrote `ends` and the agents ended with `codes`."""
+    tmp_path.mkdir(exist_ok=True)
+    run = Run(tmp_path)
+    ledger.start(run, 1, step=0, world=4)
+    for end in ends:
+        ledger.end(run, 1, **end)
+    reports = {rank: {"code": code} for rank, code in enumerate(codes[: node.count])}
+    assert verdict.conclude(verdict.Ended(run, 1, 2, node, reports, None, None)) == verdict.FAILED
+    last = ledger.last(run)
+    assert last is not None
+    assert last.end is not None
+    return last.end
+
+
+@pytest.mark.parametrize("ends", [[DEVICE, PEER], [PEER, DEVICE], [PEER, PEER, DEVICE]])
+@pytest.mark.parametrize("codes", [(1, 1), (ABORTED, 1), (ABORTED, ABORTED), (1, 128 + signal.SIGKILL)])
+def test_the_node_whose_gpu_failed(
+    tmp_path: Path, ends: list[dict[str, Any]], codes: tuple[int, int]
+) -> None:
+    end = concluded(tmp_path, ends, codes)
+    assert (end["reason"], end["node"], end["detail"]) == ("killed", "n2", DEVICE["detail"])
+
+
+def test_a_collective_that_broke_blames_no_node(tmp_path: Path) -> None:
+    end = concluded(tmp_path, [PEER], (1, 1))
+    assert (end["reason"], end.get("node")) == ("killed", None)
+    alone = Node(0, 1, "n1", "n1", "7", 0, ("n1",))
+    assert concluded(tmp_path / "alone", [PEER], (1, 1), alone)["node"] == "n1"
+
+
+def test_nccl_aborts_where_a_peer_was_killed(tmp_path: Path) -> None:
+    end = concluded(tmp_path, [PEER], (ABORTED, 128 + signal.SIGKILL))
+    assert (end["reason"], end["node"], end["detail"]) == ("killed", "n2", "by SIGKILL on n2")
+
+
+@pytest.mark.parametrize("ends", [[OWN, PEER], [PEER, OWN]])
+def test_nccl_aborts_where_a_peer_went_wrong(tmp_path: Path, ends: list[dict[str, Any]]) -> None:
+    end = concluded(tmp_path, ends, (ABORTED, 1))
+    assert (end["reason"], end["node"], end["detail"]) == ("error", "n2", OWN["detail"])
+
+
+def test_an_abort_without_a_word(tmp_path: Path) -> None:
+    end = concluded(tmp_path, [], (1, ABORTED))
+    assert (end["reason"], end["node"], end["detail"]) == ("killed", "n2", "by SIGABRT on n2")
