@@ -201,7 +201,8 @@ class Loop:
         swapped = trainer.swapped()
         if self._monitor:
             self._monitor.evaluation(position.step, position.consumed / trainer.samples, accuracy)
-            self._monitor.wiring(position.step, trainer.model, trainer.train.data.image_size, swapped)
+            size = trainer.train.data.image_size
+            self._monitor.wiring(position.step, trainer.model, trainer.masks, size, swapped)
         if accuracy.top1 > position.best_top1:
             self._save(best=True)
 

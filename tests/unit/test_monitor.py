@@ -20,6 +20,7 @@ from dnw.evaluate import Accuracy
 from dnw.goodput import last_logged
 from dnw.monitor import Monitor
 from dnw.run import Run
+from dnw.wiring import edges_of
 
 STEPS = 8
 Shown = tuple[Run, EventAccumulator]
@@ -48,7 +49,8 @@ def attempt(run: Run, model: nn.Module, position: Position, until: int) -> None:
 
 def evaluated(monitor: Monitor, model: nn.Module, step: int) -> None:
     monitor.evaluation(step, step / 4, Accuracy(top1=10.0 * step, top5=90.0, loss=1.5, samples=50))
-    monitor.wiring(step, model, 32, swapped=0.1)
+    masks = {name: edges.mask.clone() for name, (_, edges) in edges_of(model).items()}
+    monitor.wiring(step, model, masks, 32, swapped=0.1)
 
 
 @pytest.fixture(scope="module")
