@@ -1,7 +1,7 @@
 """The costs and pictures of a wiring, made beside the training: a thread works on copies of the masks.
 
-The network itself is left to the training: a thread that sent an image through it would share what torch keeps
-for the whole process (the cache of parametrized weights, the choice of attention's kernel).
+The network itself is left to the training: a thread that sent an image through it would share what torch
+keeps for the whole process (the cache of parametrized weights, the choice of attention's kernel).
 """
 
 from __future__ import annotations
