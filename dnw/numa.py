@@ -75,5 +75,8 @@ def _numbers(text: str) -> set[int]:
 
 
 def _address(number: int) -> str:
-    found: Any = torch.cuda.get_device_properties(number)  # its annotations lack these
+    """A GPU's address on the PCI bus; that of no device where this version of torch doesn't tell it."""
+    found: Any = torch.cuda.get_device_properties(number)
+    if not hasattr(found, "pci_domain_id"):
+        return "unknown"
     return f"{found.pci_domain_id:04x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
