@@ -16,8 +16,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from dnw.config import ConfigError, Data, Train
+from dnw.distributed import World
 from dnw.preemption import leave_signals_to_parent
 from shards.decode import NoImageError, Picture
 from shards.errors import BadSampleError, ShardError
@@ -81,12 +82,12 @@ class Room:
 class Images(Dataset[Batch]):
     """Images by number: in the training order, augmented, or in the split's own order, as they are."""
 
-    def __init__(self, index: Index, data: Data, order: Order | None) -> None:
-        """`order` is the training order; None for evaluation."""
+    def __init__(self, index: Index, data: Data, order: Order | None, room: Room | None = None) -> None:
+        """`order` is the training order; None for evaluation. `room` may be shared with other images."""
         self._reader = Reader(index)
         self._data = data
         self._order = order
-        self._room = Room()
+        self._room = room or Room()
         self._ahead: Ahead | None = None  # of the process that reads
 
     def __getitem__(self, span: tuple[int, int]) -> Batch:
@@ -229,19 +230,23 @@ class MicroBatches(Sampler[tuple[int, int]]):
     def __init__(self, train: Train, rank: int, world: int, first_step: int, steps: int) -> None:
         self._train = train
         self._share = part(train.batch // train.micro_batch, rank, world)
-        self._steps = range(first_step, steps)
+        self.steps = range(first_step, steps)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Every micro-batch of this rank, in order."""
+        for step in self.steps:
+            yield from self.of_step(step)
+
+    def of_step(self, step: int) -> Iterator[tuple[int, int]]:
+        """The micro-batches of one step."""
         size = self._train.micro_batch
-        for step in self._steps:
-            for number in range(*self._share):
-                start = step * self._train.batch + number * size
-                yield start, start + size
+        for number in range(*self._share):
+            start = step * self._train.batch + number * size
+            yield start, start + size
 
     def __len__(self) -> int:
         first, last = self._share
-        return len(self._steps) * (last - first)
+        return len(self.steps) * (last - first)
 
 
 class EvaluationBatches(Sampler[tuple[int, int]]):
@@ -270,13 +275,55 @@ class EvaluationBatches(Sampler[tuple[int, int]]):
         return self._count
 
 
+class BothSplits(Dataset[Batch]):
+    """Images of the training split and of the validation split, read by the same processes."""
+
+    def __init__(self, train: Train, train_split: Index, val_split: Index) -> None:
+        room = Room()
+        self._training = Images(train_split, train.data, _order(train, train_split), room)
+        self._validation = Images(val_split, train.data, None, room)
+
+    def __getitem__(self, place: tuple[bool, tuple[int, int]]) -> Batch:
+        """The images of one span, of the validation split if the first word says so."""
+        of_validation, span = place
+        return (self._validation if of_validation else self._training)[span]
+
+
+class TrainingAndEvaluations(Sampler[tuple[bool, tuple[int, int]]]):
+    """Everything that one rank loads in an attempt, in the order in which it takes it.
+
+    It is known beforehand which steps an evaluation follows. So one set of processes loads for both: the
+    first batches of an evaluation while the last steps before it are computed, and those of the next step
+    while the evaluation is. Processes of their own would be forked anew each time, or lie idle in between
+    with their memory.
+    """
+
+    def __init__(
+        self, training: MicroBatches, evaluation: EvaluationBatches, is_evaluated: Callable[[int], bool]
+    ) -> None:
+        """`is_evaluated`: whether an evaluation follows so many steps; asked of where we begin, too."""
+        self._training, self._evaluation, self._is_evaluated = training, evaluation, is_evaluated
+
+    def __iter__(self) -> Iterator[tuple[bool, tuple[int, int]]]:
+        """Spans, each with whether it is of the validation split."""
+        yield from self._after(self._training.steps.start)
+        for step in self._training.steps:
+            for span in self._training.of_step(step):
+                yield False, span
+            yield from self._after(step + 1)
+
+    def _after(self, step: int) -> Iterator[tuple[bool, tuple[int, int]]]:
+        if self._is_evaluated(step):
+            for span in self._evaluation:
+                yield True, span
+
+
 def training_batches(
     train: Train, index: Index, rank: int, world: int, first_step: int, steps: int
 ) -> DataLoader[Batch]:
     """The micro-batches of one rank from `first_step` on."""
-    order = Order(index.shard_lengths, train.seed, train.data.window)
     sampler = MicroBatches(train, rank, world, first_step, steps)
-    return _loader(Images(index, train.data, order), sampler, train.data.workers)
+    return _loader(Images(index, train.data, _order(train, index)), sampler, train.data.workers)
 
 
 def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> DataLoader[Batch]:
@@ -285,7 +332,26 @@ def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> Dat
     return _loader(Images(index, train.data, None), sampler, train.data.workers)
 
 
-def _loader(images: Images, spans: Sampler[tuple[int, int]], workers: int) -> DataLoader[Batch]:
+def batches_of_attempt(
+    train: Train, splits: tuple[Index, Index], world: World, steps: range, is_evaluated: Callable[[int], bool]
+) -> DataLoader[Batch]:
+    """The micro-batches of one rank for `steps`, and its evaluation batches where they follow one."""
+    training = MicroBatches(train, world.rank, world.size, steps.start, steps.stop)
+    evaluation = EvaluationBatches(splits[1].num_samples, train.eval_batch, world.rank, world.size)
+    sampler = TrainingAndEvaluations(training, evaluation, is_evaluated)
+    return _loader(BothSplits(train, *splits), sampler, train.data.workers)
+
+
+def evaluation_count(train: Train, index: Index, world: World) -> int:
+    """How many batches every rank takes in an evaluation."""
+    return len(EvaluationBatches(index.num_samples, train.eval_batch, world.rank, world.size))
+
+
+def _order(train: Train, index: Index) -> Order:
+    return Order(index.shard_lengths, train.seed, train.data.window)
+
+
+def _loader(images: Dataset[Batch], spans: Sampler[Any], workers: int) -> DataLoader[Batch]:
     return DataLoader(
         images,
         batch_size=None,
@@ -299,7 +365,7 @@ def _loader(images: Images, spans: Sampler[tuple[int, int]], workers: int) -> Da
 
 def digest(batch: Batch) -> int:
     """63 bits that tell this micro-batch from any other: pixels, labels and their order."""
-    content = batch.images_BCHW.numpy().tobytes() + batch.labels_B.numpy().tobytes()
+    content = batch.images_BCHW.cpu().numpy().tobytes() + batch.labels_B.cpu().numpy().tobytes()
     text = hashlib.sha256(content).digest()
     return int.from_bytes(text[:8], "big") >> 1
 

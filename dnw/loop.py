@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
 import time
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 
 import torch
 
-from dnw import faults, ledger, schedule
+from dnw import faults, ledger, numa, schedule
 from dnw.checkpoint import Identity
 from dnw.claim import Claim
-from dnw.data import Batch, digest, evaluation_batches, training_batches
+from dnw.copies import on_device
+from dnw.data import Batch, batches_of_attempt, digest, evaluation_count
 from dnw.distributed import Agreement
 from dnw.evaluate import Interrupted, evaluate
 from dnw.interval import Interval
@@ -55,6 +57,8 @@ class Loop:
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
         self._digests: list[int] = []
+        self._evaluated_before = trainer.position.evaluated
+        self._batches = self._begin_loading()
 
     def run(self, monitor: Monitor | None = None) -> bool:
         """Train to the end (True) or until all ranks have agreed to stop (False); saved either way.
@@ -93,23 +97,20 @@ class Loop:
         self._save()
         return True
 
-    def _micro_batches(self) -> Iterator[Batch]:
+    def _begin_loading(self) -> Iterator[Batch]:
+        """Everything this rank computes, from here to the end, on the device where it is computed."""
         trainer = self._trainer
-        batches = training_batches(
-            trainer.train,
-            self._train_split,
-            trainer.world.rank,
-            trainer.world.size,
-            trainer.position.step,
-            trainer.steps,
-        )
-        if not trainer.train.log.digests:
-            return iter(batches)
-        return self._digested(iter(batches))
+        numa.bind(trainer.world.device, trainer.train.threads + trainer.train.data.workers)
+        steps = range(trainer.position.step, trainer.steps)
+        splits = (self._train_split, self._val_split)
+        loader = batches_of_attempt(trainer.train, splits, trainer.world, steps, self._is_evaluated)
+        return on_device(iter(loader), trainer.world.device)
 
-    def _digested(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            self._digests.append(digest(batch))
+    def _micro_batches(self) -> Iterator[Batch]:
+        """Those of training, noting what each one holds as it is where it is computed."""
+        for batch in self._batches:
+            if self._trainer.train.log.digests:
+                self._digests.append(digest(batch))
             yield batch
 
     def _agree(self) -> bool:
@@ -176,15 +177,20 @@ class Loop:
         if self._monitor:
             self._monitor.digests(step, all_digests.tolist())
 
+    def _is_evaluated(self, step: int) -> bool:
+        """Whether an evaluation follows this step in this attempt: the loader counts on it."""
+        train, samples = self._trainer.train, self._trainer.samples
+        is_due = step > 0 and schedule.is_due(train, samples, step, train.eval_every_epochs)
+        return is_due and step != self._evaluated_before
+
     def _evaluate_if_due(self) -> None:
         trainer, position = self._trainer, self._trainer.position
-        every = trainer.train.eval_every_epochs
-        is_due = position.step > 0 and schedule.is_due(trainer.train, trainer.samples, position.step, every)
-        if not is_due or position.evaluated == position.step:
+        if not self._is_evaluated(position.step):
             return
+        count = evaluation_count(trainer.train, self._val_split, trainer.world)
         accuracy = evaluate(
             trainer.show_for_evaluation(),
-            evaluation_batches(trainer.train, self._val_split, trainer.world.rank, trainer.world.size),
+            itertools.islice(self._batches, count),
             trainer.normalize,
             trainer.world,
             trainer.train.precision,
@@ -201,7 +207,8 @@ class Loop:
         swapped = trainer.swapped()
         if self._monitor:
             self._monitor.evaluation(position.step, position.consumed / trainer.samples, accuracy)
-            self._monitor.wiring(position.step, trainer.model, trainer.train.data.image_size, swapped)
+            size = trainer.train.data.image_size
+            self._monitor.wiring(position.step, trainer.model, trainer.masks, size, swapped)
         if accuracy.top1 > position.best_top1:
             self._save(best=True)
 

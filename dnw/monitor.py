@@ -7,21 +7,23 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dnw import dashboard, jsonl
 from dnw.checkpoint import Position
 from dnw.claim import Claim
 from dnw.config import Train
+from dnw.drawing import Drawing
 from dnw.evaluate import Accuracy
 from dnw.goodput import goodput
-from dnw.pictures import panels
-from dnw.profile import profile
+from dnw.pictures import Pixels
+from dnw.profile import Profile
 from shards.index import Index
 from shards.reader import Reader
 
@@ -50,6 +52,7 @@ class Monitor:
             if record["step"] == purge_step and record["kind"] == "train":
                 self._show(step, record["kind"], {name: record[name] for name in TRAINING})
         dashboard.introduce(self._board, run, train, step)
+        self._drawing = Drawing()
         self._bar = _bar() if sys.stdout.isatty() else None
         self._task = self._bar.add_task("", total=steps, completed=step, text="") if self._bar else None
 
@@ -62,13 +65,17 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the files, leave the terminal as it was."""
+        """Wait for what is being drawn, close the files, leave the terminal as it was."""
         if self._bar:
             self._bar.stop()
+        self._drawing.close()
         self._board.close()
+        if error is None:
+            self._drawing.look()
 
     def step(self, step: int) -> None:
-        """Move the bar."""
+        """Move the bar; raise what went wrong beside the training."""
+        self._drawing.look()
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=step)
 
@@ -103,16 +110,24 @@ class Monitor:
         )
         self._last_line = (step, time.monotonic())
 
-    def wiring(self, step: int, model: nn.Module, image_size: int, swapped: float) -> None:
-        """What has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures."""
-        costs = profile(model, image_size)
+    def wiring(
+        self, step: int, model: nn.Module, masks: Mapping[str, Tensor], image_size: int, swapped: float
+    ) -> None:
+        """What has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures.
+
+        Written by a thread, which is done when `flush` returns. `masks` are those of `model`, on the host,
+        and nobody changes them.
+        """
+        self._drawing.begin(model, masks, image_size, partial(self._drawn, step, swapped))
+
+    def _drawn(self, step: int, swapped: float, costs: Profile, pictures: Mapping[str, Pixels]) -> None:
         dead = {block.name: block.dead for block in costs.blocks}
         values = {"macs": costs.macs, "params": costs.params}
         values |= {"effective_macs": costs.effective_macs, "effective_params": costs.effective_params}
         self._write(step, "wiring", {**values, "swapped": swapped, "dead_nodes": sum(dead.values())})
         for name, count in dead.items():
             self._board.add_scalar(f"dead_nodes/{name}", count, step)
-        for name, pixels in panels(model).items():
+        for name, pixels in pictures.items():
             self._board.add_image(f"wiring/{name}", pixels, step, dataformats="HWC")
 
     def replaced(self, step: int, numbers: list[int], index: Index) -> None:
@@ -148,6 +163,7 @@ class Monitor:
         Raises:
             SupersededError: a later attempt has taken the run over.
         """
+        self._drawing.wait()
         self._claim.check()
         self._board.flush()
         jsonl.sync(self._run.metrics)

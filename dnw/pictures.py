@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,11 @@ def adjacency(edges: Edges, side: int = 1024) -> Pixels:
     return picture.round().astype(np.uint8)
 
 
-def panels(model: nn.Module) -> dict[str, Pixels]:
-    """Pictures of the wired weights, by their paths, in the order of registration; at most the DRAWN largest.
+def panels(wirings: Mapping[str, Edges]) -> dict[str, Pixels]:
+    """Pictures of wired weights, by their paths, in their order; of the DRAWN largest at most.
 
     The more weights there are, the smaller are the pictures.
     """
-    wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
     by_size = sorted(wirings, key=lambda name: -wirings[name].mask.numel())  # stable
     kept = set(by_size[:DRAWN])
     side = 1024 if len(wirings) == 1 else 512 if len(wirings) <= DRAWN else 256
@@ -72,7 +72,7 @@ def wiring_png(model: nn.Module) -> bytes:
     wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
     if not wirings:
         raise ValueError("nothing to draw: no weight of the model is wired")
-    pictures = panels(model)
+    pictures = panels(wirings)
     title = f"Wiring of {sum(int(edges.mask.count_nonzero()) for edges in wirings.values()):,} edges"
     if len(pictures) < len(wirings):
         title += f": the {len(pictures)} largest of {len(wirings)} weights"

@@ -9,7 +9,7 @@ many times as there are steps, in continuous time as many times as the solver ev
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
@@ -20,7 +20,7 @@ from dnw.models.mobilenet import BLOCKS, MobileNet, stem_stride
 from dnw.models.static import Static
 from dnw.profile.costs import Block, Profile
 from dnw.profile.image import evaluating, seeded_image
-from dnw.wiring import Edges, edges_of
+from dnw.wiring import Edges
 from dnw.wiring.paths import Use, chosen, in_continuous_time, on_paths, step_by_step, together
 
 if TYPE_CHECKING:  # it brings scipy
@@ -41,9 +41,8 @@ def is_continuous(model: nn.Module) -> TypeGuard[Continuous]:
     return hasattr(model, "evaluations")
 
 
-def mobilenet_costs(model: MobileNet, image_size: int) -> Profile:
-    """Count the costs of a MobileNetV1-like network."""
-    wirings = {path: edges for path, (_, edges) in edges_of(model).items()}
+def mobilenet_costs(model: MobileNet, image_size: int, wirings: Mapping[str, Edges]) -> Profile:
+    """Count the costs of a MobileNetV1-like network, wired as `wirings` says by path."""
     uses, live = [chosen(edges) for edges in wirings.values()], on_paths(list(wirings.values()))
     counts = [_count(use, edges.quota) for use, edges in zip(uses, wirings.values(), strict=True)]
     params, macs = _of_mobilenet(model, counts, image_size)
@@ -52,10 +51,9 @@ def mobilenet_costs(model: MobileNet, image_size: int) -> Profile:
     return Profile(image_size, params, macs, effective_params, effective_macs, 1, blocks)
 
 
-def tiny_costs(model: Tiny, image_size: int) -> Profile:
-    """Count the costs of a tiny network; sends an image through one in continuous time."""
-    ((path, (_, edges)),) = edges_of(model).items()
-    repeats = _repeats(model, image_size)
+def tiny_costs(model: Tiny, image_size: int, repeats: int, wirings: Mapping[str, Edges]) -> Profile:
+    """Count the costs of a tiny network that runs its graph so many times for an image."""
+    ((path, edges),) = wirings.items()
     use, live = chosen(edges), _live(model, edges, repeats)
     count, all_live = _count(use, edges.quota), _count(together(live))
     params, macs = _of_tiny(model, count, [count] * repeats, image_size)
@@ -64,7 +62,8 @@ def tiny_costs(model: Tiny, image_size: int) -> Profile:
     return Profile(image_size, params, macs, effective_params, effective_macs, repeats, (block,))
 
 
-def _repeats(model: Tiny, image_size: int) -> int:
+def repeats_of(model: Tiny, image_size: int) -> int:
+    """How often a tiny network runs its graph; sends an image through one in continuous time."""
     if is_continuous(model):
         with evaluating(model):
             model(seeded_image(image_size, model.fc.weight.device))

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnw.profile.costs import Block, Profile
 from dnw.profile.image import evaluating, seeded_image
-from dnw.wiring import edges_of
+from dnw.wiring import Edges, edges_of
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 _MATRIX_PRODUCTS = {
@@ -38,48 +37,56 @@ class _Weight:
     """A weight of the network, and the multiply-adds of all products with it, edges or not."""
 
     name: str
-    tensor: Tensor  # as the network uses it
-    mask: Tensor | None  # None: all entries are edges
+    shape: torch.Size
     groups: int
     products: int = 0
 
-    @cached_property
-    def edges(self) -> int:
-        return self.tensor.numel() if self.mask is None else int(self.mask.count_nonzero())
+    def edges(self, mask: Tensor | None) -> int:
+        return self.shape.numel() if mask is None else int(mask.count_nonzero())
 
 
-def layer_costs(model: nn.Module, image_size: int) -> Profile:
-    """Count the costs of a network that maps images [1, 3, H, W] to logits by sending one through it."""
+def weights_of(model: nn.Module, image_size: int) -> list[_Weight]:
+    """The weights that are multiplied with; maps an image [1, 3, H, W] to logits to see which are."""
     device = next(model.parameters()).device
     with evaluating(model), parametrize.cached():
         products = _Products(_weights(model))
         with products.of(model):
             model(seeded_image(image_size, device))
-        used = [weight for weight in products.weights.values() if weight.products]
-        params = sum(weight.edges for weight in used)
-        macs = sum(weight.products * weight.edges // weight.tensor.numel() for weight in used)
-        return Profile(image_size, params, macs, params, macs, 1, tuple(map(_block, used)))
+        return [weight for weight in products.weights.values() if weight.products]
 
 
-def _weights(model: nn.Module) -> Iterator[_Weight]:
+def layer_costs(weights: Sequence[_Weight], image_size: int, wirings: Mapping[str, Edges]) -> Profile:
+    """Count the costs of a network whose weights are wired as `wirings` says by path."""
+    masks = {path: edges.mask for path, edges in wirings.items()}
+    counts = [weight.edges(masks.get(weight.name)) for weight in weights]
+    params = sum(counts)
+    macs = sum(one.products * edges // one.shape.numel() for one, edges in zip(weights, counts, strict=True))
+    blocks = tuple(_block(weight, masks.get(weight.name)) for weight in weights)
+    return Profile(image_size, params, macs, params, macs, 1, blocks)
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[_Weight, Tensor]]:
     """Everything that may be multiplied with, named by its layer where that is a convolution or linear."""
-    wirings = {path: edges.mask for path, (_, edges) in edges_of(model).items()}
+    wired = edges_of(model)
     for path, module in model.named_modules():
-        if path in wirings or isinstance(module, _LAYERS):
-            assert isinstance(module.weight, Tensor)
-            yield _Weight(path, module.weight, wirings.get(path), int(getattr(module, "groups", 1)))
+        if path in wired or isinstance(module, _LAYERS):
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            yield _Weight(path, weight.shape, int(getattr(module, "groups", 1))), weight
         elif not isinstance(module, parametrize.ParametrizationList):
             for name, parameter in module.named_parameters(prefix=path, recurse=False):
                 if parameter.ndim > 1:
-                    yield _Weight(name, parameter, None, 1)
+                    yield _Weight(name, parameter.shape, 1), parameter
 
 
 class _Products(TorchDispatchMode):
     """Notes the multiply-adds of every product with a weight."""
 
-    def __init__(self, weights: Iterator[_Weight]) -> None:
+    def __init__(self, weights: Iterator[tuple[_Weight, Tensor]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.weights = {_storage(weight.tensor): weight for weight in weights}
+        found = list(weights)
+        self._tensors = [tensor for _, tensor in found]  # or their memory could be another's meanwhile
+        self.weights = {_storage(tensor): weight for weight, tensor in found}
         self._running: _Weight | None = None  # the layer at work, which may have made a weight of its weight
 
     @contextmanager
@@ -130,23 +137,24 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _block(weight: _Weight) -> Block:
-    rows, columns = weight.tensor.shape[:2]
+def _block(weight: _Weight, mask: Tensor | None) -> Block:
+    rows, columns = weight.shape[:2]
     nodes = columns * weight.groups
-    if weight.mask is None:
+    if mask is None:
         has_output, has_input = nodes, rows
     else:
         # by group, rows of the group, columns of the group, entries of a filter
-        edges_GTSK = weight.mask.view(weight.groups, rows // weight.groups, columns, -1).any(3)
+        edges_GTSK = mask.view(weight.groups, rows // weight.groups, columns, -1).any(3)
         has_output, has_input = int(edges_GTSK.any(1).sum()), int(edges_GTSK.any(2).sum())
+    edges = weight.edges(mask)
     return Block(
         name=weight.name,
         nodes=nodes,
-        edges=weight.edges,
+        edges=edges,
         illegal=0,
         has_output=has_output,
         has_input=has_input,
         live=has_output,
         dead=nodes - has_output,
-        live_edges=weight.edges,
+        live_edges=edges,
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import time
@@ -17,7 +18,16 @@ from torch.utils.data import DataLoader
 
 from dnw import data
 from dnw.config import ConfigError
-from dnw.data import EvaluationBatches, digest, evaluation_batches, random_box, training_batches
+from dnw.data import (
+    EvaluationBatches,
+    batches_of_attempt,
+    digest,
+    evaluation_batches,
+    evaluation_count,
+    random_box,
+    training_batches,
+)
+from dnw.distributed import ALONE
 from shards import index, remote
 from shards.errors import ShardError
 from shards.index import Index
@@ -114,6 +124,39 @@ def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples, batch, 
     assert len({len(rank) for rank in spans}) == 1
     batches = [span for rank in spans for span in rank if span[0] < span[1]]
     assert batches == list(EvaluationBatches(samples, batch, 0, 1)), "other batches than one rank alone has"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("first", "evaluated"), [(0, {2, 5}), (2, {2, 5}), (2, {5})])
+def test_one_loader_gives_training_and_evaluations_in_their_order(few_images, workers, first, evaluated):
+    """The same as a loader for each, on each rank; also where an attempt begins with an evaluation."""
+    config = train(data__workers=workers, eval_batch=20)
+    splits = [Index.load(few_images, split) for split in ("train", "val")]
+    for rank in range(2):
+        world = dataclasses.replace(ALONE, rank=rank, size=2)
+        found = batches_of_attempt(config, splits, world, range(first, 5), evaluated.__contains__)
+        steps = list(map(digest, training_batches(config, splits[0], rank, 2, first, 5)))
+        evaluation = list(map(digest, evaluation_batches(config, splits[1], rank, 2)))
+        assert len(evaluation) == evaluation_count(config, splits[1], world) == 2
+        expected = evaluation if first in evaluated else []
+        for step in range(first, 5):
+            start = 2 * (step - first)
+            expected = expected + steps[start : start + 2] + (evaluation if step + 1 in evaluated else [])
+        assert [digest(batch) for batch in found] == expected
+
+
+def test_a_larger_batch_of_the_other_split_leaves_the_last_two_alone(few_images):
+    """Memory is used again for batches of either size."""
+    config = train(data__workers=1, eval_batch=20)
+    splits = [Index.load(few_images, split) for split in ("train", "val")]
+    arguments = (splits, ALONE, range(10), lambda step: step > 0)
+    expected = [digest(batch) for batch in batches_of_attempt(train(eval_batch=20), *arguments)]
+    taken = []
+    for batch in batches_of_attempt(config, *arguments):
+        time.sleep(0.02)  # the worker is as far ahead as it may be
+        taken.append(batch)
+        assert [digest(one) for one in taken[-2:]] == expected[: len(taken)][-2:]
+    assert len(taken) == len(expected) == 10 * (4 + 3)
 
 
 def test_evaluation_shows_images_as_they_are(few_images):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,14 +15,17 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 from torch import nn
 
-from dnw import dashboard, jsonl, ledger, models
+from dnw import dashboard, drawing, jsonl, ledger, models
 from dnw.checkpoint import Position
-from dnw.claim import Claim
+from dnw.claim import Claim, SupersededError
 from dnw.config import load
 from dnw.evaluate import Accuracy
 from dnw.goodput import last_logged
 from dnw.monitor import Monitor
+from dnw.pictures import Pixels, panels
+from dnw.profile import profile
 from dnw.run import Run
+from dnw.wiring import Edges, edges_of
 
 STEPS = 8
 Shown = tuple[Run, EventAccumulator]
@@ -48,7 +54,8 @@ def attempt(run: Run, model: nn.Module, position: Position, until: int) -> None:
 
 def evaluated(monitor: Monitor, model: nn.Module, step: int) -> None:
     monitor.evaluation(step, step / 4, Accuracy(top1=10.0 * step, top5=90.0, loss=1.5, samples=50))
-    monitor.wiring(step, model, 32, swapped=0.1)
+    masks = {name: edges.mask.clone() for name, (_, edges) in edges_of(model).items()}
+    monitor.wiring(step, model, masks, 32, swapped=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +155,82 @@ def test_the_charts_are_of_curves_that_there_are(shown: Shown) -> None:
     assert [group.title for group in layout.category] == list(dashboard.CHARTS)
     tags = {tag for group in layout.category for chart in group.chart for tag in chart.multiline.tag}
     assert tags <= set(board.Tags()["scalars"])
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing is drawn before it is set."""
+    opened = threading.Event()
+
+    def wait_and_draw(wirings: Mapping[str, Edges]) -> dict[str, Pixels]:
+        assert opened.wait(60)
+        return panels(wirings)
+
+    monkeypatch.setattr(drawing, "panels", wait_and_draw)
+    return opened
+
+
+def test_the_wiring_is_drawn_beside_the_training_and_before_a_checkpoint(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    run = make(tmp_path)
+    model = models.build(load(run.config))
+    expected = profile(model, 32)
+    with Monitor(Claim.take_over(run), Position(), STEPS, load(run.config)) as monitor:
+        evaluated(monitor, model, 4)
+        monitor.training(5, 1.25, loss=1.0, top1=1.0, rate=0.1, batch=32)
+        for _, edges in edges_of(model).values():
+            edges.mask.fill_(True)  # as the training goes on
+        assert [line["kind"] for line in jsonl.read(run.metrics)] == ["val", "train"]
+        threading.Timer(0.3, gate.set).start()
+        monitor.flush()
+        line = jsonl.read(run.metrics)[-1]
+    assert (line["kind"], line["step"], line["swapped"]) == ("wiring", 4, 0.1)
+    assert (line["macs"], line["params"]) == (expected.macs, expected.params)
+    assert line["effective_macs"] == expected.effective_macs
+
+
+def test_who_ends_waits_for_the_picture(tmp_path: Path, gate: threading.Event) -> None:
+    run = make(tmp_path)
+    with Monitor(Claim.take_over(run), Position(), STEPS, load(run.config)) as monitor:
+        evaluated(monitor, models.build(load(run.config)), 4)
+        threading.Timer(0.3, gate.set).start()
+    board = EventAccumulator(str(run.tensorboard), size_guidance={"images": 0}).Reload()
+    assert [picture.step for picture in board.Images("wiring/graph")] == [4]
+
+
+@pytest.mark.parametrize("ask", ["step", "flush", "wiring", "leave"])
+def test_what_goes_wrong_in_drawing_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(drawing, "panels", fail)
+    run = make(tmp_path)
+    model = models.build(load(run.config))
+    with (  # noqa: PT012
+        pytest.raises(OSError, match="no space left"),
+        Monitor(Claim.take_over(run), Position(), STEPS, load(run.config)) as monitor,
+    ):
+        evaluated(monitor, model, 4)
+        deadline = time.monotonic() + 60
+        while ask == "step" and time.monotonic() < deadline:
+            monitor.step(5)
+        if ask == "flush":
+            monitor.flush()
+        if ask == "wiring":
+            evaluated(monitor, model, 8)
+
+
+def test_an_attempt_that_was_passed_over_draws_nothing(tmp_path: Path, gate: threading.Event) -> None:
+    run = make(tmp_path)
+    with (  # noqa: PT012
+        pytest.raises(SupersededError),
+        Monitor(Claim.take_over(run), Position(), STEPS, load(run.config)) as monitor,
+    ):
+        evaluated(monitor, models.build(load(run.config)), 4)
+        Claim.take_over(run)
+        gate.set()
+        monitor.flush()
+    assert [line["kind"] for line in jsonl.read(run.metrics)] == ["val"]

@@ -68,7 +68,8 @@ def test_of_many_weights_the_largest_are_drawn() -> None:
     model = nn.ModuleList(nn.Linear(2, size) for size in sizes)
     for layer in model:
         wire(layer, DnwEdges(layer.weight.shape, 3))
-    assert list(panels(model)) == ["1", "3", "4", "5", "6", "7"]
+    wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
+    assert list(panels(wirings)) == ["1", "3", "4", "5", "6", "7"]
     with Image.open(io.BytesIO(wiring_png(model))) as image:
         assert max(image.size) <= 2000
 
