@@ -150,7 +150,7 @@ class Train:
     micro_batch: Positive  # images in one forward: what BatchNorm sees
     epochs: Annotated[float, Field(gt=0)] | None = None
     steps: Positive | None = None  # in place of epochs, where given
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     reduce: Literal["fast", "exact"] = "fast"  # exact: same bits on any number of processes
     deterministic: bool = True
     threads: Positive = 1  # per process: another number sums in another order
@@ -370,8 +370,20 @@ def check_processes(train: Train, processes: int, said: str) -> None:
         raise ConfigError(
             f"{said} can't share the {parts} micro-batches of a step "
             f"(batch={train.batch}, micro_batch={train.micro_batch}{exactly}); "
-            f"these numbers of processes can: {_listed(possible)}"
+            f"these numbers of processes can: {_listed(possible)}{_offer(train, processes)}"
         )
+
+
+def _offer(train: Train, processes: int) -> str:
+    """The micro_batch with which so many processes can share a step, and what it changes; "" if none can."""
+    share, rest = divmod(train.batch, processes)
+    if rest or (train.reduce == "exact" and processes.bit_count() > 1):
+        return ""
+    fitting = max(size for size in divisors(share) if size <= train.micro_batch)
+    return (
+        f"; or type micro_batch={fitting}, with which {processes} can: BatchNorm then sees {fitting} images "
+        f"instead of {train.micro_batch}, another result, so it is another run"
+    )
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dnw import arithmetic
 from dnw.checkpoint import CheckpointError
 from dnw.config import ConfigError, Train
 from dnw.data import Batch, evaluation_batches, open_splits
@@ -161,6 +162,7 @@ def _engine_name(word: str) -> str:
 
 def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device: torch.device) -> _Found:
     """The accuracy on the validation split, and how fast. Raises ConfigError where an engine can't do it."""
+    arithmetic.round_products(train.precision)
     run: Callable[[torch.Tensor], torch.Tensor]
     if engine is None:
         run = model.to(device).eval()

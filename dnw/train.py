@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, compiler, gpu_fault, ledger, memory, models
+from dnw import arithmetic, checkpoint, compiler, gpu_fault, ledger, memory, models
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
@@ -123,13 +123,12 @@ class _Worker:
             self._end("error", detail=str(error), rank=error.rank)
             return 1
         except EXPECTED as error:
-            message = _own_words(error)
-            print(message, file=sys.stderr, flush=True)
-            self._end("error", detail=message, rank=self.rank)
-            return 1
+            return self._refuse(_own_words(error))
         except Exception as error:
             if gpu_fault.is_out_of_memory(error):
-                return self._out_of_memory(error)
+                return self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
+            if message := arithmetic.nondeterministic(error, self.train):
+                return self._refuse(message)
             self._failed(error)
             raise
         finally:
@@ -158,8 +157,8 @@ class _Worker:
         where = f"rank {self.rank} on {socket.gethostname()}"
         self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
 
-    def _out_of_memory(self, error: Exception) -> int:
-        message = f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}"
+    def _refuse(self, message: str) -> int:
+        """End with an error whose message says all there is to say."""
         print(message, file=sys.stderr, flush=True)
         self._end("error", detail=message, rank=self.rank)
         return 1
@@ -202,12 +201,10 @@ def _own_words(error: Exception) -> str:
 
 
 def _configure(train: Train) -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses to be deterministic
     torch.set_num_threads(train.threads)
     compiler.leave_out()
-    # use_deterministic_algorithms() does this and imports the compiler
-    torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
-    torch.backends.cudnn.benchmark = not train.deterministic
+    arithmetic.hold_to_one_algorithm(train.deterministic)
+    arithmetic.round_products(train.precision)
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     on_cpu = not torch.cuda.is_available()
