@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dnw.config import Train
 from dnw.distributed import World
+from dnw.precision import autocast
 from dnw.running_stats import RunningStatistics
 from dnw.tree import TreeSum
 
@@ -58,7 +59,11 @@ class Fast:
         zeros = torch.zeros(self._train.micro_batch, 3, size, size, device=self._world.device)
         self._model.train()
         self._running.train()
-        self.forward(zeros).sum().backward()
+        with autocast(
+            self._world.device, self._train.precision
+        ):  # as every step: fp32 would take more memory
+            logits_BK = self.forward(zeros)
+        logits_BK.sum().backward()
         self.clear()
 
     @contextlib.contextmanager
@@ -89,7 +94,8 @@ class Fast:
 class Exact:
     """The sum of each micro-batch's own gradients and statistics along a tree; see TreeSum.
 
-    All of them stand in one vector, of which the parameters' gradients are views.
+    All of them stand in one vector. A backward makes gradients of its own, which one call copies there: to
+    views of the vector it would add one by one. From `finish` to `clear` the gradients are the views.
     """
 
     def __init__(self, train: Train, model: nn.Module, running: RunningStatistics, world: World) -> None:
@@ -106,10 +112,7 @@ class Exact:
             part.as_strided(parameter.shape, parameter.stride())
             for part, parameter in zip(parts, self._parameters, strict=True)
         ]
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = gradient
         self._sum = TreeSum(self._vector, self.divisor, world)
-        self._last = self.divisor // world.size - 1
 
     def begin(self) -> None:
         """Go into training, all ranks together, from the first rank's weights."""
@@ -117,23 +120,35 @@ class Exact:
         torch._foreach_copy_(self._gradients, weights)
         self._world.copy_first(self._vector)
         torch._foreach_copy_(weights, self._gradients)
-        self.clear()
 
     @contextlib.contextmanager
     def micro_batch(self, number: int) -> Iterator[None]:
         """Around the forward and backward of micro-batch `number` (from 0) of this rank."""
         self._running.next_micro_batch(0)  # no mean over several
         yield
+        self._take_gradients()
         self._statistics.copy_(self._running.collected)
         self._sum.add(number)
-        if number < self._last:
-            self.clear()
+        self.clear()
+
+    def _take_gradients(self) -> None:
+        places, found = [], []
+        for place, parameter in zip(self._gradients, self._parameters, strict=True):
+            if parameter.grad is None:  # it took no part
+                place.zero_()
+            else:
+                places.append(place)
+                found.append(parameter.grad)
+        torch._foreach_copy_(places, found)
 
     def finish(self) -> None:
         """Have the mean over all micro-batches in the gradients and in the running statistics."""
         self._sum.across()
         self._running.step(self._statistics / self.divisor)
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
 
     def clear(self) -> None:
-        """Have every gradient be zero: the backward adds to it."""
-        self._vector.zero_()
+        """Drop the gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None

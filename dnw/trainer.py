@@ -19,6 +19,7 @@ from dnw.config import Optim, Train, plain
 from dnw.data import Batch
 from dnw.distributed import World
 from dnw.evaluate import Normalize, summable
+from dnw.precision import autocast
 from dnw.reduction import Exact, Fast
 from dnw.running_stats import RunningStatistics
 from dnw.wiring import Choice, edges_of
@@ -96,7 +97,7 @@ class Trainer:
         images_BCHW = batch.images_BCHW.to(device, non_blocking=True)
         labels_B = batch.labels_B.to(device, non_blocking=True)
         self._replaced += batch.replaced_R.tolist()
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.train.precision == "bf16"):
+        with autocast(device, self.train.precision):
             logits_BK = self._reduction.forward(self.normalize(images_BCHW))
         logits_BK = logits_BK.float()
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)

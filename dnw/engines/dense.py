@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from dnw.engines.engine import CPU
+from dnw.precision import autocast
 from dnw.wiring import edges_of
 
 
@@ -26,7 +27,7 @@ class Dense:
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Map images to logits, float32."""
-        with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+        with autocast(images_BCHW.device, self._precision):
             logits_BK: Tensor = self._model(images_BCHW)
         return logits_BK.float()
 

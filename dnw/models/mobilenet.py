@@ -7,11 +7,14 @@ map one to one.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnw.config import Train
+from dnw.models.block_function import Plan, block
 from dnw.models.graph import Graph, channels_last
 from dnw.wiring import Layout
 
@@ -60,7 +63,12 @@ class Block(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
-        return self.graph.propagate(x_BCHW, self._nodes)
+        if not (self.training and torch.is_grad_enabled()):
+            return self.graph.propagate(x_BCHW, self._nodes)
+        first = cast("nn.Conv2d", self.downsample[0])
+        plan = Plan(self.graph.layout, first.stride[0], cast("list[nn.BatchNorm2d]", list(self.norm)))
+        inner = self.conv.weight if len(self.norm) > 1 else None
+        return block(plan, x_BCHW, self.graph.weight.flatten(1), first.weight, inner)
 
     def _nodes(self, layer: int, x_BCHW: Tensor) -> Tensor:
         x_BCHW = F.relu(self.norm[layer](x_BCHW))
