@@ -107,7 +107,7 @@ class _Worker:
         """Train; returns the exit code."""
         try:
             self.watchdog.start()
-            _configure(self.train)
+            configure(self.train)
             world = join()
             self.claim = Claim(self.run, world.first_says(self.claim.number))
             _log_to(self.run, self.claim.number, world)
@@ -175,7 +175,8 @@ def _own_words(error: Exception) -> str:
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
-def _configure(train: Train) -> None:
+def configure(train: Train) -> None:
+    """Set what is set once a process: threads, deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses to be deterministic
     torch.set_num_threads(train.threads)
     compiler.leave_out()

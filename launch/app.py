@@ -20,6 +20,7 @@ from launch.errors import LaunchError
 from launch.node import LOOPBACK, Node
 from launch.outcome import outcome
 from launch.prepare import Plan
+from launch.self_test import report
 from launch.submission import Submission, newest, state, submission
 from launch.submit import check_slurm, job, script, submit, trial
 from launch.terms import Terms, terms
@@ -144,7 +145,7 @@ def _may_start(plan: Plan) -> bool:
             _say_following(plan.run, last)
         return False
     if what == "finished" and not plan.launch.fresh:
-        _say_result(plan.run)
+        _say_result(plan)
         return False
     return True
 
@@ -205,8 +206,12 @@ def _say_following(run: Run, one: Submission) -> None:
     print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
 
 
-def _say_result(run: Run) -> None:
+def _say_result(plan: Plan) -> None:
+    run = plan.run
     print(f"{run.name}: finished")
+    if plan.launch.self_test is not None:
+        report.show(run)
+        return
     result = outcome(run) or {}
     spent = published(result)
     if spent is not None and spent.share is not None:
