@@ -110,7 +110,7 @@ class SelfTest:
     """What the self-test does; see docs/self_test.md."""
 
     only: tuple[str, ...] = ()  # checks to make; (): all
-    fault: str = ""  # a check that shall fail: what it must find is put in on purpose
+    faults: tuple[str, ...] = ()  # checks that shall fail: what they must find is put in on purpose
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -120,7 +120,7 @@ def job(plan: Plan, foreground: bool = False) -> Job | Series:
     )
     if launch.self_test is None:
         return training
-    return Series(training, only=launch.self_test.only, fault=launch.self_test.fault)
+    return Series(training, only=launch.self_test.only, faults=launch.self_test.faults)
 
 
 def _cpus(plan: Plan) -> int:

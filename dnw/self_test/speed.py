@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import torch
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from dnw.data import Batch
@@ -15,7 +16,8 @@ from dnw.self_test.measure import Measured, Setup
 from dnw.self_test.training import loader, ready
 from dnw.trainer import Trainer
 
-WARM_UP, STEPS = 3, 10
+WARM_UP = 3
+STEPS = {"cuda": 20, "cpu": 4}
 MOST_LOADING = 0.5  # of the time of a step
 SLOW_S = 1.0  # that a batch takes to be loaded, on purpose
 
@@ -39,21 +41,22 @@ class _Timed:
 
 
 def measure(setup: Setup) -> Measured:
-    """Return the figures of STEPS steps, with as many loaders as this process has cores to itself."""
+    """Return the figures of some steps, with as many loaders as this process has cores to itself."""
     train, world = setup.train, setup.world
+    steps = STEPS[world.device.type]
     trainer = ready(train, world)
     workers = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
-    batches = iter(loader(train, world, WARM_UP + STEPS + 1, workers))
+    batches = iter(loader(train, world, WARM_UP + steps + 1, workers))
     timed = _Timed(batches, SLOW_S if setup.is_faulty else 0.0)
     for _ in range(WARM_UP):
         trainer.step(timed)
     _finish(world.device)
     timed.waited_s, began_s = 0.0, time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(steps):
         trainer.step(timed)
     _finish(world.device)
-    step_s = (time.perf_counter() - began_s) / STEPS
-    share = timed.waited_s / STEPS / step_s
+    step_s = (time.perf_counter() - began_s) / steps
+    share = timed.waited_s / steps / step_s
     parts = {
         "calls": _calls(trainer, timed),
         "ms": f"{1000 * step_s:.1f}",
@@ -76,7 +79,16 @@ def _calls(trainer: Trainer, batches: Iterator[Batch]) -> int:
     events = profiler.events() or []
     if on_gpu:
         return sum(event.device_type.name == "CUDA" for event in events)
-    return sum(event.cpu_parent is None and event.name.startswith("aten::") for event in events)
+    return sum(_is_operation(event.name) and not _is_within(event) for event in events)
+
+
+def _is_operation(name: str) -> bool:
+    return name.startswith("aten::")
+
+
+def _is_within(event: FunctionEvent) -> bool:
+    """Whether it is a part of another operation."""
+    return event.cpu_parent is not None and _is_operation(event.cpu_parent.name)
 
 
 def _finish(device: torch.device) -> None:

@@ -40,7 +40,7 @@ class Series:
 
     job: Job  # as for a training in this folder
     only: tuple[str, ...] = ()
-    fault: str = ""
+    faults: tuple[str, ...] = ()
 
     @property
     def nproc(self) -> int:
@@ -102,7 +102,7 @@ class Series:
             ledger.start(run, claim.number, step=began_at, **_world(bench))
             ledger.first_step(run, claim.number, began_at)
             for check in self._left(run):
-                _make(check, bench, check.name == self.fault, log)
+                _make(check, bench, check.name in self.faults, log)
                 claim.check()
         except StoppedError:
             return self._stopped(run, claim, bench, log), bench

@@ -24,7 +24,7 @@ def check(asked: SelfTest, overrides: Iterable[str]) -> None:
     """
     problems = [
         f"self_test.{setting}: no check {name!r}{did_you_mean(name, NAMES)}; there are: {', '.join(NAMES)}"
-        for setting, names in (("only", asked.only), ("fault", filter(None, [asked.fault])))
+        for setting, names in (("only", asked.only), ("faults", asked.faults))
         for name in names
         if name not in NAMES
     ]
@@ -51,5 +51,5 @@ def folder(parent: Path, train: Train, launch: Launch) -> Path:
     place = f"{launch.nodes}x{launch.processes_per_node}"
     text = json.dumps([config.signature(train), place, asked])
     words = [place, *launch.self_test.only]
-    words += [f"fault={launch.self_test.fault}"] if launch.self_test.fault else []
+    words += [f"fault={name}" for name in launch.self_test.faults]
     return parent / f"{','.join(words)[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
