@@ -18,6 +18,7 @@ from dnw.trainer import Trainer
 
 WARM_UP = 3
 STEPS = {"cuda": 20, "cpu": 4}
+MOST_LOADERS = 8
 MOST_LOADING = 0.5  # of the time of a step
 SLOW_S = 1.0  # that a batch takes to be loaded, on purpose
 
@@ -45,7 +46,8 @@ def measure(setup: Setup) -> Measured:
     train, world = setup.train, setup.world
     steps = STEPS[world.device.type]
     trainer = ready(train, world)
-    workers = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    workers = min(max(1, cores - 1), MOST_LOADERS)
     batches = iter(loader(train, world, WARM_UP + steps + 1, workers))
     timed = _Timed(batches, SLOW_S if setup.is_faulty else 0.0)
     for _ in range(WARM_UP):

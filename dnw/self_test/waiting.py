@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnw.self_test.measure import Measured, Setup
@@ -36,7 +37,7 @@ def measure(setup: Setup) -> Measured:
     for _ in range(WARM_UP):
         trainer.step(batches)
     if setup.is_faulty:
-        trainer.model.register_forward_pre_hook(lambda _, inputs: inputs[0].sum().item() and None)
+        trainer.model.register_forward_pre_hook(_look_at_a_value)
     on_gpu = setup.world.device.type == "cuda"
     how = "set_sync_debug_mode" if on_gpu else "no GPU here: operations that would wait on one"
     held_to = f"none in {STEPS} steps"
@@ -47,6 +48,10 @@ def measure(setup: Setup) -> Measured:
     except RuntimeError as error:
         return Measured(False, f"{how}: {str(error).splitlines()[0]}", held_to)
     return Measured(True, f"{how}: none", held_to)
+
+
+def _look_at_a_value(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    inputs[0].sum().item()
 
 
 @contextlib.contextmanager

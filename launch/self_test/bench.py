@@ -43,6 +43,7 @@ class Bench:
     """The nodes of this job, seen from the first one."""
 
     whole: Run  # the self-test
+    attempt: int  # at it
     node: Node
     nproc: int
     grace_s: int
@@ -80,8 +81,8 @@ class Bench:
             StoppedError: the self-test was asked to stop.
         """
         nodes, nproc = on or (self.node.count, self.nproc)
-        case = Case(name, nodes, nproc, family, changes, variables=self._faults(name, fault))
-        return self._done(case)
+        variables = {"DNW_FAULT": fault, "DNW_FAULT_NOTE": str(note(self._new(name)))}
+        return self._done(Case(name, self._folder(name), nodes, nproc, family, changes, variables=variables))
 
     def measure(
         self, what: str, family: str = "static", is_faulty: bool = False, **changes: Any
@@ -89,8 +90,16 @@ class Bench:
         """Return what all processes together have measured; raises as `train`."""
         variables = {"DNW_SELF_TEST_FAULT": what} if is_faulty else {}
         name = f"measure-{what}"
-        worker = (MEASURING, what)
-        case = Case(name, self.node.count, self.nproc, family, changes, worker, variables)
+        case = Case(
+            name,
+            self._folder(name),
+            self.node.count,
+            self.nproc,
+            family,
+            changes,
+            (MEASURING, what),
+            variables,
+        )
         found: dict[str, Any] = json.loads(self._done(case).result.read_bytes())
         return found
 
@@ -122,21 +131,22 @@ class Bench:
         found: list[str] = json.loads(done.stdout)
         return found
 
-    def note(self, name: str) -> Path:
-        """Return the file in which a fault that signals the job notes when."""
-        return cases.run_of(self.whole, name).folder / "signalled"
+    def _folder(self, name: str) -> str:
+        return f"{name}.{self.attempt}"
 
-    def _faults(self, name: str, fault: str) -> dict[str, str]:
-        return {"DNW_FAULT": fault, "DNW_FAULT_NOTE": str(self.note(name))} if fault else {"DNW_FAULT": ""}
+    def _new(self, name: str) -> Run:
+        """The run of a case that this attempt works on."""
+        return cases.run_of(self.whole, self._folder(name))
 
     def _done(self, case: Case) -> Run:
         """The run of a case, which is worked on unless it is done."""
-        run = cases.run_of(self.whole, case.name)
-        self.used.append(case.name)
-        if run.result.exists():
-            return run
+        earlier = cases.done(self.whole, case.name)
+        self.used.append(earlier.folder.name if earlier else case.folder)
+        if earlier is not None:
+            return earlier
         if case.name in self.failed:
             raise CaseError(self.failed[case.name])
+        run = self._new(case.name)
         cases.prepare(self.whole, case, cases.settings(self.base, case, self.size, self.processes))
         self._work(case, run)
         if not run.result.exists():
@@ -154,7 +164,7 @@ class Bench:
                     self.stop,
                     lambda attempt, port: self.announce(case, attempt, port),
                 )
-            is_rehearsal = self.note(case.name).exists() and len(ledger.read(run)) == 1
+            is_rehearsal = note(run).exists() and len(ledger.read(run)) == 1
             if is_rehearsal:  # the signal was ours
                 self.stop = Stop(self.stop.impatient)
                 self.stop.listen()
@@ -173,7 +183,7 @@ def _spoken_to(path: Path) -> Iterator[None]:
 
 def job_of(whole: Run, case: Case, grace_s: int) -> Job:
     """Return what a node does for a case of a self-test."""
-    folder = cases.run_of(whole, case.name).folder
+    folder = cases.run_of(whole, case.folder).folder
     return Job(folder, case.nodes, case.nproc, grace_s, worker=case.worker, variables=case.variables)
 
 
@@ -196,12 +206,17 @@ def announced(record: Changes) -> tuple[Case, int, int]:
     return Case(**{**values, "worker": tuple(values["worker"])}), attempt, port
 
 
-def seconds_to_stop(run: Run, note: Path) -> float | None:
+def note(run: Run) -> Path:
+    """Return the file in which a fault that signals the job notes when."""
+    return run.folder / "signalled"
+
+
+def seconds_to_stop(run: Run) -> float | None:
     """Return how long the first attempt took from the signal to its end; None if there was no signal."""
     end = ledger.read(run)[0].end
-    if end is None or not note.exists():
+    if end is None or not note(run).exists():
         return None
-    return float(end["time"]) - float(note.read_text())
+    return float(end["time"]) - float(note(run).read_text())
 
 
 def _why(run: Run) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +63,8 @@ LARGE = Size(
 class Case:
     """One of the runs, or one measurement by all processes."""
 
-    name: str  # of its folder
+    name: str
+    folder: str  # its own, below that of all cases
     nodes: int  # that take part, from the first one on
     nproc: int  # on each
     family: str = "static"
@@ -115,19 +115,28 @@ def changed(train: Train, changes: Changes) -> Train:
 
 
 def prepare(whole: Run, case: Case, train: Train) -> Run:
-    """Make the run folder of a case anew, within that of the self-test, whose code it shares."""
-    run = run_of(whole, case.name)
-    shutil.rmtree(run.folder, ignore_errors=True)
+    """Make the run folder of a case, within that of the self-test, whose code it shares."""
+    run = run_of(whole, case.folder)
     for folder in (run.folder, run.slurm, run.logs, run.checkpoints):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
     run.code.symlink_to(Path(os.path.relpath(whole.code, run.folder)))
     run.config.write_text(config.dump(train))
     return run
 
 
-def run_of(whole: Run, name: str) -> Run:
-    """Return the run of a case."""
-    return Run(whole.folder / "cases" / name)
+def run_of(whole: Run, folder: str) -> Run:
+    """Return the run of a case, by the name of its folder."""
+    return Run(whole.folder / "cases" / folder)
+
+
+def done(whole: Run, name: str) -> Run | None:
+    """Return the newest finished run of a case, by its name; None if there is none.
+
+    Each attempt at the self-test makes folders of its own, NAME.ATTEMPT: what a node that was cut off still
+    writes into those of an earlier one reaches nobody.
+    """
+    found = [run for path in (whole.folder / "cases").glob(f"{name}.*") if (run := Run(path)).result.exists()]
+    return max(found, key=lambda run: int(run.folder.suffix[1:]), default=None)
 
 
 def with_images(base: Train, folder: Path, fingerprints: tuple[str, str]) -> Train:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dnw import jsonl, ledger
 from dnw.run import Run
+from launch.gpus import visible_gpus
 from launch.self_test.bench import Bench, seconds_to_stop
 from launch.self_test.cases import FAMILIES, FULL, LARGE
 from launch.self_test.findings import Finding, judged
@@ -38,7 +39,7 @@ class Check:
 def trained(bench: Bench, is_faulty: bool) -> Finding:
     """All processes have trained on a GPU each; where there is no GPU, on the CPU."""
     ranks = machine(bench)
-    has_gpus = is_faulty or any(rank["device"] == "cuda" for rank in ranks)
+    has_gpus = is_faulty or bool(visible_gpus()) or any(rank["device"] == "cuda" for rank in ranks)
     run = whole(bench)
     start = ledger.read(run)[0].start or {}
     loss = list(_losses(run).values())
@@ -95,11 +96,10 @@ def stopped(where: str, bench: Bench, is_faulty: bool) -> Finding:
     in_step = where == "step"
     at = STOPPED_AT if in_step else EVALUATED_AT
     point = f"step {at}" if in_step else f"evaluate {at}"
-    name = f"stopped-{where}"
     faults = [f"0:{point}:SIGTERM@job:1", *(["0:save step-*:HANG:1"] if is_faulty else [])]
-    run = bench.train(name, fault=";".join(faults), checkpoint__every_steps=1000)
+    run = bench.train(f"stopped-{where}", fault=";".join(faults), checkpoint__every_steps=1000)
     first = ledger.read(run)[0]
-    seconds = seconds_to_stop(run, bench.note(name))
+    seconds = seconds_to_stop(run)
     held_to = f"saved within {bench.grace_s} s; {SAME}"
     if first.reason != "stopped" or seconds is None:
         return judged(False, str((first.end or {}).get("detail", f"ended {first.reason}")), held_to)

@@ -93,9 +93,9 @@ class Series:
 
         held.write(**told)
         base = config.load(run.config)
-        bench = Bench(run, node, self.job.nproc, self.job.grace_s, announce, stop, base)
+        bench = Bench(run, claim.number, node, self.job.nproc, self.job.grace_s, announce, stop, base)
         log = _Log(run, claim.number)
-        self._forget_failures(run)
+        self._forget(run)
         began_at = self._made(run)
         try:
             prepare(bench, log)
@@ -124,8 +124,10 @@ class Series:
     def _made(self, run: Run) -> int:
         return len(self._asked()) - len(self._left(run))
 
-    def _forget_failures(self, run: Run) -> None:
-        """Have checks that failed in an earlier attempt made again, with runs of their own."""
+    def _forget(self, run: Run) -> None:
+        """Have what failed in an earlier attempt made again, with other runs; these may be other nodes."""
+        if (told := cases.done(run, "measure-machine")) is not None:
+            told.result.unlink()
         for record in findings.read(run, [check.name for check in CHECKS]):
             if record.state == "failed":
                 findings.remove(run, record)
@@ -213,7 +215,6 @@ def prepare(bench: Bench, log: _Log) -> None:
     Raises:
         CaseError, StoppedError: as Bench.measure.
     """
-    cases.run_of(bench.whole, "measure-machine").result.unlink(missing_ok=True)  # these may be other nodes
     on_gpus = all(rank["device"] == "cuda" for rank in machine(bench))
     bench.size = LARGE if on_gpus else SMALL
     _write_images(bench)

@@ -25,9 +25,9 @@ OF_OTHERS = {f"repeated_{family}" for family in FAMILIES if family != "static"} 
 RED = [name for name in HERE_TOO if name not in {*OF_OTHERS, "resumed_bf16"}]
 WHY = {
     "trained": "cuda",
-    "resumed_fp32": "killed-fp32 differs in",
-    "repeated_static": "static-again differs in",
-    "exact": "exact-2 differs in",
+    "resumed_fp32": "killed-fp32.1 differs in",
+    "repeated_static": "static-again.1 differs in",
+    "exact": "exact-2.1 differs in",
     "step": "gradients 2.0e-02",
     "waiting": "aten._local_scalar_dense",
     "stopped_step": "not saved in the time granted after SIGTERM",
@@ -68,7 +68,7 @@ def test_stopped_it_goes_on_and_failed_checks_are_made_again(tmp_path: Path) -> 
     line = [sys.executable, str(ROOT / "launch" / "local.py"), "+exp=self_test", *words]
     with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as started:
         deadline = time.monotonic() + 600
-        while not list(tmp_path.glob("runs/self_test/*/cases/static-again/claims/001")):
+        while not list(tmp_path.glob("runs/self_test/*/cases/static-again.1/claims/001")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         started.send_signal(signal.SIGTERM)
@@ -76,10 +76,10 @@ def test_stopped_it_goes_on_and_failed_checks_are_made_again(tmp_path: Path) -> 
     assert started.returncode == 75, printed
     assert b"stopped on request, 0 of 4 checks made; the same command goes on" in printed
     run = the_run(tmp_path)
-    kept = (run.folder / "cases" / "whole-fp32" / "result.json").stat().st_mtime_ns
+    kept = (run.folder / "cases" / "whole-fp32.1" / "result.json").stat().st_mtime_ns
     code, said = typed("local", tmp_path, {}, *words)
     assert code == 0, said
-    assert (run.folder / "cases" / "whole-fp32" / "result.json").stat().st_mtime_ns == kept
+    assert (run.folder / "cases" / "whole-fp32.1" / "result.json").stat().st_mtime_ns == kept
     passed = dict.fromkeys(["repeated_static", "ties", "nodes"], "passed")
     assert states(run) == {**passed, "across_exact": "not here"}
     assert [attempt.reason for attempt in ledger.read(run)] == ["stopped", "done"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from example import train as example
+from hydra.core.global_hydra import GlobalHydra
 
 from dnw import config, faults
 from dnw.config import ConfigError
@@ -30,6 +31,14 @@ from launch.self_test.series import Series
 from launch.stop import Stop
 from launch.submit import job
 
+
+@pytest.fixture
+def no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra keeps one composition; the words of another test's must be gone."""
+    monkeypatch.setattr(sys, "argv", ["slurm.py"])
+    GlobalHydra.instance().clear()
+
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "self_test.md"
 
@@ -43,7 +52,7 @@ def a_bench(tmp_path: Path, nodes: int, nproc: int) -> Bench:
     hosts = tuple(f"n{number}" for number in range(1, nodes + 1))
     node = Node(0, nodes, "n1", "n1", "7", 0, hosts, in_slurm=True)
     whole = Run(tmp_path / "self_test" / "x-0123456789")
-    return Bench(whole, node, nproc, 60, lambda *_: None, Stop(impatient=False), example())
+    return Bench(whole, 1, node, nproc, 60, lambda *_: None, Stop(impatient=False), example())
 
 
 @pytest.mark.usefixtures("no_hydra")
@@ -97,16 +106,16 @@ def test_dry_run_writes_nothing(
 @pytest.mark.parametrize("processes", [1, 2, 6, 8, 16, 24])
 def test_all_processes_can_share_each_case(size: cases.Size, processes: int) -> None:
     for family in FAMILIES:
-        found = cases.settings(example(), Case("x", 1, processes, family), size, processes)
+        found = cases.settings(example(), Case("x", "x.1", 1, processes, family), size, processes)
         for some in {processes, *(count for count in (1, 2, 4, 8) if count <= processes)}:
             config.check_processes(found, some, "x")
-    full = cases.settings(example(), Case("x", 1, processes, "mobilenet", FULL), size, processes)
+    full = cases.settings(example(), Case("x", "x.1", 1, processes, "mobilenet", FULL), size, processes)
     assert full.batch == 64 * cases.micro_batches(processes)
 
 
 def test_evaluations_come_where_faults_are_put_in() -> None:
     for processes in (1, 2, 8, 12):
-        found = cases.settings(example(), Case("x", 1, 1), SMALL, processes)
+        found = cases.settings(example(), Case("x", "x.1", 1, 1), SMALL, processes)
         samples = cases.samples(SMALL, processes)
         assert samples["train"] == 4 * found.batch  # an epoch ends at step 4
         assert samples["val"] == 4 * processes * found.eval_batch  # each process looks up four times
@@ -119,10 +128,11 @@ def test_on_how_few_nodes(tmp_path: Path) -> None:
 
 
 def test_what_is_announced_is_what_the_other_nodes_read() -> None:
-    case = Case("killed-fp32", 2, 4, "static", {"steps": 4}, ("dnw.train",), {"DNW_FAULT": "1:step 5"})
+    variables = {"DNW_FAULT": "1:step 5"}
+    case = Case("killed-fp32", "killed-fp32.2", 2, 4, "static", {"steps": 4}, ("dnw.train",), variables)
     read, attempt, port = bench.announced(bench.announcement(case, 3, 12345))
     assert (attempt, port) == (3, 12345)
-    assert (read.name, read.nodes, read.nproc) == (case.name, case.nodes, case.nproc)
+    assert (read.folder, read.nodes, read.nproc) == (case.folder, case.nodes, case.nproc)
     assert (read.worker, read.variables) == (case.worker, case.variables)
 
 
@@ -136,7 +146,7 @@ def test_fewer_nodes_than_all_meet_by_themselves(tmp_path: Path) -> None:
 def test_a_case_runs_the_frozen_code_and_its_own_worker(tmp_path: Path) -> None:
     found = a_bench(tmp_path, nodes=1, nproc=2)
     (found.whole.code / "dnw").mkdir(parents=True)
-    case = Case("measure-ties", 1, 2, worker=("dnw.self_test.measure", "ties"))
+    case = Case("measure-ties", "measure-ties.1", 1, 2, worker=("dnw.self_test.measure", "ties"))
     run = cases.prepare(found.whole, case, cases.settings(found.base, case, SMALL, 2))
     assert (run.code / "dnw").is_dir()
     command = bench.job_of(found.whole, case, 60).command(found.node, 1, 0)
@@ -150,13 +160,13 @@ def test_a_case_that_came_to_no_end_is_not_tried_by_each_check(
     tried = []
     monkeypatch.setattr(Job, "lead", lambda self, *_: tried.append(self.folder) or (1, None))
     for _ in range(2):
-        with pytest.raises(CaseError, match="whole-fp32: it never began"):
+        with pytest.raises(CaseError, match=r"whole-fp32\.1: it never began"):
             found.train("whole-fp32")
     assert len(tried) == 1
 
 
 def a_record(check: str, state: findings.State) -> Record:
-    return Record(check, f"shows {check}", state, "a | figure", "held to", 1.25, (f"{check}-case",))
+    return Record(check, f"shows {check}", state, "a | figure", "held to", 1.25, (f"{check}-case.1",))
 
 
 def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,13 +193,29 @@ def test_failed_checks_are_forgotten_with_their_runs(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for check, state in (("exact", "passed"), ("ties", "failed")):
         findings.write(run, a_record(check, state))  # type: ignore[arg-type]
-        result = cases.run_of(run, f"{check}-case").result
+        result = cases.run_of(run, f"{check}-case.1").result
         result.parent.mkdir(parents=True)
         result.write_text("{}")
-    Series(Job(tmp_path, 1, 1, 60))._forget_failures(run)
+    Series(Job(tmp_path, 1, 1, 60))._forget(run)
     assert [record.check for record in findings.read(run, NAMES)] == ["exact"]
-    assert cases.run_of(run, "exact-case").result.exists()
-    assert not cases.run_of(run, "ties-case").result.exists()
+    assert cases.run_of(run, "exact-case.1").result.exists()
+    assert not cases.run_of(run, "ties-case.1").result.exists()
+
+
+def test_of_several_runs_of_a_case_the_newest_finished_one_counts(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert cases.done(run, "exact-1") is None
+    for folder, is_done in (
+        ("exact-1.2", True),
+        ("exact-1.9", True),
+        ("exact-1.10", False),
+        ("exact-10.11", True),
+    ):
+        result = cases.run_of(run, folder).result
+        result.parent.mkdir(parents=True)
+        if is_done:
+            result.write_text("{}")
+    assert cases.done(run, "exact-1") == cases.run_of(run, "exact-1.9")
 
 
 def test_every_check_is_documented() -> None:
@@ -212,11 +238,8 @@ print(len(got))
 def test_a_fault_signals_the_job_once_and_notes_when(tmp_path: Path) -> None:
     note = tmp_path / "note"
     variables = {"DNW_FAULT": "1:step 4;0:step *:SIGTERM@job", "DNW_FAULT_NOTE": str(note)}
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-    assert done.stdout == "1\n"
+    line = [sys.executable, "-c", SIGNALLED]
+    assert subprocess.check_output(line, cwd=ROOT, env=os.environ | variables) == b"1\n"
     assert float(note.read_text()) > 1.7e9
 
 
