@@ -20,7 +20,7 @@ WARM_UP = 3
 STEPS = {"cuda": 20, "cpu": 4}
 MOST_LOADERS = 8
 MOST_LOADING = 0.5  # of the time of a step
-SLOW_S = 1.0  # that a batch takes to be loaded, on purpose
+SLOW_S = 0.5  # that a batch takes to be loaded, on purpose
 
 
 class _Timed:

@@ -33,7 +33,7 @@ WHY = {
     "stopped_step": "not saved in the time granted after SIGTERM",
     "stopped_evaluation": "not saved in the time granted after SIGTERM",
     "batches": "1 of 16 micro-batches differ",
-    "speed": "loader 9",
+    "speed": "of a step, 1 loaders",
     "ties": "choices differ",
     "nodes": "a product of known values came out wrong",
 }
