@@ -141,13 +141,22 @@ def _may_start(plan: Plan) -> bool:
         if plan.launch.fresh:
             raise LaunchError(f"fresh: {plan.run.name} is {what} ({who}); stop it first")
         print(f"{plan.run.name}: {what}, {who}")
+        _show_checks(plan)
         if (last := newest(plan.run)) and last.job != "-":
             _say_following(plan.run, last)
         return False
     if what == "finished" and not plan.launch.fresh:
         _say_result(plan)
         return False
+    if what == "ready" and not plan.launch.fresh:
+        _show_checks(plan)
     return True
+
+
+def _show_checks(plan: Plan) -> None:
+    """What a self-test has found so far."""
+    if plan.launch.self_test is not None:
+        report.show(plan.run)
 
 
 def _show(plans: Sequence[Plan]) -> None:
@@ -210,7 +219,7 @@ def _say_result(plan: Plan) -> None:
     run = plan.run
     print(f"{run.name}: finished")
     if plan.launch.self_test is not None:
-        report.show(run)
+        _show_checks(plan)
         return
     result = outcome(run) or {}
     spent = published(result)

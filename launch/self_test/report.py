@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dnw import config
 from dnw.claim import Claim
 from dnw.run import Run
 from launch.self_test import cases, findings
@@ -26,13 +27,19 @@ WIDTH = 160  # columns, where no terminal bounds them
 
 
 def show(run: Run) -> None:
-    """Print the table of what is known so far."""
+    """Print the table of what is known so far, if anything is."""
     records = findings.read(run, NAMES)
+    if not records:
+        return
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
     table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=_title(records), title_justify="left"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+        title=_title(run, records),
+        title_justify="left",
     )
     for name in COLUMNS:
         table.add_column(name, justify="right" if name == "Seconds" else "left", overflow="fold")
@@ -47,7 +54,7 @@ def show(run: Run) -> None:
 def write(run: Run, hosts: Sequence[str], nproc: int) -> None:
     """Write the file."""
     records = findings.read(run, NAMES)
-    lines = [f"# Self-test: {_title(records)}", ""]
+    lines = [f"# Self-test: {_title(run, records)}", ""]
     lines += [f"- {key}: {value}" for key, value in _facts(run, hosts, nproc).items()]
     lines += ["", "| check | result | figure | tolerance | s |", "|---|---|---|---|---|"]
     for one in records:
@@ -69,9 +76,9 @@ def counts(records: Sequence[Record]) -> dict[str, int]:
     return {state: sum(one.state == state for one in records) for state in STYLES}
 
 
-def _title(records: Sequence[Record]) -> str:
+def _title(run: Run, records: Sequence[Record]) -> str:
     told = counts(records)
-    missing = len(NAMES) - len(records)
+    missing = (config.load(run.config).steps or 0) - len(records)  # a step is a check
     return ", ".join(
         [f"{told['passed']} passed, {told['failed']} failed, {told['not here']} not here"]
         + ([f"{missing} not made"] if missing else [])
