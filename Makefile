@@ -12,7 +12,7 @@ help:
 	@echo 'make test    set up, then everything that CI runs: check, then all tests'
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
-	@echo 'make gpu     the tests that need a GPU'
+	@echo 'make gpu     the tests that need a GPU, then the self-test on all of this machine'
 	@echo 'make slurm   of all tests, those on a real Slurm of their own, which needs root on Debian'
 	@echo 'make cluster raise that Slurm to play with; it prints how'
 	@echo 'make soak    many disturbances at random places, compared bit for bit; half an hour'
@@ -48,7 +48,8 @@ tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 gpu: $(STAMP)
-	$(BIN)/python -m pytest -m gpu $(PYTEST)
+	@$(BIN)/python -m pytest -m gpu $(PYTEST) || [ $$? = 5 ] # 5: there are none
+	$(BIN)/python launch/local.py +exp=self_test $(SELF_TEST)
 
 slurm: $(STAMP)
 	@$(BIN)/python tests/slurm/packages.py

@@ -2,14 +2,17 @@
 
 `DNW_FAULT="1:step 7"` has rank 1 kill itself with SIGKILL when it reaches the point named `step 7`. A third
 word says what it does instead: with `DNW_FAULT="1:step 7:SIGTERM"` it sends itself that signal, with HANG it
-waits for ever, and with one of the names in RAISED it raises what torch raises of a GPU. A fourth word names
-the only attempt in which that happens, a fifth a file that has to be there first, since checkpoints are
-written beside the steps. Points: `step N` when N steps are done, `evaluate N` amid an evaluation, `save FILE`
-when a checkpoint is written but not published yet.
+waits for ever, and with one of the names in RAISED it raises what torch raises of a GPU; with `SIGTERM@job`
+it sends the signal to the job that started its agent, as a cluster does, and notes when in the file that
+DNW_FAULT_NOTE names. A fourth word names the only attempt in which that happens, a fifth a file that has to
+be there first, since checkpoints are written beside the steps. Points: `step N` when N steps are done,
+`evaluate N` amid an evaluation, `save FILE` when a checkpoint is written but not published yet; `*` stands
+for anything. Several faults are separated by semicolons.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import signal
 import threading
@@ -34,10 +37,13 @@ RAISED: dict[str, Callable[[], Exception]] = {
 def reach(point: str) -> None:
     """Do to this process what was asked for at this point, if anything was."""
     asked = os.environ.get("DNW_FAULT")
-    if not asked:
-        return
-    rank, where, what, attempt, awaited, *_ = [*asked.split(":"), "", "", "", ""]
-    if point != where or os.environ.get("RANK", "0") != rank:
+    for fault in asked.split(";") if asked else ():
+        _do(fault, point)
+
+
+def _do(fault: str, point: str) -> None:
+    rank, where, what, attempt, awaited, *_ = [*fault.split(":"), "", "", "", ""]
+    if not fnmatch.fnmatchcase(point, where) or os.environ.get("RANK", "0") != rank:
         return
     if attempt not in {"", os.environ.get("DNW_ATTEMPT", "")}:
         return
@@ -47,4 +53,12 @@ def reach(point: str) -> None:
         raise RAISED[what]()
     if what == "HANG":
         threading.Event().wait()
-    os.kill(os.getpid(), signal.Signals[what or "SIGKILL"])
+    name, _, whom = what.partition("@")
+    process = os.getpid()
+    if whom == "job":
+        process = int(os.environ["DNW_JOB_PID"])
+        note = Path(os.environ["DNW_FAULT_NOTE"])
+        if note.exists():  # amid an evaluation the point comes again
+            return
+        note.write_text(str(time.time()))
+    os.kill(process, signal.Signals[name or "SIGKILL"])

@@ -108,7 +108,7 @@ class _Worker:
         """Train; returns the exit code."""
         try:
             self.watchdog.start()
-            _configure(self.train)
+            configure(self.train)
             pins_sums = self.train.deterministic and self.train.reduce == "fast"
             world = join(patience_s(self.train.watchdog.seconds), pins_sums)
             self.claim = Claim(self.run, world.first_says(self.claim.number))
@@ -200,7 +200,8 @@ def _own_words(error: Exception) -> str:
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
-def _configure(train: Train) -> None:
+def configure(train: Train) -> None:
+    """Set what is set once a process: threads, deterministic kernels."""
     torch.set_num_threads(train.threads)
     compiler.leave_out()
     arithmetic.hold_to_one_algorithm(train.deterministic)

@@ -21,6 +21,7 @@ from launch.errors import LaunchError
 from launch.node import LOOPBACK, Node
 from launch.outcome import outcome
 from launch.prepare import Plan
+from launch.self_test import report
 from launch.standing import Standing, look
 from launch.submission import Submission, submission
 from launch.submit import check_slurm, job, script, submit, trial
@@ -163,13 +164,22 @@ def _may_start(plan: Plan, found: Standing | None) -> bool:
         if plan.launch.fresh:
             raise LaunchError(f"fresh: {plan.run.name} is {found.state} ({found.who}); stop it first")
         print(f"{plan.run.name}: {found.state}, {found.who}")
+        _show_checks(plan)
         if found.submission is not None and found.submission.job != "-":
             _say_following(plan.run, found.submission)
         return False
     if found.is_finished and not plan.launch.fresh:
-        _say_result(plan.run)
+        _say_result(plan)
         return False
+    if not found.is_at_work and not plan.launch.fresh:
+        _show_checks(plan)
     return True
+
+
+def _show_checks(plan: Plan) -> None:
+    """What a self-test has found so far."""
+    if plan.launch.self_test is not None:
+        report.show(plan.run)
 
 
 def _show(plans: Sequence[Plan]) -> None:
@@ -229,8 +239,12 @@ def _say_following(run: Run, one: Submission) -> None:
     print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
 
 
-def _say_result(run: Run) -> None:
+def _say_result(plan: Plan) -> None:
+    run = plan.run
     print(f"{run.name}: finished")
+    if plan.launch.self_test is not None:
+        _show_checks(plan)
+        return
     result = outcome(run) or {}
     spent = published(result)
     if spent is not None and spent.share is not None:

@@ -106,6 +106,14 @@ class Notify:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class SelfTest:
+    """What the self-test does; see docs/self_test.md."""
+
+    only: tuple[str, ...] = ()  # checks to make; (): all
+    faults: tuple[str, ...] = ()  # checks that shall fail: what they must find is put in on purpose
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Launch:
     """How one run is launched this time."""
 
@@ -118,6 +126,7 @@ class Launch:
     wait: bool = False
     error_retries: Annotated[int, Field(ge=0)] = 0
     notify: Notify = Notify()
+    self_test: SelfTest | None = None  # this is the self-test, not a training
     cluster: Cluster
 
     @property

@@ -19,9 +19,10 @@ from launch.config import Cluster
 from launch.errors import LaunchError
 from launch.gpus import visible_gpus
 from launch.job import Job
+from launch.self_test.series import Series
 
 
-def start(job: Job, code: Path, cluster: Cluster, folder: Path) -> str:
+def start(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> str:
     """Start a job that lives on when this terminal is closed.
 
     Args:
@@ -39,7 +40,7 @@ def start(job: Job, code: Path, cluster: Cluster, folder: Path) -> str:
     return _detached(lambda: _submit(job, code, cluster, folder), folder / "controller.log")
 
 
-def _submit(job: Job, code: Path, cluster: Cluster, folder: Path) -> str:
+def _submit(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> str:
     from submitit import LocalExecutor  # noqa: PLC0415  (slow to import)
 
     searched = filter(None, [str(code), os.environ.get("PYTHONPATH")])

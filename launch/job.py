@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -53,6 +53,8 @@ class Job:
     error_retries: int = 0
     notify: str | None = None
     gpus: int | None = None  # of each node; None: nobody said
+    worker: tuple[str, ...] = torchrun.TRAINING  # the module that workers run, and their further arguments
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, for agent and workers
 
     def __call__(self) -> None:
         """Work on the run until it is done or has to stop.
@@ -72,8 +74,7 @@ class Job:
             self._follow(run, node, stop)
             return 0  # how the job ended, the first node says
         try:
-            with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
-                code, event = self._lead(run, node, held, stop)
+            code, event = self.lead(node, stop)
         except HeldError as error:
             print(error, file=sys.stderr, flush=True)
             return HELD
@@ -87,14 +88,38 @@ class Job:
             requeue.after_stop(run, node, stop.signal)
         return code
 
-    def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> tuple[int, notice.Event | None]:
+    def lead(
+        self, node: Node, stop: Stop, announce: Callable[[int, int], None] | None = None
+    ) -> tuple[int, notice.Event | None]:
+        """Take the run's lock on the first node, and work on the run.
+
+        Args:
+            node: the first one of those that take part.
+            stop: being asked to stop.
+            announce: called with each attempt's number and port before its agent starts; by default the
+                other nodes read both from the lock.
+
+        Returns:
+            the job's exit code, and what there is to tell of it.
+
+        Raises:
+            HeldError: another attempt works on the run.
+            SupersededError: a later attempt has taken it over.
+        """
+        run = Run(self.folder)
+        with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
+            return self._lead(run, node, held, stop, announce)
+
+    def _lead(
+        self, run: Run, node: Node, held: Lock, stop: Stop, announce: Callable[[int, int], None] | None
+    ) -> tuple[int, notice.Event | None]:
         """Attempt after attempt on the first node; the job's exit code, and what there is to tell of it."""
         if run.result.exists():
             return verdict.DONE, None
         claim = Claim.take_over(run)
         history.complete(run, node)
         while True:
-            code = self._attempt(claim, node, held, stop)
+            code = self._attempt(claim, node, held, stop, announce)
             attempts, is_asked = ledger.read(run), stop.signal is not None
             if code != verdict.FAILED or is_asked or not self._is_tried_again(run, attempts):
                 claim.release()
@@ -118,12 +143,21 @@ class Job:
             log = None if self.foreground else run.log(last.number, node.rank)
             notice.send(self.notify, run, last, event, log)
 
-    def _attempt(self, claim: Claim, node: Node, held: Lock, stop: Stop) -> int:
+    def _attempt(
+        self,
+        claim: Claim,
+        node: Node,
+        held: Lock,
+        stop: Stop,
+        announce: Callable[[int, int], None] | None,
+    ) -> int:
         """One attempt, led from here: 0 done, 75 stopped, 1 failed."""
         run, port = claim.run, self._port(node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
         held.write(attempt=claim.number, port=port, slurm=node.in_slurm, **facts)
+        if announce is not None:
+            announce(claim.number, port)
         code = self._watched(claim, node, port, stop, descriptors=(held.descriptor,))
         claim.report(node.rank, code=code)
         reports = self._reports(claim, stop) if code not in {verdict.DONE, STOPPED} else claim.reports()
@@ -136,10 +170,14 @@ class Job:
         last = 0
         while record := _next_attempt(run, node, last, stop):
             last = int(record["attempt"])
-            claim = Claim(run, last)
-            code = self._watched(claim, node, int(record["port"]), stop)
-            with contextlib.suppress(SupersededError):  # the first node has gone on
-                claim.report(node.rank, code=code)
+            self.take_part(node, stop, last, int(record["port"]))
+
+    def take_part(self, node: Node, stop: Stop, attempt: int, port: int) -> None:
+        """Work on an attempt that the first node has begun, and report to it how that ended here."""
+        claim = Claim(Run(self.folder), attempt)
+        code = self._watched(claim, node, port, stop)
+        with contextlib.suppress(SupersededError):  # the first node has gone on
+            claim.report(node.rank, code=code)
 
     def _watched(
         self, claim: Claim, node: Node, port: int, stop: Stop, descriptors: tuple[int, ...] = ()
@@ -161,7 +199,7 @@ class Job:
         """The agent's command line."""
         signature = self.folder.name.rsplit("-", 1)[-1]
         meeting = f"{signature}-{node.job}-{attempt}"
-        return torchrun.command(self.folder, node, self.nproc, port, meeting, self.grace_s)
+        return torchrun.command(self.folder, node, self.nproc, port, meeting, self.grace_s, self.worker)
 
     def _port(self, node: Node) -> int:
         """Where the nodes meet; on a single one the kernel chooses."""
@@ -174,6 +212,7 @@ class Job:
         environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number, self.gpus)
         environment["DNW_JOB_PID"] = str(os.getpid())
         environment["DNW_GRACE_S"] = str(self.grace_s)
+        environment |= self.variables
         if node.count == 1:
             return torchrun.on_one_node(environment)
         return torchrun.on_several_nodes(environment, between_nodes(node))

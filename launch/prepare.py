@@ -22,9 +22,10 @@ from dnw.config import ConfigError, Data, Train
 from dnw.run import Run
 from launch import deadline, snapshot
 from launch.compose import Composed
-from launch.config import Launch, check_processes, is_launch_key, split
+from launch.config import Launch, SelfTest, check_processes, is_launch_key, split
 from launch.deadline import Need
 from launch.errors import LaunchError
+from launch.self_test import settings as self_test
 from shards.atomic import replacing
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ def plan(composed: Composed) -> Plan:
     """
     values, launch = split(composed.values)
     train = config.parse(values)
+    launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
+    if launch.self_test is not None:
+        return _plan_self_test(train, launch, launch.self_test, composed.overrides)
     catalog.check(train)
     check_processes(train, launch)
     train = dataclasses.replace(train, data=_freeze(train.data))
-    launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     train = source.resolve(train, launch.runs_dir)
     _check_writable(launch.runs_dir / train.exp)
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
@@ -68,6 +71,19 @@ def plan(composed: Composed) -> Plan:
     need = deadline.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     cluster = deadline.settled(launch.cluster, need)
     return Plan(run, train, dataclasses.replace(launch, cluster=cluster), need)
+
+
+def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> Plan:
+    """The same for the self-test, which writes its images itself, and shares them as it likes."""
+    self_test.check(asked, overrides)
+    parent = launch.runs_dir / train.exp
+    _check_writable(parent)
+    run = Run(self_test.folder(parent, train, launch))
+    data = dataclasses.replace(train.data, dir=run.folder / "images")
+    train = dataclasses.replace(train, data=data, steps=len(self_test.checks(asked)))
+    if run.folder.exists() and not launch.fresh:
+        config.load(run.config)
+    return Plan(run, train, dataclasses.replace(launch, cluster=deadline.settled(launch.cluster, None)))
 
 
 def write(planned: Plan) -> bool:

@@ -19,6 +19,7 @@ from launch.config import SETTINGS
 from launch.errors import LaunchError
 from launch.job import Job
 from launch.prepare import Plan
+from launch.self_test.series import Series
 from launch.submission import Submission, submission
 from launch.terms import AS_SET, Terms
 
@@ -105,10 +106,10 @@ def parameters(plans: Sequence[Plan], terms: Terms) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def job(plan: Plan, foreground: bool = False) -> Job:
+def job(plan: Plan, foreground: bool = False) -> Job | Series:
     """What runs on each node."""
     launch = plan.launch
-    return Job(
+    training = Job(
         folder=plan.run.folder,
         nodes=launch.nodes,
         nproc=launch.processes_per_node,
@@ -119,6 +120,9 @@ def job(plan: Plan, foreground: bool = False) -> Job:
         notify=launch.notify.command,
         gpus=launch.gpus,
     )
+    if launch.self_test is None:
+        return training
+    return Series(training, only=launch.self_test.only, faults=launch.self_test.faults)
 
 
 def _cpus(plan: Plan) -> int:

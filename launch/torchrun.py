@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launch.errors import LaunchError
@@ -22,20 +22,30 @@ FOREIGN_NAMES = frozenset(
     | {"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # would overrule OMP_NUM_THREADS
 )
 
+TRAINING = ("dnw.train",)
 FIRST_PORT, PORTS = 10_000, 20_000  # below what kernels hand out by themselves
 TRIES = 100
 
 
-def command(folder: Path, node: Node, nproc: int, port: int, meeting: str, grace_s: int) -> list[str]:
+def command(
+    folder: Path,
+    node: Node,
+    nproc: int,
+    port: int,
+    meeting: str,
+    grace_s: int,
+    worker: Sequence[str] = TRAINING,
+) -> list[str]:
     """The command that starts the workers of one node.
 
     Args:
-        folder: the run folder, the workers' only argument.
+        folder: the run folder, the workers' first argument.
         node: this node; on a single one everything stays on the loopback address.
         nproc: workers on this node.
         port: where the nodes meet; 0 takes any free one (single node).
         meeting: tells this attempt's meeting from those of any other attempt.
         grace_s: seconds that workers get to save in when they are asked to stop.
+        worker: the module that they run, and their further arguments.
     """
     options = {
         "--nnodes": node.count,
@@ -51,7 +61,8 @@ def command(folder: Path, node: Node, nproc: int, port: int, meeting: str, grace
         "--signals-to-handle": "SIGINT",  # launch/agent.py makes every reason to stop one SIGINT
     }
     flags = [str(word) for option in options.items() for word in option]
-    return [sys.executable, "-m", "launch.agent", *flags, "-m", "dnw.train", str(folder)]
+    module, *arguments = worker
+    return [sys.executable, "-m", "launch.agent", *flags, "-m", module, str(folder), *arguments]
 
 
 def environment(

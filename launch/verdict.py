@@ -51,7 +51,7 @@ def conclude(ended: Ended) -> int:
             ledger.end(run, attempt, "done", by="launcher")
         return DONE
     facts = _judge(found, ended)
-    if cause := _cause(ended):
+    if cause := why_asked(ended.node, ended.asked):
         facts["cause"] = cause
     saved = (steps(run.checkpoints) or [0])[-1]
     ledger.end(run, attempt, by="launcher", saved=saved, **facts)
@@ -68,12 +68,12 @@ def conclude(ended: Ended) -> int:
     return FAILED
 
 
-def _cause(ended: Ended) -> Cause | None:
-    """Why the cluster asked it to stop, if it did."""
-    if ended.asked is None or not ended.node.in_slurm:
+def why_asked(node: Node, asked: signal.Signals | None) -> Cause | None:
+    """Why the cluster asked a job to stop, if it did."""
+    if asked is None or not node.in_slurm:
         return None
-    known = slurm_job.why_stopping(ended.node)
-    return "timeout" if known in {None, "signalled"} and ended.asked is signal.SIGUSR2 else known
+    known = slurm_job.why_stopping(node)
+    return "timeout" if known in {None, "signalled"} and asked is signal.SIGUSR2 else known
 
 
 def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:

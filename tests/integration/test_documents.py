@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 SMALL = ["steps=4", "batch=32", "micro_batch=8", "data.workers=0"]
 
 # CI's own command is `make test`, which does `make check` first; test_demo runs what `make demo` does.
-MAKE = {"make demo", "make test", "make check"}
+MAKE = {"make demo", "make test", "make check", "make gpu"}
 
 OF_A_FINISHED_RUN = {
     "python -m dnw.evaluate runs/demo_dnw/default-...": "top-1",
@@ -74,6 +74,8 @@ def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noq
             assert "#SBATCH --nodes=2" in printed
         case "python launch/slurm.py +exp=demo_dnw nodes=2 dry_run=true":
             assert "#SBATCH --nodes=2" in typed(command, *few).stdout
+        case "python launch/slurm.py +exp=self_test nodes=2":
+            assert "#SBATCH --nodes=2" in typed(command, f"runs_dir={runs}", "dry_run=true").stdout
         case "python launch/slurm.py --help":
             assert "+exp=NAME" in typed(command).stdout
         case "python launch/runs.py status":

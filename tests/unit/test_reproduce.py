@@ -17,7 +17,7 @@ from launch.table import count
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "reproduce.md").read_text()
-MADE_HERE = {"demo_dnw", "demo_random"}  # not the paper's
+MADE_HERE = {"demo_dnw", "demo_random", "self_test"}  # not the paper's
 SAMPLES = {"cifar10": 50_000, "imagenet": 1_281_167}
 QUICK = (
     "static_random",

@@ -1,0 +1,35 @@
+"""A trainer and its batches as a worker has them, for measurements of a few steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader
+
+from dnw import models
+from dnw.config import Train
+from dnw.data import Batch, open_splits, training_batches
+from dnw.distributed import World
+from dnw.trainer import Trainer
+
+
+def ready(train: Train, world: World) -> Trainer:
+    """Return a trainer that is about to do its first step; all processes of `world` together."""
+    index, _ = open_splits(train.data)
+    trainer = Trainer(train, models.build(train), world, index.num_samples)
+    trainer.begin()
+    return trainer
+
+
+def loader(train: Train, world: World, steps: int, workers: int) -> DataLoader[Batch]:
+    """Return what loads this process's micro-batches of so many steps."""
+    index, _ = open_splits(train.data)
+    data = dataclasses.replace(train.data, workers=workers)
+    settings = dataclasses.replace(train, data=data)
+    return training_batches(settings, index, world.rank, world.size, 0, steps)
+
+
+def loaded(train: Train, world: World, steps: int) -> Iterator[Batch]:
+    """Return the same micro-batches, all loaded before the first is taken."""
+    return iter(list(loader(train, world, steps, workers=0)))

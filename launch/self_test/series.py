@@ -1,0 +1,261 @@
+"""What runs on each node in place of a training: the series of small runs that make up a self-test.
+
+The first node leads. It takes the lock of the self-test's run folder, writes the images, makes the checks one
+after the other, and records each. A case is a run folder of its own, worked on by the same Job as any run.
+The other nodes read in the lock which attempt at which case is on, and take part in those that include them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dnw import config, ledger, lock
+from dnw.claim import Claim, SupersededError
+from dnw.lock import HeldError, Lock
+from dnw.preemption import STOPPED
+from dnw.run import Run
+from launch import history, notice, requeue, slurm_job, verdict
+from launch.job import HEAD_WAIT_S, HELD, POLL_S, Job
+from launch.node import Node, this_node
+from launch.self_test import bench as benches
+from launch.self_test import cases, findings, report
+from launch.self_test.bench import Bench, CaseError, StoppedError
+from launch.self_test.cases import LARGE, SMALL, Case
+from launch.self_test.checks import CHECKS, Check, machine
+from launch.self_test.findings import Finding, Record
+from launch.stop import Stop
+
+
+@dataclass(frozen=True)
+class Series:
+    """Work on a self-test on one node; `Series(...)()` is what submitit calls."""
+
+    job: Job  # as for a training in this folder
+    only: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def nproc(self) -> int:
+        """Processes on this node."""
+        return self.job.nproc
+
+    def command(self, node: Node, attempt: int, port: int) -> list[str]:
+        """The agent's command line, of a case that trains."""
+        return self.job.command(node, attempt, port)
+
+    def __call__(self) -> None:
+        """Make the checks until all are made, or it has to stop; raises SystemExit, as Job does."""
+        sys.exit(self.run())
+
+    def run(self) -> int:
+        """Make the checks that are not recorded yet: 0 none failed, 1 some did, 75 stopped, 73 held."""
+        stop = Stop(impatient=self.job.foreground)
+        stop.listen()
+        node, run = this_node(self.job.nodes), Run(self.job.folder)
+        if node.rank > 0:
+            self._follow(run, node, stop)
+            return 0
+        try:
+            with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
+                code, bench = self._lead(run, node, held, stop)
+        except HeldError as error:
+            print(error, file=sys.stderr, flush=True)
+            return HELD
+        except SupersededError as error:
+            print(error, file=sys.stderr, flush=True)
+            return verdict.DONE if node.in_slurm else HELD
+        self._tell(run, code)
+        if node.in_slurm and bench.stop.signal:
+            requeue.after_stop(run, node, bench.stop.signal)
+        return code
+
+    # ---- the first node
+
+    def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> tuple[int, Bench]:
+        claim = Claim.take_over(run)
+        history.complete(run, node)
+        facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
+        ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
+        told = {"attempt": claim.number, "slurm": node.in_slurm, **facts}
+        announcements = iter(range(1, sys.maxsize))
+
+        def announce(case: Case, attempt: int, port: int) -> None:
+            said = benches.announcement(case, attempt, port)
+            held.write(**told, case={"number": next(announcements), **said})
+
+        held.write(**told)
+        base = config.load(run.config)
+        bench = Bench(
+            run, claim.number, node, self.job.nproc, self.job.grace_s, announce, stop, base, self.job.gpus
+        )
+        log = _Log(run, claim.number)
+        self._forget(run)
+        began_at = self._made(run)
+        try:
+            prepare(bench, log)
+            ledger.start(run, claim.number, step=began_at, **_world(bench))
+            ledger.first_step(run, claim.number, began_at)
+            for check in self._left(run):
+                _make(check, bench, check.name in self.faults, log)
+                claim.check()
+        except StoppedError:
+            return self._stopped(run, claim, bench, log), bench
+        except CaseError as error:
+            ledger.end(run, claim.number, "error", by="launcher", detail=str(error), step=self._made(run))
+            claim.release()
+            log.say(f"self-test broken off: {error}")
+            return verdict.FAILED, bench
+        return self._conclude(run, claim, bench), bench
+
+    def _left(self, run: Run) -> list[Check]:
+        """The checks that are to be made and are not recorded."""
+        made = {record.check for record in findings.read(run, [check.name for check in CHECKS])}
+        return [check for check in self._asked() if check.name not in made]
+
+    def _asked(self) -> list[Check]:
+        return [check for check in CHECKS if not self.only or check.name in self.only]
+
+    def _made(self, run: Run) -> int:
+        return len(self._asked()) - len(self._left(run))
+
+    def _forget(self, run: Run) -> None:
+        """Have what failed in an earlier attempt made again, with other runs; these may be other nodes."""
+        if (told := cases.done(run, "measure-machine")) is not None:
+            told.result.unlink()
+        for record in findings.read(run, [check.name for check in CHECKS]):
+            if record.state == "failed":
+                findings.remove(run, record)
+                for name in record.cases:
+                    cases.run_of(run, name).result.unlink(missing_ok=True)
+
+    def _stopped(self, run: Run, claim: Claim, bench: Bench, log: _Log) -> int:
+        made = self._made(run)
+        cause = verdict.why_asked(bench.node, bench.stop.signal)
+        facts: dict[str, Any] = {"cause": cause} if cause else {}
+        ledger.end(run, claim.number, "stopped", by="launcher", step=made, saved=made, **facts)
+        claim.release()
+        log.say(f"stopped on request, {made} of {len(self._asked())} checks made; the same command goes on")
+        return STOPPED
+
+    def _conclude(self, run: Run, claim: Claim, bench: Bench) -> int:
+        records = findings.read(run, [check.name for check in self._asked()])
+        report.write(run, bench.node.hosts, self.job.nproc)
+        failed = [record.check for record in records if record.state == "failed"]
+        if failed:
+            detail = f"{len(failed)} of {len(records)} checks failed: {', '.join(failed)}"
+            ledger.end(run, claim.number, "error", by="launcher", step=len(records), detail=detail)
+        else:
+            report.conclude(run, claim, records)
+            ledger.end(run, claim.number, "done", by="launcher", step=len(records))
+        claim.release()
+        report.show(run)
+        return verdict.FAILED if failed else verdict.DONE
+
+    def _tell(self, run: Run, code: int) -> None:
+        """Tell the user's command, if there is one, how it ended."""
+        last = ledger.last(run)
+        event = notice.event(last, code, code == STOPPED) if last else None
+        if self.job.notify is not None and last is not None and event is not None:
+            log = None if self.job.foreground else run.log(last.number, 0)
+            notice.send(self.job.notify, run, last, event, log)
+
+    # ---- the other nodes
+
+    def _follow(self, run: Run, node: Node, stop: Stop) -> None:
+        """Take part in each attempt that the first node announces.
+
+        Raises:
+            RuntimeError: it has announced none within HEAD_WAIT_S, and has not ended.
+        """
+        last, heard_at = 0, time.monotonic()
+        while not (stop.signal or run.result.exists()):
+            record = lock.read(run.lock)
+            if (record.get("job"), record.get("restart")) != (node.job, node.restart):
+                if last:  # it was ours, and has been let go
+                    return
+            elif (said := record.get("case")) and said["number"] > last:
+                last = int(said["number"])
+                self._take_part(node, stop, {key: said[key] for key in said if key != "number"})
+                heard_at = time.monotonic()
+            if time.monotonic() - heard_at > HEAD_WAIT_S:
+                raise RuntimeError(f"{run.lock}: the first node of job {node.job} is silent; see its log")
+            time.sleep(POLL_S)
+
+    def _take_part(self, node: Node, stop: Stop, said: dict[str, Any]) -> None:
+        case, attempt, port = benches.announced(said)
+        if node.rank < case.nodes:
+            job = benches.job_of(Run(self.job.folder), case, self.job.grace_s, self.job.gpus)
+            job.take_part(benches.among(node, case.nodes), stop, attempt, port)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """What the first node says: into its log, and to where this program prints."""
+
+    run: Run
+    attempt: int
+
+    def say(self, text: str) -> None:
+        """Say one line."""
+        print(text, flush=True)
+        self.run.logs.mkdir(exist_ok=True)
+        with self.run.log(self.attempt, 0).open("a") as file:
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')},000  {text}", file=file)
+
+
+def prepare(bench: Bench, log: _Log) -> None:
+    """Write the images, once what the processes compute with says how large they shall be.
+
+    Raises:
+        CaseError, StoppedError: as Bench.measure.
+    """
+    on_gpus = all(rank["device"] == "cuda" for rank in machine(bench))
+    bench.size = LARGE if on_gpus else SMALL
+    _write_images(bench)
+    device = "a GPU each" if on_gpus else "the CPU: no GPU here"
+    log.say(f"self-test on {bench.node.count} nodes, {bench.processes} processes, on {device}")
+
+
+def _write_images(bench: Bench) -> None:
+    from shards.sources.generated import generated  # noqa: PLC0415  (numpy and Pillow, and --help needs none)
+    from shards.write import write  # noqa: PLC0415
+
+    folder = bench.whole.folder / "images"
+    source = generated(*bench.size.photo, cases.samples(bench.size, bench.processes))
+    with contextlib.redirect_stdout(io.StringIO()):  # how many were there already
+        written = write(source, folder, shard_samples=256, seed=0, workers=0)
+    train, val = (index.fingerprint for index in written)
+    bench.base = cases.with_images(bench.base, folder, (train, val))
+
+
+def _make(check: Check, bench: Bench, is_faulty: bool, log: _Log) -> None:
+    """Make a check and record what it found; whatever goes wrong in it, the next ones follow.
+
+    Raises:
+        StoppedError: the self-test was asked to stop.
+    """
+    began_s = time.monotonic()
+    bench.used.clear()
+    try:
+        found = check.make(bench, is_faulty)
+    except CaseError as error:
+        found = Finding("failed", str(error))
+    seconds = round(time.monotonic() - began_s, 1)
+    record = Record(
+        check.name, check.shows, found.state, found.figure, found.tolerance, seconds, tuple(bench.used)
+    )
+    findings.write(bench.whole, record)
+    log.say(f"{found.state:8}  {check.shows}: {found.figure}  ({seconds:.1f} s)")
+
+
+def _world(bench: Bench) -> dict[str, Any]:
+    device = machine(bench)[0]["device"]
+    return {"world": bench.processes, "nodes": bench.node.count, "device": device, "pid": os.getpid()}
