@@ -6,7 +6,8 @@
 A step is what one process does in training: forward, backward, optimizer, choice of edges; images are noise
 that is there already, so neither loading nor evaluating them counts. A micro-batch has --images images, the
 step as many of them as --micro-batches. Hours are of one process, for all steps of the experiment: on GPUs,
-GPU-hours of a run, if communication costs nothing. Prints a table and writes bench/out/steps.json (--out).
+GPU-hours of a run, if communication costs nothing. On a CPU everything is in fp32, unless a setting says
+otherwise. Prints a table and writes bench/out/steps.json (--out).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.data import Batch  # noqa: E402
 from dnw.distributed import ALONE, World  # noqa: E402
+from dnw.precision import configure  # noqa: E402
 from dnw.schedule import total_steps  # noqa: E402
 from dnw.trainer import Trainer  # noqa: E402
 
@@ -55,8 +57,10 @@ def measure(experiment: str, settings: list[str], options: argparse.Namespace) -
     whole = training([f"+exp={experiment}", *settings])
     images = min(options.images, whole.micro_batch)
     sizes = [f"micro_batch={images}", f"batch={images * options.micro_batches}", "data.workers=0"]
-    train = training([f"+exp={experiment}", *settings, *sizes])
     device = torch.device(options.device)
+    slow = ["precision=fp32"] if device.type == "cpu" else []  # unless a setting says otherwise
+    train = training([f"+exp={experiment}", *slow, *settings, *sizes])
+    configure(train.precision)
     world = World(rank=0, size=1, nodes=1, device=device) if device.type != "cpu" else ALONE
     torch.set_num_threads(train.threads)
     trainer = Trainer(train, models.build(train), world, SAMPLES[train.data.name])

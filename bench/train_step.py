@@ -41,6 +41,7 @@ from dnw.compose import training  # noqa: E402
 from dnw.data import Batch  # noqa: E402
 from dnw.distributed import ALONE, World  # noqa: E402
 from dnw.models.continuous import Continuous  # noqa: E402
+from dnw.precision import configure  # noqa: E402
 from dnw.profile import profile  # noqa: E402
 from dnw.trainer import Trainer  # noqa: E402
 from dnw.wiring import edges_of, raw_weight  # noqa: E402
@@ -294,7 +295,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="experiments, and settings for all of them")
     parser.add_argument("--images", type=int, help="of a step; 128 of 32 px, 16 of 224 px")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16"), default="fp32")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--operations", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -303,6 +304,7 @@ def main() -> None:
     options.settings = [word for word in options.words if "=" in word]
     experiments = [word for word in options.words if "=" not in word] or EXPERIMENTS
     torch.set_num_threads(options.threads)
+    configure(options.precision)
     if options.device == "cpu":
         memory.keep_freed()  # as training does
     if options.operations:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Precision = Literal["fp32", "tf32", "bf16"]
 T = TypeVar("T")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
 WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
@@ -150,7 +151,7 @@ class Train:
     micro_batch: Positive  # images in one forward: what BatchNorm sees
     epochs: Annotated[float, Field(gt=0)] | None = None
     steps: Positive | None = None  # in place of epochs, where given
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Precision = "fp32"  # of products and convolutions: dnw/precision.py
     reduce: Literal["fast", "exact"] = "fast"  # exact: same bits on any number of processes
     deterministic: bool = True
     threads: Positive = 1  # per process: another number sums in another order
@@ -361,28 +362,36 @@ def check_processes(train: Train, processes: int, said: str) -> None:
     """Refuse a number of processes that can't share a step.
 
     `said` begins the message, in the user's words.
-    Raises ConfigError with the numbers that can.
+    Raises ConfigError with what works instead: the largest micro-batch that so many can share, and the
+    numbers of processes that can share these.
     """
     parts = train.batch // train.micro_batch
-    possible = [count for count in divisors(parts) if train.reduce == "fast" or count.bit_count() == 1]
-    if processes not in possible:
-        exactly = ", reduce=exact" if train.reduce == "exact" else ""
-        raise ConfigError(
-            f"{said} can't share the {parts} micro-batches of a step "
-            f"(batch={train.batch}, micro_batch={train.micro_batch}{exactly}); "
-            f"these numbers of processes can: {_listed(possible)}{_offer(train, processes)}"
-        )
+    possible = [count for count in divisors(parts) if _can_reduce(train, count)]
+    if processes in possible:
+        return
+    exactly = ", reduce=exact" if train.reduce == "exact" else ""
+    raise ConfigError(
+        f"{said} can't share the {parts} micro-batches of a step "
+        f"(batch={train.batch}, micro_batch={train.micro_batch}{exactly}); {_smaller(train, processes)}"
+        f"these numbers of processes can: {_listed(possible)}"
+    )
 
 
-def _offer(train: Train, processes: int) -> str:
-    """The micro_batch with which so many processes can share a step, and what it changes; "" if none can."""
+def _can_reduce(train: Train, processes: int) -> bool:
+    return train.reduce == "fast" or processes.bit_count() == 1
+
+
+def _smaller(train: Train, processes: int) -> str:
+    """The micro-batch that so many processes could share, and what it changes; nothing if there is none."""
     share, rest = divmod(train.batch, processes)
-    if rest or (train.reduce == "exact" and processes.bit_count() > 1):
+    if rest or not _can_reduce(train, processes):
         return ""
-    fitting = max(size for size in divisors(share) if size <= train.micro_batch)
+    size = max(size for size in divisors(share) if size <= train.micro_batch)
+    if size == 1:  # of a single image BatchNorm learns nothing
+        return ""
     return (
-        f"; or type micro_batch={fitting}, with which {processes} can: BatchNorm then sees {fitting} images "
-        f"instead of {train.micro_batch}, another result, so it is another run"
+        f"type micro_batch={size} for {processes} processes, which makes it another run: BatchNorm sees "
+        f"{size} images at once instead of {train.micro_batch}, and the result differs; or "
     )
 
 

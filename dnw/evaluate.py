@@ -19,13 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dnw import arithmetic
 from dnw.checkpoint import CheckpointError
-from dnw.config import ConfigError, Train
+from dnw.config import ConfigError, Precision, Train
 from dnw.data import Batch, evaluation_batches, open_splits
 from dnw.distributed import ALONE, World
 from dnw.engines import NAMES, build
-from dnw.precision import autocast
+from dnw.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
 from dnw.trained import trained
@@ -72,7 +71,7 @@ def evaluate(
     batches: Iterable[Batch],
     normalize: Normalize,
     world: World,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Accuracy:
     """Count over the batches of all ranks; sums and counts are added up, not means, and exactly.
@@ -92,7 +91,7 @@ def evaluate(
         if len(labels_B) == 0:
             continue
         targets_B = labels_B.to(world.device, non_blocking=True)
-        with autocast(world.device, precision):
+        with autocast(precision, world.device):
             logits_BK = run(normalize(images_BCHW.to(world.device, non_blocking=True)))
         hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
         loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
@@ -165,8 +164,9 @@ def _engine_name(word: str) -> str:
 
 def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device: torch.device) -> _Found:
     """The accuracy on the validation split, and how fast. Raises ConfigError where an engine can't do it."""
-    arithmetic.round_products(train.precision)
     run: Callable[[torch.Tensor], torch.Tensor]
+    precision: Precision = train.precision if engine is None else "fp32"  # an engine has its own
+    configure(precision)
     if engine is None:
         run = model.to(device).eval()
     else:
@@ -181,10 +181,10 @@ def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device:
         evaluation_batches(train, val, 0, 1),
         Normalize(train.data.mean, train.data.std, device),
         dataclasses.replace(ALONE, device=device),
-        train.precision,
+        precision,
     )
     seconds = time.monotonic() - began_s
-    with autocast(device, train.precision):
+    with autocast(precision, device):
         speed = measure(run, train.data.image_size, device)
     return _Found(accuracy, speed, round(accuracy.samples / seconds, 1))
 

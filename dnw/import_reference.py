@@ -28,6 +28,7 @@ from dnw.invocation import SUBMIT
 from dnw.reference import ImportStateError, import_state
 
 QUIRKS = "wiring.reference_quirks"
+AS_IN_THE_PAPER = {QUIRKS: "true", "precision": "fp32"}
 
 
 def weights(path: Path) -> tuple[Mapping[str, Tensor], int]:
@@ -49,12 +50,13 @@ def weights(path: Path) -> tuple[Mapping[str, Tensor], int]:
 def configuration(words: Sequence[str], state: Mapping[str, Tensor]) -> Train:
     """The configuration of the network that holds `state`.
 
-    The quirks of the paper's code are on unless `words` set them. A random graph becomes a dnw one, see
-    import_state. Raises ConfigError for words that make no configuration, ImportStateError for a random
-    wiring without the mask that is its graph.
+    It computes in fp32, with the quirks of the paper's code, unless `words` say otherwise. A random graph
+    becomes a dnw one, see import_state. Raises ConfigError for words that make no configuration,
+    ImportStateError for a random wiring without the mask that is its graph.
     """
-    typed = any(word.lstrip("+").partition("=")[0] == QUIRKS for word in words)
-    train = training([*words, *([] if typed else [f"{QUIRKS}=true"])])
+    typed = {word.lstrip("+").partition("=")[0] for word in words}
+    assumed = [f"{key}={value}" for key, value in AS_IN_THE_PAPER.items() if key not in typed]
+    train = training([*words, *assumed])
     if train.wiring.name != "random":
         return train
     if not any(name.endswith(".mask") for name in state):

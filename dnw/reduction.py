@@ -59,9 +59,8 @@ class Fast:
         zeros = torch.zeros(self._train.micro_batch, 3, size, size, device=self._world.device)
         self._model.train()
         self._running.train()
-        with autocast(
-            self._world.device, self._train.precision
-        ):  # as every step: fp32 would take more memory
+        # as every step: fp32 would take more memory
+        with autocast(self._train.precision, self._world.device):
             logits_BK = self.forward(zeros)
         logits_BK.sum().backward()
         self.clear()

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import arithmetic, checkpoint, compiler, gpu_fault, ledger, memory, models
+from dnw import checkpoint, compiler, determinism, gpu_fault, ledger, memory, models, precision
 from dnw.checkpoint import CheckpointError, Identity, Position
 from dnw.claim import Claim, SupersededError
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
@@ -127,7 +127,7 @@ class _Worker:
         except Exception as error:
             if gpu_fault.is_out_of_memory(error):
                 return self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
-            if message := arithmetic.nondeterministic(error, self.train):
+            if message := determinism.nondeterministic(error, self.train):
                 return self._refuse(message)
             self._failed(error)
             raise
@@ -175,6 +175,7 @@ class _Worker:
         trainer = Trainer(train, models.build(train), world, splits[0].num_samples)
         identity = Identity(train.exp, signature(train), splits[0].fingerprint, splits[1].fingerprint)
         warn_of_unlike(world, trainer.machine)
+        precision.warn_of_device(train.precision, world.device)
         _begin(claim, trainer, identity)
         trainer.begin()
         self.watchdog.progress(trainer.position.step)
@@ -204,15 +205,12 @@ def configure(train: Train) -> None:
     """Set what is set once a process: threads, deterministic kernels."""
     torch.set_num_threads(train.threads)
     compiler.leave_out()
-    arithmetic.hold_to_one_algorithm(train.deterministic)
-    arithmetic.round_products(train.precision)
+    determinism.hold_to_one_algorithm(train.deterministic)
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    on_cpu = not torch.cuda.is_available()
-    if on_cpu:
+    precision.configure(train.precision)
+    if not torch.cuda.is_available():
         memory.keep_freed()
-    if on_cpu and train.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        warnings.warn("precision=bf16: this CPU has no bf16 instructions, fp32 is faster", stacklevel=1)
 
 
 def _log_to(run: Run, attempt: int, world: World) -> None:

@@ -97,7 +97,7 @@ class Trainer:
         images_BCHW = batch.images_BCHW.to(device, non_blocking=True)
         labels_B = batch.labels_B.to(device, non_blocking=True)
         self._replaced += batch.replaced_R.tolist()
-        with autocast(device, self.train.precision):
+        with autocast(self.train.precision, device):
             logits_BK = self._reduction.forward(self.normalize(images_BCHW))
         logits_BK = logits_BK.float()
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)

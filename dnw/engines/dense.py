@@ -27,7 +27,7 @@ class Dense:
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Map images to logits, float32."""
-        with autocast(images_BCHW.device, self._precision):
+        with autocast(self._precision, images_BCHW.device):
             logits_BK: Tensor = self._model(images_BCHW)
         return logits_BK.float()
 

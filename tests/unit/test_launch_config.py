@@ -1,6 +1,8 @@
 """Experiments, recipes, and what belongs to the launch."""
 
 import dataclasses
+import re
+import shlex
 import typing
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from dnw import config
 from dnw.compose import CONFIGS, training
-from dnw.config import ConfigError, Train
+from dnw.config import ConfigError, Train, signature
 from launch import compose, gpus
 from launch.config import Cluster, Launch, check_processes, split
 
@@ -164,6 +167,66 @@ def test_processes_that_cannot_share_a_step() -> None:
         check_processes(train, dataclasses.replace(LAUNCH, nodes=nodes, nproc=nproc))
     with pytest.raises(ConfigError, match=r"2 x 2 = 4 processes .* 6 micro-batches .* can: 1, 2, 3, 6$"):
         check_processes(train, dataclasses.replace(LAUNCH, nodes=2, nproc=2))
+    with pytest.raises(ConfigError, match=r"micro_batch=16\); these numbers of processes can: 1, 2, 3, 6$"):
+        check_processes(train, dataclasses.replace(LAUNCH, nodes=1, nproc=5))  # nor any other micro-batch
+
+
+@pytest.mark.parametrize("words", [["+exp=static_dnw"], ["+exp=resnet50_sparse", "reduce=exact"]])
+def test_the_micro_batch_that_is_offered_works(words: list[str]) -> None:
+    launch = dataclasses.replace(LAUNCH, nodes=4, nproc=16)
+    with pytest.raises(ConfigError) as refused:
+        check_processes(training(words), launch)
+    offered = re.search(
+        r"type (micro_batch=(\d+)) for 64 processes, which makes it another run: BatchNorm sees \2 images at "
+        r"once instead of \d+, and the result differs; or these numbers of processes can: 1, 2, ",
+        str(refused.value),
+    )
+    assert offered
+    train = training([*words, offered[1]])
+    check_processes(train, launch)
+    assert signature(train) != signature(training(words))
+
+
+FEWER = {"medium": 2, "small": 8}  # processes that recipes made for one GPU share a step among
+
+
+@pytest.mark.parametrize("name", sorted(compose.experiments()))
+def test_every_experiment_on_1_to_16_processes(name: str) -> None:
+    recipe = re.search(r"Recipe: (\w+)", (compose.CONFIGS / "exp" / f"{name}.yaml").read_text())
+    assert recipe
+    train = training([f"+exp={name}"])
+    for processes in (1, 2, 4, 8, 16):
+        launch = dataclasses.replace(LAUNCH, nodes=max(1, processes // 8), nproc=min(8, processes))
+        if processes <= FEWER.get(recipe[1], 16):
+            check_processes(train, launch)
+            continue
+        size = train.batch // processes
+        with pytest.raises(ConfigError, match=rf"type micro_batch={size} for {processes} processes"):
+            check_processes(train, launch)
+        check_processes(training([f"+exp={name}", f"micro_batch={size}"]), launch)
+
+
+def shown_commands() -> list[str]:
+    """Every submission that documents, configurations and the help show, of an experiment by its name."""
+    root = compose.CONFIGS.parent
+    files = [root / "README.md", *(root / "docs").glob("*.md"), *compose.CONFIGS.rglob("*.yaml")]
+    text = "\n".join(path.read_text() for path in sorted(files))
+    found = re.findall(r"python launch/(?:slurm|local)\.py ((?:-m )?\+exp=[a-z].*)", text)
+    return sorted({re.split(r"  |#|`|, until|\[key", line)[0].strip() for line in found})
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_every_command_that_is_shown_has_processes_that_share_a_step(line: str) -> None:
+    for composed in compose.compose(shlex.split(line.split(" wiring.source=", maxsplit=1)[0])):
+        values, launch = split(composed.values)
+        check_processes(config.parse(values), launch)
+
+
+def test_the_commands_that_are_shown_are_found() -> None:
+    lines = shown_commands()
+    assert "+exp=imagenet_dnw nodes=2 cluster.gpus_per_node=8 cluster.partition=gpu" in lines
+    assert "-m +exp=imagenet_dnw width=0.15,0.225,0.3,0.49 nodes=2" in lines
+    assert len(lines) > 35
 
 
 @pytest.mark.parametrize(("batch", "possible"), [(96, "1, 2"), (128, "1, 2, 4, 8"), (80, "1")])

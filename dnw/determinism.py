@@ -1,4 +1,4 @@
-"""How torch computes: which kernels it may choose, and how fp32 products are rounded on a GPU."""
+"""Kernels that give the same bits each time, and what to say where there is none."""
 
 from __future__ import annotations
 
@@ -21,19 +21,9 @@ def hold_to_one_algorithm(is_deterministic: bool) -> None:
     # use_deterministic_algorithms() does this and imports the compiler
     torch.set_deterministic_debug_mode("error" if is_deterministic else "default")
     # It would fill new memory with NaN, a kernel for every tensor: nothing here reads memory that it has not
-    # written (tests/unit/test_arithmetic.py).
+    # written (tests/unit/test_determinism.py).
     torch._C._set_deterministic_fill_uninitialized_memory(False)
     torch.backends.cudnn.benchmark = not is_deterministic
-
-
-def round_products(precision: str) -> None:
-    """Set what a GPU's products of fp32 numbers keep: all 23 bits, or with precision=tf32 ten.
-
-    As torch comes, cuDNN's convolutions round to TF32 and cuBLAS's matrices don't.
-    """
-    kept = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = kept
-    torch.backends.cudnn.conv.fp32_precision = kept  # type: ignore[attr-defined]
 
 
 def nondeterministic(error: BaseException, train: Train) -> str | None:
