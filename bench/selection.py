@@ -5,6 +5,7 @@
 
 All mark the same edges: the largest magnitudes among all weights. They come in turns, on the GPU if there is
 one; ratios are medians of the ratios within a turn. Prints a table, writes bench/out/selection.json (--out).
+Then what a step of the MobileNetV1-like network asks of a GPU by design, which needs none.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from dnw import memory  # noqa: E402
-from dnw.wiring.selection import largest  # noqa: E402
+from dnw.models.mobilenet import BLOCKS  # noqa: E402
+from dnw.wiring import Layout  # noqa: E402
+from dnw.wiring.selection import HAS_TRITON, largest  # noqa: E402
 
+PEAK = 3.35e12  # bytes a second that the memory of an H100 SXM moves, by its data sheet
 OURS = "this project"
 Choose = Callable[[Tensor, int], Tensor]
 
@@ -77,6 +81,26 @@ def contest(size: int, share: float, turns: int, device: str) -> dict[str, list[
     return found
 
 
+def reckoned() -> str:
+    """Say what the choice for the MobileNetV1-like network launches, reads and writes on a GPU."""
+    if not HAS_TRITON:
+        return "The kernels for a GPU need triton, which is for Linux alone."
+    from dnw.wiring.selection_gpu import LAUNCHES, traffic  # noqa: PLC0415 (needs triton)
+
+    positions, legal = [], []
+    for inputs, outputs, _, depth in BLOCKS:
+        layers = (inputs, *[outputs] * depth)
+        rows, columns = outputs * depth, inputs + outputs * (depth - 1)
+        positions.append(rows * columns)
+        legal.append(int(Layout(layers, rows, columns, outputs).legal().sum()))
+    moved = sum(map(traffic, positions, legal))
+    return (
+        f"On a GPU, by design: {LAUNCHES * len(BLOCKS)} launches and {moved / 1e6:.0f} MB for the "
+        f"MobileNetV1-like network, {sum(legal) / 1e6:.2f} of {sum(positions) / 1e6:.2f} M positions legal; "
+        f"{moved / PEAK * 1e3:.2f} ms at an H100's {PEAK / 1e12} TB/s, launches aside."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,6 +125,7 @@ def main() -> None:
         ]
         rows.add_row(f"{size / 1e6:g} M", *ms, *ratios)
     Console().print(rows)
+    print(reckoned())
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(record, indent=1) + "\n")
 

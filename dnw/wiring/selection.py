@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ Magnitudes = npt.NDArray[np.int32]  # the bits of |w|, which are ordered as |w| 
 CHUNK = 1 << 18  # weights that are looked at together: what is computed of them stays in the cache
 RUN = 16  # neighbours that a sample takes together: a line of the cache
 DEVIATIONS = 6.0  # of a sample's count, by which the bound is low: weights of a run are somewhat alike
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # else torch.topk finds the threshold on a GPU
 
 
 class Among:
@@ -57,15 +59,17 @@ def largest(
     at least `budget` legal positions and no NaN. Never waits for a GPU.
 
     Where the choice is made again and again, `among` of this shape and `legal` spares a CPU a look at the
-    illegal positions, and `out`, which may then be what is returned, spares it new memory.
+    illegal positions, and `out`, which may then be what is returned, spares new memory.
     """
+    if out is None or not out.is_contiguous():
+        out = torch.empty(weight.shape, dtype=torch.bool, device=weight.device)
+    if weight.device.type == "cuda" and HAS_TRITON:
+        return _largest_by_kernels(weight, legal, budget, out)
     if weight.device.type != "cpu":
         if budget == 0:
-            return torch.zeros_like(weight, dtype=torch.bool)
+            return out.zero_()
         marks = None if legal is None else legal.flatten()
         return _largest_on_device(weight.flatten(), marks, budget).view(weight.shape)
-    if out is None or not out.is_contiguous():
-        out = torch.empty(weight.shape, dtype=torch.bool)
     out.zero_()
     if budget:
         among = among or Among(weight.shape, legal)
@@ -151,6 +155,15 @@ def _chunks(area: Area) -> Iterator[Area]:
         for left in range(area.left, area.right, wide):
             bottom, right = min(top + CHUNK // wide, area.bottom), min(left + wide, area.right)
             yield Area(top, bottom, left, right)
+
+
+def _largest_by_kernels(weight: Tensor, legal: Tensor | None, budget: int, out: Tensor) -> Tensor:
+    from dnw.wiring.selection_gpu import mark_largest  # noqa: PLC0415 (a CPU needs none, and may lack triton)
+
+    if budget == 0:
+        return out.zero_()
+    mark_largest(weight.flatten().float(), None if legal is None else legal.flatten(), budget, out.view(-1))
+    return out
 
 
 def _largest_on_device(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:

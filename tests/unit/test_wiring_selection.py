@@ -114,11 +114,3 @@ def test_large_matrix_agrees_with_sort() -> None:
     legal = torch.zeros(700, 900, dtype=torch.bool)
     legal[:, :300] = True
     assert torch.equal(largest(weight, legal, 31_000), sorted_choice(weight, legal, 31_000))
-
-
-@pytest.mark.gpu
-def test_gpu_chooses_as_cpu_does() -> None:
-    weight = torch.randn(3072, 2816, generator=torch.Generator().manual_seed(3)).half().float()  # with ties
-    legal = torch.ones(3072, 2816).tril().bool()
-    chosen = largest(weight.cuda(), legal.cuda(), 72_991)
-    assert torch.equal(chosen.cpu(), largest(weight, legal, 72_991))
