@@ -93,7 +93,8 @@ def test_defaults_stand_alike_in_code_and_in_configs(group: str) -> None:
     if group == "slurm":
         stated["cluster.srun_args"] = ["--kill-on-bad-exit=1"]  # srun is there
     in_groups = {key for key in stated if shown.get(key, "???") == "???"}
-    assert all(key.startswith(("data.", "optim.", "version", "epochs", "self_test")) for key in in_groups), in_groups
+    elsewhere = ("data.", "optim.", "version", "epochs", "self_test")
+    assert all(key.startswith(elsewhere) for key in in_groups), in_groups
     assert {key: shown[key] for key in stated.keys() - in_groups} == {
         key: value for key, value in stated.items() if key not in in_groups
     }
