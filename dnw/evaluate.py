@@ -95,7 +95,7 @@ def evaluate(
             logits_BK = run(normalize(images_BCHW.to(world.device, non_blocking=True)))
         hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
         loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
-        count = torch.tensor(len(labels_B), device=world.device)
+        count = torch.full_like(targets_B[0], len(labels_B))  # made on the device: a copy to it would wait
         sums += torch.stack([count, hits_B5[:, 0].sum(), hits_B5.sum(), summable(loss.double())])
     samples, top1, top5, loss_sum = world.sum(sums).tolist()
     return Accuracy(int(samples), 100 * top1 / samples, 100 * top5 / samples, loss_sum / samples)

@@ -79,7 +79,8 @@ class Sums:
 
     def targets(self) -> Tensor:
         """The target of each edge, int64."""
-        return torch.repeat_interleave(torch.arange(self.count), self.starts.diff())
+        rows_T = torch.arange(self.count, device=self.starts.device)
+        return rows_T.repeat_interleave(self.starts.diff(), output_size=len(self.sources))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

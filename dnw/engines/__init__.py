@@ -53,6 +53,7 @@ def build(
     """
     device = torch.device(device)
     _check(name, threads, precision, device)
+    device = _with_index(device)
     is_plain = isinstance(network, nn.Module) and not can_compact(network)
     if name == "dense" or (name == "auto" and is_plain):
         return Engine("dense", image_size, threads, _dense(network, precision, device), device)
@@ -65,6 +66,13 @@ def build(
     else:
         run = _engine(name, left, threads, precision)
     return Engine(name, image_size, threads, run, device)
+
+
+def _with_index(device: torch.device) -> torch.device:
+    """The device as tensors on it name theirs: `cuda` is the current one of several."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def _check(name: str, threads: int | None, precision: Precision, device: torch.device) -> None:

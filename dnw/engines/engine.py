@@ -28,7 +28,7 @@ class Engine:
         Raises ValueError for images of another shape or type, or on another device.
         """
         self._check(images_BCHW)
-        with torch.inference_mode(), _threads(self.threads):
+        with torch.inference_mode(), _threads(self.threads), torch.cuda.device_of(images_BCHW):
             logits_BK = self.run(images_BCHW)
         return logits_BK.clone()  # an ordinary tensor, which may take part in autograd
 
@@ -43,7 +43,7 @@ class Engine:
                 f"engine {self.name} was built for images of {size}x{size} pixels, got {height}x{width}: "
                 f"resize them, or build another engine with image_size={height}"
             )
-        if images_BCHW.device.type != self.device.type:
+        if images_BCHW.device != self.device:
             raise ValueError(
                 f"engine {self.name} was built for {self.device}, images are on {images_BCHW.device}"
             )

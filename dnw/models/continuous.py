@@ -59,6 +59,6 @@ class Continuous(nn.Module):
                 x_NC.relu_()
             return pixels(nodes.apply_once(maps(x_NC, size), weight_TS)).float()
 
-        times = torch.tensor([0.0, 1.0], device=x_NC.device)
+        times = torch.arange(2.0, device=x_NC.device)  # from 0 to 1; a copy to the device would wait
         solution: Tensor = odeint(change, x_NC, times, rtol=TOLERANCE, atol=TOLERANCE, method="dopri5")
         return solution[-1]

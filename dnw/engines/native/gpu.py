@@ -7,7 +7,8 @@ program of a grid computes a tile of pixels of one node:
 - `_give` rectifies what a node receives and filters it, borders included, straight into the block's memory.
 
 Programs that take the same tile of pixels are neighbours in the grid, so that the sources which they share
-come from the level-2 cache. The first convolution and the classifier are torch's.
+come from the level-2 cache. The grid is flat: in its first dimension CUDA allows 2^31 - 1 programs, in the
+others 65,535, which the tiles of a large batch exceed. The first convolution and the classifier are torch's.
 
 Without a GPU, TRITON_INTERPRET=1 runs the same kernels on the CPU, slowly: so tests check them anywhere.
 """
@@ -34,8 +35,8 @@ def give(x_BCHW: Tensor, nodes: Nodes, room_BCHW: Tensor) -> Tensor:
     x_BCHW = Order.BY_NODE.place(normed(x_BCHW, nodes))
     batch, count, side_in, _ = x_BCHW.shape
     side = room_BCHW.shape[-1]
-    grid = (count, triton.cdiv(batch * side * side, PIXELS))
-    sizes = batch, side_in, side, nodes.stride
+    grid = (count * triton.cdiv(batch * side * side, PIXELS),)
+    sizes = count, batch, side_in, side, nodes.stride
     _give[grid](x_BCHW, nodes.filters, room_BCHW, *sizes, PIXELS=PIXELS)
     return room_BCHW
 
@@ -45,19 +46,19 @@ def _sums(sums: Sums) -> Add:
         batch, _, side, _ = given_BSHW.shape
         x_BTHW = Order.BY_NODE.empty(given_BSHW, sums.count, side)
         pixels = batch * side * side
-        grid = (sums.count, triton.cdiv(pixels, PIXELS))
+        grid = (sums.count * triton.cdiv(pixels, PIXELS),)
         edges = sums.starts, sums.sources, sums.weights, sums.bias
-        _sum[grid](given_BSHW, *edges, x_BTHW, pixels, PIXELS=PIXELS)
+        _sum[grid](given_BSHW, *edges, x_BTHW, sums.count, pixels, PIXELS=PIXELS)
         return x_BTHW
 
     return add
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _sum(given, starts, sources, weights, bias, received, pixels, PIXELS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _sum(given, starts, sources, weights, bias, received, targets, pixels, PIXELS: tl.constexpr):  # type: ignore[no-untyped-def]
     """One tile of what one target receives."""
-    target = tl.program_id(0)
-    at = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    target = tl.program_id(0) % targets
+    at = tl.program_id(0) // targets * PIXELS + tl.arange(0, PIXELS)
     inside = at < pixels
     total = tl.zeros([PIXELS], tl.float32) + tl.load(bias + target)
     for edge in range(tl.load(starts + target), tl.load(starts + target + 1)):
@@ -67,10 +68,10 @@ def _sum(given, starts, sources, weights, bias, received, pixels, PIXELS: tl.con
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _give(received, filters, given, batch, side_in, side, stride, PIXELS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _give(received, filters, given, nodes, batch, side_in, side, stride, PIXELS: tl.constexpr):  # type: ignore[no-untyped-def]
     """One tile of what one node gives out: a filter of 3x3 over what it received, rectified."""
-    node = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    node = (tl.program_id(0) % nodes).to(tl.int64)
+    at = tl.program_id(0) // nodes * PIXELS + tl.arange(0, PIXELS)
     inside = at < batch * side * side
     image, row, column = at // (side * side), at % (side * side) // side, at % side
     total = tl.zeros([PIXELS], tl.float32)

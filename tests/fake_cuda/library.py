@@ -1,0 +1,60 @@
+"""The shared library behind the fake CUDA device: compiled once for each torch, loaded before torch is."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+SOURCE = Path(__file__).with_name("device.cpp")
+OPTIONS = ("-std=c++20", "-O0", "-shared", "-fPIC", "-D_GLIBCXX_USE_CXX11_ABI=1")
+
+
+class Missing(Exception):
+    """There is no compiler; the message says how to install one."""
+
+
+def load() -> None:
+    """Have torch, which must not have been imported yet, find a CUDA device.
+
+    Raises:
+        Missing: g++ is not installed, and the library has not been compiled before.
+        RuntimeError: torch is there already.
+        subprocess.CalledProcessError: the source does not compile with this torch; g++ says why on stderr.
+    """
+    if "torch" in sys.modules:
+        raise RuntimeError("torch was imported before fake_cuda.load(): it has looked for CUDA already")
+    ctypes.CDLL(str(compiled()), mode=ctypes.RTLD_GLOBAL)
+
+
+def compiled() -> Path:
+    """Return the library, compiled where this source, torch and Python have none yet."""
+    key = "\n".join((SOURCE.read_text(), version("torch"), sys.version, *OPTIONS))
+    name = f"fake_cuda-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnw"
+    library = cache / name
+    if not library.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=cache) as folder:  # several processes may compile side by side
+            _compile(Path(folder) / name)
+            (Path(folder) / name).replace(library)
+    return library
+
+
+def _compile(library: Path) -> None:
+    if shutil.which("g++") is None:
+        raise Missing("g++ is missing, which compiles the fake CUDA device: apt-get install g++")
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None
+    assert spec.origin is not None
+    torch = Path(spec.origin).parent
+    folders = (f"-I{torch}/include", f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib")
+    command = ["g++", *OPTIONS, str(SOURCE), *folders, "-ltorch_cpu", "-lc10", "-o", str(library)]
+    subprocess.run(command, check=True)

@@ -1,0 +1,111 @@
+"""One training step, and one batch of an evaluation, of any configuration on the fake device.
+
+Shapes: B images of a micro-batch, H = W pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from dnw import models
+from dnw.config import Train
+from dnw.data import Batch
+from dnw.distributed import World
+from dnw.evaluate import Interrupted, evaluate
+from dnw.models import continuous
+from dnw.trainer import Trainer
+
+from .device import DEVICE, fake_cuda
+from .trace import Counts, Trace
+
+SAMPLES = 1000  # of the training split
+
+
+def training_step(train: Train, world_size: int = 1, rank: int = 0) -> Counts:
+    """Trace one step of a rank among `world_size`; the first one, which allocates, isn't counted.
+
+    A state that isn't on the device afterwards is a fault.
+    """
+    with _trainer(train, world_size, rank) as trainer:
+        batches = _batches(train.micro_batch, train)
+        with Trace(DEVICE) as trace:
+            trainer.step(batches)
+    trace.counts.faults += _elsewhere(trainer)
+    return trace.counts
+
+
+def evaluation_batch(train: Train) -> Counts:
+    """Trace one batch of an evaluation."""
+    with _trainer(train, 1, 0) as trainer:
+        model = trainer.show_for_evaluation()
+        batches = _batches(train.eval_batch, train)
+        asked = itertools.count()
+        with Trace(DEVICE) as trace, contextlib.suppress(Interrupted):
+            evaluate(
+                *(model, batches, trainer.normalize, trainer.world),
+                precision=train.precision,
+                should_stop=lambda: next(asked) == 1,
+            )
+    return trace.counts
+
+
+@contextlib.contextmanager
+def _trainer(train: Train, world_size: int, rank: int) -> Iterator[Trainer]:
+    """A network in training after its first step, on a process of a group that sends nothing."""
+    torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
+    model = models.build(train)
+    continuous.odeint = _one_step
+    world = World(rank=rank, size=world_size, nodes=1, device=DEVICE)
+    with _group(world), fake_cuda():
+        trainer = Trainer(train, model, world, SAMPLES)
+        trainer.begin()
+        yield trainer
+
+
+def _one_step(
+    change: Callable[..., torch.Tensor], x: torch.Tensor, times: torch.Tensor, **_: Any
+) -> torch.Tensor:
+    """Stand for the solver, which reads its error after each of its steps: without numbers it can't."""
+    return torch.stack([x, x + change(times[0], x)])
+
+
+@contextlib.contextmanager
+def _group(world: World) -> Iterator[None]:
+    if world.size == 1:
+        yield
+        return
+    dist.init_process_group("fake", store=FakeStore(), rank=world.rank, world_size=world.size)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _batches(images: int, train: Train) -> Iterator[Batch]:
+    """Batches as loaders give them, endlessly: on the CPU, the colours of a pixel side by side."""
+    side = train.data.image_size
+    images_BCHW = torch.empty(images, side, side, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    labels_B = torch.zeros(images, dtype=torch.int64)
+    return itertools.repeat(Batch(images_BCHW, labels_B, torch.zeros(0, dtype=torch.int64)))
+
+
+def _elsewhere(trainer: Trainer) -> list[str]:
+    """What belongs on the device and isn't there, each as a fault."""
+    tensors = dict(trainer.model.state_dict(keep_vars=True))
+    tensors |= {f"buffer {name}": buffer for name, buffer in trainer.model.named_buffers()}
+    for number, state in enumerate(trainer.optimizer.state.values()):
+        tensors |= {f"optimizer {number} {key}": value for key, value in state.items()}
+    tensors["meter"] = trainer.meter
+    tensors["running statistics"] = trainer.running.collected
+    return [
+        f"{name} is on {tensor.device}"
+        for name, tensor in tensors.items()
+        if isinstance(tensor, torch.Tensor) and tensor.device != DEVICE
+    ]
