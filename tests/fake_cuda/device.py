@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+import torch.cuda.nccl
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 DEVICE = torch.device("cuda", 0)
@@ -37,11 +38,13 @@ def _answer() -> None:
     cuda.is_available = lambda: True
     cuda.device_count = lambda: 1
     cuda.current_device = lambda: DEVICE.index
+    cuda._exchange_device = cuda._maybe_exchange_device = lambda index: DEVICE.index
     cuda.get_device_name = lambda device=None: NAME
     cuda.get_device_capability = lambda device=None: CAPABILITY
     cuda.is_bf16_supported = lambda *args, **kwargs: True
     cuda.is_current_stream_capturing = lambda: False
     cuda.manual_seed = lambda seed: None
+    cuda.nccl.version = lambda: (0, 0)
     cuda.synchronize = _refuse
 
 

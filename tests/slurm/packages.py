@@ -1,4 +1,4 @@
-"""The Debian packages that a Slurm cluster for tests is made of, and the browser that looks at TensorBoard.
+"""The Debian packages that a Slurm cluster for tests is made of, a compiler, and a browser for TensorBoard.
 
 python tests/slurm/packages.py      installs what is missing, or says why it can't
 """
@@ -27,6 +27,7 @@ PACKAGES = {
     "iproute2": "/usr/sbin/ip",
     "util-linux": "/usr/bin/unshare",
 }
+COMPILER = {"g++": "/usr/bin/g++"}  # of the fake CUDA device
 BROWSER = {"chromium-headless-shell": "/usr/bin/chromium-headless-shell"}  # Ubuntu has none
 SERVICES = {"slurmctld", "slurmd", "slurmdbd", "munge"}
 POLICY = Path("/usr/sbin/policy-rc.d")  # what a package's scripts ask before they start a service
@@ -68,9 +69,12 @@ def install(packages: list[str]) -> None:
 def main() -> int:
     """Install what is missing where that is possible; 0 in any case: tests without their packages skip."""
     _bring(missing(), "the tests on a Slurm cluster")
+    _bring(missing(COMPILER), "the tests on a fake GPU")
     _bring(missing(BROWSER), "the test in a browser")
     if reason := why_not():
         print(f"the tests on a Slurm cluster will be skipped: {reason}")
+    if missing(COMPILER):
+        print("the tests on a fake GPU will be skipped: g++ is missing")
     if absent := missing(BROWSER):
         print(f"the test in a browser will be skipped: {absent[0]} is missing")
     return 0
