@@ -97,7 +97,7 @@ DECOYS = {  # what a trace must find, as Python on x [4, 8, 6, 6] of the device:
     "x + torch.ones(6)": "found at least two devices",
     "x.flatten().cumsum(0)": "cumsum has no deterministic kernel",
     "torch.nn.AdaptiveAvgPool2d(2)(x).sum().backward()": "_adaptive_avg_pool2d_backward has no",
-    "torch.nn.Upsample(None, 2.0, 'bilinear')(x).sum().backward()": "upsample_bilinear2d_backward has no",
+    "torch.nn.ReflectionPad2d(1)(x).sum().backward()": "reflection_pad2d_backward has no",
 }
 
 
