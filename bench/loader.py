@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from dnw.compose import training  # noqa: E402
 from dnw.config import Train  # noqa: E402
-from dnw.data import NUMBERS, for_training, training_batches  # noqa: E402
+from dnw.training.data import NUMBERS, for_training, training_batches  # noqa: E402
 from shards import write  # noqa: E402
 from shards.decode import Picture  # noqa: E402
 from shards.index import Index  # noqa: E402

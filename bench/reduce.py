@@ -35,9 +35,9 @@ from torch.multiprocessing import start_processes  # noqa: E402
 
 from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
-from dnw.data import Batch  # noqa: E402
-from dnw.distributed import ALONE, World, join, leave  # noqa: E402
-from dnw.trainer import Trainer  # noqa: E402
+from dnw.training.data import Batch  # noqa: E402
+from dnw.training.distributed import ALONE, World, join, leave  # noqa: E402
+from dnw.training.trainer import Trainer  # noqa: E402
 
 SAMPLES = 50_000
 EXPERIMENTS = ("static_dnw", "cifar_dnw")

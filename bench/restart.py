@@ -34,8 +34,9 @@ sys.path[0] = str(ROOT)
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from dnw import interval, jsonl, ledger  # noqa: E402
-from dnw.goodput import goodput  # noqa: E402
+from dnw.runs import jsonl, ledger  # noqa: E402
+from dnw.runs.goodput import goodput  # noqa: E402
+from dnw.training import checkpoint_interval  # noqa: E402
 from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
 
@@ -144,8 +145,10 @@ def preempted(words: list[str], minutes: float, nproc: int) -> dict[str, Any]:
 def on_paper(found: dict[str, Any], gpus: int) -> dict[str, float]:
     """Interval and goodput where nodes fail now and then and a restart takes as long as here."""
     between_s = 3600 * NODE_HOURS / (gpus / 8)
-    every_s = interval.young(found["stalled"], between_s)
-    every_s = min(max(every_s, found["seconds"] / interval.DISK_SHARE), interval.LONGEST_S)
+    every_s = checkpoint_interval.young(found["stalled"], between_s)
+    every_s = min(
+        max(every_s, found["seconds"] / checkpoint_interval.DISK_SHARE), checkpoint_interval.LONGEST_S
+    )
     lost = found["stalled"] / every_s + (every_s / 2 + found["step"]) / between_s
     return {"between_h": between_s / 3600, "every_s": every_s, "share": 1 - lost}
 

@@ -26,7 +26,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from dnw import memory  # noqa: E402
+from dnw.hardware import memory  # noqa: E402
 from dnw.models.mobilenet import BLOCKS  # noqa: E402
 from dnw.wiring import Layout  # noqa: E402
 from dnw.wiring.selection import HAS_TRITON, largest  # noqa: E402

@@ -30,11 +30,11 @@ from rich.table import Table  # noqa: E402
 
 from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
-from dnw.data import Batch  # noqa: E402
-from dnw.distributed import ALONE, World  # noqa: E402
-from dnw.precision import configure  # noqa: E402
+from dnw.hardware.precision import configure  # noqa: E402
 from dnw.schedule import total_steps  # noqa: E402
-from dnw.trainer import Trainer  # noqa: E402
+from dnw.training.data import Batch  # noqa: E402
+from dnw.training.distributed import ALONE, World  # noqa: E402
+from dnw.training.trainer import Trainer  # noqa: E402
 
 SAMPLES = {"cifar10": 50_000, "fashion_mnist": 60_000, "imagenet": 1_281_167}
 # one of each kind: the others take as long as one of these

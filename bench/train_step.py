@@ -36,14 +36,15 @@ import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from dnw import memory, models  # noqa: E402
+from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
-from dnw.data import Batch  # noqa: E402
-from dnw.distributed import ALONE, World  # noqa: E402
+from dnw.hardware import memory  # noqa: E402
+from dnw.hardware.precision import configure  # noqa: E402
 from dnw.models.continuous import Continuous  # noqa: E402
-from dnw.precision import configure  # noqa: E402
 from dnw.profile import profile  # noqa: E402
-from dnw.trainer import Trainer  # noqa: E402
+from dnw.training.data import Batch  # noqa: E402
+from dnw.training.distributed import ALONE, World  # noqa: E402
+from dnw.training.trainer import Trainer  # noqa: E402
 from dnw.wiring import edges_of, raw_weight  # noqa: E402
 
 SAMPLES = 50_000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shards import environment
 
 if TYPE_CHECKING:
-    from dnw.loaded import Network
+    from dnw.exported_model import Network
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,6 @@ def load(path: Path | str, engine: str = "auto", threads: int | None = None, dev
         dnw.model_file.ModelFileError: no such file, damaged, or of another program or version.
         ValueError, ImportError: there is no such engine, not on that device, or it isn't installed.
     """
-    from dnw import loaded  # noqa: PLC0415  (brings torch)
+    from dnw import exported_model  # noqa: PLC0415  (brings torch)
 
-    return loaded.load(Path(path), engine, threads, device)
+    return exported_model.load(Path(path), engine, threads, device)

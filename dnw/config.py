@@ -151,7 +151,7 @@ class Train:
     micro_batch: Positive  # images in one forward: what BatchNorm sees
     epochs: Annotated[float, Field(gt=0)] | None = None
     steps: Positive | None = None  # in place of epochs, where given
-    precision: Precision = "fp32"  # of products and convolutions: dnw/precision.py
+    precision: Precision = "fp32"  # of products and convolutions: dnw/hardware/precision.py
     reduce: Literal["fast", "exact"] = "fast"  # exact: same bits on any number of processes
     deterministic: bool = True
     threads: Positive = 1  # per process: another number sums in another order

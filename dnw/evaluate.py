@@ -12,93 +12,23 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from dnw.checkpoint import CheckpointError
 from dnw.config import ConfigError, Precision, Train
-from dnw.data import Batch, evaluation_batches, open_splits
-from dnw.distributed import ALONE, World
 from dnw.engines import NAMES, build
-from dnw.precision import autocast, configure
+from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
-from dnw.trained import trained
+from dnw.training.checkpoint import CheckpointError
+from dnw.training.checkpointed_model import load_checkpointed_model
+from dnw.training.data import evaluation_batches, open_splits
+from dnw.training.distributed import ALONE
+from dnw.training.evaluation import Accuracy, Normalize, evaluate
 from shards.errors import ShardError
-
-
-@dataclasses.dataclass(frozen=True)
-class Accuracy:
-    """Over all samples of a split."""
-
-    samples: int
-    top1: float  # percent
-    top5: float  # percent
-    loss: float  # mean cross entropy, nats
-
-
-class Interrupted(Exception):
-    """The evaluation was given up because the run has to stop; it is repeated later."""
-
-
-class Normalize(nn.Module):
-    """From images_BCHW as loaded, uint8, to what a network takes: float32, mean 0, deviation 1."""
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
-        super().__init__()
-        self._scale = 1 / (255 * torch.tensor(std, device=device).view(-1, 1, 1))
-        self._shift = -torch.tensor(mean, device=device).view(-1, 1, 1) * 255 * self._scale
-
-    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        """Normalize one batch."""
-        if images_BCHW.device.type == "cpu":  # where scaling plane by plane is faster
-            images_BCHW = images_BCHW.contiguous()
-        return images_BCHW.float().mul_(self._scale).add_(self._shift)
-
-
-def summable(loss: torch.Tensor) -> torch.Tensor:
-    """Nats, float64, rounded to multiples of 2^-20: sums below 2^33 are exact then, in any order."""
-    return loss.mul(2**20).round_().div_(2**20)
-
-
-@torch.no_grad()
-def evaluate(
-    run: Callable[[torch.Tensor], torch.Tensor],
-    batches: Iterable[Batch],
-    normalize: Normalize,
-    world: World,
-    precision: Precision = "fp32",
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Accuracy:
-    """Count over the batches of all ranks; sums and counts are added up, not means, and exactly.
-
-    `run` maps normalized images to logits: an engine, or a network, which is put into evaluation.
-    `should_stop` is asked before each batch, equally often on every rank.
-
-    Raises:
-        Interrupted: it said so.
-    """
-    if isinstance(run, nn.Module):
-        run.eval()
-    sums = torch.zeros(4, dtype=torch.float64, device=world.device)  # samples, top-1, top-5, loss
-    for images_BCHW, labels_B, _ in batches:
-        if should_stop():
-            raise Interrupted
-        if len(labels_B) == 0:
-            continue
-        targets_B = labels_B.to(world.device, non_blocking=True)
-        with autocast(precision, world.device):
-            logits_BK = run(normalize(images_BCHW.to(world.device, non_blocking=True)))
-        hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
-        loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
-        count = torch.full_like(targets_B[0], len(labels_B))  # made on the device: a copy to it would wait
-        sums += torch.stack([count, hits_B5[:, 0].sum(), hits_B5.sum(), summable(loss.double())])
-    samples, top1, top5, loss_sum = world.sum(sums).tolist()
-    return Accuracy(int(samples), 100 * top1 / samples, 100 * top5 / samples, loss_sum / samples)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     try:
-        train, model, step = trained(options.path)
+        train, model, step = load_checkpointed_model(options.path)
         if options.data is not None:
             train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
         costs = profile(model, train.data.image_size)

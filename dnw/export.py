@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from dnw import model_file
-from dnw.checkpoint import CheckpointError
 from dnw.compact import Compact, can_compact, compact
 from dnw.config import ConfigError, Train, signature
-from dnw.data import RESIZE_TO_CROP
 from dnw.model_file import Card
-from dnw.trained import trained
+from dnw.training.checkpoint import CheckpointError
+from dnw.training.checkpointed_model import load_checkpointed_model
+from dnw.training.data import RESIZE_TO_CROP
 from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.index import Index
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     try:
-        train, model, step = trained(asked.path)
+        train, model, step = load_checkpointed_model(asked.path)
         if not can_compact(model):
             raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
         card = card_of(train, step, asked.data)

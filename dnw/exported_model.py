@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dnw import model_file
 from dnw.engines import Engine, build
-from dnw.evaluate import Normalize
 from dnw.model_file import Card
+from dnw.training.evaluation import Normalize
 
 
 class Network:

@@ -19,13 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnw import checkpoint, foreign, models
-from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
+from dnw import models
 from dnw.compose import training
 from dnw.config import ConfigError, Train, plain, signature
-from dnw.foreign import ForeignFileError
 from dnw.invocation import SUBMIT
-from dnw.reference import ImportStateError, import_state
+from dnw.paper import safe_unpickle
+from dnw.paper.reference_weights import ImportStateError, import_state
+from dnw.paper.safe_unpickle import UnsafeFileError
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity, Position
 
 QUIRKS = "wiring.reference_quirks"
 AS_IN_THE_PAPER = {QUIRKS: "true", "precision": "fp32"}
@@ -37,7 +39,7 @@ def weights(path: Path) -> tuple[Mapping[str, Tensor], int]:
     Takes whole checkpoints, best ones, and bare state dicts as its initializations are. Raises
     ForeignFileError if the file can't be read safely, ImportStateError if it holds no state dict.
     """
-    content = foreign.read(path)
+    content = safe_unpickle.read(path)
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise ImportStateError(f"{path}: holds neither a checkpoint nor a state dict")
@@ -108,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         train = import_file(asked.file, asked.words, asked.out)
-    except (ConfigError, ForeignFileError, ImportStateError, CheckpointError) as error:
+    except (ConfigError, UnsafeFileError, ImportStateError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
     quirks = "on" if train.wiring.reference_quirks else "off"

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from dnw.compact.form import Block, Compact, Head, Nodes, Stem, Sums
+from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, Stem, Sums
 from dnw.model_file import Card
 
 OPSET = 17
@@ -52,7 +52,7 @@ class _Graph:
     def stem(self, images: str, stem: Stem) -> str:
         return self._convolve(images, stem.filters, stem.bias, stride=stem.stride)
 
-    def block(self, x: str, block: Block) -> str:
+    def block(self, x: str, block: CompactBlock) -> str:
         given: list[str] = []
         for nodes, sums in zip(block.layers, block.sums, strict=True):
             given.append(self._nodes(x, nodes))
@@ -75,7 +75,7 @@ class _Graph:
         shape = self._add("Concat", [batch, self._tensor(np.array([len(head.bias)], np.int64))], axis=0)
         return self._add("Expand", [self._tensor(head.bias.numpy()), shape], result="logits")
 
-    def _nodes(self, x: str, nodes: Nodes) -> str:
+    def _nodes(self, x: str, nodes: CompactNodes) -> str:
         if nodes.norm is not None:
             affine = [self._tensor(nodes.norm.scale.numpy()), self._tensor(nodes.norm.shift.numpy())]
             x = self._add("InstanceNormalization", [x, *affine], epsilon=nodes.norm.epsilon)

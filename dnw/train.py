@@ -24,25 +24,28 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, compiler, determinism, gpu_fault, ledger, memory, models, precision
-from dnw.checkpoint import CheckpointError, Identity, Position
-from dnw.claim import Claim, SupersededError
+from dnw import models
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
-from dnw.data import open_splits
-from dnw.device import DeviceError
-from dnw.distributed import World, join, leave, patience_s
-from dnw.goodput import goodput, last_logged
-from dnw.lock import HeldError, Lock
-from dnw.loop import Loop
-from dnw.machine import warn_of_others, warn_of_unlike
-from dnw.monitor import Monitor
-from dnw.pictures import wiring_png
+from dnw.hardware import compiler, determinism, gpu_fault, memory, precision
+from dnw.hardware.device import DeviceError
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.profile import profile
-from dnw.run import Run, step_path
-from dnw.start import start_from_source
-from dnw.trainer import Trainer
-from dnw.watchdog import Watchdog
+from dnw.runs import ledger
+from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.folder import Run, step_path
+from dnw.runs.goodput import goodput, last_logged
+from dnw.runs.lock import HeldError, Lock
+from dnw.training import checkpoint
+from dnw.training.checkpoint import CheckpointError, Identity, Position
+from dnw.training.data import open_splits
+from dnw.training.distributed import World, join, leave, patience_s
+from dnw.training.init_from_run import init_from_run
+from dnw.training.loop import Loop
+from dnw.training.machine import warn_of_others, warn_of_unlike
+from dnw.training.monitor import Monitor
+from dnw.training.pictures import wiring_png
+from dnw.training.trainer import Trainer
+from dnw.training.watchdog import Watchdog
 from shards.errors import ShardError
 
 log = logging.getLogger(__name__)
@@ -111,7 +114,7 @@ class _Worker:
             configure(self.train)
             pins_sums = self.train.deterministic and self.train.reduce == "fast"
             world = join(patience_s(self.train.watchdog.seconds), pins_sums)
-            self.claim = Claim(self.run, world.first_says(self.claim.number))
+            self.claim = Claim(self.run, world.broadcast_int(self.claim.number))
             _log_to(self.run, self.claim.number, world)
             is_done, position = self._work(world)
             leave()
@@ -231,10 +234,10 @@ def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
     """
     is_first, run = trainer.world.is_first, claim.run
     saved = checkpoint.newest(run.checkpoints, identity) if is_first else None
-    step = trainer.world.first_says(saved.position.step if saved else -1)
+    step = trainer.world.broadcast_int(saved.position.step if saved else -1)
     if step < 0:
         if trainer.train.wiring.name in FROM_A_RUN:
-            start_from_source(trainer.train, trainer.model)
+            init_from_run(trainer.train, trainer.model)
             trainer.masks = trainer.current_masks()
         snapshot = trainer.snapshot(identity)
         if is_first:

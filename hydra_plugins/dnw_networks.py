@@ -2,7 +2,7 @@
 
 Hydra asks every source of configuration in turn; this one answers for all names in these two folders, so
 that they work on the command line, in sweeps and in defaults lists. Whether there is such a network is
-checked where all settings are, with a message of its own (dnw/catalog.py).
+checked where all settings are, with a message of its own (dnw/model_registry.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from dnw import catalog
+from dnw import model_registry
 from dnw.config import LIBRARIES
 
 _GROUP = "model/"
@@ -57,7 +57,7 @@ class Networks(ConfigSource):
         """The folders in the group, or the names in a folder."""
         library = f"{config_path.strip('/')}/".removeprefix(_GROUP)
         if library:
-            return [] if results_filter == ObjectType.GROUP else catalog.names(library.rstrip("/"))
+            return [] if results_filter == ObjectType.GROUP else model_registry.names(library.rstrip("/"))
         return [] if results_filter == ObjectType.CONFIG else [name.rstrip("/") for name in LIBRARIES]
 
 

@@ -2,7 +2,7 @@
 
 The launcher as it comes pickles Hydra's state, composes each configuration again on the node (so that an
 edit made meanwhile changes the job), waits until all jobs have ended, and never starts one again. This one
-only composes; the runs then go the way of any single run (launch/submit.py), together.
+only composes; the runs then go the way of any single run (launch/cluster/submit.py), together.
 
 Whoever names another of Hydra's launchers gets this one, set to do what that stands for (launch/compose.py):
 submitit_slurm a job array, submitit_local this machine in the background, basic this machine in the

@@ -9,30 +9,32 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from dnw import config, ledger, lock
+from dnw import config
 from dnw.config import ConfigError
-from dnw.goodput import published
 from dnw.invocation import RUNS, SUBMIT
-from dnw.run import Run
-from launch import deadline, prepare, torchrun
+from dnw.runs import ledger, lock
+from dnw.runs.folder import Run
+from dnw.runs.goodput import published
+from launch import grace_period, prepare
+from launch.cluster.preflight import SubmissionChecks, preflight
+from launch.cluster.submission import Submission, submission
+from launch.cluster.submit import check_slurm, job, script, submit, trial
+from launch.commands.wait import wait
 from launch.compose import compose
 from launch.config import Launch
 from launch.errors import LaunchError
-from launch.node import LOOPBACK, Node
-from launch.outcome import outcome
-from launch.prepare import Plan
+from launch.node import torchrun
+from launch.node.topology import LOOPBACK, Node
+from launch.prepare import RunPlan
+from launch.query.result import read_result
+from launch.query.run_status import RunStatus, query_status
 from launch.self_test import report
-from launch.standing import Standing, look
-from launch.submission import Submission, submission
-from launch.submit import check_slurm, job, script, submit, trial
-from launch.terms import Terms, terms
-from launch.wait import wait
 from shards.errors import ShardError
 
 MISUSED = 2  # exit code of a command line that can't be followed
 
 
-def main(launch: Callable[[Sequence[Plan]], int]) -> int:
+def main(launch: Callable[[Sequence[RunPlan]], int]) -> int:
     """Follow the command line: compose, check, then `launch`.
 
     Returns:
@@ -50,17 +52,17 @@ def main(launch: Callable[[Sequence[Plan]], int]) -> int:
         return MISUSED
 
 
-def background(plans: Sequence[Plan]) -> int:
+def background(plans: Sequence[RunPlan]) -> int:
     """launch/slurm.py: hand the runs to the cluster, and say how to follow them."""
     if plans[0].launch.dry_run:
         _show(plans)
         return 0
     ready = [plan for plan, found in zip(plans, _found(plans), strict=True) if _may_start(plan, found)]
     groups = _alike(ready)
-    agreed = [_agree(group) for group in groups]
+    checks = [_preflight(group) for group in groups]
     for plan in ready:
         prepare.write(plan)
-    for group, its_terms in zip(groups, agreed, strict=True):
+    for group, its_terms in zip(groups, checks, strict=True):
         for plan, one in zip(group, submit(group, its_terms), strict=True):
             _say_submitted(plan.run, one)
         for line in (*its_terms.notes, *its_terms.doubts):
@@ -68,13 +70,13 @@ def background(plans: Sequence[Plan]) -> int:
     return wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
 
 
-def _alike(plans: Sequence[Plan]) -> list[list[Plan]]:
+def _alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
     """Those that follow each other and are launched in the same way, together."""
     return [list(alike) for _, alike in groupby(plans, key=lambda plan: plan.launch)]
 
 
-def _agree(plans: Sequence[Plan]) -> Terms:
-    """On what terms these runs can be submitted, nothing being written yet.
+def _preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
+    """Check whether these runs can be submitted, before anything is written.
 
     Raises:
         LaunchError: on none.
@@ -82,15 +84,15 @@ def _agree(plans: Sequence[Plan]) -> Terms:
     launch = plans[0].launch
     if launch.cluster.name == "local":
         _check_port(launch)
-        return Terms()
+        return SubmissionChecks()
     check_slurm()
-    agreed = terms(plans)
-    if agreed.refusal:
-        raise LaunchError(agreed.refusal)
-    return agreed
+    checks = preflight(plans)
+    if checks.refusal:
+        raise LaunchError(checks.refusal)
+    return checks
 
 
-def foreground(plans: Sequence[Plan]) -> int:
+def foreground(plans: Sequence[RunPlan]) -> int:
     """launch/local.py: work on the run here and now, on those of a sweep one after the other.
 
     Returns:
@@ -103,7 +105,7 @@ def foreground(plans: Sequence[Plan]) -> int:
     return next(filter(None, codes), 0)
 
 
-def _work_on(plan: Plan) -> int:
+def _work_on(plan: RunPlan) -> int:
     launch = plan.launch
     if launch.dry_run:
         _show_frozen(plan)
@@ -123,21 +125,21 @@ def _check_port(launch: Launch) -> None:
         torchrun.check_port(launch.port)
 
 
-def _check_sweep(plans: Sequence[Plan]) -> None:
+def _check_sweep(plans: Sequence[RunPlan]) -> None:
     folders = [plan.run.folder for plan in plans]
     for folder in folders:
         if folders.count(folder) > 1:
             raise LaunchError(f"-m: {folder.parent.name}/{folder.name} comes up more than once in this sweep")
 
 
-def _found(plans: Sequence[Plan]) -> list[Standing | None]:
+def _found(plans: Sequence[RunPlan]) -> list[RunStatus | None]:
     """How the runs stand that are there already, asked for all at once; None for a new one.
 
     Raises:
         LaunchError: Slurm doesn't tell whether a job of one still works on it, or its records are damaged.
     """
     there = [plan.run for plan in plans if plan.run.folder.exists()]
-    found, notes = look(there)
+    found, notes = query_status(there)
     for one in found:
         if one.is_out_of_sight and one.is_at_work and not one.is_held and one.submission is not None:
             if one.submission.cluster == "slurm":
@@ -152,7 +154,7 @@ def _found(plans: Sequence[Plan]) -> list[Standing | None]:
     return [states.get(plan.run.folder) for plan in plans]
 
 
-def _may_start(plan: Plan, found: Standing | None) -> bool:
+def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:
     """Whether nothing is done, running or queued already; says what is.
 
     Raises:
@@ -176,13 +178,13 @@ def _may_start(plan: Plan, found: Standing | None) -> bool:
     return True
 
 
-def _show_checks(plan: Plan) -> None:
+def _show_checks(plan: RunPlan) -> None:
     """What a self-test has found so far."""
     if plan.launch.self_test is not None:
         report.show(plan.run)
 
 
-def _show(plans: Sequence[Plan]) -> None:
+def _show(plans: Sequence[RunPlan]) -> None:
     for plan in plans:
         _show_frozen(plan)
     if plans[0].launch.cluster.name == "slurm":
@@ -193,37 +195,37 @@ def _show(plans: Sequence[Plan]) -> None:
             _show_command(plan)
 
 
-def _show_submission(plans: Sequence[Plan]) -> None:
+def _show_submission(plans: Sequence[RunPlan]) -> None:
     """The script, and what Slurm says of it, where there is one."""
-    agreed = terms(plans)
+    checks = preflight(plans)
     stopping = [f"stopping takes up to {need}" for need in dict.fromkeys(plan.need for plan in plans) if need]
-    grants = agreed.grants
-    granted = [f"after the TERM of a preemption: {deadline.granted(grants)}"] if grants else []
-    answer = _answer(plans, agreed)
-    print(f"# sbatch script\n{script(plans, agreed)}")
-    for line in (*stopping, *granted, *agreed.notes, *agreed.doubts, answer):
+    grants = checks.grants
+    granted = [f"after the TERM of a preemption: {grace_period.granted(grants)}"] if grants else []
+    answer = _answer(plans, checks)
+    print(f"# sbatch script\n{script(plans, checks)}")
+    for line in (*stopping, *granted, *checks.notes, *checks.doubts, answer):
         print(f"# {line}")
 
 
-def _answer(plans: Sequence[Plan], agreed: Terms) -> str:
+def _answer(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
     if shutil.which("sbatch") is None:
         return "no sbatch here: Slurm was not asked"
-    accepted, words = trial(plans, agreed)
-    if accepted and agreed.refusal is None:
+    accepted, words = trial(plans, checks)
+    if accepted and checks.refusal is None:
         return f"sbatch --test-only: {words}"
-    return f"REFUSED: {words if agreed.refusal is None else agreed.refusal}"
+    return f"REFUSED: {words if checks.refusal is None else checks.refusal}"
 
 
-def _show_frozen(plan: Plan) -> None:
+def _show_frozen(plan: RunPlan) -> None:
     (found,) = _found([plan])
     told = "new" if found is None else ", ".join(filter(None, [found.state, found.who]))
     print(f"# run folder: {told}\n{plan.run.folder}\n")
     print(f"# frozen configuration\n{config.dump(plan.train)}")
 
 
-def _show_command(plan: Plan) -> None:
+def _show_command(plan: RunPlan) -> None:
     words = job(plan).command(Node(0, 1, LOOPBACK, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
-    print(f"# torchrun, as launch/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")
+    print(f"# torchrun, as launch/node/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")
 
 
 def _say_submitted(run: Run, one: Submission) -> None:
@@ -236,16 +238,16 @@ def _say_following(run: Run, one: Submission) -> None:
     attempt = (lock.holder(run.lock) or {}).get("attempt", ledger.next_attempt(run))
     print(f"log     tail -F {_short(run.log(attempt, 0))}")
     print(f"curves  {RUNS} tensorboard {_short(run.folder)}")
-    print(f"stop    {one.stop_command}      (saves first; the submit command goes on from there)")
+    print(f"stop    {one.stop_command}      (saves first; run the submit command again to resume)")
 
 
-def _say_result(plan: Plan) -> None:
+def _say_result(plan: RunPlan) -> None:
     run = plan.run
     print(f"{run.name}: finished")
     if plan.launch.self_test is not None:
         _show_checks(plan)
         return
-    result = outcome(run) or {}
+    result = read_result(run) or {}
     spent = published(result)
     if spent is not None and spent.share is not None:
         result["goodput"] = f"{spent.share:.0%}"

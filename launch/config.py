@@ -14,8 +14,8 @@ from pydantic.dataclasses import dataclass
 
 from dnw import config
 from dnw.config import ConfigError, Positive, Train, did_you_mean, known_keys, parse_as
-from launch import timelimit
 from launch.gpus import visible_gpus
+from launch.scheduler import time_limit
 
 STRICT = ConfigDict(extra="forbid")
 CPU_PROCESSES = 1  # a node without GPUs: more of them compete for the same cores
@@ -34,7 +34,7 @@ TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "ope
 
 
 def _checked_time(text: str) -> str:
-    timelimit.seconds(text)
+    time_limit.seconds(text)
     return text
 
 
@@ -50,7 +50,7 @@ def _joined(value: Any) -> Any:
 
 
 Names = Annotated[str, BeforeValidator(_joined)]
-Time = Annotated[str, BeforeValidator(timelimit.text), AfterValidator(_checked_time)]
+Time = Annotated[str, BeforeValidator(time_limit.text), AfterValidator(_checked_time)]
 Memory = Annotated[
     str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v), AfterValidator(_checked_memory)
 ]
@@ -63,7 +63,7 @@ class Cluster:
     name: Literal["slurm", "local"]
     timeout_min: Positive | None = None
     time: Time | None = None  # the same in Slurm's own forms
-    signal_delay_s: Positive | None = None  # None until launch/deadline.py has chosen
+    signal_delay_s: Positive | None = None  # None until launch/grace_period.py has chosen
     grace_s: Positive
     gpus_per_node: Annotated[int, Field(ge=0)] | None = None
     cpus_per_task: Positive | None = None
@@ -84,7 +84,7 @@ class Cluster:
     def limit_s(self) -> int:
         """The time limit of a job, in seconds."""
         if self.time is not None:
-            return timelimit.seconds(self.time)
+            return time_limit.seconds(self.time)
         return 60 * (self.timeout_min or LIMIT_MIN[self.name])
 
     @property
@@ -102,7 +102,7 @@ class Cluster:
 class Notify:
     """Who is told what becomes of a run."""
 
-    command: str | None = None  # see launch/notice.py
+    command: str | None = None  # see launch/node/notify.py
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

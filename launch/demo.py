@@ -27,15 +27,15 @@ environment.require()
 from rich.console import Console  # noqa: E402
 from rich.progress import Progress, TimeElapsedColumn  # noqa: E402
 
-from dnw import jsonl, ledger, lock  # noqa: E402
 from dnw.config import ConfigError  # noqa: E402
-from dnw.run import Run  # noqa: E402
+from dnw.runs import jsonl, ledger, lock  # noqa: E402
+from dnw.runs.folder import Run  # noqa: E402
 from launch import prepare  # noqa: E402
+from launch.commands.table import table  # noqa: E402
 from launch.compose import compose  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
 from launch.gpus import visible_gpus  # noqa: E402
-from launch.standing import look  # noqa: E402
-from launch.table import table  # noqa: E402
+from launch.query.run_status import query_status  # noqa: E402
 from shards.errors import ShardError  # noqa: E402
 from shards.index import Index  # noqa: E402
 
@@ -148,7 +148,7 @@ def _wait(run: Run, steps: int, until: int | None = None) -> bool:
 
 def _check_alive(run: Run) -> None:
     """End the demo if nobody works on the run any more."""
-    ((found,), _) = look([run])
+    ((found,), _) = query_status([run])
     if found.is_at_work or found.is_finished:
         return
     newest = ledger.last(run)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dnw import jsonl, ledger
 from dnw.config import Checkpoint, ConfigError
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
 from launch.config import Cluster
-from launch.slurm_queue import Grants
+from launch.scheduler.stop_grace import Grants
 
 LEAST_LEAD_S = 180  # Slurm looks at time limits every 30 s only, and a first save may be a slow one
 SWEEP_S = 60  # what a lead has beyond what was measured, for the same reason

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dnw import catalog, config, source
+from dnw import config, model_registry
 from dnw.config import ConfigError, Data, Train
-from dnw.run import Run
-from launch import deadline, snapshot
+from dnw.runs import source_run
+from dnw.runs.folder import Run
+from launch import grace_period, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_processes, is_launch_key, split
-from launch.deadline import Need
 from launch.errors import LaunchError
+from launch.grace_period import Need
 from launch.self_test import settings as self_test
 from shards.atomic import replacing
 
@@ -35,7 +36,7 @@ LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A run that may be launched: everything about it was checked, nothing written yet."""
 
     run: Run
@@ -44,7 +45,7 @@ class Plan:
     need: Need | None = None  # to stop in, where earlier attempts have measured it
 
 
-def plan(composed: Composed) -> Plan:
+def plan(composed: Composed) -> RunPlan:
     """Check a configuration against itself, the processes, the images and the file system; name its folder.
 
     A run that exists already keeps its folder: all that its result depends on is the same, or the signature
@@ -60,20 +61,20 @@ def plan(composed: Composed) -> Plan:
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     if launch.self_test is not None:
         return _plan_self_test(train, launch, launch.self_test, composed.overrides)
-    catalog.check(train)
+    model_registry.check(train)
     check_processes(train, launch)
     train = dataclasses.replace(train, data=_freeze(train.data))
-    train = source.resolve(train, launch.runs_dir)
+    train = source_run.resolve_source_run(train, launch.runs_dir)
     _check_writable(launch.runs_dir / train.exp)
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)  # it can be gone on with
-    need = deadline.measured(run, train.batch, launch.nodes * launch.processes_per_node)
-    cluster = deadline.settled(launch.cluster, need)
-    return Plan(run, train, dataclasses.replace(launch, cluster=cluster), need)
+    need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
+    cluster = grace_period.settled(launch.cluster, need)
+    return RunPlan(run, train, dataclasses.replace(launch, cluster=cluster), need)
 
 
-def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> Plan:
+def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
     """The same for the self-test, which writes its images itself, and shares them as it likes."""
     self_test.check(asked, overrides)
     parent = launch.runs_dir / train.exp
@@ -83,10 +84,12 @@ def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tu
     train = dataclasses.replace(train, data=data, steps=len(self_test.checks(asked)))
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)
-    return Plan(run, train, dataclasses.replace(launch, cluster=deadline.settled(launch.cluster, None)))
+    return RunPlan(
+        run, train, dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, None))
+    )
 
 
-def write(planned: Plan) -> bool:
+def write(planned: RunPlan) -> bool:
     """Make the run folder, unless it is there; whether this call made it.
 
     Raises:
@@ -108,7 +111,7 @@ def write(planned: Plan) -> bool:
             folder.parent.rmdir()  # where nothing came of it, and nothing else is there
 
 
-def _make(planned: Plan) -> bool:
+def _make(planned: RunPlan) -> bool:
     folder = planned.run.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
@@ -122,7 +125,7 @@ def _make(planned: Plan) -> bool:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _refresh(planned: Plan) -> None:
+def _refresh(planned: RunPlan) -> None:
     """Take over the settings that change no result, such as where the shards are, as typed last."""
     path, text = planned.run.config, config.dump(planned.train)
     if path.read_text() != text:
@@ -140,7 +143,7 @@ def _publish(building: Path, folder: Path) -> bool:
     return True
 
 
-def _fill(run: Run, planned: Plan) -> None:
+def _fill(run: Run, planned: RunPlan) -> None:
     outside = (planned.launch.runs_dir, planned.train.data.dir)
     snapshot.write(run.code, outside=outside)
     for folder in (run.slurm, run.logs, run.checkpoints):

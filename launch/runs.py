@@ -15,8 +15,8 @@ from shards import environment  # noqa: E402
 environment.require()
 
 from dnw.invocation import RUNS, as_typed  # noqa: E402
-from launch import chosen  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
+from launch.query import select  # noqa: E402
 
 MISUSED = 2  # exit code of a command line that can't be followed
 INTERRUPTED = 128 + signal.SIGINT
@@ -30,7 +30,8 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
 
   python launch/runs.py status                   all runs in a table; --watch keeps it up to date
   python launch/runs.py logs -f 41cb             what a run's workers print, now and in attempts to come
-  python launch/runs.py cancel 41cb              save and stop; typing the submit command goes on
+  python launch/runs.py cancel 41cb              save and stop; run the submit command again to resume
+
   python launch/runs.py drill 41cb               rehearse a preemption: what does it cost?
   python launch/runs.py table                    results of finished runs, beside those of the paper
   python launch/runs.py compare 41cb 9f3e        settings in which runs differ, results, curves
@@ -70,9 +71,9 @@ workers, what its job printed is shown.
 {RUN}"""
 
 CANCEL = f"""\
-Has runs save and stop, and waits for their end. Nothing is lost: typing the submit command goes on where
-they were. Slurm kills a job KillWait seconds after asking it, 30 on most clusters; a run that needs longer
-to save goes on from its last checkpoint.
+Has runs save and stop, and waits for their end. Nothing is lost: run the submit command again to resume.
+Slurm kills a job KillWait seconds after asking it, 30 on most clusters; a run that needs longer to save
+resumes from its last checkpoint.
 
   python launch/runs.py cancel 41cb 9f3e
   python launch/runs.py cancel 41cb --no-wait    return at once
@@ -162,63 +163,65 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _status(asked: argparse.Namespace) -> int:
-    from launch import status  # noqa: PLC0415  (each command imports what it needs)
+    from launch.commands import status  # noqa: PLC0415  (each command imports what it needs)
 
-    status.show(chosen.choose(asked.run, asked.runs_dir), asked.json, asked.watch)
+    status.show(select.select_runs(asked.run, asked.runs_dir), asked.json, asked.watch)
     return 0
 
 
 def _logs(asked: argparse.Namespace) -> int:
-    from launch import follow  # noqa: PLC0415
+    from launch.commands import logs  # noqa: PLC0415
 
-    (run,) = chosen.choose([asked.run], asked.runs_dir)
-    return follow.show(run, asked.attempt, asked.lines, asked.follow)
+    (run,) = select.select_runs([asked.run], asked.runs_dir)
+    return logs.show(run, asked.attempt, asked.lines, asked.follow)
 
 
 def _cancel(asked: argparse.Namespace) -> int:
-    from launch import cancel  # noqa: PLC0415
+    from launch.commands import cancel  # noqa: PLC0415
 
-    return cancel.cancel(chosen.choose(asked.run, asked.runs_dir), now=asked.now, wait=asked.wait)
+    return cancel.cancel(select.select_runs(asked.run, asked.runs_dir), now=asked.now, wait=asked.wait)
 
 
 def _drill(asked: argparse.Namespace) -> int:
-    from launch import drill  # noqa: PLC0415
+    from launch.commands import drill  # noqa: PLC0415
 
-    (run,) = chosen.choose([asked.run], asked.runs_dir)
+    (run,) = select.select_runs([asked.run], asked.runs_dir)
     return drill.show(run, as_json=asked.json)
 
 
 def _table(asked: argparse.Namespace) -> int:
-    from launch import plot, results  # noqa: PLC0415
+    from launch.commands import plot, results  # noqa: PLC0415
 
     if asked.plot is not None:
         plot.check(asked.plot)
-    found = results.show(results.choose(asked.run, asked.runs_dir), asked.form)
+    found = results.show(results.select_finished(asked.run, asked.runs_dir), asked.form)
     if asked.plot is not None:
-        from launch import results_plot  # noqa: PLC0415
+        from launch.commands import results_plot  # noqa: PLC0415
 
         results_plot.draw(found, asked.plot)
     return 0
 
 
 def _compare(asked: argparse.Namespace) -> int:
-    from launch import compare  # noqa: PLC0415
+    from launch.commands import compare  # noqa: PLC0415
 
-    return compare.show(chosen.choose(asked.run, asked.runs_dir), asked.json, asked.plot)
+    return compare.show(select.select_runs(asked.run, asked.runs_dir), asked.json, asked.plot)
 
 
 def _clean(asked: argparse.Namespace) -> int:
-    from launch import clean  # noqa: PLC0415
+    from launch.commands import clean  # noqa: PLC0415
 
     whole = None if asked.run else asked.runs_dir
-    return clean.clean(chosen.choose(asked.run, asked.runs_dir), whole, yes=asked.yes, dry_run=asked.dry_run)
+    return clean.clean(
+        select.select_runs(asked.run, asked.runs_dir), whole, yes=asked.yes, dry_run=asked.dry_run
+    )
 
 
 def _tensorboard(asked: argparse.Namespace) -> int:
-    from launch import board, results  # noqa: PLC0415
+    from launch.commands import results, tensorboard  # noqa: PLC0415
 
-    runs = results.choose(asked.run, asked.runs_dir)
-    return board.show(lambda: runs if asked.run else chosen.below(asked.runs_dir), asked.port)
+    runs = results.select_finished(asked.run, asked.runs_dir)
+    return tensorboard.show(lambda: runs if asked.run else select.below(asked.runs_dir), asked.port)
 
 
 def _parser() -> argparse.ArgumentParser:

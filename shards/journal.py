@@ -20,7 +20,7 @@ from shards.errors import ShardError
 from shards.shard import Shard
 
 NAME = "write.jsonl"
-Plan = Mapping[str, str | int]
+WritePlan = Mapping[str, str | int]
 
 
 class Journal:
@@ -42,7 +42,7 @@ class Journal:
 
 
 @contextmanager
-def journal(folder: Path, plan: Plan) -> Iterator[Journal]:
+def journal(folder: Path, plan: WritePlan) -> Iterator[Journal]:
     """Open the journal of a folder for a plan, or begin it; nobody else can while it is open.
 
     Raises:
@@ -90,7 +90,7 @@ def _refuse_others(folder: Path) -> None:
         )
 
 
-def _parse(path: Path, lines: list[bytes]) -> tuple[Plan | None, dict[str, Shard]]:
+def _parse(path: Path, lines: list[bytes]) -> tuple[WritePlan | None, dict[str, Shard]]:
     try:
         records = [json.loads(line) for line in lines]
         shards = [Shard(**record) for record in records[1:]]
@@ -99,7 +99,7 @@ def _parse(path: Path, lines: list[bytes]) -> tuple[Plan | None, dict[str, Shard
     return (records[0] if records else None), {shard.file: shard for shard in shards}
 
 
-def _words(plan: Plan, other: Plan) -> str:
+def _words(plan: WritePlan, other: WritePlan) -> str:
     return ", ".join(f"{key} {value}" for key, value in plan.items() if value != other.get(key))
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from shards import command, index, rng, shard
 from shards.errors import ShardError
-from shards.journal import Journal, Plan, journal
+from shards.journal import Journal, WritePlan, journal
 from shards.order import part
 from shards.shard import Members, Shard
 from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars
@@ -80,7 +80,7 @@ def write(source: Source, out: Path, *, shard_samples: int, seed: int, workers: 
         return indexes
 
 
-def _plan(source: Source, shard_samples: int, seed: int) -> Plan:
+def _plan(source: Source, shard_samples: int, seed: int) -> WritePlan:
     identities = {f"{name}_identity": split.identity for name, split in source.splits.items()}
     lengths = {f"{name}_samples": len(split.labels) for name, split in source.splits.items()}
     how = {"seed": seed, "shard_samples": shard_samples, **source.changed}

@@ -20,7 +20,7 @@ from torch import Tensor
 from dnw.config import Train
 
 Entry = dict[str, Any]
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "reference.json"
+GOLDEN = Path(__file__).resolve().parent / "golden" / "reference.json"
 MODELS = (
     "static_dnw",
     "discrete_dnw",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from launch import app
 
 Typed = Callable[..., int]

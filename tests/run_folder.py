@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from example import train
 
-from dnw import jsonl
 from dnw.config import dump
-from dnw.run import Run
-from launch.submission import Submission
+from dnw.runs import jsonl
+from dnw.runs.folder import Run
+from launch.cluster.submission import Submission
 
 STAND_IN = """#!/bin/sh
 echo "${0##*/} $*" >>"$LAB/calls"

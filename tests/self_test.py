@@ -11,7 +11,7 @@ from pathlib import Path
 
 from worker import ROOT
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from launch.self_test import findings
 from launch.self_test.checks import NAMES
 from launch.self_test.findings import Record

@@ -13,16 +13,17 @@ from typing import Any
 import torch
 from example import values
 
-from dnw import checkpoint, jsonl
 from dnw.config import dump, parse
-from dnw.run import Run, step_path, steps
-from launch import agent, torchrun
-from launch.node import LOOPBACK, Node
+from dnw.runs import jsonl
+from dnw.runs.folder import Run, step_path, steps
+from dnw.training import checkpoint
+from launch.node import agent, torchrun
+from launch.node.topology import LOOPBACK, Node
 
 ROOT = Path(__file__).resolve().parents[1]
 # Starts processes from one that has imported what they import.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["dnw.train", "torch.distributed.run", "launch.agent"])
+SERVER.set_forkserver_preload(["dnw.train", "torch.distributed.run", "launch.node.agent"])
 
 
 def prepare(folder: Path, shards: Path, **changes: Any) -> Run:
@@ -50,7 +51,7 @@ def train(run: Run, nproc: int, fault: str = "", **variables: str) -> tuple[int,
 
     The agent is forked from a process that has imported what it imports, which saves that each time.
     """
-    arguments = _command(run, nproc)[3:]  # python -m launch.agent
+    arguments = _command(run, nproc)[3:]  # python -m launch.node.agent
     with tempfile.NamedTemporaryFile("r", prefix="printed-") as printed:
         process = SERVER.Process(
             target=_agent, args=(arguments, _environment(fault) | variables, printed.name)

@@ -6,12 +6,22 @@ import torch
 from torch import nn
 
 from dnw.compact.constants import fold_constants
-from dnw.compact.form import Block, Compact, Head, InstanceNorm, Nodes, Stem, Sums
+from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, InstanceNorm, Stem, Sums
 from dnw.compact.networks import can_compact, describe
 from dnw.compact.unread import remove_unread
 from dnw.profile.image import evaluating
 
-__all__ = ["Block", "Compact", "Head", "InstanceNorm", "Nodes", "Stem", "Sums", "can_compact", "compact"]
+__all__ = [
+    "Compact",
+    "CompactBlock",
+    "CompactNodes",
+    "Head",
+    "InstanceNorm",
+    "Stem",
+    "Sums",
+    "can_compact",
+    "compact",
+]
 
 
 def compact(model: nn.Module, image_size: int) -> Compact:

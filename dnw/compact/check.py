@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dnw.compact.form import Block, Compact, Head, Nodes, Sums
+from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, Sums
 
 COLOURS = 3
 
@@ -24,7 +24,7 @@ def check(network: Compact) -> None:
     _check_head(network.head, nodes, side)
 
 
-def _check_block(block: Block, name: str, received: int) -> int:
+def _check_block(block: CompactBlock, name: str, received: int) -> int:
     """Return how many targets the last sums have."""
     _expect(f"{name}: as many layers as sums", len(block.layers) == len(block.sums))
     nodes = 0
@@ -38,7 +38,7 @@ def _check_block(block: Block, name: str, received: int) -> int:
     return received
 
 
-def _check_nodes(nodes: Nodes, name: str, received: int) -> None:
+def _check_nodes(nodes: CompactNodes, name: str, received: int) -> None:
     _expect(f"{name}: nodes", nodes.count == received > 0)
     _expect(f"{name}.filters", nodes.filters.shape == (received, 3, 3))
     if nodes.norm is not None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnw.compact.form import Block, Compact, Head, InstanceNorm, Nodes, Stem, Sums
+from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, InstanceNorm, Stem, Sums
 from dnw.compact.selection import has_edge, select_nodes, select_stem, select_sums, with_maps
 
 
@@ -49,7 +49,9 @@ def _fold_stem(stem: Stem, image_size: int, silent_N: Tensor) -> tuple[Stem, _Re
     return select_stem(stem, reached_N), _Received(reached_N, maps_CHW)
 
 
-def _fold_block(block: Block, received: _Received, following: Nodes | None) -> tuple[Block, _Received]:
+def _fold_block(
+    block: CompactBlock, received: _Received, following: CompactNodes | None
+) -> tuple[CompactBlock, _Received]:
     layers, sums = [], []
     reached_S = torch.empty(0, dtype=torch.bool)
     given_CHW = received.maps.new_empty(0, block.side, block.side)
@@ -62,16 +64,16 @@ def _fold_block(block: Block, received: _Received, following: Nodes | None) -> t
         silent_T = torch.zeros(layer_sums.count, dtype=torch.bool) if reader is None else _silent(reader)
         folded, received = _fold_sums(layer_sums, reached_S, given_CHW, silent_T)
         sums.append(folded)
-    return Block(tuple(layers), tuple(sums), block.side), received
+    return CompactBlock(tuple(layers), tuple(sums), block.side), received
 
 
-def _silent(nodes: Nodes) -> Tensor:
+def _silent(nodes: CompactNodes) -> Tensor:
     """Nodes that give out the same whatever they receive, bool [N]: as good as not reached."""
     silent_N = ~nodes.filters.flatten(1).any(1)
     return silent_N if nodes.norm is None else silent_N | (nodes.norm.scale == 0)
 
 
-def _given(nodes: Nodes, received_CHW: Tensor) -> Tensor:
+def _given(nodes: CompactNodes, received_CHW: Tensor) -> Tensor:
     """What nodes give out, [C, H, W]."""
     if nodes.count == 0:
         side = -(-received_CHW.shape[-1] // nodes.stride)

@@ -36,7 +36,7 @@ class InstanceNorm:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Nodes:
+class CompactNodes:
     """A layer of nodes: norm if there is one, ReLU, a 3x3 filter each on maps padded by a zero border."""
 
     filters: Tensor  # [N, 3, 3]
@@ -84,13 +84,13 @@ class Sums:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Block:
+class CompactBlock:
     """Layers of nodes; sums[i] is what layer i + 1 receives, the last one what the block gives out.
 
     Layer 0 receives what the block before gives out, or the stem. Its stride may be 2, all others' is 1.
     """
 
-    layers: tuple[Nodes, ...]
+    layers: tuple[CompactNodes, ...]
     sums: tuple[Sums, ...]
     side: int  # of all maps but those that layer 0 receives
 
@@ -116,7 +116,7 @@ class Compact:
 
     image_size: int
     stem: Stem | None
-    blocks: tuple[Block, ...]
+    blocks: tuple[CompactBlock, ...]
     head: Head
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Compact:

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dnw.compact.form import Block, Compact, Head, InstanceNorm, Nodes, Stem, Sums
+from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, InstanceNorm, Stem, Sums
 from dnw.models.graph import Graph
-from dnw.models.mobilenet import Block as MobileNetBlock
-from dnw.models.mobilenet import MobileNet
+from dnw.models.mobilenet import MobileNet, MobileNetBlock
 from dnw.models.static import Static
 
 
@@ -51,15 +50,15 @@ def _mobilenet(model: MobileNet, image_size: int) -> Compact:
     return Compact(image_size, stem, tuple(described), head)
 
 
-def _mobilenet_block(block: MobileNetBlock, following: _Affine, side: int) -> Block:
+def _mobilenet_block(block: MobileNetBlock, following: _Affine, side: int) -> CompactBlock:
     layout = block.graph.layout
     inputs = block.downsample[0]
-    layers = [Nodes(_filters(inputs), _stride(inputs))]
+    layers = [CompactNodes(_filters(inputs), _stride(inputs))]
     if len(layout.source_spans) > 1:
         filters = _filters(block.conv).split(layout.outputs)
-        layers += [Nodes(filters_NHW, 1) for filters_NHW in filters]
+        layers += [CompactNodes(filters_NHW, 1) for filters_NHW in filters]
     norms = [*(_Affine(norm) for norm in block.norm[1:]), following]
-    return Block(tuple(layers), _sums(block.graph, norms), side)
+    return CompactBlock(tuple(layers), _sums(block.graph, norms), side)
 
 
 def _static(model: Static, image_size: int) -> Compact:
@@ -74,10 +73,12 @@ def _static(model: Static, image_size: int) -> Compact:
     received_T = mix_TS @ _double(filters.bias) + _double(mix.bias)
     sums = sparse(mixed.scale[:, None] * mix_TS, mixed.scale * received_T + mixed.shift)
     stem = _convolution(first, _Affine(first_norm))
-    reduced = Block((Nodes(_filters(filters), 2),), (sums,), side)
+    reduced = CompactBlock((CompactNodes(_filters(filters), 2),), (sums,), side)
     by_layer = _filters(model.conv).split(layout.layers)
-    layers = (Nodes(part, 1, _instance_norm(norm)) for part, norm in zip(by_layer, model.norm, strict=True))
-    graph = Block(tuple(layers), _sums(model.graph, [None] * len(layout.layers)), side)
+    layers = (
+        CompactNodes(part, 1, _instance_norm(norm)) for part, norm in zip(by_layer, model.norm, strict=True)
+    )
+    graph = CompactBlock(tuple(layers), _sums(model.graph, [None] * len(layout.layers)), side)
     corner = side // 2 - 2  # as dnw.models.tiny.read
     head = Head(rectified=False, corner=corner, window=2, **_classifier(model.fc))
     return Compact(image_size, stem, (reduced, graph), head)

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from dnw.compact.form import InstanceNorm, Nodes, Stem, Sums
+from dnw.compact.form import CompactNodes, InstanceNorm, Stem, Sums
 
 
 def select_stem(stem: Stem, keep_N: Tensor) -> Stem:
@@ -15,12 +15,12 @@ def select_stem(stem: Stem, keep_N: Tensor) -> Stem:
     return Stem(stem.filters[keep_N], stem.bias[keep_N], stem.stride)
 
 
-def select_nodes(nodes: Nodes, keep_N: Tensor) -> Nodes:
+def select_nodes(nodes: CompactNodes, keep_N: Tensor) -> CompactNodes:
     """Keep the nodes that `keep_N` marks, bool [N]."""
     norm = nodes.norm
     if norm is not None:
         norm = InstanceNorm(norm.scale[keep_N], norm.shift[keep_N], norm.epsilon)
-    return Nodes(nodes.filters[keep_N], nodes.stride, norm)
+    return CompactNodes(nodes.filters[keep_N], nodes.stride, norm)
 
 
 def select_sums(sums: Sums, targets_T: Tensor, sources_S: Tensor) -> Sums:

@@ -10,7 +10,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from dnw.compact.form import Block, Compact, Sums
+from dnw.compact.form import Compact, CompactBlock, Sums
 from dnw.compact.selection import select_nodes, select_stem, select_sums
 
 
@@ -32,7 +32,7 @@ def remove_unread(network: Compact) -> Compact:
     return dataclasses.replace(network, stem=stem, blocks=tuple(reversed(blocks)), head=head)
 
 
-def _left(block: Block, outputs_T: Tensor) -> tuple[Block, Tensor]:
+def _left(block: CompactBlock, outputs_T: Tensor) -> tuple[CompactBlock, Tensor]:
     """The block without what nobody reads, and which of its inputs are read, bool [N]."""
     read = [outputs_T]  # targets of each sum, from the first to the last
     sources_S = _sources(block.sums[-1], outputs_T)
@@ -49,7 +49,7 @@ def _sources(sums: Sums, targets_T: Tensor) -> Tensor:
     return sources_S
 
 
-def _without_gaps(block: Block, inputs_N: Tensor, read: list[Tensor]) -> Block:
+def _without_gaps(block: CompactBlock, inputs_N: Tensor, read: list[Tensor]) -> CompactBlock:
     layers, all_sums = [select_nodes(block.layers[0], inputs_N)], []
     kept_S = inputs_N
     for nodes, sums, targets_T in zip(block.layers[1:], block.sums[:-1], read[:-1], strict=True):
@@ -58,4 +58,4 @@ def _without_gaps(block: Block, inputs_N: Tensor, read: list[Tensor]) -> Block:
             all_sums.append(select_sums(sums, targets_T, kept_S))
         kept_S = torch.cat((kept_S, targets_T))
     all_sums.append(select_sums(block.sums[-1], read[-1], kept_S))
-    return Block(tuple(layers), tuple(all_sums), block.side)
+    return CompactBlock(tuple(layers), tuple(all_sums), block.side)

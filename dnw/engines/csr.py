@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from dnw.compact import Compact, Sums
-from dnw.engines.forward import Add, Forward, Order
+from dnw.engines.forward import Add, Forward, PixelLayout
 
 
 def csr(network: Compact) -> Forward:
     """Prepare sparse matrices."""
-    return Forward(network, Order.BY_NODE, _matrix)
+    return Forward(network, PixelLayout.BY_NODE, _matrix)
 
 
 def _matrix(sums: Sums) -> Add:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from dnw.engines.engine import CPU
-from dnw.precision import autocast
+from dnw.hardware.precision import autocast
 from dnw.wiring import edges_of
 
 

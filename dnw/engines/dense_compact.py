@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnw.compact import Compact, Sums
-from dnw.engines.forward import Add, Forward, Order
+from dnw.engines.forward import Add, Forward, PixelLayout
 
 
 def dense_compact(network: Compact, precision: Literal["fp32", "bf16"]) -> Forward:
     """Prepare matrices, in the precision that they are multiplied in."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return Forward(network, Order.BY_PIXEL, _matrix, dtype)
+    return Forward(network, PixelLayout.BY_PIXEL, _matrix, dtype)
 
 
 def _matrix(sums: Sums) -> Add:

@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnw.compact import Block, Compact, Head, Nodes, Sums
+from dnw.compact import Compact, CompactBlock, CompactNodes, Head, Sums
 
 Add = Callable[[Tensor], Tensor]  # given_BSHW -> x_BTHW, maps not included
-Give = Callable[[Tensor, Nodes, Tensor], Tensor]  # x_BCHW, which is lost, nodes, room_BCHW -> given_BCHW
+# x_BCHW, which is lost, nodes, room_BCHW -> given_BCHW
+Give = Callable[[Tensor, CompactNodes, Tensor], Tensor]
 
 
-class Order(Enum):
+class PixelLayout(Enum):
     """How maps lie in memory."""
 
     BY_PIXEL = "by pixel"
@@ -30,19 +31,19 @@ class Order(Enum):
 
     def place(self, x_BCHW: Tensor) -> Tensor:
         """Lay the maps in this order."""
-        if self is Order.BY_PIXEL:
+        if self is PixelLayout.BY_PIXEL:
             return x_BCHW.contiguous(memory_format=torch.channels_last)
         return x_BCHW.transpose(0, 1).contiguous().transpose(0, 1)
 
     def empty(self, like_BCHW: Tensor, nodes: int, side: int) -> Tensor:
         """Room for the maps of `nodes`, for as many images as `like_BCHW` has."""
         batch = len(like_BCHW)
-        if self is Order.BY_PIXEL:
+        if self is PixelLayout.BY_PIXEL:
             return like_BCHW.new_empty(batch, side, side, nodes).permute(0, 3, 1, 2)
         return like_BCHW.new_empty(nodes, batch, side, side).transpose(0, 1)
 
 
-def normed(x_BCHW: Tensor, nodes: Nodes) -> Tensor:
+def normed(x_BCHW: Tensor, nodes: CompactNodes) -> Tensor:
     """Apply the norm of a layer, if it has one."""
     norm = nodes.norm
     if norm is None:
@@ -50,7 +51,7 @@ def normed(x_BCHW: Tensor, nodes: Nodes) -> Tensor:
     return F.instance_norm(x_BCHW, weight=norm.scale, bias=norm.shift, eps=norm.epsilon)
 
 
-def torch_give(x_BCHW: Tensor, nodes: Nodes, room_BCHW: Tensor) -> Tensor:
+def torch_give(x_BCHW: Tensor, nodes: CompactNodes, room_BCHW: Tensor) -> Tensor:
     """What nodes give out for what they receive; not in the room, as torch's convolution makes its own."""
     filters = nodes.filters[:, None]
     rectified_BCHW = normed(x_BCHW, nodes).relu_()
@@ -63,7 +64,7 @@ class Forward:
     def __init__(
         self,
         network: Compact,
-        order: Order,
+        order: PixelLayout,
         sums: Callable[[Sums], Add],
         dtype: torch.dtype = torch.float32,
         give: Give = torch_give,
@@ -90,7 +91,9 @@ class Forward:
 class _PreparedBlock:
     """A block with its sums as an engine computes them."""
 
-    def __init__(self, block: Block, order: Order, sums: Callable[[Sums], Add], give: Give) -> None:
+    def __init__(
+        self, block: CompactBlock, order: PixelLayout, sums: Callable[[Sums], Add], give: Give
+    ) -> None:
         self._order = order
         self._side = block.side
         self._layers = block.layers
@@ -117,7 +120,7 @@ class _PreparedBlock:
         return x_BCHW
 
 
-def _all_maps(sums: Sums, order: Order) -> Tensor | None:
+def _all_maps(sums: Sums, order: PixelLayout) -> Tensor | None:
     """The maps of all targets, [1, T, H, W], zero for those without one."""
     if not len(sums.mapped):
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from dnw.compact import Compact, Sums
-from dnw.engines.forward import Add, Forward, Order
+from dnw.engines.forward import Add, Forward, PixelLayout
 
 
 def graph_dgl(network: Compact) -> Forward:
@@ -21,7 +21,7 @@ def graph_dgl(network: Compact) -> Forward:
     def sums(one: Sums) -> Add:
         return _messages(dgl, one)
 
-    return Forward(network, Order.BY_NODE, sums)
+    return Forward(network, PixelLayout.BY_NODE, sums)
 
 
 def _library() -> Any:

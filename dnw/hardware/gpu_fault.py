@@ -64,7 +64,7 @@ def what_would_fit(error: BaseException, train: Train) -> str:
 
 def _smaller(error: BaseException, train: Train) -> str:
     files = {frame.filename.rpartition("/")[2] for frame in traceback.extract_tb(error.__traceback__)}
-    if "evaluate.py" in files:
+    if "evaluation.py" in files:
         setting, size = "eval_batch", train.eval_batch
     else:
         setting, size = "micro_batch", train.micro_batch

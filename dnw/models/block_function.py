@@ -17,7 +17,8 @@ bound a step, so both passes are written out here:
 Saved of each layer: what it received, the batch's mean and deviation, its nodes' outputs before and after the
 filter: what autograd would save, too. ReLU is in place. Nothing is recomputed: to write and read a map again
 costs more than to keep it. The running statistics are written as torch's own norm writes them;
-`num_batches_tracked`, which dnw.running_stats sets itself, is not counted. There is no second derivative.
+`num_batches_tracked`, which dnw.training.running_stats sets itself, is not counted. There is no second
+derivative.
 
 Shapes: x_BCHW feature maps; x_NC the same, see dnw.models.graph; weight_TS the graph, T targets, S sources.
 """

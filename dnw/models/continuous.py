@@ -12,7 +12,7 @@ from torchdiffeq import odeint
 
 from dnw.config import Train
 from dnw.models.graph import channels_last, maps, pixels
-from dnw.models.recurrent import Nodes
+from dnw.models.recurrent import RecurrentNodes
 from dnw.models.tiny import FEATURES, INPUTS, NODES, read, stem
 
 TOLERANCE = 1e-3  # of the solver, absolute and relative
@@ -33,7 +33,7 @@ class Continuous(nn.Module):
         """Raises ConfigError for images that the stem would shrink to less than 4x4 pixels."""
         super().__init__()
         self.downsample = stem(train)
-        self.odesolve = nn.ModuleDict({"odefunc": Nodes(train)})
+        self.odesolve = nn.ModuleDict({"odefunc": RecurrentNodes(train)})
         self.fc = nn.Linear(FEATURES, train.data.classes)
         self.evaluations = 0
         self._rectifies = train.wiring.reference_quirks
@@ -49,7 +49,7 @@ class Continuous(nn.Module):
 
     def _integrated(self, x_NC: Tensor, size: torch.Size) -> Tensor:
         nodes = self.odesolve["odefunc"]
-        assert isinstance(nodes, Nodes)
+        assert isinstance(nodes, RecurrentNodes)
         weight_TS = nodes.graph.weight.flatten(1)
         self.evaluations = 0
 

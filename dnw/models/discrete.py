@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from dnw.config import Train
 from dnw.models.graph import channels_last
-from dnw.models.recurrent import Nodes
+from dnw.models.recurrent import RecurrentNodes
 from dnw.models.tiny import FEATURES, INPUTS, read, stem
 
 STEPS = 5
 
 
-class Discrete(Nodes):
+class Discrete(RecurrentNodes):
     """Stem, five steps of the nodes, mean over four pixels, classifier."""
 
     def __init__(self, train: Train) -> None:

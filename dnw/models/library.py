@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dnw import catalog
+from dnw import model_registry
 from dnw.config import ConfigError, Train
 from shards.torchvision_cpu import torchvision
 
@@ -24,7 +24,7 @@ def library_network(train: Train) -> nn.Module:
         ConfigError: there is no such network, it can't take images of this size, or it doesn't give out
             logits [B, classes].
     """
-    catalog.check(train)
+    model_registry.check(train)
     library, _, name = train.model.name.partition("/")
     build = _from_torchvision if library == "torchvision" else _from_timm
     try:

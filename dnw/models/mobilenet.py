@@ -35,7 +35,9 @@ class MobileNet(nn.Module):
         super().__init__()
         stride = stem_stride(train.data.image_size)
         self.conv1 = nn.Conv2d(3, BLOCKS[0][0], kernel_size=3, stride=stride, padding=1, bias=False)
-        self.layers = nn.Sequential(*(Block(train, number, *block) for number, block in enumerate(BLOCKS)))
+        self.layers = nn.Sequential(
+            *(MobileNetBlock(train, number, *block) for number, block in enumerate(BLOCKS))
+        )
         self.bn = nn.BatchNorm2d(FEATURES)
         self.linear = _wired_classifier(train) if train.model.small else _classifier(train)
 
@@ -46,7 +48,7 @@ class MobileNet(nn.Module):
         return logits_BK
 
 
-class Block(nn.Module):
+class MobileNetBlock(nn.Module):
     """A graph of `depth` layers of `outputs` nodes each, the last of them given out as received."""
 
     def __init__(self, train: Train, number: int, inputs: int, outputs: int, stride: int, depth: int) -> None:

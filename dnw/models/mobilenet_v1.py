@@ -34,7 +34,7 @@ class MobileNetV1(nn.Module):
         self.conv1 = nn.Conv2d(3, channels[0], kernel_size=3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         strides = (stride for _, stride in BLOCKS)
-        self.layers = nn.Sequential(*map(Block, channels[:-1], channels[1:], strides))
+        self.layers = nn.Sequential(*map(SeparableBlock, channels[:-1], channels[1:], strides))
         self.linear = nn.Linear(channels[-1], train.data.classes)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class MobileNetV1(nn.Module):
         return logits_BK
 
 
-class Block(nn.Module):
+class SeparableBlock(nn.Module):
     """A filter for each channel, then a mixture of the channels; norm and ReLU after both."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

@@ -14,7 +14,7 @@ from dnw.models.tiny import FEATURES, INPUTS, NODES, filters
 from dnw.wiring import Layout
 
 
-class Nodes(nn.Module):
+class RecurrentNodes(nn.Module):
     """Of each of 800 nodes its filter and its norm; and the graph that joins them."""
 
     def __init__(self, train: Train) -> None:

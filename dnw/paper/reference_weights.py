@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dnw.shapes import differences
+from dnw.training.state_dict_diff import state_dict_diff
 from dnw.wiring import DnwEdges, choose_all, edges_of
 
 
@@ -43,7 +43,7 @@ def import_state(state: Mapping[str, Tensor], model: nn.Module) -> None:
             )
         if weight is not None:
             found[f"{path}.parametrizations.weight.original"] = weight if mask is None else weight * mask
-    if differing := differences(found, model.state_dict()):
+    if differing := state_dict_diff(found, model.state_dict()):
         raise ImportStateError(
             f"the weights are those of another network; compare model, data and image size:\n{differing}"
         )

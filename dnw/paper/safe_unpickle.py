@@ -17,7 +17,7 @@ import torch
 _BEFORE_ZIP = 4  # pickles at the head of a file of torch 1.5 and older: magic, version, machine, object
 
 
-class ForeignFileError(RuntimeError):
+class UnsafeFileError(RuntimeError):
     """A file that can't be read, or not without running it."""
 
 
@@ -46,9 +46,9 @@ def read(path: Path) -> Any:
         with torch.serialization.safe_globals(inert):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ForeignFileError(f"{path}: can't be read ({error.strerror or error})") from None
+        raise UnsafeFileError(f"{path}: can't be read ({error.strerror or error})") from None
     except Exception as error:  # what isn't a pickle can break its reader in any way
-        raise ForeignFileError(
+        raise UnsafeFileError(
             f"{path}: no file of torch.save that can be read safely ({_reason(error)})"
         ) from None
 

@@ -8,12 +8,12 @@ from functools import partial
 from torch import nn
 
 from dnw.models.mobilenet import MobileNet
-from dnw.profile.costs import Block, Profile
+from dnw.profile.costs import CostBlock, Profile
 from dnw.profile.graphs import is_tiny, mobilenet_costs, repeats_of, tiny_costs
 from dnw.profile.layers import layer_costs, weights_of
 from dnw.wiring import Edges, edges_of
 
-__all__ = ["Block", "Profile", "counting", "profile"]
+__all__ = ["CostBlock", "Profile", "counting", "profile"]
 
 
 def profile(model: nn.Module, image_size: int) -> Profile:

@@ -20,14 +20,14 @@ from rich.table import Table
 from torch import nn
 
 from dnw import models
-from dnw.checkpoint import CheckpointError
 from dnw.compose import training
 from dnw.config import ConfigError, Train
 from dnw.invocation import SUBMIT
 from dnw.models.mobilenet import MobileNet
 from dnw.profile import Profile, profile
 from dnw.profile.graphs import is_continuous, is_tiny
-from dnw.trained import trained
+from dnw.training.checkpoint import CheckpointError
+from dnw.training.checkpointed_model import load_checkpointed_model
 
 COLUMNS = ("name", "edges", "illegal", "live_edges", "nodes", "has_output", "live", "dead")
 
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _network(words: Sequence[str]) -> tuple[Train, nn.Module]:
     if len(words) == 1 and Path(words[0]).exists():
-        train, model, _ = trained(Path(words[0]))
+        train, model, _ = load_checkpointed_model(Path(words[0]))
         return train, model
     train = training(words)
     return train, models.build(train)

@@ -6,7 +6,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
+class CostBlock:
     """One graph of channels, or one layer of any other network.
 
     The nodes of a graph are those with a column: all but the outputs of a MobileNetV1-like block. The nodes
@@ -38,4 +38,4 @@ class Profile:
     effective_params: int
     effective_macs: int
     repeats: int  # times the graph is run: steps in discrete time, evaluations in continuous time, else 1
-    blocks: tuple[Block, ...]
+    blocks: tuple[CostBlock, ...]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dnw.models.discrete import STEPS, Discrete
 from dnw.models.mobilenet import BLOCKS, MobileNet, stem_stride
 from dnw.models.static import Static
-from dnw.profile.costs import Block, Profile
+from dnw.profile.costs import CostBlock, Profile
 from dnw.profile.image import evaluating, seeded_image
 from dnw.wiring import Edges
 from dnw.wiring.paths import Use, chosen, in_continuous_time, on_paths, step_by_step, together
@@ -109,9 +109,9 @@ def _number(which: Tensor) -> int:
     return int(which.count_nonzero())
 
 
-def _block(name: str, use: Use, live: Use) -> Block:
+def _block(name: str, use: Use, live: Use) -> CostBlock:
     edges, live_nodes = _number(use.edges), _number(live.sources)
-    return Block(
+    return CostBlock(
         name=name,
         nodes=use.layout.columns,
         edges=edges,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dnw.profile.costs import Block, Profile
+from dnw.profile.costs import CostBlock, Profile
 from dnw.profile.image import evaluating, seeded_image
 from dnw.wiring import Edges, edges_of
 
@@ -137,7 +137,7 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _block(weight: _Weight, mask: Tensor | None) -> Block:
+def _block(weight: _Weight, mask: Tensor | None) -> CostBlock:
     rows, columns = weight.shape[:2]
     nodes = columns * weight.groups
     if mask is None:
@@ -147,7 +147,7 @@ def _block(weight: _Weight, mask: Tensor | None) -> Block:
         edges_GTSK = mask.view(weight.groups, rows // weight.groups, columns, -1).any(3)
         has_output, has_input = int(edges_GTSK.any(1).sum()), int(edges_GTSK.any(2).sum())
     edges = weight.edges(mask)
-    return Block(
+    return CostBlock(
         name=weight.name,
         nodes=nodes,
         edges=edges,

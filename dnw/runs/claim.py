@@ -1,6 +1,6 @@
 """What an attempt writes with: as long as no later attempt has taken the run over.
 
-Locks alone don't do. A node that was cut off works on, beside the attempt that follows; what it writes may
+A lock is not enough: a partitioned node keeps running, beside the attempt that follows; what it writes may
 even arrive minutes later. So each attempt has a folder of its own, `claims/NNN`, made with one mkdir, and
 everything that it publishes is written in there first and then renamed to its place. The next attempt makes
 its own folder, then removes this one, before it reads anything: from then on there is nothing that could be
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dnw import ledger
-from dnw.lock import HeldError
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.lock import HeldError
 from shards.atomic import replacing
 
 

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dnw import jsonl, ledger
-from dnw.ledger import Attempt
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
 
 Line = Mapping[str, Any]
-WRITTEN = re.compile(rb'"attempt": (\d+), "time": ([0-9.]+)\}$')  # how each line ends, see dnw/monitor.py
+# how each line ends, see dnw/training/monitor.py
+WRITTEN = re.compile(rb'"attempt": (\d+), "time": ([0-9.]+)\}$')
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _counts_until(line: Line) -> float:
 
 
 def _stalled_s(save: Line) -> float:
-    """How long training stood still; all the time, before checkpoints were written beside it."""
+    """How long training stood still; all the time, before checkpoints were written asynchronously."""
     return float(save.get("stalled", save["seconds"]))
 
 

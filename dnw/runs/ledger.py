@@ -16,8 +16,8 @@ import dataclasses
 import time
 from typing import Any, Literal
 
-from dnw import jsonl
-from dnw.run import Run
+from dnw.runs import jsonl
+from dnw.runs.folder import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
 Reason = Literal["done", "stopped", "error", "killed", "hung", "lost"]
@@ -90,7 +90,8 @@ def read(run: Run) -> list[Attempt]:
     """All attempts, in order.
 
     Of several ends that the workers wrote the first counts, since the others followed from it, unless it was
-    but a peer's (dnw/gpu_fault.py); what the launcher wrote explains them all, and adds to what they said.
+    but a peer's (dnw/hardware/gpu_fault.py); what the launcher wrote explains them all, and adds to what they
+    said.
     """
     events: dict[int, dict[str, dict[str, Any]]] = {}
     for record in jsonl.read(run.attempts):

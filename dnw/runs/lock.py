@@ -6,7 +6,7 @@ job leaves the run locked until the agent has brought its workers to an end.
 
 A kernel knows only its own machine, and a file system may let go of a lock, or keep it, when a node is cut
 off. So whoever takes it may know better: see `Standing`. What an attempt that was passed over still writes,
-dnw/claim.py keeps out.
+dnw/runs/claim.py keeps out.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any, Literal, Self
 
 PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
 Record = dict[str, Any]
-Standing = Literal["works", "gone", "unknown"]  # of the holder that a record names
+HolderState = Literal["works", "gone", "unknown"]  # of the holder that a record names
 
 
 class HeldError(RuntimeError):
     """Another attempt works on the run; the message says which."""
 
 
-def _unknown(_record: Record) -> Standing:
+def _unknown(_record: Record) -> HolderState:
     return "unknown"
 
 
@@ -43,12 +43,13 @@ class Lock:
     descriptor: int
 
     @classmethod
-    def take(cls, path: Path, standing: Callable[[Record], Standing] = _unknown) -> Self:
+    def take(cls, path: Path, holder_state: Callable[[Record], HolderState] = _unknown) -> Self:
         """Lock `path`, which is created if need be.
 
         Args:
             path: of the lock.
-            standing: what the cluster knows of the attempt that holds it, or held it and didn't let go. One
+            holder_state: what the cluster knows of the attempt that holds it, or held it and didn't let go.
+            One
                 that works is respected though the lock is free; one that is gone is passed over though the
                 lock is held.
 
@@ -57,12 +58,12 @@ class Lock:
         """
         descriptor = _open(path)
         if _patiently(descriptor):
-            if (record := read(path)) and standing(record) == "works":
+            if (record := read(path)) and holder_state(record) == "works":
                 os.close(descriptor)
                 raise HeldError(f"{path}: held by {describe(record)}")
         else:
             os.close(descriptor)
-            if standing(record := read(path)) != "gone":
+            if holder_state(record := read(path)) != "gone":
                 raise HeldError(f"{path}: held by {describe(record)}")
             descriptor = _replace(path)
         os.ftruncate(descriptor, 0)

@@ -12,7 +12,7 @@ from typing import Any
 from dnw.compose import CONFIGS, training
 from dnw.config import FROM_A_RUN, ConfigError, Train, did_you_mean, load, plain, signature
 from dnw.invocation import SUBMIT
-from dnw.run import Run, finished
+from dnw.runs.folder import Run, finished
 
 # What has to be the same, or the weights would be others'.
 _OF_THE_NETWORK = (
@@ -31,7 +31,7 @@ _OF_THE_IMAGES = ("data.train_fingerprint", "data.val_fingerprint")
 _SHOWN = 3  # settings in a message
 
 
-def resolve(train: Train, runs_dir: Path) -> Train:
+def resolve_source_run(train: Train, runs_dir: Path) -> Train:
     """Put the folder and the signature of the source into a configuration that is frozen but for them.
 
     wiring.source names a run folder, a run below `runs_dir`, or an experiment: then its only finished run

@@ -6,9 +6,9 @@ import time
 
 import torch
 
-from dnw.data import Batch, digest
 from dnw.self_test.measure import Measured, Setup
 from dnw.self_test.training import loader
+from dnw.training.data import Batch, digest
 
 STEPS, WORKERS = 4, 2
 SLOW_S = 0.03

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from dnw import checkpoint, jsonl
-from dnw.run import Run, step_path, steps
+from dnw.runs import jsonl
+from dnw.runs.folder import Run, step_path, steps
+from dnw.training import checkpoint
 
 
 def differences(one: Run, other: Run) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from dnw import machine
 from dnw.self_test.measure import Measured, Setup
+from dnw.training import machine
 
 DRIVER = Path("/proc/driver/nvidia/version")
 

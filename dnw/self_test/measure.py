@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dnw import config
-from dnw.claim import Claim
 from dnw.config import Train
-from dnw.distributed import World, join, leave, patience_s
 from dnw.preemption import StopRequest, die_with_parent, end_children
-from dnw.run import Run
+from dnw.runs.claim import Claim
+from dnw.runs.folder import Run
 from dnw.train import configure
-from dnw.watchdog import Watchdog
+from dnw.training.distributed import World, join, leave, patience_s
+from dnw.training.watchdog import Watchdog
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import torch
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from dnw.data import Batch
 from dnw.self_test.measure import Measured, Setup
 from dnw.self_test.training import loader, ready
-from dnw.trainer import Trainer
+from dnw.training.data import Batch
+from dnw.training.trainer import Trainer
 
 WARM_UP = 3
 STEPS = {"cuda": 20, "cpu": 4}

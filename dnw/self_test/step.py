@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from dnw.checkpoint import Checkpoint, Identity
-from dnw.distributed import ALONE, World
 from dnw.self_test.measure import Measured, Setup
 from dnw.self_test.training import loaded, ready
+from dnw.training.checkpoint import Checkpoint, Identity
+from dnw.training.distributed import ALONE, World
 
 TOLERANCES = {"loss": 1e-3, "gradients": 1e-2, "statistics": 1e-3, "masks": 1e-3}
 DEVIATION = 1.02  # of all gradients, put in on purpose

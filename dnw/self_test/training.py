@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from dnw import models
 from dnw.config import Train
-from dnw.data import Batch, open_splits, training_batches
-from dnw.distributed import World
-from dnw.trainer import Trainer
+from dnw.training.data import Batch, open_splits, training_batches
+from dnw.training.distributed import World
+from dnw.training.trainer import Trainer
 
 
 def ready(train: Train, world: World) -> Trainer:

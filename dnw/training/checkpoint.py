@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dnw import faults
-from dnw.run import step_path, steps
+from dnw.runs.folder import step_path, steps
+from dnw.training import faults
 from shards.atomic import replacing
 
 VERSION = 2
@@ -72,7 +72,8 @@ class Checkpoint:
     meter: torch.Tensor  # sums since the last log line, over all ranks
     masks: dict[str, torch.Tensor]  # of the edges at the last epoch's end, to count which were swapped
     train: dict[str, Any] = dataclasses.field(default_factory=dict)  # which network: dnw.config.plain
-    machine: dict[str, str] = dataclasses.field(default_factory=dict)  # that wrote it: dnw.machine.facts
+    # that wrote it: dnw.training.machine.facts
+    machine: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 
-from dnw import ledger
 from dnw.config import Checkpoint
-from dnw.goodput import goodput
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.goodput import goodput
 
 FIRST_S = 60.0  # until one was saved, and it is known what that costs
 LONGEST_S = 3600.0
-DISK_SHARE = 0.05  # of the time may be spent on writing, which goes on beside the training
+DISK_SHARE = 0.05  # of the time may be spent on writing, which happens asynchronously
 ASSUMED_S = 24 * 3600.0  # between two failures: what a run without any is taken to have seen already
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints written beside the training: training stands still only while its state is copied.
+"""Asynchronous checkpoint writer: training blocks only while the state is copied to host memory.
 
 A thread encodes the copy, puts it on the disk and notes it. It does for that: hashing, writing and syncing
 release the interpreter's lock. One is under way at most, so that memory holds one copy, and that the newest
@@ -12,15 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
-from dnw import checkpoint
-from dnw.checkpoint import Checkpoint
-from dnw.claim import Claim
-from dnw.interval import Interval
-from dnw.monitor import Monitor
-from dnw.run import step_path
+from dnw.runs.claim import Claim
+from dnw.runs.folder import step_path
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint
+from dnw.training.checkpoint_interval import Interval
+from dnw.training.monitor import Monitor
 
 
-class Writer:
+class CheckpointWriter:
     """Writes the checkpoints of an attempt, one after the other, and deletes old ones."""
 
     def __init__(

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from torch import nn
 
-from dnw import checkpoint, models
-from dnw.checkpoint import Checkpoint, CheckpointError, DamagedError
+from dnw import models
 from dnw.config import ConfigError, Train, load, parse
-from dnw.run import Run, step_path, steps
+from dnw.runs.folder import Run, step_path, steps
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError
 from dnw.wiring import choose_all
 
 log = logging.getLogger(__name__)
 
 
-def trained(path: Path) -> tuple[Train, nn.Module, int]:
+def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
     """The configuration, the network on the CPU, and the step, of a run folder or of a checkpoint.
 
     Of a run folder the newest whole checkpoint is taken; damaged ones are passed over with a warning and left

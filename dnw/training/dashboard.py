@@ -13,10 +13,10 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from dnw import ledger
 from dnw.config import NOT_IDENTITY, Train, plain
-from dnw.ledger import Attempt
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
 
 # Curves whose last values stand in the table of the HParams tab, beside the settings.
 METRICS = ("val/top1", "wiring/params", "wiring/macs", "goodput/share")

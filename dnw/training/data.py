@@ -25,8 +25,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from dnw.config import ConfigError, Data, Train
-from dnw.distributed import World
 from dnw.preemption import leave_signals_to_parent
+from dnw.training.distributed import World
 from shards.decode import NoImageError, Picture
 from shards.errors import BadSampleError, ShardError
 from shards.index import Index
@@ -36,24 +36,25 @@ from shards.remote import Ahead
 from shards.rng import uniforms
 
 AUGMENT = 0x617567  # keeps these numbers apart from those of the order
-INSTEAD = 0x696E73  # and these
-TRIED_INSTEAD = 16  # samples in the place of one: if none can be read, nothing can
+REPLACEMENT_KEY = 0x696E73  # and these
+REPLACEMENTS_TRIED = 16  # samples in the place of one: if none can be read, nothing can
 NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
 TRIES = 10  # of RandomResizedCrop
 RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
 PREFETCH = 4  # batches that each worker is ahead
-ENOUGH = 2  # times the pixels that are wanted: a JPEG decoded to no less still looks the same scaled down
+# times the pixels that are wanted: a JPEG decoded to no less still looks the same scaled down
+DECODE_OVERSAMPLE = 2
 
 
 class Batch(NamedTuple):
-    """A micro-batch. Its images are there until the batch after the next is taken: see Room."""
+    """A micro-batch. Its images are there until the batch after the next is taken: see BatchBufferPool."""
 
     images_BCHW: torch.Tensor  # uint8; in memory the colours of a pixel are side by side
     labels_B: torch.Tensor  # int64
     replaced_R: torch.Tensor  # int64, numbers of samples that couldn't be read
 
 
-class Room:
+class BatchBufferPool:
     """Memory for the images of a batch, taken in turns by the process that decodes.
 
     New memory costs a page fault every 4 KiB, here and again where the batch is read. A worker is at most
@@ -79,15 +80,17 @@ class Room:
         return row[:bytes_].view(count, side, side, 3)
 
 
-class Images(Dataset[Batch]):
+class ImageDataset(Dataset[Batch]):
     """Images by number: in the training order, augmented, or in the split's own order, as they are."""
 
-    def __init__(self, index: Index, data: Data, order: Order | None, room: Room | None = None) -> None:
+    def __init__(
+        self, index: Index, data: Data, order: Order | None, room: BatchBufferPool | None = None
+    ) -> None:
         """`order` is the training order; None for evaluation. `room` may be shared with other images."""
         self._reader = Reader(index)
         self._data = data
         self._order = order
-        self._room = room or Room()
+        self._buffers = room or BatchBufferPool()
         self._ahead: Ahead | None = None  # of the process that reads
 
     def __getitem__(self, span: tuple[int, int]) -> Batch:
@@ -95,7 +98,7 @@ class Images(Dataset[Batch]):
         start, stop = span
         self._fetch_ahead(start)
         samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
-        images_BHWC = self._room.take(len(samples), self._data.image_size)
+        images_BHWC = self._buffers.take(len(samples), self._data.image_size)
         pixels_BHWC = images_BHWC.numpy()
         labels, replaced = [], list[int]()
         for row, (position, sample) in enumerate(zip(range(start, stop), samples.tolist(), strict=True)):
@@ -135,7 +138,7 @@ class Images(Dataset[Batch]):
         if self._order is not None:
             total = self._order.num_samples
             epoch, place = divmod(position, total)
-            drawn = uniforms(self._order.seed, INSTEAD, epoch, place, n=TRIED_INSTEAD)
+            drawn = uniforms(self._order.seed, REPLACEMENT_KEY, epoch, place, n=REPLACEMENTS_TRIED)
             yield from (drawn * total).astype(int).tolist()
 
     def _pixels(self, position: int, sample: int, picture: Picture) -> np.ndarray:
@@ -167,7 +170,7 @@ def for_training(picture: Picture, data: Data, random: np.ndarray) -> np.ndarray
         return pixels[:, ::-1] if flip else pixels
     box = random_box(picture.width, picture.height, rest)
     size = data.image_size
-    return resized(picture.crop(box, ENOUGH * size), size, size, flip)
+    return resized(picture.crop(box, DECODE_OVERSAMPLE * size), size, size, flip)
 
 
 def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
@@ -183,7 +186,7 @@ def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
     scale = short / min(picture.width, picture.height)
     width, height = (max(short, round(side * scale)) for side in (picture.width, picture.height))
     left, top = (width - size) // 2, (height - size) // 2
-    whole = picture.crop((0, 0, picture.width, picture.height), ENOUGH * short)
+    whole = picture.crop((0, 0, picture.width, picture.height), DECODE_OVERSAMPLE * short)
     return resized(whole, width, height)[top : top + size, left : left + size]
 
 
@@ -279,9 +282,9 @@ class BothSplits(Dataset[Batch]):
     """Images of the training split and of the validation split, read by the same processes."""
 
     def __init__(self, train: Train, train_split: Index, val_split: Index) -> None:
-        room = Room()
-        self._training = Images(train_split, train.data, _order(train, train_split), room)
-        self._validation = Images(val_split, train.data, None, room)
+        room = BatchBufferPool()
+        self._training = ImageDataset(train_split, train.data, _order(train, train_split), room)
+        self._validation = ImageDataset(val_split, train.data, None, room)
 
     def __getitem__(self, place: tuple[bool, tuple[int, int]]) -> Batch:
         """The images of one span, of the validation split if the first word says so."""
@@ -323,13 +326,13 @@ def training_batches(
 ) -> DataLoader[Batch]:
     """The micro-batches of one rank from `first_step` on."""
     sampler = MicroBatches(train, rank, world, first_step, steps)
-    return _loader(Images(index, train.data, _order(train, index)), sampler, train.data.workers)
+    return _loader(ImageDataset(index, train.data, _order(train, index)), sampler, train.data.workers)
 
 
 def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> DataLoader[Batch]:
     """The batches of one rank's part of the validation split."""
     sampler = EvaluationBatches(index.num_samples, train.eval_batch, rank, world)
-    return _loader(Images(index, train.data, None), sampler, train.data.workers)
+    return _loader(ImageDataset(index, train.data, None), sampler, train.data.workers)
 
 
 def batches_of_attempt(

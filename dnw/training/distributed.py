@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from dnw import device
+from dnw.hardware import device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +37,13 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
-    def swap(self, partner: int, sent: torch.Tensor, received: torch.Tensor) -> None:
+    def exchange(self, partner: int, sent: torch.Tensor, received: torch.Tensor) -> None:
         """Send a tensor to another process and receive one from it; it calls this at the same time."""
         operations = [dist.P2POp(dist.isend, sent, partner), dist.P2POp(dist.irecv, received, partner)]
         for work in dist.batch_isend_irecv(operations):
             work.wait()
 
-    def copy_first(self, tensor: torch.Tensor) -> None:
+    def broadcast_(self, tensor: torch.Tensor) -> None:
         """Take over the first process's tensor, in place."""
         if self.size > 1:
             dist.broadcast(tensor, src=0)
@@ -60,7 +60,7 @@ class World:
         gathered[start : start + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
         return [int(number) for number in self.sum(gathered).tolist()]
 
-    def first_says(self, number: int) -> int:
+    def broadcast_int(self, number: int) -> int:
         """The number that the first process has."""
         told = torch.tensor(number)
         if self.size > 1:

@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from torch import Tensor, nn
 
-from dnw.pictures import Pixels, panels
 from dnw.profile import Profile, counting
 from dnw.profile.graphs import is_continuous
+from dnw.training.pictures import Pixels, panels
 from dnw.wiring import Edges, edges_of
 
 Publish = Callable[[Profile, dict[str, Pixels]], None]

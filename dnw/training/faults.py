@@ -5,7 +5,7 @@ word says what it does instead: with `DNW_FAULT="1:step 7:SIGTERM"` it sends its
 waits for ever, and with one of the names in RAISED it raises what torch raises of a GPU; with `SIGTERM@job`
 it sends the signal to the job that started its agent, as a cluster does, and notes when in the file that
 DNW_FAULT_NOTE names. A fourth word names the only attempt in which that happens, a fifth a file that has to
-be there first, since checkpoints are written beside the steps. Points: `step N` when N steps are done,
+be there first, since checkpoints are written asynchronously. Points: `step N` when N steps are done,
 `evaluate N` amid an evaluation, `save FILE` when a checkpoint is written but not published yet; `*` stands
 for anything. Several faults are separated by semicolons.
 """

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dnw import checkpoint
-from dnw.checkpoint import CheckpointError
 from dnw.config import ConfigError, Train, load, signature
-from dnw.run import Run, finished, step_path, steps
-from dnw.shapes import differences
+from dnw.runs.folder import Run, finished, step_path, steps
+from dnw.training import checkpoint
+from dnw.training.checkpoint import CheckpointError
+from dnw.training.state_dict_diff import state_dict_diff
 from dnw.wiring import Choice
 
 _MASK = "parametrizations.weight.0.mask"
 
 
-def start_from_source(train: Train, model: nn.Module) -> None:
+def init_from_run(train: Train, model: nn.Module) -> None:
     """Give `model` the edges that are strongest in the last weights of wiring.source, and its weights.
 
     With fine_tune these are the last ones, with one_shot those that the source began with; norms and running
@@ -61,6 +61,6 @@ def _weights(path: Path, train: Train, model: nn.Module) -> dict[str, Tensor]:
             f"{train.wiring.source_signature}); bring back the right one"
         )
     wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(_MASK)}
-    if differing := differences(saved.model, wanted):
+    if differing := state_dict_diff(saved.model, wanted):
         raise CheckpointError(f"{path}: weights of another network\n{differing}")
     return saved.model

@@ -11,19 +11,22 @@ from collections.abc import Iterator
 
 import torch
 
-from dnw import faults, ledger, numa, schedule
-from dnw.checkpoint import Identity
-from dnw.claim import Claim
-from dnw.copies import on_device
-from dnw.data import Batch, batches_of_attempt, digest, evaluation_count
-from dnw.distributed import Agreement
-from dnw.evaluate import Interrupted, evaluate
-from dnw.interval import Interval
-from dnw.monitor import Monitor
+from dnw import schedule
+from dnw.hardware import numa
 from dnw.preemption import StopRequest
-from dnw.trainer import Trainer
-from dnw.watchdog import Watchdog
-from dnw.writer import Writer
+from dnw.runs import ledger
+from dnw.runs.claim import Claim
+from dnw.training import faults
+from dnw.training.checkpoint import Identity
+from dnw.training.checkpoint_interval import Interval
+from dnw.training.checkpoint_writer import CheckpointWriter
+from dnw.training.data import Batch, batches_of_attempt, digest, evaluation_count
+from dnw.training.distributed import Agreement
+from dnw.training.evaluation import Interrupted, evaluate
+from dnw.training.monitor import Monitor
+from dnw.training.prefetch import on_device
+from dnw.training.trainer import Trainer
+from dnw.training.watchdog import Watchdog
 from shards.errors import ShardError
 from shards.index import Index
 from shards.order import part
@@ -53,7 +56,7 @@ class Loop:
         self._agreement = Agreement(trainer.world)
         self._began_at = trainer.position.step
         self._interval: Interval | None = None  # it, and the writer, are the first rank's
-        self._writer: Writer | None = None
+        self._writer: CheckpointWriter | None = None
         self._saved, self._saved_at_s = trainer.position, time.monotonic()
         self._asked_to_save = self._time_to_save = False
         self._digests: list[int] = []
@@ -70,7 +73,9 @@ class Loop:
             return self._train()
         settings = self._trainer.train.checkpoint
         self._interval = Interval(settings, self._claim.run)
-        with Writer(self._claim, monitor, self._interval, settings.keep, self._stop.saving) as self._writer:
+        with CheckpointWriter(
+            self._claim, monitor, self._interval, settings.keep, self._stop.saving
+        ) as self._writer:
             return self._train()
 
     def _train(self) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from dnw.device import driver_version
-from dnw.distributed import World
+from dnw.hardware.device import driver_version
+from dnw.training.distributed import World
 
 # that compute what a network sees or is
 LIBRARIES = ("torch", "numpy", "torchdiffeq", "pillow", "simplejpeg")

@@ -15,15 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from dnw import dashboard, jsonl
-from dnw.checkpoint import Position
-from dnw.claim import Claim
 from dnw.config import Train
-from dnw.drawing import Drawing
-from dnw.evaluate import Accuracy
-from dnw.goodput import goodput
-from dnw.pictures import Pixels
 from dnw.profile import Profile
+from dnw.runs import jsonl
+from dnw.runs.claim import Claim
+from dnw.runs.goodput import goodput
+from dnw.training import dashboard
+from dnw.training.checkpoint import Position
+from dnw.training.drawing import Drawing
+from dnw.training.evaluation import Accuracy
+from dnw.training.pictures import Pixels
 from shards.index import Index
 from shards.reader import Reader
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dnw.data import Batch
+from dnw.training.data import Batch
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:

@@ -1,7 +1,8 @@
 """How gradients and batch statistics of all micro-batches of a step come together, on every rank.
 
 `Fast` is DistributedDataParallel: partial means travel while the backward still runs. `Exact` adds them up in
-an order that no number of processes changes (dnw/tree.py). They agree to rounding. How either is used:
+an order that no number of processes changes (dnw/training/tree_reduce.py). They agree to rounding. How either
+is used:
 
     for number in range(micro-batches of this rank):
         with reduction.micro_batch(number):
@@ -21,10 +22,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dnw.config import Train
-from dnw.distributed import World
-from dnw.precision import autocast
-from dnw.running_stats import RunningStatistics
-from dnw.tree import TreeSum
+from dnw.hardware.precision import autocast
+from dnw.training.distributed import World
+from dnw.training.running_stats import RunningStatistics
+from dnw.training.tree_reduce import TreeSum
 
 
 class Fast:
@@ -117,7 +118,7 @@ class Exact:
         """Go into training, all ranks together, from the first rank's weights."""
         weights = [one.detach() for one in self._parameters]
         torch._foreach_copy_(self._gradients, weights)
-        self._world.copy_first(self._vector)
+        self._world.broadcast_(self._vector)
         torch._foreach_copy_(weights, self._gradients)
 
     @contextlib.contextmanager

@@ -9,7 +9,7 @@ from torch import Tensor
 _SHOWN = 8  # differences told before the rest is counted
 
 
-def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+def state_dict_diff(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
     """The names that only one side has, or with another shape, a line each; empty if the weights fit."""
     lines = []
     for name in sorted(found.keys() | wanted.keys()):

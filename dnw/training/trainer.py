@@ -13,15 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dnw import machine, schedule
-from dnw.checkpoint import Checkpoint, Identity, Position
+from dnw import schedule
 from dnw.config import Optim, Train, plain
-from dnw.data import Batch
-from dnw.distributed import World
-from dnw.evaluate import Normalize, summable
-from dnw.precision import autocast
-from dnw.reduction import Exact, Fast
-from dnw.running_stats import RunningStatistics
+from dnw.hardware.precision import autocast
+from dnw.training import machine
+from dnw.training.checkpoint import Checkpoint, Identity, Position
+from dnw.training.data import Batch
+from dnw.training.distributed import World
+from dnw.training.evaluation import Normalize, quantize_for_exact_sum
+from dnw.training.reduction import Exact, Fast
+from dnw.training.running_stats import RunningStatistics
 from dnw.wiring import Choice, edges_of
 from shards.rng import bits
 
@@ -103,7 +104,9 @@ class Trainer:
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
         hits = (logits_BK.detach().argmax(1) == labels_B).sum()
         count = torch.full_like(hits, len(labels_B))
-        self.meter += torch.stack([count, summable(loss.detach().double() * len(labels_B)), hits])
+        self.meter += torch.stack(
+            [count, quantize_for_exact_sum(loss.detach().double() * len(labels_B)), hits]
+        )
         return loss
 
     def _learning_rate(self) -> float:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from dnw.distributed import World
+from dnw.training.distributed import World
 
 
 class _Level(NamedTuple):
@@ -72,10 +72,10 @@ class TreeSum:
     def across(self) -> None:
         """Add up the sums of all processes, together: each then has the same bits."""
         for partner, kept, given, received in self._levels:
-            self._world.swap(partner, given, received)
+            self._world.exchange(partner, given, received)
             kept.add_(received)
         for partner, kept, given, _ in reversed(self._levels):
-            self._world.swap(partner, kept, given)
+            self._world.exchange(partner, kept, given)
 
     def _laid_out(self) -> list[_Level]:
         part, levels = self._vector, list[_Level]()

@@ -26,7 +26,7 @@ DEVIATIONS = 6.0  # of a sample's count, by which the bound is low: weights of a
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # else torch.topk finds the threshold on a GPU
 
 
-class Among:
+class LegalPositions:
     """Where the legal positions of a weight are, for a choice on a CPU: made once, used at each step."""
 
     def __init__(self, shape: Sequence[int], legal: Tensor | None) -> None:
@@ -50,7 +50,7 @@ def largest(
     legal: Tensor | None,
     budget: int,
     *,
-    among: Among | None = None,
+    positions: LegalPositions | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Mark the `budget` legal positions of largest magnitude, ties to the lowest (row-major) index.
@@ -58,7 +58,7 @@ def largest(
     Returns a bool tensor of the weight's shape, the same on every device and in every memory format. Needs
     at least `budget` legal positions and no NaN. Never waits for a GPU.
 
-    Where the choice is made again and again, `among` of this shape and `legal` spares a CPU a look at the
+    Where the choice is made again and again, `positions` of this shape and `legal` spares a CPU a look at the
     illegal positions, and `out`, which may then be what is returned, spares new memory.
     """
     if out is None or not out.is_contiguous():
@@ -72,9 +72,9 @@ def largest(
         return _largest_on_device(weight.flatten(), marks, budget).view(weight.shape)
     out.zero_()
     if budget:
-        among = among or Among(weight.shape, legal)
-        weights_TS = weight.float().reshape(among.shape_TS).numpy()
-        out.view(-1).numpy()[_largest_on_cpu(weights_TS, among, budget)] = True
+        positions = positions or LegalPositions(weight.shape, legal)
+        weights_TS = weight.float().reshape(positions.shape_TS).numpy()
+        out.view(-1).numpy()[_largest_on_cpu(weights_TS, positions, budget)] = True
     return out
 
 
@@ -95,10 +95,10 @@ def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most:
     return (above | (tied & (tied.cumsum(1, dtype=torch.int32) <= wanted))).view(weight.shape)
 
 
-def _largest_on_cpu(weights_TS: Weights, among: Among, budget: int) -> Places:
-    places, sizes = _reaching(_likely_bound(weights_TS.ravel(), among, budget), weights_TS, among)
+def _largest_on_cpu(weights_TS: Weights, positions: LegalPositions, budget: int) -> Places:
+    places, sizes = _reaching(_likely_bound(weights_TS.ravel(), positions, budget), weights_TS, positions)
     if places.size < budget:
-        places, sizes = _reaching(0, weights_TS, among)  # the sample was unlike the rest
+        places, sizes = _reaching(0, weights_TS, positions)  # the sample was unlike the rest
     threshold = np.partition(sizes, -budget)[-budget]
     chosen: Places = places[sizes >= threshold]
     if chosen.size == budget:
@@ -107,16 +107,16 @@ def _largest_on_cpu(weights_TS: Weights, among: Among, budget: int) -> Places:
     return np.concatenate([above, tied[: budget - above.size]])
 
 
-def _likely_bound(weights: Weights, among: Among, budget: int) -> int:
+def _likely_bound(weights: Weights, positions: LegalPositions, budget: int) -> int:
     """A magnitude that very likely a few more than `budget` reach: from a sample, as Floyd and Rivest select.
 
     The last step's threshold would be no better a guess: in the first steps it is off by a tenth and more.
     """
-    rank = budget * among.drawn / weights.size  # of the threshold in the sample
+    rank = budget * positions.drawn / weights.size  # of the threshold in the sample
     beyond = math.ceil(rank + DEVIATIONS * math.sqrt(rank))
-    if beyond >= among.sample.size:
+    if beyond >= positions.sample.size:
         return 0
-    return int(np.partition(np.abs(weights[among.sample]).view(np.int32), -beyond - 1)[-beyond - 1])
+    return int(np.partition(np.abs(weights[positions.sample]).view(np.int32), -beyond - 1)[-beyond - 1])
 
 
 def sample(entries: int) -> Places:
@@ -127,19 +127,19 @@ def sample(entries: int) -> Places:
     return within
 
 
-def _reaching(low: int, weights_TS: Weights, among: Among) -> tuple[Places, Magnitudes]:
+def _reaching(low: int, weights_TS: Weights, positions: LegalPositions) -> tuple[Places, Magnitudes]:
     """Find the legal weights with magnitudes from `low` on: their places and their magnitudes."""
     room, beyond = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.bool_)
     places, sizes = [], []
-    for part in among.chunks:
+    for part in positions.chunks:
         rows, columns = slice(part.top, part.bottom), slice(part.left, part.right)
         chunk_TS = weights_TS[rows, columns]
         count, (_, width) = chunk_TS.size, chunk_TS.shape
         np.abs(chunk_TS, out=room[:count].reshape(chunk_TS.shape))
         size = room[:count].view(np.int32)
         reaches = np.greater_equal(size, low, out=beyond[:count])
-        if among.legal_TS is not None:
-            reaches &= among.legal_TS[rows, columns].ravel()
+        if positions.legal_TS is not None:
+            reaches &= positions.legal_TS[rows, columns].ravel()
         found = np.flatnonzero(reaches)
         sizes.append(size[found])
         found += found // width * (weights_TS.shape[1] - width)

@@ -7,7 +7,7 @@ from functools import cached_property
 from torch import Tensor
 
 from dnw.wiring.edges import Edges
-from dnw.wiring.selection import Among, largest
+from dnw.wiring.selection import LegalPositions, largest
 
 
 class StrongestEdges(Edges):
@@ -22,9 +22,9 @@ class StrongestEdges(Edges):
         self.mask.copy_(mask)
 
     def _strongest(self, weight: Tensor) -> Tensor:
-        among = self._among if weight.device.type == "cpu" else None
-        return largest(weight, self.legal, self.budget, among=among, out=self.mask)
+        positions = self._legal_positions if weight.device.type == "cpu" else None
+        return largest(weight, self.legal, self.budget, positions=positions, out=self.mask)
 
     @cached_property
-    def _among(self) -> Among:
-        return Among(self.mask.shape, self.legal)
+    def _legal_positions(self) -> LegalPositions:
+        return LegalPositions(self.mask.shape, self.legal)

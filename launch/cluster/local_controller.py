@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from launch.config import Cluster
 from launch.errors import LaunchError
 from launch.gpus import visible_gpus
-from launch.job import Job
+from launch.node.job import Job
 from launch.self_test.series import Series
 
 

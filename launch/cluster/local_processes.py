@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 
 
 def holders(run: Run) -> list[int]:

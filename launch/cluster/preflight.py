@@ -6,17 +6,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dnw import ledger
-from launch import budget, deadline, partition, slurm_queue
-from launch.partition import Partition
-from launch.prepare import Plan
-from launch.slurm_command import SlurmError
-from launch.slurm_queue import Grants
+from dnw.runs import ledger
+from launch import grace_period
+from launch.node import retry_policy
+from launch.prepare import RunPlan
+from launch.scheduler import partition, stop_grace
+from launch.scheduler.partition import Partition
+from launch.scheduler.slurm_command import SlurmError
+from launch.scheduler.stop_grace import Grants
 
 
 @dataclass(frozen=True)
-class Terms:
-    """On what terms runs are submitted together."""
+class SubmissionChecks:
+    """What checks before a submission found, for runs that are submitted together."""
 
     exclude: tuple[str, ...] = ()  # nodes that are kept out, besides those that cluster.exclude names
     notes: tuple[str, ...] = ()  # what to tell of it
@@ -25,11 +27,11 @@ class Terms:
     grants: Grants | None = None  # how long a preempted job lives on, where that was asked
 
 
-AS_SET = Terms()
+AS_SET = SubmissionChecks()
 
 
-def terms(plans: Sequence[Plan]) -> Terms:
-    """The terms of runs that are submitted as one job, or as one array.
+def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
+    """Check runs that are submitted as one job, or as one array.
 
     Args:
         plans: at least one; all launched in the same way.
@@ -41,8 +43,10 @@ def terms(plans: Sequence[Plan]) -> Terms:
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
     granted = _granted(found) if launch.dry_run or any(plan.need for plan in plans) else None
     exclude, notes = _failed_nodes(plans, found)
-    doubts = (deadline.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans)
-    return Terms(
+    doubts = (
+        grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans
+    )
+    return SubmissionChecks(
         exclude=exclude,
         notes=notes,
         doubts=tuple(dict.fromkeys(filter(None, doubts))),
@@ -54,7 +58,7 @@ def terms(plans: Sequence[Plan]) -> Terms:
 def _granted(found: Sequence[Partition]) -> Grants | None:
     """What a preempted job gets in that of these partitions which gives it the least."""
     try:
-        grants = [slurm_queue.grants(one.name) for one in found]
+        grants = [stop_grace.grants(one.name) for one in found]
     except SlurmError:
         return None  # it serves to warn; sbatch is going to say what is wrong
     known = [one for one in grants if one.preempted_s is not None]
@@ -62,10 +66,10 @@ def _granted(found: Sequence[Partition]) -> Grants | None:
 
 
 def _failed_nodes(
-    plans: Sequence[Plan], found: Sequence[Partition]
+    plans: Sequence[RunPlan], found: Sequence[Partition]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The nodes to keep out since they failed twice, and what to say of them."""
-    failed = {node for plan in plans for node in budget.nodes_to_exclude(ledger.read(plan.run))}
+    failed = {node for plan in plans for node in retry_policy.nodes_to_exclude(ledger.read(plan.run))}
     nodes = tuple(partition.existing(sorted(failed)))
     if not nodes:
         return (), ()

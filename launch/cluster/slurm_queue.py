@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch.slurm_command import SlurmError, ask
-from launch.slurm_states import slurm_state
-from launch.submission import Submission
+from launch.cluster.submission import Submission
+from launch.scheduler.slurm_command import SlurmError, ask
+from launch.scheduler.slurm_states import slurm_state
 
 QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
@@ -47,21 +47,6 @@ class EndedJob:
 
 
 @dataclass(frozen=True)
-class Grants:
-    """How long a job may live on after it was told to stop; None where Slurm doesn't say."""
-
-    partition: str
-    grace_time_s: int | None = None  # of a preempted job, between TERM and the second TERM
-    kill_wait_s: int | None = None  # from there to KILL
-
-    @property
-    def preempted_s(self) -> int | None:
-        """What a preempted job gets from its first TERM to its KILL."""
-        known = [seconds for seconds in (self.grace_time_s, self.kill_wait_s) if seconds is not None]
-        return sum(known) if known else None
-
-
-@dataclass(frozen=True)
 class Answer:
     """What one question brought in, and why it brought in nothing."""
 
@@ -95,21 +80,6 @@ def ended(submissions: Sequence[Submission]) -> Answer:
         return Answer(problem=str(error))
     found = {job.id: job for job in map(_ended_job, lines)}
     return Answer(ended={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
-
-
-def grants(partition: str) -> Grants:
-    """What a partition's jobs get to stop in.
-
-    Raises:
-        SlurmError: scontrol doesn't answer.
-    """
-    shown = ask("scontrol", "--oneliner", "show", "partition", partition)
-    config = ask("scontrol", "show", "config")
-    return Grants(
-        partition,
-        grace_time_s=_number(r"\bGraceTime=(\d+)", shown),
-        kill_wait_s=_number(r"^KillWait\s*=\s*(\d+)", config),
-    )
 
 
 def _jobs(submissions: Iterable[Submission]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from launch.config import Launch
 from launch.errors import LaunchError
 from shards.atomic import replacing

@@ -14,31 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from dnw.invocation import RUN
-from launch import controller, environment, refusal
+from launch.cluster import local_controller, sbatch_environment, sbatch_errors
+from launch.cluster.preflight import AS_SET, SubmissionChecks
+from launch.cluster.submission import Submission, submission
 from launch.config import SETTINGS
 from launch.errors import LaunchError
-from launch.job import Job
-from launch.prepare import Plan
+from launch.node.job import Job
+from launch.prepare import RunPlan
 from launch.self_test.series import Series
-from launch.submission import Submission, submission
-from launch.terms import AS_SET, Terms
 
 PYTHON = shlex.quote(sys.executable)
 
 
-def submit(plans: Sequence[Plan], terms: Terms = AS_SET) -> list[Submission]:
+def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[Submission]:
     """Hand prepared runs to the cluster that they name, and note in each run folder where it went.
 
     Args:
         plans: at least one; all launched in the same way.
-        terms: of a submission to Slurm.
+        checks: what preflight found, for a submission to Slurm.
 
     Raises:
         LaunchError: the cluster refuses, or can't be reached from here, or the disk is full; then there is
             no job, and no trace of one.
     """
     local = plans[0].launch.cluster.name == "local"
-    made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, terms)
+    made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, checks)
     try:
         for plan, one in zip(plans, made, strict=True):
             one.write(plan.run)
@@ -49,12 +49,12 @@ def submit(plans: Sequence[Plan], terms: Terms = AS_SET) -> list[Submission]:
     return made
 
 
-def trial(plans: Sequence[Plan], terms: Terms) -> tuple[bool, str]:
+def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str]:
     """What Slurm says of the script, without taking it: whether it would, and its words."""
-    asked = parameters(plans, terms)
+    asked = parameters(plans, checks)
     done = subprocess.run(
         ["sbatch", "--test-only"],
-        input=script(plans, terms),
+        input=script(plans, checks),
         env=_environment(asked),
         capture_output=True,
         text=True,
@@ -62,21 +62,21 @@ def trial(plans: Sequence[Plan], terms: Terms) -> tuple[bool, str]:
     )
     said = done.stdout + done.stderr
     if done.returncode:
-        return False, refusal.explain(said, _stated(plans, asked))
+        return False, sbatch_errors.explain(said, _stated(plans, asked))
     return True, " ".join(said.split()).removeprefix("sbatch: ")
 
 
-def script(plans: Sequence[Plan], terms: Terms) -> str:
+def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
     """The sbatch script that `submit` would hand to Slurm."""
     from submitit.slurm.slurm import _make_sbatch_string  # noqa: PLC0415  (slow to import)
 
     folder = _files_folder(plans)
     count = len(plans) if len(plans) > 1 else None
     command = f"{PYTHON} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    return _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plans, terms))
+    return _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plans, checks))
 
 
-def parameters(plans: Sequence[Plan], terms: Terms) -> dict[str, Any]:
+def parameters(plans: Sequence[RunPlan], checks: SubmissionChecks) -> dict[str, Any]:
     """What sbatch is told, under submitit's names; what is None the cluster decides."""
     launch = plans[0].launch
     cluster = launch.cluster
@@ -94,7 +94,7 @@ def parameters(plans: Sequence[Plan], terms: Terms) -> dict[str, Any]:
         "account": cluster.account,
         "qos": cluster.qos,
         "constraint": cluster.constraint,
-        "exclude": ",".join(filter(None, [cluster.exclude, *terms.exclude])) or None,
+        "exclude": ",".join(filter(None, [cluster.exclude, *checks.exclude])) or None,
         "nodelist": cluster.nodelist,
         "signal_delay_s": cluster.signal_delay_s,
         "array_parallelism": cluster.array_parallelism,
@@ -106,7 +106,7 @@ def parameters(plans: Sequence[Plan], terms: Terms) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def job(plan: Plan, foreground: bool = False) -> Job | Series:
+def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
     """What runs on each node."""
     launch = plan.launch
     training = Job(
@@ -125,7 +125,7 @@ def job(plan: Plan, foreground: bool = False) -> Job | Series:
     return Series(training, only=launch.self_test.only, faults=launch.self_test.faults)
 
 
-def _cpus(plan: Plan) -> int:
+def _cpus(plan: RunPlan) -> int:
     return plan.launch.processes_per_node * (plan.train.threads + plan.train.data.workers)
 
 
@@ -134,7 +134,7 @@ def _flags(options: Mapping[str, Any]) -> dict[str, Any]:
     return {option: value for option, value in options.items() if value is not False}
 
 
-def _setup(plans: Sequence[Plan]) -> list[str]:
+def _setup(plans: Sequence[RunPlan]) -> list[str]:
     """Shell lines before srun: the user's, then what makes the job import its frozen code."""
     codes = [shlex.quote(str(plan.run.code)) for plan in plans]
     lines = [*plans[0].launch.cluster.setup, f"CODE=({' '.join(codes)})"]
@@ -143,7 +143,7 @@ def _setup(plans: Sequence[Plan]) -> list[str]:
     return [*lines, f"export {path} SLURM_EXPORT_ENV=ALL"]  # else SBATCH_EXPORT=NONE would keep it from tasks
 
 
-def _stated(plans: Sequence[Plan], asked: Mapping[str, Any]) -> dict[str, str]:
+def _stated(plans: Sequence[RunPlan], asked: Mapping[str, Any]) -> dict[str, str]:
     """How the user says each option that may be refused: as a setting, or as a default for sbatch."""
     cluster = plans[0].launch.cluster
     names = SETTINGS | {"time": cluster.limit_name, "array": "-m"}
@@ -154,16 +154,20 @@ def _stated(plans: Sequence[Plan], asked: Mapping[str, Any]) -> dict[str, str]:
         values["array"] = f"{len(plans)} runs"
     said = {option: f"{name}={values[option]}" for option, name in names.items() if option in values}
     for option in names.keys() - said.keys():
-        found = [f"{name}={os.environ[name]}" for name in environment.variables(option) if name in os.environ]
+        found = [
+            f"{name}={os.environ[name]}"
+            for name in sbatch_environment.variables(option)
+            if name in os.environ
+        ]
         said |= {option: ", ".join(found)} if found else {}
     return said
 
 
 def _environment(asked: Mapping[str, Any]) -> dict[str, str]:
-    return environment.for_sbatch(os.environ, {*asked, *asked["additional_parameters"]})
+    return sbatch_environment.for_sbatch(os.environ, {*asked, *asked["additional_parameters"]})
 
 
-def _files_folder(plans: Sequence[Plan]) -> Path:
+def _files_folder(plans: Sequence[RunPlan]) -> Path:
     """Where submitit's files of this submission go: a new folder each, since job ids come again.
 
     A cluster that was set up anew counts from 1, and a restarted container hands out the same process ids;
@@ -174,12 +178,12 @@ def _files_folder(plans: Sequence[Plan]) -> Path:
     return parent / str(max(numbers, default=0) + 1)
 
 
-def _to_slurm(plans: Sequence[Plan], terms: Terms) -> list[Submission]:
+def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submission]:
     check_slurm()
-    folder, asked = _files_folder(plans), parameters(plans, terms)
+    folder, asked = _files_folder(plans), parameters(plans, checks)
     try:
         folder.mkdir(parents=True)
-        with environment.replaced(_environment(asked)):
+        with sbatch_environment.replaced(_environment(asked)):
             jobs = _sbatch(plans, folder, asked)
     except (OSError, LaunchError) as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -187,7 +191,7 @@ def _to_slurm(plans: Sequence[Plan], terms: Terms) -> list[Submission]:
     return [submission(plans[0].launch, "slurm", job, folder) for job in jobs]
 
 
-def _sbatch(plans: Sequence[Plan], folder: Path, asked: Mapping[str, Any]) -> list[str]:
+def _sbatch(plans: Sequence[RunPlan], folder: Path, asked: Mapping[str, Any]) -> list[str]:
     """The ids of the jobs that Slurm makes of them."""
     from submitit import SlurmExecutor  # noqa: PLC0415  (slow to import)
     from submitit.core.utils import FailedJobError, FailedSubmissionError  # noqa: PLC0415
@@ -199,7 +203,7 @@ def _sbatch(plans: Sequence[Plan], folder: Path, asked: Mapping[str, Any]) -> li
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
             jobs = [executor.submit(job(plan)) for plan in plans]
     except (FailedJobError, FailedSubmissionError) as error:
-        raise LaunchError(refusal.explain(str(error), _stated(plans, asked))) from None
+        raise LaunchError(sbatch_errors.explain(str(error), _stated(plans, asked))) from None
     return [str(one.job_id) for one in jobs]
 
 
@@ -223,8 +227,8 @@ def check_slurm() -> None:
             )
 
 
-def _to_this_machine(plan: Plan) -> Submission:
+def _to_this_machine(plan: RunPlan) -> Submission:
     folder = _files_folder([plan])
     folder.mkdir(parents=True)
-    process_id = controller.start(job(plan), plan.run.code, plan.launch.cluster, folder)
+    process_id = local_controller.start(job(plan), plan.run.code, plan.launch.cluster, folder)
     return submission(plan.launch, "local", process_id, folder)

@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from dnw import lock
-from dnw.run import Run
-from launch import processes, slurm_command
+from dnw.runs import lock
+from dnw.runs.folder import Run
+from launch.cluster import local_processes
+from launch.cluster.submission import controller
 from launch.errors import LaunchError
-from launch.slurm_command import SlurmError
-from launch.standing import Standing, look
-from launch.submission import controller
+from launch.query.run_status import RunStatus, query_status
+from launch.scheduler import slurm_command
+from launch.scheduler.slurm_command import SlurmError
 
 POLL_S = 1.0  # between two looks at runs that are ending
 
@@ -33,13 +34,13 @@ def cancel(runs: Sequence[Run], now: bool, wait: bool) -> int:
     Raises:
         LaunchError: one of them is at work where this process has no way to reach it.
     """
-    standings, notes = look(runs)
+    statuses, notes = query_status(runs)
     for note in notes:
         print(note, file=sys.stderr)
-    for one in standings:
+    for one in statuses:
         if not one.is_at_work:
             print(f"{one.run.name}: not at work ({one.state}{f', {one.why}' if one.why else ''})")
-    working = [one for one in standings if one.is_at_work]
+    working = [one for one in statuses if one.is_at_work]
     asked_at = time.time()
     stop(working, now)
     for one in working:
@@ -47,7 +48,7 @@ def cancel(runs: Sequence[Run], now: bool, wait: bool) -> int:
     return _Ending(working, asked_at, now).wait() if wait else 0
 
 
-def stop(working: Sequence[Standing], now: bool = False) -> None:
+def stop(working: Sequence[RunStatus], now: bool = False) -> None:
     """Ask runs at work to save and end; with `now`, kill them.
 
     Raises:
@@ -64,14 +65,14 @@ def stop(working: Sequence[Standing], now: bool = False) -> None:
         )
     for one in here:
         if now:
-            processes.kill(_to_kill(one))
+            local_processes.kill(_to_kill(one))
         else:
-            processes.send(_to_ask(one), signal.SIGTERM)
+            local_processes.send(_to_ask(one), signal.SIGTERM)
     if in_slurm:
         _scancel(in_slurm, now)
 
 
-def _scancel(working: Sequence[Standing], now: bool) -> None:
+def _scancel(working: Sequence[RunStatus], now: bool) -> None:
     jobs = {one.submission.job: one for one in working if one.submission}
     steps = [f"{job}.0" for job, one in jobs.items() if one.state == "running"]
     try:
@@ -83,35 +84,35 @@ def _scancel(working: Sequence[Standing], now: bool) -> None:
         raise LaunchError(str(error)) from None
 
 
-def _to_ask(one: Standing) -> list[int]:
+def _to_ask(one: RunStatus) -> list[int]:
     """The process of this machine that passes on a request to stop: submitit's controller, else the job."""
     if controller := _controller(one):
         return controller
     record = lock.holder(one.run.lock) or {}
-    return [process for process in processes.holders(one.run) if process == record.get("pid")]
+    return [process for process in local_processes.holders(one.run) if process == record.get("pid")]
 
 
-def _to_kill(one: Standing) -> list[int]:
+def _to_kill(one: RunStatus) -> list[int]:
     """The processes of this machine with which a run dies: workers die with their agent."""
-    return [*_controller(one), *processes.holders(one.run)]
+    return [*_controller(one), *local_processes.holders(one.run)]
 
 
-def _controller(one: Standing) -> list[int]:
+def _controller(one: RunStatus) -> list[int]:
     found = controller(one.submission) if one.submission else None
     return [found] if found else []
 
 
-def _is_in_slurm(one: Standing) -> bool:
+def _is_in_slurm(one: RunStatus) -> bool:
     return one.submission is not None and one.submission.cluster == "slurm"
 
 
-def _host(one: Standing) -> str | None:
+def _host(one: RunStatus) -> str | None:
     """The machine that a run of no cluster is at work on."""
     record = lock.holder(one.run.lock) or {}
     return record.get("host") or (one.submission.host if one.submission else None)
 
 
-def _what_was_done(one: Standing, now: bool) -> str:
+def _what_was_done(one: RunStatus, now: bool) -> str:
     if one.state == "queued":
         return "taken from the queue"
     return "killed" if now else "asked to save and stop"
@@ -120,7 +121,7 @@ def _what_was_done(one: Standing, now: bool) -> str:
 class _Ending:
     """Runs on their way to an end, watched."""
 
-    def __init__(self, working: Sequence[Standing], asked_at: float, now: bool) -> None:
+    def __init__(self, working: Sequence[RunStatus], asked_at: float, now: bool) -> None:
         self._left = {one.run: one for one in working}
         self._asked_at, self._now = asked_at, now
         self._told: set[Run] = set()
@@ -129,8 +130,8 @@ class _Ending:
     def wait(self) -> int:
         """Wait for all of them, and say what became of each; 1 if one could not save."""
         while self._left:
-            standings, _ = look(list(self._left))
-            for one in standings:
+            statuses, _ = query_status(list(self._left))
+            for one in statuses:
                 self._tell_saved(one)
                 if not one.is_at_work:
                     self._tell_gone(one)
@@ -139,7 +140,7 @@ class _Ending:
                 time.sleep(POLL_S)
         return int(self._failed)
 
-    def _tell_saved(self, one: Standing) -> None:
+    def _tell_saved(self, one: RunStatus) -> None:
         end = one.current.end if one.current else None
         if one.run in self._told or end is None or end["reason"] != "stopped":
             return
@@ -147,7 +148,7 @@ class _Ending:
         after = max(0.0, end["time"] - self._asked_at)
         print(f"{one.run.name}: saved after step {end.get('step', '?')}, within {after:.1f} s", flush=True)
 
-    def _tell_gone(self, one: Standing) -> None:
+    def _tell_gone(self, one: RunStatus) -> None:
         if one.state == "finished":
             print(f"{one.run.name}: finished before it was stopped", flush=True)
             return
@@ -157,4 +158,4 @@ class _Ending:
             print(f"{one.run.name}: ended without saving ({one.why}); ", end="")
         else:
             print(f"{one.run.name}: ", end="")
-        print("ended; the submit command goes on from its newest checkpoint", flush=True)
+        print("ended; run the submit command again to resume from its newest checkpoint", flush=True)

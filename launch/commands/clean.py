@@ -13,10 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dnw.lock import HeldError, Lock
-from dnw.run import Run
+from dnw.runs.folder import Run
+from dnw.runs.lock import HeldError, Lock
+from launch.commands.cleanup_candidates import CleanupCandidate, cleanup_candidates
 from launch.errors import LaunchError
-from launch.leftovers import Leftover, leftovers
 
 UNBOUNDED = 400  # columns, where no terminal bounds them
 
@@ -36,7 +36,7 @@ def clean(runs: Sequence[Run], runs_dir: Path | None, yes: bool, dry_run: bool) 
     Raises:
         LaunchError: something could not be removed.
     """
-    found, notes = leftovers(runs, runs_dir)
+    found, notes = cleanup_candidates(runs, runs_dir)
     for note in notes:
         print(note, file=sys.stderr)
     if not found:
@@ -48,13 +48,13 @@ def clean(runs: Sequence[Run], runs_dir: Path | None, yes: bool, dry_run: bool) 
     if not yes and not _is_agreed():
         return 1
     # The question may have stood for hours: what is needed again meanwhile stays.
-    still, _ = leftovers(runs, runs_dir)
+    still, _ = cleanup_candidates(runs, runs_dir)
     freed = sum(_remove(one) for one in still if one in found)
     print(f"deleted {size(freed)}")
     return 0
 
 
-def _print(found: Sequence[Leftover]) -> None:
+def _print(found: Sequence[CleanupCandidate]) -> None:
     """A line for each, and how much they are together."""
     sizes = [one.bytes for one in found]
     table = Table(box=box.SIMPLE, show_footer=True, pad_edge=False)
@@ -89,7 +89,7 @@ def _is_agreed() -> bool:
     return False
 
 
-def _remove(one: Leftover) -> int:
+def _remove(one: CleanupCandidate) -> int:
     """Returns its bytes."""
     freed = one.bytes
     try:
@@ -105,6 +105,6 @@ def _remove(one: Leftover) -> int:
     return freed
 
 
-def _undisturbed(one: Leftover) -> AbstractContextManager[Lock | None]:
+def _undisturbed(one: CleanupCandidate) -> AbstractContextManager[Lock | None]:
     """No attempt begins to work on its run meanwhile."""
     return Lock.take(one.run.lock) if one.run else contextlib.nullcontext()

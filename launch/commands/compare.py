@@ -13,14 +13,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dnw import config, jsonl, ledger
+from dnw import config
 from dnw.config import ConfigError
-from dnw.run import Run
-from launch import plot
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
+from launch.commands import plot
+from launch.commands.table import count
 from launch.errors import LaunchError
-from launch.outcome import outcome
-from launch.progress import Progress, progress
-from launch.table import count
+from launch.query.progress import Progress, progress
+from launch.query.result import read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +106,7 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _compared(run: Run, settings: dict[str, Any]) -> Compared:
-    result, logged = outcome(run), jsonl.read(run.metrics)
+    result, logged = read_result(run), jsonl.read(run.metrics)
     far: Progress = progress(run, ledger.read(run), result)
     wired = [line for line in logged if line.get("kind") == "wiring"]
     newest = wired[-1] if wired else {}

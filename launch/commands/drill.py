@@ -12,19 +12,19 @@ from rich.console import Console
 
 from dnw import config
 from dnw.config import parse_as
-from dnw.ledger import Attempt
-from dnw.run import Run
-from launch import slurm_command, slurm_queue
-from launch.cancel import stop
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from launch.cluster.submission import Submission
+from launch.commands.cancel import stop
+from launch.commands.drill_report import DrillReport, Marks, deadlines, reasons_in_order
 from launch.config import Cluster, Launch
 from launch.errors import LaunchError
-from launch.prepare import Plan
-from launch.progress import progress
-from launch.rehearsal import Marks, Rehearsal, deadlines, reasons_in_order
-from launch.slurm_command import SlurmError
-from launch.slurm_queue import Grants
-from launch.standing import Standing, look
-from launch.submission import Submission
+from launch.prepare import RunPlan
+from launch.query.progress import progress
+from launch.query.run_status import RunStatus, query_status
+from launch.scheduler import slurm_command, stop_grace
+from launch.scheduler.slurm_command import SlurmError
+from launch.scheduler.stop_grace import Grants
 
 POLL_S = 0.5  # which bounds how well Slurm's part is timed
 
@@ -43,27 +43,27 @@ def show(run: Run, as_json: bool) -> int:
         LaunchError: it can't be rehearsed on this run as it is.
     """
     try:
-        rehearsal = drill(run, _say)
+        report = drill(run, _say)
     except DrillError as error:
         print(error, file=sys.stderr)
         return 1
     if as_json:
-        print(json.dumps(rehearsal.plain(), indent=1))
+        print(json.dumps(report.plain(), indent=1))
     else:
         console = Console(highlight=False, soft_wrap=True)
-        console.print(rehearsal.table())
-        console.print(*rehearsal.verdict(), sep="\n", markup=False)
-    return 0 if rehearsal.steps_lost == 0 else 1
+        console.print(report.table())
+        console.print(*report.verdict(), sep="\n", markup=False)
+    return 0 if report.steps_lost == 0 else 1
 
 
-def drill(run: Run, say: Callable[[str], None]) -> Rehearsal:
+def drill(run: Run, say: Callable[[str], None]) -> DrillReport:
     """Rehearse a preemption; `say` is told what is going on.
 
     Raises:
         LaunchError: the run is not at work, or nothing could start it again.
         DrillError: it did not go on.
     """
-    ((before,), notes) = look([run])
+    ((before,), notes) = query_status([run])
     for note in notes:
         say(note)
     last, attempt = _check(before)
@@ -81,7 +81,7 @@ def drill(run: Run, say: Callable[[str], None]) -> Rehearsal:
     reached = first.last_step if first.last_step is not None else watch.reached
     saved = first.end["time"] if first.end is not None and first.reason == "stopped" else None
     bounds = deadlines(grants, last.settings.get("grace_s"))
-    return Rehearsal(run.name, last.job, first, second, saved, reached, marks, bounds)
+    return DrillReport(run.name, last.job, first, second, saved, reached, marks, bounds)
 
 
 class _Watch:
@@ -91,33 +91,33 @@ class _Watch:
         self.run, self.stopped = run, attempt
         self.reached = 0  # steps done, as far as was seen
 
-    def look(self) -> Standing:
+    def look(self) -> RunStatus:
         """How it stands now."""
-        ((standing,), _) = look([self.run])
-        if standing.is_finished:
+        ((status,), _) = query_status([self.run])
+        if status.is_finished:
             raise DrillError(f"{self.run.name}: finished before it was stopped")
-        if self.attempt(standing, self.stopped + 1) is None:
-            self.reached = max(self.reached, progress(self.run, standing.attempts).step)
-        return standing
+        if self.attempt(status, self.stopped + 1) is None:
+            self.reached = max(self.reached, progress(self.run, status.attempts).step)
+        return status
 
     def pause(self) -> None:
         """Let things happen."""
         time.sleep(POLL_S)
 
-    def attempt(self, standing: Standing, number: int) -> Attempt | None:
+    def attempt(self, status: RunStatus, number: int) -> Attempt | None:
         """An attempt, if it has begun."""
-        return next((one for one in standing.attempts if one.number == number), None)
+        return next((one for one in status.attempts if one.number == number), None)
 
-    def until_a_step(self, say: Callable[[str], None]) -> Standing:
+    def until_a_step(self, say: Callable[[str], None]) -> RunStatus:
         """Wait until the attempt to be stopped has done a step, so that there is something to lose."""
         told = False
         while True:
-            standing = self.look()
-            found = self.attempt(standing, self.stopped)
-            if not standing.is_at_work or found is None or found.end is not None:
-                raise DrillError(f"{self.run.name}: attempt {self.stopped} ended by itself: {standing.why}")
+            status = self.look()
+            found = self.attempt(status, self.stopped)
+            if not status.is_at_work or found is None or found.end is not None:
+                raise DrillError(f"{self.run.name}: attempt {self.stopped} ended by itself: {status.why}")
             if found.step is not None:
-                return standing
+                return status
             if not told:
                 say(f"{self.run.name}: waiting for its first step")
                 told = True
@@ -135,14 +135,14 @@ class _Watch:
         """
         told = False
         while True:
-            standing = self.look()
-            found = self.attempt(standing, self.stopped + 1)
+            status = self.look()
+            found = self.attempt(status, self.stopped + 1)
             if found is not None and found.step is not None:
                 return found
             if found is not None and found.end is not None:
-                raise DrillError(f"{self.run.name}: attempt {found.number} ended too: {standing.why}")
-            if not standing.is_at_work:
-                raise DrillError(f"{self.run.name}: does not go on: {standing.state}, {standing.why}")
+                raise DrillError(f"{self.run.name}: attempt {found.number} ended too: {status.why}")
+            if not status.is_at_work:
+                raise DrillError(f"{self.run.name}: does not go on: {status.state}, {status.why}")
             if found is not None and not told:
                 say(f"attempt {found.number} has the run")
                 told = True
@@ -157,9 +157,9 @@ def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Ma
         raise LaunchError(f"{error}; a job that may not be requeued can't rehearse a preemption") from None
     gone = granted = None
     reasons: list[str] = []
-    while granted is None and (standing := watch.look()).is_at_work:
-        job, now = standing.job, time.time()
-        if watch.attempt(standing, watch.stopped + 1) is not None:
+    while granted is None and (status := watch.look()).is_at_work:
+        job, now = status.job, time.time()
+        if watch.attempt(status, watch.stopped + 1) is not None:
             break  # sooner than it could be seen
         if job is not None and not job.is_running:
             reasons.append(job.reason)
@@ -173,8 +173,8 @@ def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Ma
     return Marks(asked, gone, granted, reasons_in_order(reasons))
 
 
-def _submitted_again(watch: _Watch, before: Standing, last: Submission, say: Callable[[str], None]) -> Marks:
-    from launch.submit import submit  # noqa: PLC0415  (slow to import)
+def _submitted_again(watch: _Watch, before: RunStatus, last: Submission, say: Callable[[str], None]) -> Marks:
+    from launch.cluster.submit import submit  # noqa: PLC0415  (slow to import)
 
     asked = time.time()
     stop([before])
@@ -186,15 +186,15 @@ def _submitted_again(watch: _Watch, before: Standing, last: Submission, say: Cal
     return Marks(asked, gone, granted=gone)
 
 
-def plan_again(run: Run, last: Submission) -> Plan:
+def plan_again(run: Run, last: Submission) -> RunPlan:
     """The plan by which a run was submitted last, from its folder."""
     cluster = parse_as(Cluster, {"name": last.cluster, **last.settings})
     values: dict[str, Any] = {"nodes": last.nodes, "nproc": last.nproc, "runs_dir": run.folder.parent.parent}
     launch = Launch(**values, fresh=False, dry_run=False, port=None, cluster=cluster)
-    return Plan(run, config.load(run.config), launch)
+    return RunPlan(run, config.load(run.config), launch)
 
 
-def _check(before: Standing) -> tuple[Submission, Attempt]:
+def _check(before: RunStatus) -> tuple[Submission, Attempt]:
     """Refuse a run on which nothing can be rehearsed."""
     name, last, attempt = before.run.name, before.submission, before.current
     if before.state != "running":
@@ -206,11 +206,11 @@ def _check(before: Standing) -> tuple[Submission, Attempt]:
     return last, attempt
 
 
-def _grants(before: Standing, say: Callable[[str], None]) -> Grants | None:
+def _grants(before: RunStatus, say: Callable[[str], None]) -> Grants | None:
     if before.job is None:
         return None
     try:
-        return slurm_queue.grants(before.job.partition)
+        return stop_grace.grants(before.job.partition)
     except SlurmError as error:
         say(f"{error}; how long saving may take is not known")
         return None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich import box
 from rich.table import Table
 
-from dnw.ledger import Attempt
-from launch.deadline import granted
-from launch.slurm_queue import Grants
+from dnw.runs.ledger import Attempt
+from launch.grace_period import granted
+from launch.scheduler.stop_grace import Grants
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DrillReport:
     """A preemption from end to end."""
 
     run: str
@@ -133,7 +133,7 @@ class Rehearsal:
 
     def _about_deadlines(self) -> list[str]:
         if not self.deadlines:
-            return ["How long saving may take, nobody says here."]
+            return ["No save deadline is known on this cluster."]
         if self.saving_s is None:
             known = " and ".join(f"{deadline.seconds} s ({deadline.said_by})" for deadline in self.deadlines)
             return [f"It was not saved in time; it had at most {known}."]

@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dnw import ledger
-from dnw.ledger import Attempt
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from launch.cluster.submission import newest
+from launch.commands.log_lines import Line, Tail, failures, merged
 from launch.errors import LaunchError
-from launch.log_lines import Line, Tail, failures, merged
-from launch.standing import Standing, look
-from launch.submission import newest
+from launch.query.run_status import RunStatus, query_status
 
 POLL_S = 0.5  # between two looks at the files
 ASK_S = 10.0  # between two questions whether anybody is still at work, which may go to Slurm
@@ -91,15 +91,15 @@ class _Follower:
         if self.is_fixed and (newest_attempt(self.run_) > self.attempt or _end(self.run_, self.attempt)):
             return True
         if time.monotonic() - self._asked_at > ASK_S:
-            ((standing,), _) = look([self.run_])
-            self._is_over, self._asked_at = not standing.is_at_work, time.monotonic()
-            self._say_queued(standing)
+            ((status,), _) = query_status([self.run_])
+            self._is_over, self._asked_at = not status.is_at_work, time.monotonic()
+            self._say_queued(status)
         return self._is_over
 
-    def _say_queued(self, standing: Standing) -> None:
-        if standing.state == "queued" and not self._has_said_queued:
+    def _say_queued(self, status: RunStatus) -> None:
+        if status.state == "queued" and not self._has_said_queued:
             self._has_said_queued = True
-            why = f" ({standing.job.reason})" if standing.job else ""
+            why = f" ({status.job.reason})" if status.job else ""
             print(_head(f"queued{why}; waiting for the next attempt"), flush=True)
 
 
@@ -171,16 +171,16 @@ def _print_head(run: Run, tails: Sequence[Tail], known: Sequence[Line], lines: i
 
 
 def _print_end(run: Run, attempt: int | None) -> None:
-    ((standing,), notes) = look([run])
+    ((status,), notes) = query_status([run])
     what = f"attempt {attempt}" if attempt is not None else run.name
-    print(_head(f"{what}: {_ending(standing, attempt)}"), *notes, sep="\n", flush=True)
+    print(_head(f"{what}: {_ending(status, attempt)}"), *notes, sep="\n", flush=True)
 
 
-def _ending(standing: Standing, attempt: int | None) -> str:
+def _ending(status: RunStatus, attempt: int | None) -> str:
     if attempt is None:
-        why = f" ({standing.why})" if standing.why and standing.state != "finished" else ""
-        return f"{standing.state}{why}"
-    ended = _attempt(standing.run, attempt)
+        why = f" ({status.why})" if status.why and status.state != "finished" else ""
+        return f"{status.state}{why}"
+    ended = _attempt(status.run, attempt)
     return ended.cause or "no word of its end"
 
 

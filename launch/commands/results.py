@@ -22,12 +22,12 @@ from rich.table import Table
 
 from dnw.config import ConfigError, Train, load, signature
 from dnw.invocation import RUNS
-from dnw.run import Run
-from launch import chosen
+from dnw.runs.folder import Run
+from launch.commands.published import published
+from launch.commands.table import count
 from launch.errors import LaunchError
-from launch.outcome import outcome
-from launch.published import published
-from launch.table import count
+from launch.query import select
+from launch.query.result import read_result
 
 Form = Literal["terminal", "markdown", "csv", "json"]
 HEADINGS = ("Experiment", "Network", "Wiring", "Data", "Trained", "Params", "MACs", "Top-1 %", "Runs")
@@ -106,29 +106,29 @@ def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
     return [_row(found) for found in kinds.values()], notes
 
 
-def choose(words: Sequence[str], runs_dir: Path) -> list[Run]:
+def select_finished(words: Sequence[str], runs_dir: Path) -> list[Run]:
     """The runs that words name, as chosen.choose has it; a folder of runs stands for all of them.
 
     Raises:
         LaunchError: a word that fits no run, or several that lie in no folder of their own.
     """
     if not words:
-        return chosen.below(runs_dir)
+        return select.below(runs_dir)
     return list(dict.fromkeys(run for word in words for run in _of(word, runs_dir)))
 
 
 def _of(word: str, runs_dir: Path) -> list[Run]:
     for folder in (Path(word).absolute(), (runs_dir / word).absolute()):
-        if folder.is_dir() and not chosen.is_run(folder):
-            of_experiment = [run for run in chosen.below(folder.parent) if run.folder.parent == folder]
-            if found := chosen.below(folder) or of_experiment:
+        if folder.is_dir() and not select.is_run(folder):
+            of_experiment = [run for run in select.below(folder.parent) if run.folder.parent == folder]
+            if found := select.below(folder) or of_experiment:
                 return found
-    return chosen.choose([word], runs_dir)
+    return select.select_runs([word], runs_dir)
 
 
 def _done(run: Run) -> Done | None:
     """A run, if it is finished; raises LaunchError or ConfigError where that can't be read."""
-    result = outcome(run)
+    result = read_result(run)
     if result is None:
         return None
     if missing := [key for key in NEEDED if key not in result]:

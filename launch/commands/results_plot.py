@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import plot
+from launch.commands import plot
+from launch.commands.published import ROWS
+from launch.commands.results import Row
 from launch.errors import LaunchError
-from launch.published import ROWS
-from launch.results import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

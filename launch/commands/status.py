@@ -14,10 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dnw.goodput import Goodput, goodput, published
-from dnw.run import Run
-from launch.progress import Progress, length, progress
-from launch.standing import Standing, State, look
+from dnw.runs.folder import Run
+from dnw.runs.goodput import Goodput, goodput, published
+from launch.query.progress import Progress, length, progress
+from launch.query.run_status import RunStatus, State, query_status
 
 STYLES: dict[State, str] = {
     "finished": "green",
@@ -86,9 +86,9 @@ def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
 
 def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     """A row for each run, and notes on what could not be found out."""
-    standings, notes = look(runs)
-    found = [_row(one, progress(one.run, one.attempts, one.result)) for one in standings]
-    unknown = [f"{one.run.name}: {said}" for one in standings if (said := _problem(one))]
+    statuses, notes = query_status(runs)
+    found = [_row(one, progress(one.run, one.attempts, one.result)) for one in statuses]
+    unknown = [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
     return found, [*notes, *unknown]
 
 
@@ -145,7 +145,7 @@ def _shown(runs: Sequence[Run], console: Console) -> Group:
     return Group(shown, *(Text(note, style="dim") for note in notes))
 
 
-def _row(one: Standing, far: Progress) -> Row:
+def _row(one: RunStatus, far: Progress) -> Row:
     job, last = one.job, one.submission
     is_running = one.state == "running"
     return Row(
@@ -168,13 +168,13 @@ def _row(one: Standing, far: Progress) -> Row:
     )
 
 
-def _goodput(one: Standing) -> Goodput | None:
+def _goodput(one: RunStatus) -> Goodput | None:
     if one.result is not None:
         return published(one.result)
     return goodput(one.run, time.time() if one.state == "running" else None) if one.attempts else None
 
 
-def _nodes(one: Standing) -> str | None:
+def _nodes(one: RunStatus) -> str | None:
     if one.job is not None and one.job.nodes:
         return one.job.nodes
     claim = one.current.claim if one.current and one.is_at_work else None
@@ -183,7 +183,7 @@ def _nodes(one: Standing) -> str | None:
     return str(one.submission.nodes) if one.submission else None
 
 
-def _problem(one: Standing) -> str:
+def _problem(one: RunStatus) -> str:
     return "" if one.is_finished or one.problems else length(one.run.config).problem
 
 

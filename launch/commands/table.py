@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 
 
 def table(runs: Sequence[Run]) -> Table:

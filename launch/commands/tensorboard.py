@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from launch.errors import LaunchError
 
 HOST = "127.0.0.1"  # the curves are nobody else's business: TensorBoard asks no one for a password
@@ -28,11 +28,11 @@ From another machine: ssh -L {port}:{host}:{port} {user}@{node}, then the same a
 Ctrl-C ends it."""
 
 
-def show(chosen: Callable[[], Sequence[Run]], port: int | None) -> int:
+def show(select: Callable[[], Sequence[Run]], port: int | None) -> int:
     """Serve the curves of runs, those that begin meanwhile too, until Ctrl-C.
 
     Args:
-        chosen: which runs; asked again and again, so that new ones appear.
+        select: which runs; asked again and again, so that new ones appear.
         port: where on loopback; None: 6006, or the next that is free.
 
     Returns:
@@ -45,13 +45,13 @@ def show(chosen: Callable[[], Sequence[Run]], port: int | None) -> int:
         signal.signal(number, _end)
     with tempfile.TemporaryDirectory(prefix="dnw-tensorboard-") as folder:
         try:
-            runs = chosen()
+            runs = select()
             link(runs, Path(folder))
             address = urlsplit(_launch(Path(folder), port))
             print(_told(len(runs), address.port), flush=True)
             while True:
                 time.sleep(RELOAD_S)
-                link(chosen(), Path(folder))
+                link(select(), Path(folder))
         except KeyboardInterrupt:
             return 0
 

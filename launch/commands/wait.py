@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 
 from dnw.invocation import RUNS
-from dnw.run import Run
-from launch.standing import Standing, look
+from dnw.runs.folder import Run
+from launch.query.run_status import RunStatus, query_status
 
 POLL_S = 5.0
 LOOKS = 2  # in which nothing works on a run before it counts as ended: between two attempts there may be one
@@ -27,14 +27,14 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
     quiet = 0
     try:
         while True:
-            standings, _ = look(runs)
-            for one in standings:
+            statuses, _ = query_status(runs)
+            for one in statuses:
                 said = ", ".join(filter(None, [one.state, _reason(one)]))
                 if told.get(one.run.name) != said:
                     told[one.run.name] = said
                     print(f"{one.run.name}: {said}", flush=True)
-            quiet = 0 if any(one.is_at_work for one in standings) else quiet + 1
-            if all(one.is_finished for one in standings):
+            quiet = 0 if any(one.is_at_work for one in statuses) else quiet + 1
+            if all(one.is_finished for one in statuses):
                 return 0
             if quiet == LOOKS:
                 return 1
@@ -44,7 +44,7 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
         return INTERRUPTED
 
 
-def _reason(one: Standing) -> str:
+def _reason(one: RunStatus) -> str:
     """Why it ended so, or can't be told."""
     if one.state in {"failed", "stopped"}:
         return one.why

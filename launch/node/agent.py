@@ -1,4 +1,4 @@
-"""torchrun's agent of one node, made to stop well: `python -m launch.agent <arguments of torchrun>`.
+"""torchrun's agent of one node, made to stop well: `python -m launch.node.agent <arguments of torchrun>`.
 
 Plain torchrun dies of USR2, forgets its workers when a second signal arrives while it waits for them, lives
 on when the job that started it was killed, and ends with a traceback of its own in each case. A cluster
@@ -6,8 +6,9 @@ sends several signals, to every process of a job, and in any order. Here each re
 SIGINT that torchrun forwards to its workers, after which it waits for them as long as they were granted.
 
 Workers are forked from what has imported all that they need: once a node instead of once a worker. It has
-no threads (launch/fork_server.py), and it has not asked for CUDA: what is forked from a process that merely
-counted GPUs can't use one. torchrun's configuration does ask, so it is made once the fork server is there.
+no threads (launch/node/fork_server.py), and it has not asked for CUDA: what is forked from a process that
+merely counted GPUs can't use one. torchrun's configuration does ask, so it is made once the fork server is
+there.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from types import FrameType
 from typing import Any
 
 from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, StopRequest, follow_parent, name_process
-from dnw.watchdog import HUNG
-from launch import fork_server
-from launch.peer_failure import Peers
+from dnw.training.watchdog import HUNG
+from launch.node import fork_server
+from launch.node.peer_failure import Peers
 
 KILLED = 128  # plus the signal's number, as shells have it
 CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first worker that it finds ended
@@ -94,7 +95,7 @@ def work(module: str, *arguments: str) -> None:
         SystemExit: that returned something else than 0, or failed.
     """
     logging.disable(logging.NOTSET)
-    # that of its loaders, which end with it; its own would be theirs, too
+    # DataLoader workers are forked from this rank, so that they get its parent-death signal
     multiprocessing.set_start_method("fork", force=True)
     name_process(f"dnw rank {os.environ['RANK']}")
     stop = StopRequest()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dnw import ledger
-from dnw.ledger import Attempt, Cause
-from dnw.run import Run
-from launch import slurm_job
-from launch.node import Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt, Cause
+from launch.node import slurm_job
+from launch.node.topology import Node
 
 # Causes that are final; "requeued" may turn out to be any of them.
 TOLD = frozenset({"done", "preempted", "timeout", "cancelled", "node failure"})
@@ -23,7 +23,7 @@ def complete(run: Run, node: Node) -> None:
             ledger.end(run, attempt.number, "lost", by="launcher", **facts)
         elif attempt is attempts[-1] and attempt.cause not in TOLD:
             cause = _cause(attempt, node)
-            is_ours = cause == "requeued" and attempt.reason != "stopped"  # launch/requeue.py, elsewhere
+            is_ours = cause == "requeued" and attempt.reason != "stopped"  # launch/node/requeue.py, elsewhere
             if cause is not None and cause != attempt.cause and not is_ours:
                 ledger.end(run, attempt.number, attempt.end["reason"], by="launcher", cause=cause)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnw import ledger
-from dnw.ledger import Attempt, Cause, Reason
 from dnw.preemption import STOPPED
-from dnw.run import Run, steps
-from launch import slurm_job
-from launch.node import Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run, steps
+from dnw.runs.ledger import Attempt, Cause, Reason
+from launch.node import slurm_job
+from launch.node.topology import Node
 
 DONE, FAILED = 0, 1
 LAST_LINES = 15

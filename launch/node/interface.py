@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from launch.node import Node
+from launch.node.topology import Node
 
 LENGTHS = {socket.AF_INET: (4, 4), socket.AF_INET6: (8, 16)}  # offset in sockaddr, bytes; <netinet/in.h>
 ANY_PORT = 9  # nothing is sent

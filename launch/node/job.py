@@ -21,17 +21,19 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from dnw import config, ledger, lock
-from dnw.claim import Claim, SupersededError
-from dnw.ledger import Attempt
-from dnw.lock import HeldError, Lock
+from dnw import config
 from dnw.preemption import STOPPED
-from dnw.run import Run
-from launch import budget, history, notice, requeue, slurm_job, torchrun, verdict
-from launch.interface import between_nodes
-from launch.node import Node, this_node
-from launch.peer_failure import NO_FAILURE
-from launch.stop import Stop
+from dnw.runs import ledger, lock
+from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from dnw.runs.lock import HeldError, Lock
+from launch.node import backfill, exit_reason, requeue, retry_policy, slurm_job, torchrun
+from launch.node import notify as notice
+from launch.node.interface import between_nodes
+from launch.node.peer_failure import NO_FAILURE
+from launch.node.signals import Stop
+from launch.node.topology import Node, this_node
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
 MARGIN_S = 30  # what an agent gets beyond its workers' grace before it is taken for hung
@@ -81,7 +83,7 @@ class Job:
         except SupersededError as error:
             print(error, file=sys.stderr, flush=True)
             # In Slurm an error would have srun end the step of this number, which is the successor's now.
-            return verdict.DONE if node.in_slurm else HELD
+            return exit_reason.DONE if node.in_slurm else HELD
         if event is not None:
             self._tell(run, node, event)
         if node.in_slurm and stop.signal:
@@ -107,7 +109,7 @@ class Job:
             SupersededError: a later attempt has taken it over.
         """
         run = Run(self.folder)
-        with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
+        with Lock.take(run.lock, holder_state=partial(slurm_job.holder_state, node)) as held:
             return self._lead(run, node, held, stop, announce)
 
     def _lead(
@@ -115,16 +117,16 @@ class Job:
     ) -> tuple[int, notice.Event | None]:
         """Attempt after attempt on the first node; the job's exit code, and what there is to tell of it."""
         if run.result.exists():
-            return verdict.DONE, None
+            return exit_reason.DONE, None
         claim = Claim.take_over(run)
-        history.complete(run, node)
+        backfill.complete(run, node)
         while True:
             code = self._attempt(claim, node, held, stop, announce)
             attempts, is_asked = ledger.read(run), stop.signal is not None
-            if code != verdict.FAILED or is_asked or not self._is_tried_again(run, attempts):
+            if code != exit_reason.FAILED or is_asked or not self._is_tried_again(run, attempts):
                 claim.release()
                 return code, notice.event(attempts[-1], code, is_asked)
-            if node.in_slurm and (bad := set(budget.nodes_to_exclude(attempts)) & set(node.hosts)):
+            if node.in_slurm and (bad := set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts)):
                 requeue.elsewhere(node, sorted(bad))
                 claim.release()
                 return code, None
@@ -132,7 +134,7 @@ class Job:
 
     def _is_tried_again(self, run: Run, attempts: Sequence[Attempt]) -> bool:
         """Whether another attempt follows the one that failed, here or on other nodes."""
-        decision = budget.decide(attempts, self.error_retries)
+        decision = retry_policy.decide(attempts, self.error_retries)
         print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
         return decision.again
 
@@ -160,10 +162,12 @@ class Job:
             announce(claim.number, port)
         code = self._watched(claim, node, port, stop, descriptors=(held.descriptor,))
         claim.report(node.rank, code=code)
-        reports = self._reports(claim, stop) if code not in {verdict.DONE, STOPPED} else claim.reports()
+        reports = self._reports(claim, stop) if code not in {exit_reason.DONE, STOPPED} else claim.reports()
         claim.check()
         log = None if self.foreground else run.log(claim.number, node.rank)
-        return verdict.conclude(verdict.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log))
+        return exit_reason.conclude(
+            exit_reason.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log)
+        )
 
     def _follow(self, run: Run, node: Node, stop: Stop) -> None:
         """What the other nodes do: take part in each attempt that the first one begins."""

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from dnw.ledger import Attempt
-from dnw.run import Run
-from launch import budget, verdict
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from launch.node import exit_reason, retry_policy
 
 # failed: by an error that isn't tried again. no progress: killed, hung or out of time without getting on.
 Event = Literal["done", "failed", "no progress"]
@@ -32,16 +32,16 @@ def event(last: Attempt, code: int, is_asked: bool) -> Event | None:
 
     Args:
         last: the attempt that ended.
-        code: how, as verdict.conclude has it.
+        code: how, as exit_reason.conclude has it.
         is_asked: whether it was asked to stop.
     """
-    if code == verdict.DONE:
+    if code == exit_reason.DONE:
         return "done"
     if last.cause == "error":
         return "failed"
-    if last.cause == "timeout" and not budget.progressed(last):
+    if last.cause == "timeout" and not retry_policy.progressed(last):
         return "no progress"
-    return "no progress" if last.reason in budget.OWN_FAULTS and not is_asked else None
+    return "no progress" if last.reason in retry_policy.OWN_FAULTS and not is_asked else None
 
 
 def send(command: str, run: Run, last: Attempt, event: Event, log: Path | None) -> None:

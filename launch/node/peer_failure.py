@@ -5,7 +5,7 @@ a peer that is gone until torchrun's 30 seconds are over. So they get a signal o
 a failure from a stop that was asked for, after which everybody saves. A worker takes it in a thread
 (dnw/preemption.py), since its main thread may be in C code. Torchrun has no hook for that: what it calls to
 end a process is replaced, in a method with an underscore, as torch 2.13 has it; a test that a worker ends
-which waits in C code (tests/unit/test_launch_job.py) says when that has changed.
+which waits in C code (tests/unit/launch/node/test_job.py) says when that has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from dnw.preemption import PEER_FAILED, STOPPED
-from dnw.watchdog import HUNG
+from dnw.training.watchdog import HUNG
 
 NO_FAILURE = frozenset({0, STOPPED, HUNG})  # after a hang each worker prints where it stands, then ends
 

@@ -1,4 +1,4 @@
-"""How a job that stopped goes on under Slurm, where ending is the end: nothing requeues itself.
+"""How a job that stopped goes on under Slurm, where exiting ends the job: nothing requeues itself.
 
 A job that ends by itself within its grace time has merely failed, or completed. So it asks to be requeued:
 - when it is preempted (with PreemptMode=CANCEL that is the only way), and when its time is up;
@@ -16,10 +16,10 @@ import sys
 import time
 from typing import get_args
 
-from dnw import ledger
-from dnw.run import Run
-from launch import budget, slurm_job
-from launch.node import Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import retry_policy, slurm_job
+from launch.node.topology import Node
 
 LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was someone's kill
 
@@ -32,7 +32,7 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
         _requeue(node.job, "preempted; Slurm may start it again")
     elif cause == "signalled" and asked is signal.SIGTERM:
         _requeue(node.job, "a TERM for which Slurm has no reason")
-    elif cause == "timeout" and last is not None and budget.progressed(last):
+    elif cause == "timeout" and last is not None and retry_policy.progressed(last):
         _requeue(node.job, "the time limit")
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dnw.ledger import Attempt
+from dnw.runs.ledger import Attempt
 
 OWN_FAULTS = frozenset({"error", "killed", "hung"})
 FAILURES = frozenset({*OWN_FAULTS, "lost"})

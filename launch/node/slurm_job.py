@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dnw.ledger import Cause
-from dnw.lock import Record, Standing
-from launch.node import Node
-from launch.slurm_command import SlurmError, ask, fields
-from launch.slurm_states import slurm_state
+from dnw.runs.ledger import Cause
+from dnw.runs.lock import HolderState, Record
+from launch.node.topology import Node
+from launch.scheduler.slurm_command import SlurmError, ask, fields
+from launch.scheduler.slurm_states import slurm_state
 
 
 def why_stopping(node: Node) -> Cause | None:
@@ -45,7 +45,7 @@ def silent(hosts: Sequence[str]) -> list[str]:
     return sorted({name for name, state in states if state.startswith("down") or state.endswith("*")})
 
 
-def standing(node: Node, record: Record) -> Standing:
+def holder_state(node: Node, record: Record) -> HolderState:
     """Whether the attempt that a lock's record names still works, as seen from a job on `node`."""
     job, restart = str(record.get("job", "")), int(record.get("restart", 0))
     if not node.in_slurm or not record.get("slurm"):

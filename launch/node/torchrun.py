@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launch.errors import LaunchError
-from launch.node import LOOPBACK, Node
+from launch.node.topology import LOOPBACK, Node
 
 # What would make a worker believe that it is something else: a task of the job that started it, a rank of
 # another torchrun, an MPI process. PET_* are torchrun's own options.
@@ -57,12 +57,13 @@ def command(
         "--local-addr": node.address,
         "--max-restarts": 0,  # a restart in place would skip the ledger and the budget of attempts
         "--shutdown-timeout": grace_s,
-        "--start-method": "forkserver",  # launch/fork_server.py; torchrun itself would start a process anew
-        "--signals-to-handle": "SIGINT",  # launch/agent.py makes every reason to stop one SIGINT
+        # launch/node/fork_server.py; torchrun itself would start a process anew
+        "--start-method": "forkserver",
+        "--signals-to-handle": "SIGINT",  # launch/node/agent.py makes every reason to stop one SIGINT
     }
     flags = [str(word) for option in options.items() for word in option]
     module, *arguments = worker
-    return [sys.executable, "-m", "launch.agent", *flags, "-m", module, str(folder), *arguments]
+    return [sys.executable, "-m", "launch.node.agent", *flags, "-m", module, str(folder), *arguments]
 
 
 def environment(
@@ -72,7 +73,7 @@ def environment(
 
     CUDA_VISIBLE_DEVICES and everything else that is not named above stays as it is, except that a run that is
     to train on the CPU sees no GPU. Workers refuse to train without the GPUs that were asked for
-    (dnw/device.py): `gpus`, or what Slurm gave to a job for which nobody had named a number.
+    (dnw/hardware/device.py): `gpus`, or what Slurm gave to a job for which nobody had named a number.
     """
     asked = current.get("SLURM_GPUS_ON_NODE") if gpus is None else str(gpus)
     device = {} if asked is None else {"DNW_GPUS": asked}

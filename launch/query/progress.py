@@ -11,10 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dnw import config, jsonl, schedule
+from dnw import config, schedule
 from dnw.config import ConfigError, Train
-from dnw.ledger import Attempt
-from dnw.run import Run
+from dnw.runs import jsonl
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
 from shards.errors import ShardError
 
 TAIL_BYTES = 2**18  # of metrics.jsonl: thousands of lines, the last evaluation among them

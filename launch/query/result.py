@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from launch.errors import LaunchError
 
 
-def outcome(run: Run) -> dict[str, Any] | None:
+def read_result(run: Run) -> dict[str, Any] | None:
     """The result of a run; None if it isn't done.
 
     Raises:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from dnw import ledger, lock
-from dnw.ledger import Attempt
-from dnw.run import Run
-from launch import slurm_queue
+from dnw.runs import ledger, lock
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from launch.cluster import slurm_queue
+from launch.cluster.slurm_queue import EndedJob, QueuedJob
+from launch.cluster.submission import Submission, controller, newest
 from launch.errors import LaunchError
-from launch.outcome import outcome
-from launch.progress import unreadable
-from launch.slurm_queue import EndedJob, QueuedJob
-from launch.slurm_states import UNKNOWN, slurm_state
-from launch.submission import Submission, controller, newest
+from launch.query.progress import unreadable
+from launch.query.result import read_result
+from launch.scheduler.slurm_states import UNKNOWN, slurm_state
 
 State = Literal["finished", "running", "queued", "stopped", "failed", "ready", "unreadable"]
 T = TypeVar("T")
@@ -26,7 +26,7 @@ SKEW_S = 1.0  # between the clocks of a login node and a compute node
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """One run, seen from a login node."""
 
     run: Run
@@ -88,7 +88,7 @@ class Standing:
         """Why the last attempt that ended did so, for people; empty if none has ended."""
         if self.state in {"stopped", "failed"}:
             if self._has_begun_nothing:
-                return self._why_by_accounts() or "its job went without beginning anything"
+                return self._why_by_accounts() or "the job ended before an attempt started"
             if self.attempts[-1].end is None:
                 return self._why_by_accounts() or "no word of its end"
         ended = [attempt for attempt in self.attempts if attempt.end is not None]
@@ -136,7 +136,7 @@ class Standing:
         return f"{self.account.state.lower()}, {how}"
 
 
-def look(runs: Sequence[Run]) -> tuple[list[Standing], list[str]]:
+def query_status(runs: Sequence[Run]) -> tuple[list[RunStatus], list[str]]:
     """How runs stand, and notes on what could not be found out.
 
     However many runs: one call of squeue, and one of sacct if jobs ended without the ledger saying why; none
@@ -159,13 +159,13 @@ def began_at(attempt: Attempt) -> float | None:
     return first["time"] if first else None
 
 
-def _on_disk(run: Run) -> Standing:
+def _on_disk(run: Run) -> RunStatus:
     problems: list[str] = []
-    last, result = _unless_damaged(newest, run, problems), _unless_damaged(outcome, run, problems)
+    last, result = _unless_damaged(newest, run, problems), _unless_damaged(read_result, run, problems)
     finished = result is not None
     if not finished and (problem := unreadable(run.config)):
         problems.append(problem)
-    return Standing(
+    return RunStatus(
         run=run,
         attempts=tuple(ledger.read(run)),
         submission=last,
@@ -186,25 +186,25 @@ def _unless_damaged(read: Callable[[Run], T | None], run: Run, problems: list[st
         return None
 
 
-def _is_open_in_slurm(one: Standing) -> bool:
+def _is_open_in_slurm(one: RunStatus) -> bool:
     return one.submission is not None and one.submission.cluster == "slurm" and not one.is_finished
 
 
-def _queued(one: Standing, queue: slurm_queue.Answer) -> Standing:
+def _queued(one: RunStatus, queue: slurm_queue.Answer) -> RunStatus:
     if not _is_open_in_slurm(one) or one.submission is None:
         return one
     job = queue.queued.get(one.submission.job)
     return dataclasses.replace(one, job=job, is_out_of_sight=bool(queue.problem))
 
 
-def _is_unexplained(one: Standing) -> bool:
+def _is_unexplained(one: RunStatus) -> bool:
     if not _is_open_in_slurm(one) or one.is_at_work:
         return False
     end = one.current.end if one.current else None
     return end is None or (end["reason"] in {"stopped", "lost"} and "cause" not in end)
 
 
-def _accounted(one: Standing, accounts: slurm_queue.Answer) -> Standing:
+def _accounted(one: RunStatus, accounts: slurm_queue.Answer) -> RunStatus:
     if one.submission is None:
         return one
     return dataclasses.replace(one, account=accounts.ended.get(one.submission.job))
@@ -221,7 +221,7 @@ def _notes(queue_problem: str, accounts_problem: str) -> list[str]:
     return notes
 
 
-def _notes_on_others(found: Sequence[Standing]) -> list[str]:
+def _notes_on_others(found: Sequence[RunStatus]) -> list[str]:
     guessed = [one for one in found if one.is_out_of_sight and one.is_at_work and not one.is_held]
     return [
         f"{one.run.name}: is on {one.submission.host}, not here; what it does is guessed from its files"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnw.config import did_you_mean
-from dnw.run import Run
+from dnw.runs.folder import Run
 from launch.errors import LaunchError
 
 MOVED_ASIDE = ".old-"  # by fresh=true
@@ -32,7 +32,7 @@ def is_run(folder: Path) -> bool:
     return Run(folder).config.is_file() or (NAMED.search(folder.name) is not None and folder.is_dir())
 
 
-def choose(words: Sequence[str], runs_dir: Path) -> list[Run]:
+def select_runs(words: Sequence[str], runs_dir: Path) -> list[Run]:
     """The runs that words name, in their order, each once; all runs where there are no words.
 
     Args:

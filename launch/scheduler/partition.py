@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from launch import slurm_command, timelimit
-from launch.slurm_command import SlurmError, fields
+from launch.scheduler import slurm_command, time_limit
+from launch.scheduler.slurm_command import SlurmError, fields
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def partition(said: dict[str, str]) -> Partition:
         said["PartitionName"],
         nodes=_number(said.get("TotalNodes")),
         max_nodes=_number(said.get("MaxNodes")),
-        longest_s=timelimit.seconds(longest) if longest[:1].isdigit() else None,
+        longest_s=time_limit.seconds(longest) if longest[:1].isdigit() else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from dnw.ledger import Cause
+from dnw.runs.ledger import Cause
 
 
 class SlurmState(NamedTuple):

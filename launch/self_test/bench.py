@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnw import ledger
 from dnw.config import Train
 from dnw.preemption import STOPPED
-from dnw.run import Run
-from launch import torchrun
-from launch.job import Job
-from launch.node import LOOPBACK, Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import torchrun
+from launch.node.job import Job
+from launch.node.signals import Stop
+from launch.node.topology import LOOPBACK, Node
 from launch.self_test import cases
 from launch.self_test.cases import Case, Changes, Size
-from launch.stop import Stop
 
 MEASURING = "dnw.self_test.measure"
 COMPARING = "dnw.self_test.compare"
@@ -73,7 +73,7 @@ class Bench:
         Args:
             name: of the case; settings and faults belong to it.
             family: of networks.
-            fault: as dnw/faults.py has it.
+            fault: as dnw/training/faults.py has it.
             on: how many nodes take part, and how many processes on each; None: all.
             changes: of its settings.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dnw import config
 from dnw.config import Train
-from dnw.run import Run
+from dnw.runs.folder import Run
 
 Changes = Mapping[str, Any]  # of settings; `__` stands for a dot
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dnw import jsonl, ledger
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
 from launch.gpus import visible_gpus
 from launch.self_test.bench import Bench, seconds_to_stop
 from launch.self_test.cases import FAMILIES, FULL, LARGE

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from shards.atomic import replacing
 
 State = Literal["passed", "failed", "not here"]

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dnw import config
-from dnw.claim import Claim
-from dnw.run import Run
+from dnw.runs.claim import Claim
+from dnw.runs.folder import Run
 from launch.self_test import cases, findings
 from launch.self_test.checks import NAMES
 from launch.self_test.findings import Record

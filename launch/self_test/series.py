@@ -17,21 +17,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dnw import config, ledger, lock
-from dnw.claim import Claim, SupersededError
-from dnw.lock import HeldError, Lock
+from dnw import config
 from dnw.preemption import STOPPED
-from dnw.run import Run
-from launch import history, notice, requeue, slurm_job, verdict
-from launch.job import HEAD_WAIT_S, HELD, POLL_S, Job
-from launch.node import Node, this_node
+from dnw.runs import ledger, lock
+from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.folder import Run
+from dnw.runs.lock import HeldError, Lock
+from launch.node import backfill, exit_reason, notify, requeue, slurm_job
+from launch.node.job import HEAD_WAIT_S, HELD, POLL_S, Job
+from launch.node.signals import Stop
+from launch.node.topology import Node, this_node
 from launch.self_test import bench as benches
 from launch.self_test import cases, findings, report
 from launch.self_test.bench import Bench, CaseError, StoppedError
 from launch.self_test.cases import LARGE, SMALL, Case
 from launch.self_test.checks import CHECKS, Check, machine
 from launch.self_test.findings import Finding, Record
-from launch.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,14 @@ class Series:
             self._follow(run, node, stop)
             return 0
         try:
-            with Lock.take(run.lock, standing=partial(slurm_job.standing, node)) as held:
+            with Lock.take(run.lock, holder_state=partial(slurm_job.holder_state, node)) as held:
                 code, bench = self._lead(run, node, held, stop)
         except HeldError as error:
             print(error, file=sys.stderr, flush=True)
             return HELD
         except SupersededError as error:
             print(error, file=sys.stderr, flush=True)
-            return verdict.DONE if node.in_slurm else HELD
+            return exit_reason.DONE if node.in_slurm else HELD
         self._tell(run, code)
         if node.in_slurm and bench.stop.signal:
             requeue.after_stop(run, node, bench.stop.signal)
@@ -81,7 +82,7 @@ class Series:
 
     def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> tuple[int, Bench]:
         claim = Claim.take_over(run)
-        history.complete(run, node)
+        backfill.complete(run, node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
         told = {"attempt": claim.number, "slurm": node.in_slurm, **facts}
@@ -112,7 +113,7 @@ class Series:
             ledger.end(run, claim.number, "error", by="launcher", detail=str(error), step=self._made(run))
             claim.release()
             log.say(f"self-test broken off: {error}")
-            return verdict.FAILED, bench
+            return exit_reason.FAILED, bench
         return self._conclude(run, claim, bench), bench
 
     def _left(self, run: Run) -> list[Check]:
@@ -138,7 +139,7 @@ class Series:
 
     def _stopped(self, run: Run, claim: Claim, bench: Bench, log: _Log) -> int:
         made = self._made(run)
-        cause = verdict.why_asked(bench.node, bench.stop.signal)
+        cause = exit_reason.why_asked(bench.node, bench.stop.signal)
         facts: dict[str, Any] = {"cause": cause} if cause else {}
         ledger.end(run, claim.number, "stopped", by="launcher", step=made, saved=made, **facts)
         claim.release()
@@ -157,15 +158,15 @@ class Series:
             ledger.end(run, claim.number, "done", by="launcher", step=len(records))
         claim.release()
         report.show(run)
-        return verdict.FAILED if failed else verdict.DONE
+        return exit_reason.FAILED if failed else exit_reason.DONE
 
     def _tell(self, run: Run, code: int) -> None:
         """Tell the user's command, if there is one, how it ended."""
         last = ledger.last(run)
-        event = notice.event(last, code, code == STOPPED) if last else None
+        event = notify.event(last, code, code == STOPPED) if last else None
         if self.job.notify is not None and last is not None and event is not None:
             log = None if self.job.foreground else run.log(last.number, 0)
-            notice.send(self.job.notify, run, last, event, log)
+            notify.send(self.job.notify, run, last, event, log)
 
     # ---- the other nodes
 

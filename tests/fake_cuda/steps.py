@@ -16,11 +16,11 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from dnw import models
 from dnw.config import Train
-from dnw.data import Batch
-from dnw.distributed import World
-from dnw.evaluate import Interrupted, evaluate
 from dnw.models import continuous
-from dnw.trainer import Trainer
+from dnw.training.data import Batch
+from dnw.training.distributed import World
+from dnw.training.evaluation import Interrupted, evaluate
+from dnw.training.trainer import Trainer
 
 from .device import DEVICE, fake_cuda
 from .trace import Counts, Trace

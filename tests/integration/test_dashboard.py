@@ -21,9 +21,9 @@ from slurm import packages
 from torch.utils.tensorboard import SummaryWriter
 from worker import ROOT
 
-from dnw import dashboard
 from dnw.config import dump
-from dnw.run import Run
+from dnw.runs.folder import Run
+from dnw.training import dashboard
 
 NAMES = ("demo_dnw/seed=1,width=0.1-0123456789", "demo_random/default-9876543210")
 (BROWSER,) = packages.BROWSER.values()

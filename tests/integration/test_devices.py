@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from worker import prepare, start, train
 
-from dnw import jsonl, ledger
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 # Rank 1 finds a GPU, as far as it knows.
 JOIN = """
 import os, torch
-from dnw.device import DeviceError
-from dnw.distributed import join
+from dnw.hardware.device import DeviceError
+from dnw.training.distributed import join
 if os.environ["RANK"] == "1":
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: 2

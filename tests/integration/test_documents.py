@@ -17,7 +17,7 @@ from worker import ROOT
 import dnw
 from dnw import models
 from dnw.compose import training
-from dnw.run import Run
+from dnw.runs.folder import Run
 from shards.index import Index
 from shards.reader import Reader
 

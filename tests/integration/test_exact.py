@@ -16,10 +16,11 @@ import torch
 import torch.distributed as dist
 from worker import SERVER, assert_same_weights, digests, losses, prepare, train
 
-from dnw import checkpoint, jsonl, ledger
-from dnw.distributed import ALONE, World
-from dnw.run import step_path
-from dnw.tree import TreeSum
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import step_path
+from dnw.training import checkpoint
+from dnw.training.distributed import ALONE, World
+from dnw.training.tree_reduce import TreeSum
 
 # A step is 8 micro-batches.
 CHANGES = {

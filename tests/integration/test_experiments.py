@@ -12,11 +12,12 @@ import pytest
 import webdataset
 from worker import ROOT, SERVER, assert_same_weights, redirect, train
 
-from dnw import evaluate, jsonl, ledger, speed
+from dnw import evaluate, speed
 from dnw.models import mobilenet
 from dnw.profile.__main__ import main as profile
-from dnw.run import Run
-from dnw.trained import trained
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
+from dnw.training.checkpointed_model import load_checkpointed_model
 from dnw.wiring import edges_of, raw_weight
 from launch import prepare
 from launch.compose import compose
@@ -161,7 +162,7 @@ def test_a_library_network_on_two_processes(tmp_path: Path, icons: Path, photogr
     assert code == 0, output
     assert_same_weights(broken, whole)
     assert losses(whole)[0] == pytest.approx(losses(alone)[0], rel=1e-5)
-    _, model, _ = trained(whole.folder)
+    _, model, _ = load_checkpointed_model(whole.folder)
     for name, (module, edges) in edges_of(model).items():
         kept = math.ceil(raw_weight(module).numel() / 5)
         assert int(edges.mask.sum()) == kept, name

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dnw import ledger, lock
-from dnw.run import Run
-from launch import submission
+from dnw.runs import ledger, lock
+from dnw.runs.folder import Run
+from launch.cluster import submission
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["+exp=static_dnw", "data=fashion_mnist", "optim=medium", "batch=16", "micro_batch=8", "nproc=2"]

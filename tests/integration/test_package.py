@@ -13,7 +13,7 @@ from worker import ROOT
 
 import dnw
 from dnw.config import load
-from dnw.run import Run
+from dnw.runs.folder import Run
 from shards.environment import NEEDED
 
 

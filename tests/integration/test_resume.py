@@ -9,8 +9,9 @@ import pytest
 import torch
 from worker import assert_same_weights, digests, final_weights, losses, prepare, train
 
-from dnw import checkpoint, jsonl, ledger
-from dnw.run import step_path, steps
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import step_path, steps
+from dnw.training import checkpoint
 
 # 12 steps of 32 images. Epochs of 120 images end in steps 4, 8 and 12, which are evaluated; steps 3, 6 and 9
 # are saved, and so is each evaluation that beats those before.

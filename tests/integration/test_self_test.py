@@ -13,7 +13,7 @@ import pytest
 from self_test import records, states, the_run, told, typed
 from worker import ROOT
 
-from dnw import ledger
+from dnw.runs import ledger
 from launch.self_test.cases import FAMILIES
 from launch.self_test.checks import NAMES
 

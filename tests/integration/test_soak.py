@@ -9,7 +9,7 @@ import time
 import pytest
 from worker import assert_same_weights, losses, prepare, train
 
-from dnw import ledger
+from dnw.runs import ledger
 
 KILLS = 20
 CHANGES = {"steps": 60, "checkpoint__every_steps": 2, "log__every_steps": 1}

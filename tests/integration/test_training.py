@@ -16,10 +16,12 @@ from object_store import http
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from worker import ROOT, assert_same_weights, digests, prepare, start, train
 
-from dnw import checkpoint, evaluate, jsonl, ledger
-from dnw.claim import Claim
-from dnw.lock import Lock
-from dnw.run import step_path, steps
+from dnw import evaluate
+from dnw.runs import jsonl, ledger
+from dnw.runs.claim import Claim
+from dnw.runs.folder import step_path, steps
+from dnw.runs.lock import Lock
+from dnw.training import checkpoint
 from shards import index
 from shards.index import Index
 from shards.remote import fetch_index

@@ -26,7 +26,7 @@ ELSEWHERE = [
 # The others, in their order: what each prints, as a pattern.
 PRINTED = [
     ("python -m shards.verify data/fashion_mnist", r"whole: 5 shards"),
-    (f"{ALONE} dry_run=true", r"steps: 40\n(.|\n)*# torchrun, as launch/agent.py runs it"),
+    (f"{ALONE} dry_run=true", r"steps: 40\n(.|\n)*# torchrun, as launch/node/agent.py runs it"),
     (ALONE, r"stopped after step (\d+), saved(.|\n)*attempt 1 stopped on request \(SIGINT\)"),
     (ALONE, r"goes on after step \d+: attempt 2(.|\n)*done: top-1 .* %, 41\d{3} parameters"),
     (SWEEP, r"^demo_dnw/batch=64,steps=40-\w+: finished\n(.|\n)*,width=0.1-(.|\n)*,width=0.2-"),

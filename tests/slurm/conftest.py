@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dnw.run import Run
+from dnw.runs.folder import Run
 from slurm import packages
 from slurm.cluster import Cluster
 from slurm.configuration import Settings

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from worker import assert_same_weights, losses
 
-from dnw import jsonl, ledger
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
 from slurm.cluster import Cluster
 from slurm.job import fields, state, submit, until
 
@@ -99,7 +99,7 @@ def _processes(run: Run) -> dict[int, str]:
             name = (path / "comm").read_text().strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"launch.agent" in words and str(run.folder).encode() in words:
+        if b"launch.node.agent" in words and str(run.folder).encode() in words:
             found[int(path.name)] = name
     return found
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dnw import ledger
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
 from slurm import events
 from slurm.cluster import Cluster
 from slurm.configuration import Settings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from worker import assert_same_weights, digests, losses
 
-from dnw import ledger
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
 from slurm.cluster import Cluster
 from slurm.events import (
     cancelled,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from worker import assert_same_weights, losses
 
-from dnw import ledger
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
 from slurm import events
 from slurm.cluster import Cluster
 from slurm.events import ROOT, all_logs, finishes, job_of, steps, the_run, typed
@@ -87,7 +87,7 @@ def test_what_was_edited_meanwhile_changes_nothing(
     for name in ("launch", "dnw", "shards", "configs", "hydra_plugins"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     run, step = stopped(cluster, few_images, tmp_path, root=tree)
-    trainer = tree / "dnw" / "trainer.py"
+    trainer = tree / "dnw" / "training" / "trainer.py"
     trainer.write_text(f"raise SystemExit('edited')\n{trainer.read_text()}")
     typed(cluster, few_images, tmp_path, root=tree)
     finishes(run)

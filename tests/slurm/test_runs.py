@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dnw import ledger
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
 from slurm.cluster import Cluster
 from slurm.job import accounts, state, submit, until
 

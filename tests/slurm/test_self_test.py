@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from self_test import records, states, the_run, told, typed
 
-from dnw import ledger
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
 from launch.self_test.checks import NAMES
 from slurm.cluster import Cluster
 from slurm.events import job_of

@@ -178,6 +178,6 @@ def test_a_full_disk(cluster: Cluster, typed: Typed, small_disk: Path) -> None:
 
 
 def test_a_node_that_slurm_does_not_know_is_refused_by_it(cluster: Cluster) -> None:
-    """Which is why launch/terms.py asks before it keeps one out."""
+    """Which is why launch/cluster/preflight.py asks before it keeps one out."""
     with pytest.raises(subprocess.CalledProcessError):
         submit(cluster, "true", "--exclude=n99")

@@ -19,20 +19,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dnw.compact import Compact, Nodes, Sums
-from dnw.engines.forward import Add, Forward, Order, normed
+from dnw.compact import Compact, CompactNodes, Sums
+from dnw.engines.forward import Add, Forward, PixelLayout, normed
 
 PIXELS = 512  # of a tile
 
 
 def gpu(network: Compact) -> Forward:
     """Prepare an engine for a network whose tensors are on the GPU."""
-    return Forward(network, Order.BY_NODE, _sums, give=give)
+    return Forward(network, PixelLayout.BY_NODE, _sums, give=give)
 
 
-def give(x_BCHW: Tensor, nodes: Nodes, room_BCHW: Tensor) -> Tensor:
+def give(x_BCHW: Tensor, nodes: CompactNodes, room_BCHW: Tensor) -> Tensor:
     """Write what nodes give out for what they receive into the room."""
-    x_BCHW = Order.BY_NODE.place(normed(x_BCHW, nodes))
+    x_BCHW = PixelLayout.BY_NODE.place(normed(x_BCHW, nodes))
     batch, count, side_in, _ = x_BCHW.shape
     side = room_BCHW.shape[-1]
     grid = (count * triton.cdiv(batch * side * side, PIXELS),)
@@ -44,7 +44,7 @@ def give(x_BCHW: Tensor, nodes: Nodes, room_BCHW: Tensor) -> Tensor:
 def _sums(sums: Sums) -> Add:
     def add(given_BSHW: Tensor) -> Tensor:
         batch, _, side, _ = given_BSHW.shape
-        x_BTHW = Order.BY_NODE.empty(given_BSHW, sums.count, side)
+        x_BTHW = PixelLayout.BY_NODE.empty(given_BSHW, sums.count, side)
         pixels = batch * side * side
         grid = (sums.count * triton.cdiv(pixels, PIXELS),)
         edges = sums.starts, sums.sources, sums.weights, sums.bias

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.compact import Block, Compact, Nodes, Stem, Sums
+from dnw.compact import Compact, CompactBlock, CompactNodes, Stem, Sums
 from dnw.engines.native.vector import LANES
 
 LINE = 16  # floats in a cache line
@@ -82,7 +82,7 @@ class Received:
     targets: int
 
     @classmethod
-    def of(cls, side: int, targets: int, nodes: Nodes | None) -> Received:
+    def of(cls, side: int, targets: int, nodes: CompactNodes | None) -> Received:
         """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None)."""
         whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
         rows = side + side % 2 if whole else _STRIP
@@ -108,7 +108,7 @@ class Received:
         """Whether one strip is all there is."""
         return self.rows >= self.side
 
-    def phase(self, at: int, nodes: Nodes | None) -> dict[str, float]:
+    def phase(self, at: int, nodes: CompactNodes | None) -> dict[str, float]:
         """What a phase has to know of it; `at` is where the room for all of it lies."""
         stride = nodes.stride if nodes else 1
         found: dict[str, float] = {
@@ -131,7 +131,7 @@ class Given:
     size: int  # from map to map
 
     @classmethod
-    def of(cls, block: Block, memory: Memory) -> Given:
+    def of(cls, block: CompactBlock, memory: Memory) -> Given:
         """Take room for all nodes of a block."""
         size = _odd_lines(block.side * (block.side + 1) + LANES)
         counts = [nodes.count for nodes in block.layers]

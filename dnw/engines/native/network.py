@@ -19,7 +19,7 @@ from dnw.engines.native.kernel import INSTRUCTIONS, run
 from dnw.engines.native.plan import plan as plan_for
 
 
-class Images(NamedTuple):
+class KernelImages(NamedTuple):
     """Images as the compiled function takes them: in either memory format it is the same function."""
 
     pixels: NDArray[np.float32]  # flat
@@ -30,7 +30,7 @@ class Images(NamedTuple):
     right: int  # to the one right of it
 
     @classmethod
-    def of(cls, images_BCHW: Tensor) -> Images:
+    def of(cls, images_BCHW: Tensor) -> KernelImages:
         """A view of them, or a copy if they lie scattered."""
         if images_BCHW.is_contiguous(memory_format=torch.channels_last):
             pixels = images_BCHW.permute(0, 2, 3, 1)
@@ -75,10 +75,10 @@ class Native:
         """Map normalized float32 images [B, 3, image_size, image_size] to logits [B, classes]."""
         features_NB = np.empty((self._head.weight.shape[1], len(images_BCHW)), np.float32)
         with self._turn:
-            self._divide(Images.of(images_BCHW.detach()), features_NB)
+            self._divide(KernelImages.of(images_BCHW.detach()), features_NB)
         return F.linear(torch.from_numpy(features_NB).t(), self._head.weight, self._head.bias)
 
-    def _divide(self, images: Images, features_NB: NDArray[np.float32]) -> None:
+    def _divide(self, images: KernelImages, features_NB: NDArray[np.float32]) -> None:
         """Each thread takes whole images by itself, then all take what is left over, image by image."""
         plan, threads, batch = self._plan, len(self._memories), features_NB.shape[1]
         whole = batch // threads * threads

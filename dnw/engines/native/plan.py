@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.compact import Compact, Nodes
+from dnw.compact import Compact, CompactNodes
 from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received
 from dnw.engines.native.schedule import schedule
 from dnw.engines.native.vector import LANES, LARGEST_TILE, TOGETHER
@@ -39,7 +39,7 @@ class Targets(NamedTuple):
     norms: NDArray[np.float32]  # [T, 2]: scale and shift of an instance norm
 
 
-class Edges(NamedTuple):
+class KernelEdges(NamedTuple):
     """Where the source's map lies, in floats, and how much of it the target receives."""
 
     offsets: NDArray[np.int32]
@@ -47,14 +47,14 @@ class Edges(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """All that the compiled function is given besides images; read-only."""
 
     planes: Planes
     phases: NDArray[np.void]  # of PHASE
     steps: NDArray[np.void]  # of dnw.engines.native.schedule.STEP
     targets: Targets
-    edges: Edges
+    edges: KernelEdges
     shares: NDArray[np.int64]  # [phases, threads + 1]: thread i takes the targets from [i] to [i + 1]
     constants: tuple[tuple[int, NDArray[np.float32]], ...]  # what is there from the beginning
     floats: int  # of memory
@@ -81,14 +81,14 @@ class _Stage:
     received: Received
     pick: Pick
     bias: NDArray[np.float32]
-    nodes: Nodes | None
+    nodes: CompactNodes | None
 
     def costs(self) -> NDArray[np.int64]:
         """Multiply-adds of each target, roughly: a filter costs as much as nine edges."""
         return self.pick.counts + 9
 
 
-def plan(compact: Compact, threads: int) -> Plan:
+def plan(compact: Compact, threads: int) -> KernelPlan:
     """Lay a network with a stem out, for teams of `threads`."""
     memory = Memory()
     planes = Planes.of(compact, memory)
@@ -106,7 +106,7 @@ def plan(compact: Compact, threads: int) -> Plan:
         for target, stage in zip(phases["target"], stages, strict=True)
     ]
     parts = _targets(stages), _edges(stages), np.stack(shares), tuple(memory.constants)
-    return Plan(planes, phases, schedule(phases), *parts, memory.floats)
+    return KernelPlan(planes, phases, schedule(phases), *parts, memory.floats)
 
 
 def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
@@ -136,7 +136,7 @@ def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
 
 def _next(
     compact: Compact, given: list[Given], number: int, layer: int
-) -> tuple[Nodes | None, dict[str, float]]:
+) -> tuple[CompactNodes | None, dict[str, float]]:
     """The nodes that the layers before `layer` of a block feed, and where these nodes give theirs."""
     if layer == len(compact.blocks[number].layers):
         number, layer = number + 1, 0
@@ -166,10 +166,10 @@ def _shares(costs: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
     return cuts
 
 
-def _edges(stages: list[_Stage]) -> Edges:
+def _edges(stages: list[_Stage]) -> KernelEdges:
     offsets = np.concatenate([stage.pick.offsets for stage in stages])
     assert offsets.max() < 2**31
-    return Edges(offsets.astype(np.int32), np.concatenate([stage.pick.weights for stage in stages]))
+    return KernelEdges(offsets.astype(np.int32), np.concatenate([stage.pick.weights for stage in stages]))
 
 
 def _targets(stages: list[_Stage]) -> Targets:

@@ -80,6 +80,6 @@ def test_signature_tells_runs_apart(other):
 
 
 def test_needs_no_torch():
-    modules = "dnw.config, dnw.run, dnw.ledger, dnw.compose, dnw.schedule"
+    modules = "dnw.config, dnw.runs.folder, dnw.runs.ledger, dnw.compose, dnw.schedule"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

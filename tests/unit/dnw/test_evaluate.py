@@ -10,13 +10,14 @@ import pytest
 import torch
 from run_folder import make
 
-from dnw import checkpoint, models
-from dnw.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity, Position
+from dnw import models
 from dnw.config import load
 from dnw.evaluate import main
 from dnw.profile import profile
-from dnw.run import Run, step_path
-from dnw.trained import trained
+from dnw.runs.folder import Run, step_path
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity, Position
+from dnw.training.checkpointed_model import load_checkpointed_model
 
 
 def save(run: Run, step: int) -> Path:
@@ -72,21 +73,21 @@ def test_damaged_checkpoints_are_passed_over(run: Run, caplog: pytest.LogCapture
     newest.write_bytes(newest.read_bytes()[:-100])
     before = sorted(run.checkpoints.iterdir())
     with caplog.at_level(logging.WARNING):
-        _, model, step = trained(run.folder)
+        _, model, step = load_checkpointed_model(run.folder)
     assert step == 2
     assert model.fc.bias.tolist() == [2.0] * 10
     assert f"{newest}: damaged" in caplog.text
     assert "taking the one before" in caplog.text
     assert sorted(run.checkpoints.iterdir()) == before
     with pytest.raises(DamagedError, match="damaged, its content is not what"):
-        trained(newest)
+        load_checkpointed_model(newest)
 
 
 def test_nothing_to_evaluate(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for path in run.checkpoints.iterdir():
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="no whole checkpoint; all 3 are damaged"):
-        trained(run.folder)
+        load_checkpointed_model(run.folder)
     empty = make(tmp_path, name="empty")
     for path, message in [
         (empty.folder, "no checkpoint yet; let the run make progress first"),

@@ -26,15 +26,16 @@ from drawn_networks import (
 from torch import Tensor, nn
 
 import dnw
-from dnw import checkpoint, model_file, models
-from dnw.checkpoint import Checkpoint, Identity, Position
+from dnw import model_file, models
 from dnw.compact import Compact, compact
 from dnw.config import load, signature
-from dnw.evaluate import Normalize
 from dnw.export import card_of, main
 from dnw.model_file import Card, ModelFileError, decode, encode, read, write
 from dnw.onnx_graph import onnx_model
-from dnw.run import Run, step_path
+from dnw.runs.folder import Run, step_path
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, Identity, Position
+from dnw.training.evaluation import Normalize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CARD = Card(

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dnw import foreign
 from dnw.evaluate import main as evaluate
-from dnw.foreign import ForeignFileError, Inert
 from dnw.import_reference import main
+from dnw.paper import safe_unpickle
+from dnw.paper.safe_unpickle import Inert, UnsafeFileError
 from dnw.profile.__main__ import main as profile
-from dnw.trained import trained
+from dnw.training.checkpointed_model import load_checkpointed_model
 
 FORMATS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 STATIC = ["+exp=static_dnw"]
@@ -82,7 +82,7 @@ def test_imported_network_gives_the_logits_of_the_paper(
     file = published(tmp_path / "a.pt", is_zip, model=state_of(name))
     assert import_file(file, *words, out=tmp_path / "new" / "out.pt") == 0
     assert "wiring=dnw, wiring.reference_quirks on" in capsys.readouterr().out
-    train, model, step = trained(tmp_path / "new" / "out.pt")
+    train, model, step = load_checkpointed_model(tmp_path / "new" / "out.pt")
     assert (train.exp, step) == (words[0].removeprefix("+exp="), 15_680)
     with torch.no_grad():
         logits = model.eval()(golden.images(entry))
@@ -105,7 +105,7 @@ def test_large_networks_are_imported_too(tmp_path: Path) -> None:
 def test_forms_without_a_position(tmp_path: Path, form: str) -> None:
     torch.save({"model": state_of()} if form == "best" else state_of(), tmp_path / "a.pt")
     assert import_file(tmp_path / "a.pt", out=tmp_path / "out.pt") == 0
-    assert trained(tmp_path / "out.pt")[2] == 0
+    assert load_checkpointed_model(tmp_path / "out.pt")[2] == 0
 
 
 def test_evaluated_and_profiled_like_any_run(
@@ -120,7 +120,7 @@ def test_evaluated_and_profiled_like_any_run(
 
 @FORMATS
 def test_objects_of_unknown_classes_are_inert(tmp_path: Path, is_zip: bool) -> None:
-    content = foreign.read(published(tmp_path / "a.pt", is_zip))
+    content = safe_unpickle.read(published(tmp_path / "a.pt", is_zip))
     assert isinstance(content["meters"]["top1"], Inert)
     assert vars(content["meters"]["top1"]) == {}
     assert content["best_val"] == 80.9
@@ -166,8 +166,8 @@ def test_the_files_of_these_tests_have_both_formats(tmp_path: Path) -> None:
 )
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pt").write_bytes(content)
-    with pytest.raises(ForeignFileError, match=r"a.pt: no file of torch.save that can be read safely \("):
-        foreign.read(tmp_path / "a.pt")
+    with pytest.raises(UnsafeFileError, match=r"a.pt: no file of torch.save that can be read safely \("):
+        safe_unpickle.read(tmp_path / "a.pt")
 
 
 @FORMATS
@@ -176,8 +176,8 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path, is_zip: bool) -> None:
     whole = file.read_bytes()
     for size in (len(whole) // 2, len(whole) - 10):
         file.write_bytes(whole[:size])
-        with pytest.raises(ForeignFileError):
-            foreign.read(file)
+        with pytest.raises(UnsafeFileError):
+            safe_unpickle.read(file)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_quirks_can_be_turned_off(tmp_path: Path) -> None:
     file = published(tmp_path / "a.pt")
     words = ["+exp=static_dnw", "wiring.reference_quirks=false"]
     assert import_file(file, *words, out=tmp_path / "out.pt") == 0
-    assert not trained(tmp_path / "out.pt")[0].wiring.reference_quirks
+    assert not load_checkpointed_model(tmp_path / "out.pt")[0].wiring.reference_quirks
 
 
 def test_random_graph_keeps_its_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +232,7 @@ def test_random_graph_keeps_its_mask(tmp_path: Path, capsys: pytest.CaptureFixtu
     state["module.graph.mask"] = mask.view(800, 800, 1, 1)
     file = published(tmp_path / "a.pt", model=state)
     assert import_file(file, "+exp=static_random", out=tmp_path / "out.pt") == 0
-    train, model, _ = trained(tmp_path / "out.pt")
+    train, model, _ = load_checkpointed_model(tmp_path / "out.pt")
     assert train.wiring.name == "dnw"
     assert torch.equal(model.graph.weight, state["module.graph.weight"] * state["module.graph.mask"])
     assert import_file(file, "+exp=static_random", "width=0.04", out=tmp_path / "narrow.pt") == 1

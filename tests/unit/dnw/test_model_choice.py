@@ -9,7 +9,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 
-from dnw import catalog
+from dnw import model_registry
 from dnw.compose import CONFIGS, training
 from dnw.config import NETWORKS, ConfigError
 from hydra_plugins.dnw_networks import Networks
@@ -70,7 +70,7 @@ def test_group_lists_its_names() -> None:
     networks = Networks("dnw", "networks://")
     assert networks.list("model", ObjectType.GROUP) == ["torchvision", "timm"]
     assert networks.list("model", ObjectType.CONFIG) == []
-    assert networks.list("model/timm", None) == catalog.names("timm")
+    assert networks.list("model/timm", None) == model_registry.names("timm")
     assert networks.is_group("model/timm/")
     assert not networks.is_group("")
     assert not networks.is_group("data")

@@ -8,7 +8,7 @@ import sys
 import example
 import pytest
 
-from dnw import catalog
+from dnw import model_registry
 from dnw.config import ConfigError, Train
 from shards.torchvision_cpu import torchvision
 
@@ -19,19 +19,19 @@ def train(name: str) -> Train:
 
 def test_torchvision_has_all_its_classifiers() -> None:
     models = torchvision().models
-    assert catalog.names("torchvision") == models.list_models(module=models)
+    assert model_registry.names("torchvision") == models.list_models(module=models)
 
 
 def test_timm_has_all_its_networks() -> None:
     torchvision()
     import timm
 
-    assert catalog.names("timm") == sorted(timm.list_models())
+    assert model_registry.names("timm") == sorted(timm.list_models())
 
 
 @pytest.mark.parametrize("name", ["resnet50", "torchvision/resnet50", "timm/resnet26d"])
 def test_known_networks_pass(name: str) -> None:
-    catalog.check(train(name))
+    model_registry.check(train(name))
 
 
 @pytest.mark.parametrize(
@@ -49,20 +49,21 @@ def test_known_networks_pass(name: str) -> None:
 )
 def test_unknown_networks_are_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        catalog.check(train(name))
+        model_registry.check(train(name))
 
 
 def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog.names.cache_clear()
+    model_registry.names.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"model.name: timm is not installed; python -m pip install timm"):
-        catalog.check(train("timm/resnet26d"))
+        model_registry.check(train("timm/resnet26d"))
 
 
 def test_looking_up_imports_no_library() -> None:
     program = (
-        "import sys, dnw.catalog\n"
-        "assert 'resnet18' in dnw.catalog.names('torchvision') and 'resnet26d' in dnw.catalog.names('timm')\n"
+        "import sys, dnw.model_registry\n"
+        "assert 'resnet18' in dnw.model_registry.names('torchvision')\n"
+        "assert 'resnet26d' in dnw.model_registry.names('timm')\n"
         "assert not {'torch', 'torchvision', 'timm', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -13,7 +13,7 @@ import pytest
 
 from launch import app
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 Typed = Callable[..., tuple[int, str, str]]
 
 
@@ -219,7 +219,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     name: str,
     words: list[str],
 ) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")  # test_launch_submit.py has what a Slurm says to it
+    monkeypatch.setenv("PATH", "/nowhere")  # test_submit.py has what a Slurm says to it
     code, out, err = typed(*words, "dry_run=true")
     assert (code, err) == (0, "")
     assert left(tmp_path) == []
@@ -273,8 +273,9 @@ def test_completion_knows_the_experiments(tmp_path: Path) -> None:
 
 
 def test_nothing_of_the_launcher_imports_torch(tmp_path: Path) -> None:
-    names = sorted(path.stem for path in (ROOT / "launch").glob("*.py") if path.stem != "__init__")
-    imports = "; ".join(f"import launch.{name}" for name in names)
+    paths = [path for path in (ROOT / "launch").rglob("*.py") if path.stem != "__init__"]
+    names = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
+    imports = "; ".join(f"import {name}" for name in names)
     check = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=env, timeout=60, check=False)

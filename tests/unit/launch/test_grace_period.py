@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from dnw import ledger
 from dnw.config import Checkpoint, ConfigError
-from dnw.run import Run
-from launch import deadline, timelimit
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch import grace_period
 from launch.config import Cluster
-from launch.deadline import Need
-from launch.slurm_queue import Grants
+from launch.grace_period import Need
+from launch.scheduler import time_limit
+from launch.scheduler.stop_grace import Grants
 
 SLOW = Need(step_s=50.0, save_s=85.0)  # 200 s in all
 OFTEN = Checkpoint()
@@ -39,20 +40,20 @@ def save(step: int, seconds: float) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_slurms_forms_of_a_time_limit(text: str, seconds: int) -> None:
-    assert timelimit.seconds(text) == seconds
+    assert time_limit.seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "1:2:3:4", "-5", "1-", "1.5", "0", "0:00", "UNLIMITED"])
 def test_what_is_no_time_limit(text: str) -> None:
     with pytest.raises(ValueError, match=r"MM:SS|longer than nothing"):
-        timelimit.seconds(text)
+        time_limit.seconds(text)
 
 
 def test_the_need_is_that_of_the_slowest_of_the_last_measurements() -> None:
     records = [train(1, 1.0), save(1, 99.0)]  # long ago
     records += [train(step, 32.0) for step in range(2, 6)] + [save(step, 1.0) for step in range(2, 6)]
     records += [train(6, 16.0), {"step": 6, "kind": "val", "loss": 1.0}, save(6, 2.5)]
-    need = deadline.need(records, batch=64)
+    need = grace_period.need(records, batch=64)
     assert need == Need(step_s=4.0, save_s=2.5)
     assert need.seconds == 2 * 4 + 2.5 + 15 + 0.5  # whole seconds
     assert str(need) == "26 s (2 steps of 4.0 s, 2.5 s to save, 15 s to spare)"
@@ -60,16 +61,16 @@ def test_the_need_is_that_of_the_slowest_of_the_last_measurements() -> None:
 
 @pytest.mark.parametrize("records", [[], [train(1, 9.0)], [save(1, 9.0)], [{"step": 1, "kind": "val"}]])
 def test_without_a_step_and_a_save_nothing_is_known(records: list[dict[str, Any]]) -> None:
-    assert deadline.need(records, batch=64) is None
+    assert grace_period.need(records, batch=64) is None
 
 
 @pytest.mark.parametrize(("processes", "step_s"), [(8, 2.0), (4, 2.0), (1, 8.0)])
 def test_on_fewer_processes_a_step_will_take_longer(tmp_path: Path, processes: int, step_s: float) -> None:
     run = Run(tmp_path)
-    assert deadline.measured(run, batch=64, processes=processes) is None
+    assert grace_period.measured(run, batch=64, processes=processes) is None
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in (train(1, 32.0), save(1, 1.0))))
     ledger.start(run, 1, step=0, world=4, nodes=1, device="cpu")
-    assert deadline.measured(run, batch=64, processes=processes) == Need(step_s, 1.0)
+    assert grace_period.measured(run, batch=64, processes=processes) == Need(step_s, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +89,8 @@ def test_on_fewer_processes_a_step_will_take_longer(tmp_path: Path, processes: i
 )
 def test_the_lead(settings: dict[str, Any], need: Need | None, lead_s: int) -> None:
     asked = cluster(**settings)
-    assert deadline.lead_s(asked, need) == lead_s
-    assert deadline.settled(asked, need) == dataclasses.replace(asked, signal_delay_s=lead_s)
+    assert grace_period.lead_s(asked, need) == lead_s
+    assert grace_period.settled(asked, need) == dataclasses.replace(asked, signal_delay_s=lead_s)
 
 
 @pytest.mark.parametrize(
@@ -110,29 +111,29 @@ def test_the_lead(settings: dict[str, Any], need: Need | None, lead_s: int) -> N
 )  # fmt: skip
 def test_too_little_time(settings: dict[str, Any], need: Need | None, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as raised:
-        deadline.lead_s(cluster(**settings), need)
+        grace_period.lead_s(cluster(**settings), need)
     assert "\n" not in str(raised.value)
 
 
 def test_what_a_term_may_cost() -> None:
     granted = Grants("low", grace_time_s=10, kill_wait_s=10)
     quick = Need(1.0, 3.0)  # 20 s
-    assert deadline.doubt(None, 120, OFTEN, granted) is None
-    assert deadline.doubt(quick, 120, OFTEN, granted) is None
-    assert deadline.doubt(SLOW, 300, OFTEN, None) is None
-    assert deadline.doubt(Need(1.0, 3.1), 120, Checkpoint(every_minutes=2.5), granted) == (
+    assert grace_period.doubt(None, 120, OFTEN, granted) is None
+    assert grace_period.doubt(quick, 120, OFTEN, granted) is None
+    assert grace_period.doubt(SLOW, 300, OFTEN, None) is None
+    assert grace_period.doubt(Need(1.0, 3.1), 120, Checkpoint(every_minutes=2.5), granted) == (
         "checkpoint.every_minutes: stopping takes up to 21 s (2 steps of 1.0 s, 3.1 s to save, 15 s to spare)"
         ", but after a TERM there are 20 s (partition low: GraceTime 10 s + KillWait 10 s): the last "
         "checkpoint may be what counts; save more often than every 2.5 minutes"
     )
-    assert deadline.doubt(SLOW, 300, OFTEN, Grants("low")) is None
-    alone = deadline.doubt(SLOW, 300, OFTEN, Grants("low", kill_wait_s=30))
+    assert grace_period.doubt(SLOW, 300, OFTEN, Grants("low")) is None
+    alone = grace_period.doubt(SLOW, 300, OFTEN, Grants("low", kill_wait_s=30))
     assert alone is not None
     assert "there are 30 s (partition low: KillWait 30 s): the" in alone
-    both = deadline.doubt(SLOW, 120, OFTEN, granted)
+    both = grace_period.doubt(SLOW, 120, OFTEN, granted)
     assert both is not None
     assert "there are 120 s (cluster.grace_s) and 20 s (partition low" in both
-    auto = deadline.doubt(SLOW, 120, Checkpoint(every="auto"), granted)
+    auto = grace_period.doubt(SLOW, 120, Checkpoint(every="auto"), granted)
     assert auto is not None
     assert auto.startswith("checkpoint.every=auto: stopping takes up to 200 s")
     assert auto.endswith("the last checkpoint may be what counts")

@@ -11,7 +11,7 @@ from dnw.config import ConfigError
 from launch import prepare, snapshot
 from launch.compose import Composed
 from launch.errors import LaunchError
-from launch.prepare import Plan, overridden
+from launch.prepare import RunPlan, overridden
 from shards.errors import ShardError
 
 
@@ -30,7 +30,7 @@ def changed(composed: Composed, *overrides: str, **values: Any) -> Composed:
     return Composed(composed.values | values, (*composed.overrides, *overrides))
 
 
-def plan(composed: Composed) -> Plan:
+def plan(composed: Composed) -> RunPlan:
     return prepare.plan(composed)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from run_folder import make, slurm, submit
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 
 

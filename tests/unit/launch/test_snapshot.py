@@ -119,5 +119,5 @@ def test_data_that_git_was_not_told_of(
 
 def test_this_project_freezes_itself(tmp_path: Path) -> None:
     snapshot.write(tmp_path / "code")
-    for name in ("launch/agent.py", "dnw/train.py", "shards/index.py", "configs/config.yaml"):
+    for name in ("launch/node/agent.py", "dnw/train.py", "shards/index.py", "configs/config.yaml"):
         assert (tmp_path / "code" / name).read_bytes() == (snapshot.ROOT / name).read_bytes()

@@ -8,7 +8,7 @@ import pytest
 from login_node import Captured, Typed
 from run_folder import Slurm, finish, make, note, slurm, submit
 
-from launch import wait as waiting
+from launch.commands import wait as waiting
 from launch.compose import compose
 from launch.prepare import plan
 
@@ -62,7 +62,7 @@ def test_of_a_single_run_no_launcher_is_asked(launch_shards: Path) -> None:
 def test_one_after_the_other_in_the_foreground(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
     assert typed("-m", "width=0.1,0.2", "hydra/launcher=basic", "dry_run=true") == 0
     out = capfd.readouterr().out
-    assert out.count("# torchrun, as launch/agent.py runs it") == 2
+    assert out.count("# torchrun, as launch/node/agent.py runs it") == 2
     assert "sbatch" not in out
     assert not (tmp_path / "runs").exists()
 

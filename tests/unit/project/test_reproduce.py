@@ -12,10 +12,10 @@ from dnw import models
 from dnw.compose import training
 from dnw.config import Train
 from dnw.profile import profile
-from launch.published import published
-from launch.table import count
+from launch.commands.published import published
+from launch.commands.table import count
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "reproduce.md").read_text()
 MADE_HERE = {"demo_dnw", "demo_random", "self_test"}  # not the paper's
 SAMPLES = {"cifar10": 50_000, "imagenet": 1_281_167}

@@ -19,7 +19,7 @@ from shards.index import Index
 from shards.reader import Reader
 from shards.sources.imagefolder import imagefolder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = ("*.tar", "index-*", "_info.json")
 
 

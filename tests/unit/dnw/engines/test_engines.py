@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import drawn_networks
 import example
 import pytest
 import torch
@@ -214,7 +215,7 @@ def test_a_memory_that_cannot_be_written_is_no_error(
     ("kind", "size", "batch"), [("mobilenet", 37, 2), ("small", 32, 1), ("static", 29, 3)]
 )
 def test_kernels_for_a_gpu_on_their_interpreter(kind: str, size: int, batch: int) -> None:
-    script = Path(__file__).with_name("interpreted_kernels.py")
+    script = Path(drawn_networks.__file__).with_name("interpreted_kernels.py")
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, str(script), kind, str(size), str(batch)]
     done = subprocess.run(words, env=os.environ | paths, capture_output=True, text=True, check=False)

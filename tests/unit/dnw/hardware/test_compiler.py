@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 TRAIN = """
 import sys, torch
-from dnw import compiler
+from dnw.hardware import compiler
 if sys.argv[1] == "without":
     compiler.leave_out()
 torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=0, world_size=1)

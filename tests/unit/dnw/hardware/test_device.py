@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dnw import device, distributed
-from dnw.device import DeviceError
+from dnw.hardware import device
+from dnw.hardware.device import DeviceError
+from dnw.training import distributed
 
 OLD = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC 12.2.0\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build\n"

@@ -7,8 +7,9 @@ import torch
 import torch.distributed as dist
 from example import train
 
-from dnw import evaluate, faults
-from dnw.gpu_fault import fault_of, is_out_of_memory, what_would_fit
+from dnw import evaluate
+from dnw.hardware.gpu_fault import fault_of, is_out_of_memory, what_would_fit
+from dnw.training import evaluation, faults
 
 TRAIN = train(batch=48, micro_batch=12)
 
@@ -81,5 +82,7 @@ def test_an_evaluation_needs_a_smaller_batch_of_its_own():
 
     batch = (torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(0))
     with pytest.raises(torch.OutOfMemoryError) as raised:
-        evaluate.evaluate(torch.nn.Identity(), [batch], torch.nn.Identity(), evaluate.ALONE, should_stop=fail)
+        evaluation.evaluate(
+            torch.nn.Identity(), [batch], torch.nn.Identity(), evaluate.ALONE, should_stop=fail
+        )
     assert "; try eval_batch=128 (now 256) or precision=bf16" in what_would_fit(raised.value, TRAIN)

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import resource, sys
-from dnw import memory
+from dnw.hardware import memory
 if sys.argv[1] == "kept":
     memory.keep_freed()
 for _ in range(3):

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dnw import numa
-from dnw.numa import processors_beside
+from dnw.hardware import numa
+from dnw.hardware.numa import processors_beside
 
 GPUS = ["0000:1b:00.0", "0000:1c:00.0", "0000:9b:00.0", "0000:9c:00.0"]
 

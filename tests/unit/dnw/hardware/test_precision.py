@@ -9,13 +9,14 @@ import torch
 from example import train
 from torch import Tensor
 
-from dnw import models, precision
+from dnw import models
 from dnw.compose import training
 from dnw.config import Precision, signature
-from dnw.data import Batch
-from dnw.distributed import ALONE
+from dnw.hardware import precision
 from dnw.import_reference import configuration
-from dnw.trainer import Trainer
+from dnw.training.data import Batch
+from dnw.training.distributed import ALONE
+from dnw.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)

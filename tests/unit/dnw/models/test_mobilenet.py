@@ -8,13 +8,13 @@ import example
 import pytest
 import torch
 
-from dnw.models.mobilenet import Block
+from dnw.models.mobilenet import MobileNetBlock
 
 SHAPES = [(32, 64, 1, 1), (6, 8, 2, 2), (5, 7, 1, 3), (8, 12, 2, 6)]  # inputs, outputs, stride, depth
 
 
-def pair(shape: tuple[int, int, int, int]) -> tuple[Block, Block]:
-    block = Block(example.train(model__name="mobilenet"), 1, *shape).double().train()
+def pair(shape: tuple[int, int, int, int]) -> tuple[MobileNetBlock, MobileNetBlock]:
+    block = MobileNetBlock(example.train(model__name="mobilenet"), 1, *shape).double().train()
     for norm in block.norm:
         torch.nn.init.normal_(norm.weight)  # type: ignore[arg-type]
         torch.nn.init.normal_(norm.bias)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def test_agrees_with_autograd(shape: tuple[int, int, int, int]) -> None:
 
 
 def test_computes_in_bf16_under_autocast() -> None:
-    block = Block(example.train(model__name="mobilenet"), 1, 6, 8, 2, 2).train()
+    block = MobileNetBlock(example.train(model__name="mobilenet"), 1, 6, 8, 2, 2).train()
     with torch.autocast("cpu", torch.bfloat16):
         given = block(torch.randn(3, 6, 9, 9))
     assert given.dtype == torch.bfloat16
@@ -50,6 +50,6 @@ def test_computes_in_bf16_under_autocast() -> None:
 
 
 def test_one_value_per_channel_has_no_statistics() -> None:
-    block = Block(example.train(model__name="mobilenet"), 1, 6, 8, 1, 2).train()
+    block = MobileNetBlock(example.train(model__name="mobilenet"), 1, 6, 8, 1, 2).train()
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         block(torch.randn(1, 6, 1, 1))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dnw import models
 from dnw.models import MobileNet, Static
+from dnw.paper.reference_weights import ImportStateError, import_state
 from dnw.profile import profile
-from dnw.reference import ImportStateError, import_state
 from dnw.wiring import edges_of
 
 

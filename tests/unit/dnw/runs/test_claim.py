@@ -2,10 +2,10 @@
 
 import pytest
 
-from dnw import ledger
-from dnw.claim import Claim, SupersededError
-from dnw.lock import HeldError
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.folder import Run
+from dnw.runs.lock import HeldError
 
 
 @pytest.fixture

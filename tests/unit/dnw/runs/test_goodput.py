@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from run_folder import make, note
 
-from dnw import goodput as module
-from dnw import jsonl
-from dnw.goodput import Goodput, goodput
-from dnw.run import Run
+from dnw.runs import goodput as module
+from dnw.runs import jsonl
+from dnw.runs.folder import Run
+from dnw.runs.goodput import Goodput, goodput
 
 BEGAN = 1_000_000.0
 

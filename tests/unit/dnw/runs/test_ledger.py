@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from dnw import jsonl, ledger
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
 
 
 def test_pairs_starts_and_ends(tmp_path):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dnw import lock
-from dnw.lock import HeldError, Lock
+from dnw.runs import lock
+from dnw.runs.lock import HeldError, Lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from dnw.lock import Lock
+from dnw.runs.lock import Lock
 with Lock.take(Path(sys.argv[1])) as held:
     held.write(attempt=3, job="17", pid=99, host="n1")
     print("held", flush=True)
@@ -25,7 +25,7 @@ def other(tmp_path: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[4],
     )
     assert process.stdout is not None
     with process:
@@ -94,7 +94,7 @@ def test_what_the_cluster_knows_to_be_gone_is_passed_over(
 ) -> None:
     """A node that was cut off holds its lock for ever."""
     path = tmp_path / "lock"
-    with Lock.take(path, standing=lambda record: "gone" if record["job"] == "17" else "unknown") as held:
+    with Lock.take(path, holder_state=lambda record: "gone" if record["job"] == "17" else "unknown") as held:
         held.write(attempt=4, job="18", pid=1, host="n2")
         assert lock.describe(lock.holder(path) or {}) == "attempt 4 (job 18, process 1 on n2)"
         assert other.poll() is None
@@ -109,8 +109,8 @@ def test_what_the_cluster_knows_to_work_is_respected(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text('{"attempt": 3, "job": "17", "pid": 99, "host": "n1"}\n')
     with pytest.raises(HeldError, match="held by attempt 3"):
-        Lock.take(path, standing=lambda record: "works")
-    with Lock.take(path, standing=lambda record: "unknown"):
+        Lock.take(path, holder_state=lambda record: "works")
+    with Lock.take(path, holder_state=lambda record: "unknown"):
         pass
-    with Lock.take(path, standing=lambda record: "works"):  # it let go: there is nobody to ask about
+    with Lock.take(path, holder_state=lambda record: "works"):  # it let go: there is nobody to ask about
         pass

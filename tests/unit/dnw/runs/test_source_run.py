@@ -11,8 +11,8 @@ import pytest
 from example import train
 
 from dnw.config import ConfigError, dump, load, signature
-from dnw.run import Run, step_path
-from dnw.source import resolve
+from dnw.runs.folder import Run, step_path
+from dnw.runs.source_run import resolve_source_run
 from launch import prepare
 from launch.compose import Composed
 
@@ -33,7 +33,7 @@ def source(runs_dir: Path, name: str = "default-0123456789", *, done: bool = Tru
 def resolved(runs_dir: Path, named: str = "cifar_complete", **changes: Any) -> Run:
     """The run that fine_tune begins with."""
     values = {"model__name": "mobilenet", "wiring__name": "fine_tune", "wiring__source": named, **changes}
-    wiring = resolve(train(**values), runs_dir).wiring
+    wiring = resolve_source_run(train(**values), runs_dir).wiring
     run = Run(Path(wiring.source))
     assert run.folder.is_absolute()
     assert wiring.source_signature == signature(load(run.config))
@@ -66,7 +66,7 @@ def test_a_folder_or_a_runs_name_will_do(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_other_wirings_have_no_source(tmp_path: Path) -> None:
-    assert resolve(train(), tmp_path) == train()
+    assert resolve_source_run(train(), tmp_path) == train()
 
 
 def test_without_a_run_the_line_is_told_that_makes_one(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_source_is_frozen_with_the_run(tmp_path: Path, launch_shards: Path) 
     from dnw import config
     from dnw.compose import training
 
-    def plan(exp: str, runs: str, *words: str) -> prepare.Plan:
+    def plan(exp: str, runs: str, *words: str) -> prepare.RunPlan:
         values = config.plain(training([f"+exp={exp}", f"data.dir={launch_shards}", *words]))
         cluster = {"name": "slurm", "timeout_min": 60, "signal_delay_s": 120, "grace_s": 60}
         launch = {"nodes": 1, "nproc": 1, "fresh": False, "dry_run": False, "port": None, "cluster": cluster}
@@ -158,7 +158,7 @@ def test_the_source_is_frozen_with_the_run(tmp_path: Path, launch_shards: Path) 
             Composed(values | launch | {"runs_dir": str(tmp_path / runs)}, (f"+exp={exp}", *words))
         )
 
-    def finish(planned: prepare.Plan) -> Run:
+    def finish(planned: prepare.RunPlan) -> Run:
         prepare.write(planned)
         (planned.run.checkpoints / "init.pt").touch()
         step_path(planned.run.checkpoints, 7).touch()

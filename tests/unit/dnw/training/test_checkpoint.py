@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dnw import checkpoint
-from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
-from dnw.run import step_path, steps
+from dnw.runs.folder import step_path, steps
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity, Position
 
 OURS = Identity("static_dnw", "0123456789", "train-a", "val-a")
 
@@ -152,7 +152,7 @@ def test_killed_while_it_saves_nothing_is_half_saved(tmp_path, existing):
     here = Path(__file__).parent
     killed = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(here)],
-        env={**os.environ, "DNW_FAULT": "0:save step-00000008.pt", "PYTHONPATH": str(here.parents[1])},
+        env={**os.environ, "DNW_FAULT": "0:save step-00000008.pt", "PYTHONPATH": str(here.parents[3])},
         check=False,
     )
     assert killed.returncode == -9

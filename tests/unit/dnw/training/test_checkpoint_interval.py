@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from run_folder import make
 
-from dnw import interval, ledger
 from dnw.config import Checkpoint, ConfigError, parse_as
-from dnw.interval import Interval
-from dnw.run import Run
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.training import checkpoint_interval
+from dnw.training.checkpoint_interval import Interval
 
 DAY = 24 * 3600.0
 
@@ -33,13 +34,13 @@ def test_as_it_is_set(run: Run) -> None:
 
 def test_chosen_by_what_one_costs(run: Run) -> None:
     chosen = Interval(Checkpoint(every="auto"), run)
-    assert chosen.seconds == interval.FIRST_S
+    assert chosen.seconds == checkpoint_interval.FIRST_S
     chosen.saved(stalled_s=0.5, seconds=2.0)
     assert chosen.seconds == pytest.approx(math.sqrt(2 * 0.5 * DAY), rel=1e-3)
     chosen.saved(stalled_s=0.0001, seconds=2.0)
     assert chosen.seconds == pytest.approx(40.0)  # the disk is left alone 95 % of the time
     chosen.saved(stalled_s=600.0, seconds=600.0)
-    assert chosen.seconds == interval.LONGEST_S
+    assert chosen.seconds == checkpoint_interval.LONGEST_S
 
 
 def test_what_fails_often_saves_often(run: Run) -> None:
@@ -59,7 +60,7 @@ def test_young_costs_least(stalled_s: float) -> None:
     def cost(every_s: float) -> float:
         return stalled_s / every_s + every_s / 2 / DAY
 
-    best = interval.young(stalled_s, DAY)
+    best = checkpoint_interval.young(stalled_s, DAY)
     assert cost(best) < min(cost(0.9 * best), cost(1.1 * best))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are written beside the training."""
+"""The asynchronous checkpoint writer."""
 
 import contextlib
 import dataclasses
@@ -11,14 +11,15 @@ import pytest
 import torch
 from run_folder import make
 
-from dnw import checkpoint, jsonl
-from dnw.checkpoint import Checkpoint, CheckpointError, Identity, Position
-from dnw.claim import Claim, SupersededError
 from dnw.config import load
-from dnw.interval import Interval
-from dnw.monitor import Monitor
-from dnw.run import Run, step_path, steps
-from dnw.writer import Writer
+from dnw.runs import jsonl
+from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.folder import Run, step_path, steps
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity, Position
+from dnw.training.checkpoint_interval import Interval
+from dnw.training.checkpoint_writer import CheckpointWriter
+from dnw.training.monitor import Monitor
 
 IDENTITY = Identity("example", "0", "1", "2")
 
@@ -29,14 +30,14 @@ def run(tmp_path: Path) -> Run:
 
 
 @contextlib.contextmanager
-def opened(run: Run) -> Iterator[Writer]:
+def opened(run: Run) -> Iterator[CheckpointWriter]:
     train, claim = load(run.config), Claim.take_over(run)
     with Monitor(claim, Position(), 100, train) as monitor:
-        yield Writer(claim, monitor, Interval(train.checkpoint, run), 2, threading.Lock())
+        yield CheckpointWriter(claim, monitor, Interval(train.checkpoint, run), 2, threading.Lock())
 
 
 @pytest.fixture
-def writer(run: Run) -> Iterator[Writer]:
+def writer(run: Run) -> Iterator[CheckpointWriter]:
     with opened(run) as one:
         yield one
 
@@ -60,7 +61,7 @@ def at(step: int) -> Checkpoint:
     return Checkpoint(IDENTITY, Position(step=step), state, {}, torch.zeros(3), {})
 
 
-def test_training_goes_on_while_it_writes(run: Run, writer: Writer, gate: threading.Event) -> None:
+def test_training_goes_on_while_it_writes(run: Run, writer: CheckpointWriter, gate: threading.Event) -> None:
     writer.begin(at(4), time.monotonic() - 0.5)
     writer.look()
     assert steps(run.checkpoints) == []
@@ -75,7 +76,7 @@ def test_training_goes_on_while_it_writes(run: Run, writer: Writer, gate: thread
     assert (line["kind"], line["step"], line["interval"]) == ("save", 4, 600.0)
 
 
-def test_the_best_is_kept_and_the_old_ones_go(run: Run, writer: Writer) -> None:
+def test_the_best_is_kept_and_the_old_ones_go(run: Run, writer: CheckpointWriter) -> None:
     with writer:
         for step in (2, 4, 6):
             writer.wait()
@@ -84,15 +85,15 @@ def test_the_best_is_kept_and_the_old_ones_go(run: Run, writer: Writer) -> None:
     assert checkpoint.read(run.checkpoints / "best.pt").position.step == 4
 
 
-def test_who_leaves_waits(run: Run, writer: Writer, gate: threading.Event) -> None:
+def test_who_leaves_waits(run: Run, writer: CheckpointWriter, gate: threading.Event) -> None:
     with writer:
         writer.begin(at(8), time.monotonic())
         threading.Timer(0.3, gate.set).start()
     assert steps(run.checkpoints) == [8]
 
 
-@pytest.mark.parametrize("ask", [Writer.wait, Writer.look])
-def test_what_went_wrong_is_told_once(small_disk: Path, ask: Callable[[Writer], None]) -> None:
+@pytest.mark.parametrize("ask", [CheckpointWriter.wait, CheckpointWriter.look])
+def test_what_went_wrong_is_told_once(small_disk: Path, ask: Callable[[CheckpointWriter], None]) -> None:
     """On a real file system of 1 MiB."""
     run = make(small_disk / "runs")
     large = dataclasses.replace(at(4), model={"weight": torch.zeros(2**20)})
@@ -107,7 +108,7 @@ def test_what_went_wrong_is_told_once(small_disk: Path, ask: Callable[[Writer], 
     assert "save" not in [line["kind"] for line in jsonl.read(run.metrics)]
 
 
-def test_an_attempt_that_was_passed_over_writes_nothing(run: Run, writer: Writer) -> None:
+def test_an_attempt_that_was_passed_over_writes_nothing(run: Run, writer: CheckpointWriter) -> None:
     Claim.take_over(run)
     writer.begin(at(4), time.monotonic())
     with pytest.raises(SupersededError):

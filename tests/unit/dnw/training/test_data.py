@@ -16,9 +16,9 @@ from object_store import http
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dnw import data
 from dnw.config import ConfigError
-from dnw.data import (
+from dnw.training import data
+from dnw.training.data import (
     EvaluationBatches,
     batches_of_attempt,
     digest,
@@ -27,7 +27,7 @@ from dnw.data import (
     random_box,
     training_batches,
 )
-from dnw.distributed import ALONE
+from dnw.training.distributed import ALONE
 from shards import index, remote
 from shards.errors import ShardError
 from shards.index import Index

@@ -14,14 +14,15 @@ import torch
 from example import train
 from torch import nn
 
-from dnw import checkpoint, models
-from dnw.checkpoint import Checkpoint, CheckpointError, Identity
+from dnw import models
 from dnw.config import ConfigError, Train, dump, signature
-from dnw.data import training_batches
-from dnw.distributed import ALONE
-from dnw.run import Run, step_path
-from dnw.start import start_from_source
-from dnw.trainer import Trainer
+from dnw.runs.folder import Run, step_path
+from dnw.training import checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity
+from dnw.training.data import training_batches
+from dnw.training.distributed import ALONE
+from dnw.training.init_from_run import init_from_run
+from dnw.training.trainer import Trainer
 from dnw.wiring import edges_of, raw_weight
 from shards.index import Index
 
@@ -70,7 +71,7 @@ def source(trained: Source, tmp_path: Path) -> Source:
 
 def started(config: Train) -> nn.Module:
     model = models.build(dataclasses.replace(config, seed=99))  # its own weights must not matter
-    start_from_source(config, model)
+    init_from_run(config, model)
     return model
 
 

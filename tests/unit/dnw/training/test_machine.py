@@ -5,8 +5,8 @@ import logging
 
 import torch
 
-from dnw import machine
-from dnw.distributed import ALONE, World
+from dnw.training import machine
+from dnw.training.distributed import ALONE, World
 
 HERE = machine.facts(torch.device("cpu"))
 

@@ -15,16 +15,18 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 from torch import nn
 
-from dnw import dashboard, drawing, jsonl, ledger, models
-from dnw.checkpoint import Position
-from dnw.claim import Claim, SupersededError
+from dnw import models
 from dnw.config import load
-from dnw.evaluate import Accuracy
-from dnw.goodput import last_logged
-from dnw.monitor import Monitor
-from dnw.pictures import Pixels, panels
 from dnw.profile import profile
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.folder import Run
+from dnw.runs.goodput import last_logged
+from dnw.training import dashboard, drawing
+from dnw.training.checkpoint import Position
+from dnw.training.evaluation import Accuracy
+from dnw.training.monitor import Monitor
+from dnw.training.pictures import Pixels, panels
 from dnw.wiring import Edges, edges_of
 
 STEPS = 8

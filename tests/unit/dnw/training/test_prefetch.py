@@ -9,8 +9,8 @@ from typing import Self
 import pytest
 import torch
 
-from dnw.copies import on_device
-from dnw.data import Batch, digest
+from dnw.training.data import Batch, digest
+from dnw.training.prefetch import on_device
 
 GPU = torch.device("cuda", 0)
 

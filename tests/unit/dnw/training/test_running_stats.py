@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dnw.running_stats import RunningStatistics
+from dnw.training.running_stats import RunningStatistics
 
 
 def network() -> nn.Sequential:

@@ -9,11 +9,11 @@ from example import train
 from torch import nn
 
 from dnw import models
-from dnw.checkpoint import Identity, encode
-from dnw.data import evaluation_batches, training_batches
-from dnw.distributed import ALONE
-from dnw.evaluate import Normalize, evaluate
-from dnw.trainer import Trainer
+from dnw.training.checkpoint import Identity, encode
+from dnw.training.data import evaluation_batches, training_batches
+from dnw.training.distributed import ALONE
+from dnw.training.evaluation import Normalize, evaluate
+from dnw.training.trainer import Trainer
 from shards.index import Index
 
 IDENTITY = Identity("example", "0", "1", "2")

@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnw.distributed import ALONE, World
-from dnw.tree import TreeSum
+from dnw.training.distributed import ALONE, World
+from dnw.training.tree_reduce import TreeSum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Thread(World):
     mail: dict[tuple[int, int], queue.Queue[torch.Tensor]] = dataclasses.field(kw_only=True)
     sent: list[int] = dataclasses.field(default_factory=list, kw_only=True)  # entries
 
-    def swap(self, partner: int, sent: torch.Tensor, received: torch.Tensor) -> None:
+    def exchange(self, partner: int, sent: torch.Tensor, received: torch.Tensor) -> None:
         self.sent.append(len(sent))
         self.mail[self.rank, partner].put(sent.clone())
         received.copy_(self.mail[partner, self.rank].get(timeout=20))

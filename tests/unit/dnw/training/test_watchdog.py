@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 HEAD = """
 import time
-from dnw.watchdog import Watchdog
+from dnw.training.watchdog import Watchdog
 dog = Watchdog({seconds}, lambda step: print("last word after step", step, flush=True))
 dog.start()
 """

@@ -9,10 +9,10 @@ import torch
 from example import train
 
 from dnw import models
-from dnw.checkpoint import Identity
-from dnw.data import training_batches
-from dnw.distributed import ALONE
-from dnw.trainer import Trainer
+from dnw.training.checkpoint import Identity
+from dnw.training.data import training_batches
+from dnw.training.distributed import ALONE
+from dnw.training.trainer import Trainer
 from shards.index import Index
 
 STEPS, AT = 3, 1

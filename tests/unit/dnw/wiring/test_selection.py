@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from dnw.wiring import selection
-from dnw.wiring.selection import Among, _largest_on_device, largest
+from dnw.wiring.selection import LegalPositions, _largest_on_device, largest
 
 
 def sorted_choice(weight: Tensor, legal: Tensor | None, budget: int) -> Tensor:
@@ -100,12 +100,12 @@ def test_a_choice_made_again_in_the_same_memory_is_the_same(data: st.DataObject)
             top : data.draw(st.integers(top + 1, rows)), left : data.draw(st.integers(left + 1, columns))
         ] = True
     with mock.patch.object(selection, "CHUNK", data.draw(st.sampled_from([20, 400, 1 << 18]))):
-        among, out = Among(legal.shape, legal), torch.rand(legal.shape, generator=random) < 0.5
+        among, out = LegalPositions(legal.shape, legal), torch.rand(legal.shape, generator=random) < 0.5
         assert among.legal_TS is None  # or rectangles would not be tried
         for _ in range(2):
             weight = torch.randn(legal.shape, generator=random).mul_(3).round_()
             budget = data.draw(st.integers(0, int(legal.sum())))
-            assert largest(weight, legal, budget, among=among, out=out) is out
+            assert largest(weight, legal, budget, positions=among, out=out) is out
             assert torch.equal(out, sorted_choice(weight, legal, budget))
 
 

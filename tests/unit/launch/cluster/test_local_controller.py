@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from launch import controller
+from launch.cluster import local_controller
 from launch.config import Cluster
 from launch.errors import LaunchError
-from launch.job import Job
+from launch.node.job import Job
 
 
 def start(tmp_path: Path, **settings: int) -> str:
     cluster = Cluster(name="local", timeout_min=1, signal_delay_s=20, grace_s=10, **settings)
     job = Job(tmp_path, nodes=1, nproc=2, grace_s=10)
-    return controller.start(job, tmp_path / "code", cluster, tmp_path)
+    return local_controller.start(job, tmp_path / "code", cluster, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_gpus_that_a_job_gets(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     cluster = Cluster(name="local", timeout_min=1, signal_delay_s=20, grace_s=10, gpus_per_node=asked)
-    assert controller._gpus(cluster, nproc=2)["gpus_per_node"] == given
+    assert local_controller._gpus(cluster, nproc=2)["gpus_per_node"] == given
 
 
 def test_a_starter_that_is_killed(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_starter_that_is_killed(tmp_path: Path) -> None:
         return ""
 
     with pytest.raises(LaunchError, match="was killed"):
-        controller._detached(die, tmp_path / "log")
+        local_controller._detached(die, tmp_path / "log")
 
 
 def test_what_it_starts_has_left_the_session_and_the_terminal(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_what_it_starts_has_left_the_session_and_the_terminal(tmp_path: Path) ->
         os.write(1, b"said\n")
         return f"{os.getsid(0)} {os.getpid()} {os.isatty(0)} {os.isatty(1)}"
 
-    session, process, *terminals = controller._detached(look, tmp_path / "log").split()
+    session, process, *terminals = local_controller._detached(look, tmp_path / "log").split()
     assert session == process != str(os.getpid())
     assert terminals == ["False", "False"]
     assert (tmp_path / "log").read_text() == "said\n"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from login_node import Captured, Typed, runs, runs_dir_is_empty
 
-from dnw import ledger
-from dnw.run import Run
-from launch import snapshot, submission
-from launch.submission import Submission
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch import snapshot
+from launch.cluster import submission
+from launch.cluster.submission import Submission
 
 
 def earlier(tmp_path: Path, *nodes: str, step_s: float = 1.0, save_s: float = 1.0) -> Run:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch import refusal
+from launch.cluster import sbatch_errors
 
 STATED = {
     option: f"{option}=1" for option in ("account", "partition", "qos", "time", "nodes", "mem", "array")
@@ -42,4 +42,4 @@ FAILED = "sbatch: error: Batch job submission failed: "
     ],
 )  # fmt: skip
 def test_one_line_that_names_the_settings(said: str, line: str) -> None:
-    assert refusal.explain(said, STATED) == line
+    assert sbatch_errors.explain(said, STATED) == line

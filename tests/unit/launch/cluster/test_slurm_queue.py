@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from run_folder import Slurm, make, slurm, submit
 
-from launch import slurm_command, slurm_queue
-from launch.slurm_command import SlurmError
-from launch.slurm_queue import Grants
+from launch.cluster import slurm_queue
+from launch.scheduler import slurm_command, stop_grace
+from launch.scheduler.slurm_command import SlurmError
+from launch.scheduler.stop_grace import Grants
 
 # squeue --noheader --array --jobs=... --format=%i|%T|%r|%N|%P|%V|%S|%o, with SLURM_TIME_FORMAT=%s
 QUEUE = """\
@@ -119,11 +120,11 @@ def test_nothing_is_asked_of_nothing(cluster: Slurm) -> None:
 
 def test_what_a_preempted_job_is_granted(cluster: Slurm) -> None:
     cluster.says("scontrol", PARTITION + CONFIG)
-    assert slurm_queue.grants("low") == Grants("low", grace_time_s=100, kill_wait_s=100)
-    assert slurm_queue.grants("low").preempted_s == 200
+    assert stop_grace.grants("low") == Grants("low", grace_time_s=100, kill_wait_s=100)
+    assert stop_grace.grants("low").preempted_s == 200
     assert cluster.calls[:2] == ["scontrol --oneliner show partition low", "scontrol show config"]
     cluster.says("scontrol", "PartitionName=low State=UP\n")
-    assert slurm_queue.grants("low").preempted_s is None
+    assert stop_grace.grants("low").preempted_s is None
 
 
 def test_an_order_that_is_refused(cluster: Slurm) -> None:

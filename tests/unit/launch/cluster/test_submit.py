@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from login_node import Captured, Typed, runs, runs_dir_is_empty
 
-from dnw import lock
-from dnw.lock import Lock
-from launch import submission
+from dnw.runs import lock
+from dnw.runs.lock import Lock
+from launch.cluster import submission
 
 
 def shown_script(text: str) -> str:
@@ -58,14 +58,14 @@ def test_a_job_imports_the_frozen_code_and_nothing_else(typed: Typed, tmp_path: 
     lines = (lab / "script-0").read_text().splitlines()
     setup = [line for line in lines if line.startswith(("CODE=", "export PYTHONPATH"))]
     (pickled,) = (run.slurm / "1").glob("*_submitted.pkl")
-    load = "import pickle, sys; job = pickle.load(open(sys.argv[1], 'rb')).function; import launch.job"
-    show = f"{load}; print(launch.job.__file__); print(job)"
+    load = "import pickle, sys; job = pickle.load(open(sys.argv[1], 'rb')).function; import launch.node.job"
+    show = f"{load}; print(launch.node.job.__file__); print(job)"
     done = subprocess.run(
         ["bash", "-c", "\n".join([*setup, f'{sys.executable} -c "{show}" {pickled}'])],
         cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True,
     )  # fmt: skip
     file, job = done.stdout.splitlines()
-    assert file == str(run.code / "launch" / "job.py")
+    assert file == str(run.code / "launch" / "node" / "job.py")
     assert str(run.folder) in job
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from run_folder import Slurm, finish, log, make, note, slurm, submit
 
-from dnw.run import Run
-from launch import board, cancel, follow
+from dnw.runs.folder import Run
+from launch.commands import cancel, logs, tensorboard
 from launch.runs import main
 
 NOW = time.time()
@@ -140,9 +140,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
         cluster.says(command)
     cluster.says("scontrol", err="slurm_update error", code=1)
     monkeypatch.chdir(tmp_path)
-    for module, name in ((cancel, "POLL_S"), (follow, "POLL_S")):
+    for module, name in ((cancel, "POLL_S"), (logs, "POLL_S")):
         monkeypatch.setattr(module, name, 0.0)
-    monkeypatch.setattr(board, "show", lambda runs, port: len(runs()) and 0)  # it would serve them
+    monkeypatch.setattr(tensorboard, "show", lambda runs, port: len(runs()) and 0)  # it would serve them
     return cluster
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from run_folder import Slurm, make, note, slurm, submit
 
-from dnw.run import Run
-from launch import cancel
-from launch.cancel import cancel as stop_runs
+from dnw.runs.folder import Run
+from launch.commands import cancel
+from launch.commands.cancel import cancel as stop_runs
 from launch.errors import LaunchError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 NOW = time.time()
 
 # Holds the run's lock as a job does, with a process that has inherited it as an agent does; says which signal
@@ -25,7 +25,7 @@ NOW = time.time()
 JOB = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from dnw.lock import Lock
+from dnw.runs.lock import Lock
 held = Lock.take(Path(sys.argv[1]))
 agent = subprocess.Popen(["/bin/sleep", "60"], pass_fds=(held.descriptor,))
 held.write(attempt=1, job="-", pid=os.getpid(), host=sys.argv[2])
@@ -145,7 +145,7 @@ def test_waiting_for_the_end(
     assert stop_runs([run], now=False, wait=True) == code
     out = capsys.readouterr().out
     assert f"{run.name}: {said}" in out
-    assert out.endswith("ended; the submit command goes on from its newest checkpoint\n")
+    assert out.endswith("ended; run the submit command again to resume from its newest checkpoint\n")
 
 
 def test_a_run_in_the_foreground_is_asked_by_its_process(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from run_folder import Slurm, finish, make, note, slurm, submit
 
-from dnw.lock import Lock
-from dnw.run import Run, step_path
-from launch import clean, leftovers
-from launch.clean import size
+from dnw.runs.folder import Run, step_path
+from dnw.runs.lock import Lock
+from launch.commands import clean, cleanup_candidates
+from launch.commands.clean import size
 from launch.runs import main
 
 NOW = time.time()
@@ -120,7 +120,7 @@ def damaged(run: Run, cluster: Slurm, how: str) -> None:
         (at_work, "PENDING", ""),
         (slurm_is_silent, "", ""),  # as far as the files tell it is queued
         (elsewhere, "", ""),
-        (damaged, "", "left alone, it can't be told whether it is at work"),
+        (damaged, "", "skipped: the state of the run is unknown"),
     ],
 )
 @pytest.mark.parametrize("name", ["default-0123456789", "default-0123456789.old-20261123-010203-004"])
@@ -142,7 +142,7 @@ def test_a_lock_that_is_held_counts_whatever_the_files_say(tmp_path: Path, clean
     with Lock.take(run.lock):
         code, out, err = cleaned("--yes")
     assert (code, out) == (0, "nothing to clean\n")
-    assert "left alone" in err
+    assert "skipped" in err
 
 
 def test_runs_moved_aside_go_as_a_whole(tmp_path: Path, cleaned: Cleaned) -> None:
@@ -199,7 +199,7 @@ def test_links_are_not_followed(tmp_path: Path, cleaned: Cleaned) -> None:
     code, out, err = cleaned("--yes")
     assert code == 0
     assert "away" not in out
-    assert "left alone, a link leads there" in err
+    assert "skipped: a symbolic link leads there" in err
     assert not aside.folder.exists()
     assert outside.config.exists()
     assert (kept / "precious").exists()
@@ -267,8 +267,8 @@ def test_an_attempt_that_begins_at_that_moment(
     tmp_path: Path, cleaned: Cleaned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = superfluous(tmp_path)
-    monkeypatch.setattr("dnw.lock.PATIENCE_S", 0.0)
-    monkeypatch.setattr(leftovers, "_is_idle", lambda one: True)
+    monkeypatch.setattr("dnw.runs.lock.PATIENCE_S", 0.0)
+    monkeypatch.setattr(cleanup_candidates, "_is_idle", lambda one: True)
     with Lock.take(run.lock):
         code, _, err = cleaned("--yes")
     assert code == 2

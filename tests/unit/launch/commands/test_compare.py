@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from run_folder import finish, log, make, slurm
 
-from dnw.run import Run
-from launch import plot
-from launch.compare import common_steps, compare, thinned
+from dnw.runs.folder import Run
+from launch.commands import plot
+from launch.commands.compare import common_steps, compare, thinned
 from launch.errors import LaunchError
 from launch.runs import main
 

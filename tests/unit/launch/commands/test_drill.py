@@ -10,15 +10,15 @@ import pytest
 from run_folder import Slurm, finish, log, make, note, slurm, submit
 
 from dnw import config
-from dnw.ledger import Attempt
-from dnw.run import Run
-from launch import drill
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from launch.cluster.submission import newest, submission
+from launch.commands import drill
+from launch.commands.drill import DrillError, plan_again
+from launch.commands.drill_report import Deadline, DrillReport, Marks, deadlines
 from launch.config import Cluster, Launch
-from launch.drill import DrillError, plan_again
 from launch.errors import LaunchError
-from launch.rehearsal import Deadline, Marks, Rehearsal, deadlines
-from launch.slurm_queue import Grants
-from launch.submission import newest, submission
+from launch.scheduler.stop_grace import Grants
 
 GRANTED = "PartitionName=low GraceTime=30 State=UP\nKillWait                = 10 sec\n"
 SETTINGS = {"timeout_min": 60, "signal_delay_s": 180, "grace_s": 120}
@@ -28,7 +28,7 @@ def attempt(number: int, **events: dict[str, Any]) -> Attempt:
     return Attempt(number, **{name: {"attempt": number, **facts} for name, facts in events.items()})
 
 
-def rehearsal(**changes: Any) -> Rehearsal:
+def drill_report(**changes: Any) -> DrillReport:
     """Stopped at 100 s, going on at 160 s."""
     second = attempt(
         2,
@@ -46,11 +46,11 @@ def rehearsal(**changes: Any) -> Rehearsal:
         "marks": Marks(asked=100.0, gone=110.0, granted=149.0, reasons=("BeginTime", "Priority")),
         "deadlines": (Deadline(40, "low"), Deadline(120, "cluster.grace_s")),
     }
-    return Rehearsal(**{**facts, **changes})
+    return DrillReport(**{**facts, **changes})
 
 
 def test_the_seconds_of_each_part() -> None:
-    found = rehearsal()
+    found = drill_report()
     assert [(phase.name, phase.seconds) for phase in found.phases] == [
         ("signal to saved", 2.0),
         ("saved to out of the way", 8.0),
@@ -75,14 +75,14 @@ def test_the_seconds_of_each_part() -> None:
 
 
 def test_saving_that_takes_too_long_for_a_preemption() -> None:
-    found = rehearsal(saved=141.0, marks=Marks(100.0, 145.0, 149.0))
+    found = drill_report(saved=141.0, marks=Marks(100.0, 145.0, 149.0))
     assert found.holds is False
     assert "Saving took 41.0 of 40 s (low): TOO LONG." in found.verdict()
 
 
 def test_killed_before_it_had_saved() -> None:
     first = attempt(1, end={"time": 110.0, "reason": "killed"})
-    found = rehearsal(first=first, saved=None, reached=19)
+    found = drill_report(first=first, saved=None, reached=19)
     assert (found.steps_lost, found.holds, found.saving_s) == (7, False, None)
     assert found.phases[1].seconds == 10.0  # from the signal, then
     assert found.verdict() == [
@@ -93,15 +93,15 @@ def test_killed_before_it_had_saved() -> None:
 
 
 def test_what_was_too_quick_to_be_seen() -> None:
-    found = rehearsal(marks=Marks(100.0, None, None), deadlines=())
+    found = drill_report(marks=Marks(100.0, None, None), deadlines=())
     assert [phase.seconds for phase in found.phases] == [2.0, None, None, None, 7.5, 2.5, 60.0]
     assert found.holds is None
-    assert found.verdict()[1] == "How long saving may take, nobody says here."
+    assert found.verdict()[1] == "No save deadline is known on this cluster."
 
 
 def test_nodes_noticed_only_after_the_run_had_claimed_them() -> None:
     """squeue is asked twice a second."""
-    phases = rehearsal(marks=Marks(100.0, 110.0, 150.4)).phases
+    phases = drill_report(marks=Marks(100.0, 110.0, 150.4)).phases
     assert (phases[2].seconds, phases[3].seconds) == (40.0, 0.0)
 
 

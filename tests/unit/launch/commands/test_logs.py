@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from run_folder import Slurm, finish, make, note, slurm, submit
 
-from dnw.run import Run
-from launch import follow
+from dnw.runs.folder import Run
+from launch.commands import logs
+from launch.commands.log_lines import Tail, failures, merged
 from launch.errors import LaunchError
-from launch.log_lines import Tail, failures, merged
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 NOW = time.time()
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -43,7 +43,7 @@ def begin(run: Run, attempt: int, hosts: list[str], begun: float = NOW) -> None:
 
 
 def shown(run: Run, capsys: pytest.CaptureFixture[str], attempt: int | None = None, lines: int = 0) -> str:
-    assert follow.show(run, attempt, lines, follow=False) == 0
+    assert logs.show(run, attempt, lines, follow=False) == 0
     return capsys.readouterr().out
 
 
@@ -106,12 +106,12 @@ def test_chosen_attempts(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "first" in shown(run, capsys, attempt=1)
     for wrong in (0, 3):
         with pytest.raises(LaunchError, match=rf"no logs of attempt {wrong}; there are those of: 1, 2$"):
-            follow.show(run, wrong, 0, follow=False)
+            logs.show(run, wrong, 0, follow=False)
 
 
 def test_what_a_job_printed_that_came_to_no_workers(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LaunchError, match="nothing has been printed yet"):
-        follow.show(run, None, 0, follow=False)
+        logs.show(run, None, 0, follow=False)
     begin(run, 1, ["n1"])
     run.log(1, 0).write_text(at(1, "an older attempt"))
     begin(run, 2, ["n1"])

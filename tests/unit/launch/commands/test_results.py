@@ -15,12 +15,12 @@ import pytest
 from run_folder import finish, make
 
 from dnw.config import dump
-from dnw.run import Run
-from launch import plot, results
+from dnw.runs.folder import Run
+from launch.commands import plot
+from launch.commands.published import ROWS, Published, published
+from launch.commands.results import rows, select_finished
+from launch.commands.results_plot import points
 from launch.errors import LaunchError
-from launch.published import ROWS, Published, published
-from launch.results import choose, rows
-from launch.results_plot import points
 from launch.runs import main
 
 COSTS = {"params": 41_288, "macs": 2_660_000}
@@ -52,7 +52,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, str]:
 
 
 def test_seeds_make_one_row(runs_dir: Path) -> None:
-    found, notes = rows(choose([], runs_dir))
+    found, notes = rows(select_finished([], runs_dir))
     assert [(row.experiment, row.runs, row.top1, row.top1_std) for row in found] == [
         ("elsewhere", 1, 61.5, None),
         ("static_dnw", 3, 81.0, 1.0),
@@ -62,7 +62,7 @@ def test_seeds_make_one_row(runs_dir: Path) -> None:
 
 
 def test_published_figures_stand_beside(runs_dir: Path) -> None:
-    elsewhere, static, _ = rows(choose([], runs_dir))[0]
+    elsewhere, static, _ = rows(select_finished([], runs_dir))[0]
     assert (static.published_top1, static.published_std) == (80.9, 0.6)
     assert elsewhere.published_top1 is None
     assert (static.trained, elsewhere.trained) == ("160 epochs", "10 steps")
@@ -72,7 +72,7 @@ def test_the_source_of_a_run_does_not_split_its_seeds(tmp_path: Path) -> None:
     for seed in (0, 1):
         wiring = {"name": "fine_tune", "source": f"complete-{seed}", "source_signature": f"{seed}" * 10}
         done(tmp_path, f"seed={seed}-000000000{seed}", 50.0, seed=seed, wiring=wiring)
-    (row,) = rows(choose([], tmp_path))[0]
+    (row,) = rows(select_finished([], tmp_path))[0]
     assert row.runs == 2
 
 
@@ -111,7 +111,7 @@ def test_for_programs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_folders_experiments_and_single_runs(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def names(*words: str) -> list[str]:
-        return [run.folder.name[-4:] for run in choose(words, runs_dir)]
+        return [run.folder.name[-4:] for run in select_finished(words, runs_dir)]
 
     assert names(str(runs_dir / "static_dnw")) == names("static_dnw") == ["0000", "3333", "1111", "2222"]
     assert names("static_dnw/seed=1", "elsewhere") == ["1111", "4444"]
@@ -134,7 +134,7 @@ def test_nothing_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_run_of_other_code_is_left_out_with_a_word(runs_dir: Path) -> None:
     run = Run(runs_dir / "elsewhere" / "default-4444444444")
     run.config.write_text(dump(example.train()).replace("width:", "breadth:"))
-    found, notes = rows(choose([], runs_dir))
+    found, notes = rows(select_finished([], runs_dir))
     assert len(found) == 2
     assert notes[0].startswith(f"left out: {run.config}: ")
 
@@ -152,7 +152,7 @@ def test_drawn(runs_dir: Path, capsys: pytest.CaptureFixture[str], suffix: str, 
 def test_what_is_drawn(tmp_path: Path) -> None:
     done(tmp_path, "default-0000000000", 80.0)
     done(tmp_path, "default-1111111111", 60.0, model__name="mobilenet", width=0.225, data__name="imagenet")
-    found = points(rows(choose([], tmp_path))[0])
+    found = points(rows(select_finished([], tmp_path))[0])
     assert [point.top1 for point in found if point.data == "cifar10"] == [80.0, 80.9]
     ours, *theirs = [point for point in found if point.data == "imagenet"]
     assert (ours.kind, ours.is_published) == ("mobilenet, dnw", False)
@@ -230,10 +230,10 @@ def test_no_two_published_results_are_of_the_same_kind() -> None:
 
 
 def test_no_torch(runs_dir: Path) -> None:
-    root = Path(results.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[4]
     script = (
-        "import sys; sys.path.insert(0, ''); from launch import results; from pathlib import Path; "
-        "results.show(results.choose([], Path(sys.argv[1])), 'csv'); "
+        "import sys; sys.path.insert(0, ''); from launch.commands import results; from pathlib import Path; "
+        "results.show(results.select_finished([], Path(sys.argv[1])), 'csv'); "
         "print(sorted({'torch', 'hydra', 'submitit', 'numpy'} & set(sys.modules)))"
     )
     words = [sys.executable, "-c", script, str(runs_dir)]

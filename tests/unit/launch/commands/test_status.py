@@ -15,10 +15,10 @@ import pytest
 from rich.console import Console
 from run_folder import Slurm, finish, log, make, note, slurm, submit
 
-from dnw.lock import Lock
-from dnw.run import Run
-from launch import status
-from launch.status import Row, duration, rows, table
+from dnw.runs.folder import Run
+from dnw.runs.lock import Lock
+from launch.commands import status
+from launch.commands.status import Row, duration, rows, table
 
 NOW = time.time()
 Told = Callable[[Run, Slurm], Any]
@@ -132,7 +132,7 @@ def test_over_and_not_done(
     [
         (account("CANCELLED by 0"), "stopped", "cancelled"),
         (account("FAILED", "1:0"), "failed", "failed, exit code 1"),
-        ("", "failed", "its job went without beginning anything"),
+        ("", "failed", "the job ended before an attempt started"),
     ],
     ids=itertools.count(),
 )
@@ -309,7 +309,7 @@ def test_durations(seconds: float, said: str) -> None:
 
 def test_no_torch_and_little_else(run: Run) -> None:
     """A table of runs is looked at often."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[4]
     script = (
         "import sys; sys.argv[0] = sys.argv[1]; sys.path.insert(0, ''); from launch import runs; "
         "runs.main(['status', '--runs-dir', sys.argv[2]]); "

@@ -22,10 +22,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from dnw.run import Run
-from launch import board
+from dnw.runs.folder import Run
+from launch.commands import tensorboard
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 AWKWARD = "width=0.1,data.name=a:b-0123456789"  # what TensorBoard's own option for names can't take
 
 
@@ -127,7 +127,7 @@ def test_links_follow_the_runs(tmp_path: Path) -> None:
     links.mkdir()
 
     def linked() -> list[str]:
-        board.link(runs, links)
+        tensorboard.link(runs, links)
         return sorted(str(path.relative_to(links)) for path in links.glob("*/*"))
 
     assert linked() == []
@@ -147,6 +147,6 @@ def test_runs_of_one_name_from_two_places(tmp_path: Path) -> None:
     for run in runs:
         run.tensorboard.mkdir()
     links = tmp_path / "links"
-    board.link(runs, links)
+    tensorboard.link(runs, links)
     assert (links / "there/runs/example/a").resolve() == runs[1].tensorboard
     assert (links / "here/runs/example/a").resolve() == runs[0].tensorboard

@@ -1,10 +1,10 @@
-"""What torchrun's agent makes of workers that failed; how it stops, test_launch_job.py shows."""
+"""What torchrun's agent makes of workers that failed; how it stops, test_job.py shows."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from launch import agent
+from launch.node import agent
 
 
 def failure(exitcode: int, timestamp: int = 100) -> SimpleNamespace:

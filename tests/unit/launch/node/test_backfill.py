@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dnw import ledger
-from dnw.run import Run
-from launch import history
-from launch.node import Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import backfill
+from launch.node.topology import Node
 
 SECOND = Node(0, 2, "n1", "n1", "7", 1, ("n1", "n3"), in_slurm=True)
 
@@ -40,7 +40,7 @@ def says(folder: Path, name: str, text: str) -> None:
 
 def test_an_attempt_that_left_no_word(run: Run, slurm: Path) -> None:
     says(slurm, "sacct", "NODE_FAIL")
-    history.complete(run, SECOND)
+    backfill.complete(run, SECOND)
     (attempt,) = ledger.read(run)
     assert (attempt.reason, attempt.cause) == ("lost", "node failure")
     assert attempt.end is not None
@@ -48,7 +48,7 @@ def test_an_attempt_that_left_no_word(run: Run, slurm: Path) -> None:
 
 
 def test_of_which_nobody_knows_anything(run: Run) -> None:
-    history.complete(run, Node(0, 1, "", "", "99", 0, ("here",)))
+    backfill.complete(run, Node(0, 1, "", "", "99", 0, ("here",)))
     (attempt,) = ledger.read(run)
     assert attempt.end is not None
     assert attempt.end["detail"] == "nothing is left that could say why"
@@ -67,7 +67,7 @@ def test_of_which_nobody_knows_anything(run: Run) -> None:
 def test_causes(run: Run, slurm: Path, reason, told, accounts: str, cause: str) -> None:
     ledger.end(run, 1, reason, step=5, **told)
     says(slurm, "sacct", accounts)
-    history.complete(run, SECOND)
+    backfill.complete(run, SECOND)
     (attempt,) = ledger.read(run)
     assert (attempt.reason, attempt.cause, attempt.last_step) == (reason, cause, 5)
 
@@ -75,5 +75,5 @@ def test_causes(run: Run, slurm: Path, reason, told, accounts: str, cause: str) 
 def test_an_attempt_of_this_start_of_the_job_is_known(run: Run, slurm: Path) -> None:
     says(slurm, "sacct", "RUNNING")
     ledger.end(run, 1, "killed", step=5)
-    history.complete(run, Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True))
+    backfill.complete(run, Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True))
     assert len(run.attempts.read_text().splitlines()) == 3

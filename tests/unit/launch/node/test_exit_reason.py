@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from dnw import ledger
-from dnw.run import Run
-from launch import verdict
-from launch.node import Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import exit_reason
+from launch.node.topology import Node
 
 NODE = Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"))
 DEVICE = {
@@ -34,7 +34,7 @@ def concluded(
     for end in ends:
         ledger.end(run, 1, **end)
     reports = {rank: {"code": code} for rank, code in enumerate(codes[: node.count])}
-    assert verdict.conclude(verdict.Ended(run, 1, 2, node, reports, None, None)) == verdict.FAILED
+    assert exit_reason.conclude(exit_reason.Ended(run, 1, 2, node, reports, None, None)) == exit_reason.FAILED
     last = ledger.last(run)
     assert last is not None
     assert last.end is not None

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from launch import interface, torchrun
-from launch.node import Node
+from launch.node import interface, torchrun
+from launch.node.topology import Node
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 # A host whose own name is 127.0.1.1, with a network of its own beside the one that leads to n1 and n2.
 SCRIPT = """
 set -e
@@ -28,8 +28,8 @@ exec "$@"
 """
 ASK = """
 import socket
-from launch.interface import between_nodes
-from launch.node import Node
+from launch.node.interface import between_nodes
+from launch.node.topology import Node
 hosts = ("n1", "n2")
 print(socket.gethostbyname(socket.gethostname()))
 print(*(between_nodes(Node(rank, 2, host, "n1", "7", 0, hosts)) for rank, host in enumerate(hosts)))

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from example import train
 
-from dnw import ledger, lock
 from dnw.config import dump
 from dnw.preemption import PEER_FAILED
-from dnw.run import Run
-from launch import fork_server
+from dnw.runs import ledger, lock
+from dnw.runs.folder import Run
+from launch.node import fork_server
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 Started = Callable[..., subprocess.Popen[str]]
 
 # Stands for dnw.train: starts, then does what $ACT says. Saving takes it $SAVING seconds.
@@ -88,8 +88,9 @@ def run(tmp_path: Path) -> Run:
     (run.code / "dnw").mkdir()
     (run.code / "dnw" / "__init__.py").write_text("")
     (run.code / "dnw" / "train.py").write_text(WORKER)
-    for name in ("preemption.py", "watchdog.py"):
-        shutil.copy(ROOT / "dnw" / name, run.code / "dnw")
+    (run.code / "dnw" / "training").mkdir()
+    for name in ("preemption.py", "training/watchdog.py"):
+        shutil.copy(ROOT / "dnw" / name, run.code / "dnw" / name)
     run.config.write_text(dump(train(threads=2)))
     return run
 
@@ -103,7 +104,7 @@ def start(run: Run) -> Iterator[Started]:
         act: str = "wait", saving_s: float = 0, grace_s: int = 20, foreground: bool = True, nproc: int = 2
     ) -> subprocess.Popen[str]:
         job = f"Job(Path({str(run.folder)!r}), 1, {nproc}, {grace_s}, foreground={foreground})"
-        code = f"from pathlib import Path; from launch.job import Job; {job}()"
+        code = f"from pathlib import Path; from launch.node.job import Job; {job}()"
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             env=os.environ | {"PYTHONPATH": str(ROOT), "ACT": act, "SAVING": str(saving_s)},

@@ -12,16 +12,17 @@ import pytest
 from example import train
 from run_folder import finish, make
 
-from dnw import ledger
-from dnw.claim import Claim
-from dnw.ledger import Attempt
-from dnw.run import Run
-from launch import budget, notice, submit, verdict
+from dnw.runs import ledger
+from dnw.runs.claim import Claim
+from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
+from launch.cluster import submit
 from launch.config import Cluster, Launch, Notify
-from launch.job import Job
-from launch.node import LOOPBACK, Node
-from launch.prepare import Plan
-from launch.stop import Stop
+from launch.node import exit_reason, notify, retry_policy
+from launch.node.job import Job
+from launch.node.signals import Stop
+from launch.node.topology import LOOPBACK, Node
+from launch.prepare import RunPlan
 
 
 @pytest.fixture
@@ -40,29 +41,29 @@ def test_the_setting_reaches_the_job(run: Run) -> None:
         nodes=1, nproc=1, runs_dir=run.folder, fresh=False, dry_run=False, port=None,
         notify=Notify(command="tell"), cluster=cluster,
     )  # fmt: skip
-    assert submit.job(Plan(run, train(), launch)).notify == "tell"
+    assert submit.job(RunPlan(run, train(), launch)).notify == "tell"
 
 
 @pytest.mark.parametrize(
     ("last", "code", "is_asked", "event"),
     [
-        (ended("done"), verdict.DONE, False, "done"),
-        (ended("done"), verdict.DONE, True, "done"),  # asked while it was ending
-        (ended("error"), verdict.FAILED, False, "failed"),
-        (ended("error"), verdict.FAILED, True, "failed"),  # by Ctrl-C, and failed as it saved
-        (ended("error", cause="preempted"), verdict.FAILED, True, None),  # goes on
-        (ended("killed"), verdict.FAILED, False, "no progress"),
-        (ended("hung"), verdict.FAILED, False, "no progress"),
-        (ended("killed"), verdict.FAILED, True, None),  # a second Ctrl-C
+        (ended("done"), exit_reason.DONE, False, "done"),
+        (ended("done"), exit_reason.DONE, True, "done"),  # asked while it was ending
+        (ended("error"), exit_reason.FAILED, False, "failed"),
+        (ended("error"), exit_reason.FAILED, True, "failed"),  # by Ctrl-C, and failed as it saved
+        (ended("error", cause="preempted"), exit_reason.FAILED, True, None),  # goes on
+        (ended("killed"), exit_reason.FAILED, False, "no progress"),
+        (ended("hung"), exit_reason.FAILED, False, "no progress"),
+        (ended("killed"), exit_reason.FAILED, True, None),  # a second Ctrl-C
         (ended("stopped"), 75, True, None),
         (ended("stopped", cause="preempted"), 75, True, None),
         (ended("stopped", cause="timeout", saved=9), 75, True, None),
         (ended("stopped", cause="timeout"), 75, True, "no progress"),
-        (ended("killed", cause="timeout"), verdict.FAILED, True, "no progress"),
+        (ended("killed", cause="timeout"), exit_reason.FAILED, True, "no progress"),
     ],
 )
 def test_what_there_is_to_tell(last: Attempt, code: int, is_asked: bool, event: str | None) -> None:
-    assert notice.event(last, code, is_asked) == event
+    assert notify.event(last, code, is_asked) == event
 
 
 def test_a_command_gets_it(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +71,7 @@ def test_a_command_gets_it(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     log = run.log(3, 0)
     log.write_text("before\n")
     command = f'cat > "{run.folder}/told"; echo "$DNW_RUN, $DNW_EVENT"; echo more >&2'
-    notice.send(command, run, ended("done"), "done", log)
+    notify.send(command, run, ended("done"), "done", log)
     told = json.loads((run.folder / "told").read_text())
     assert abs(told.pop("time") - time.time()) < 60
     assert told == {
@@ -82,13 +83,13 @@ def test_a_command_gets_it(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_of_a_failed_run(run: Run) -> None:
-    told = notice.told(run, ended("error"), "failed")
+    told = notify.told(run, ended("error"), "failed")
     assert (told["event"], told["reason"], told["step"], told["top1"]) == ("failed", "error", 7, None)
 
 
 @pytest.mark.parametrize("command", ["exit 3", "cat > /dev/null; exit 3"])
 def test_a_command_that_fails_costs_a_line(run: Run, capfd: pytest.CaptureFixture[str], command: str) -> None:
-    notice.send(command, run, ended("error"), "failed", run.log(3, 0))
+    notify.send(command, run, ended("error"), "failed", run.log(3, 0))
     said = capfd.readouterr().err
     assert said == (
         f"{run.name}: notify.command: exit code 3; the run is as it was; what it printed: {run.log(3, 0)}\n"
@@ -98,9 +99,9 @@ def test_a_command_that_fails_costs_a_line(run: Run, capfd: pytest.CaptureFixtur
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notice, "LIMIT_S", 0.3)
+    monkeypatch.setattr(notify, "LIMIT_S", 0.3)
     began = time.monotonic()
-    notice.send(f"sleep 50 & echo $! > {run.folder}/pid; sleep 50", run, ended("error"), "failed", None)
+    notify.send(f"sleep 50 & echo $! > {run.folder}/pid; sleep 50", run, ended("error"), "failed", None)
     assert time.monotonic() - began < 10
     assert "notify.command: ended after 0.3 s; the run is as it was\n" in capfd.readouterr().err
     process = Path("/proc", (run.folder / "pid").read_text().strip(), "stat")
@@ -111,7 +112,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(
 
 
 def test_where_it_can_not_be_started(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    notice.send("true", run, ended("error"), "failed", run.folder)
+    notify.send("true", run, ended("error"), "failed", run.folder)
     assert "notify.command: [Errno 21] Is a directory" in capfd.readouterr().err
 
 
@@ -136,7 +137,7 @@ class TestJob:
                 if reason == "stopped":
                     stop.signal = signal.SIGTERM
                 ledger.end(run, claim.number, reason, step=claim.number, saved=claim.number)
-                return {"done": verdict.DONE, "stopped": 75}.get(reason, verdict.FAILED)
+                return {"done": exit_reason.DONE, "stopped": 75}.get(reason, exit_reason.FAILED)
 
             monkeypatch.setattr(Job, "_attempt", attempt)
             return Job(run.folder, 1, 1, 20, notify=command, **more).run()
@@ -149,19 +150,19 @@ class TestJob:
         return [json.loads(line) for line in text.splitlines()]
 
     def test_done_once(self, run: Run, lead: Any) -> None:
-        assert lead("killed", "done") == verdict.DONE
-        assert lead() == verdict.DONE  # typed again
+        assert lead("killed", "done") == exit_reason.DONE
+        assert lead() == exit_reason.DONE  # typed again
         (told,) = self.told(run)
         assert (told["event"], told["attempt"], told["top1"]) == ("done", 2, 61.5)
 
     def test_failed(self, run: Run, lead: Any) -> None:
-        assert lead("error", "error", error_retries=1) == verdict.FAILED
+        assert lead("error", "error", error_retries=1) == exit_reason.FAILED
         (told,) = self.told(run)
         assert (told["event"], told["attempt"], told["reason"]) == ("failed", 2, "error")
 
     def test_without_progress(self, run: Run, lead: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(budget, "progressed", lambda attempt: False)
-        assert lead("killed", "hung") == verdict.FAILED
+        monkeypatch.setattr(retry_policy, "progressed", lambda attempt: False)
+        assert lead("killed", "hung") == exit_reason.FAILED
         (told,) = self.told(run)
         assert (told["event"], told["reason"]) == ("no progress", "hung")
 
@@ -171,5 +172,5 @@ class TestJob:
 
     def test_the_lock_is_free_by_then(self, run: Run, lead: Any) -> None:
         command = f"flock --nonblock {run.lock} true && cat >> {run.folder}/told"
-        assert lead("done", command=command) == verdict.DONE
+        assert lead("done", command=command) == exit_reason.DONE
         assert len(self.told(run)) == 1

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from dnw import ledger
-from dnw.run import Run
-from launch import requeue
-from launch.node import Node
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import requeue
+from launch.node.topology import Node
 
 NODE = Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dnw.ledger import Attempt
-from launch import budget
+from dnw.runs.ledger import Attempt
+from launch.node import retry_policy
 
 
 def attempt(
@@ -15,37 +15,37 @@ def attempt(
 
 @pytest.mark.parametrize("reason", ["killed", "hung"])
 def test_what_was_killed_or_hung_is_tried_again(reason):
-    assert budget.decide([attempt(1, reason, 0, 12, 10)], 0).again
-    assert budget.decide([attempt(1, reason, 0, 12, 10), attempt(2, reason, 10, 25, 20)], 0).again
+    assert retry_policy.decide([attempt(1, reason, 0, 12, 10)], 0).again
+    assert retry_policy.decide([attempt(1, reason, 0, 12, 10), attempt(2, reason, 10, 25, 20)], 0).again
 
 
 def test_a_crash_at_the_same_step_twice_is_the_last():
-    decision = budget.decide([attempt(1, "killed", 0, 12, 10), attempt(2, "hung", 10, 12, 10)], 0)
+    decision = retry_policy.decide([attempt(1, "killed", 0, 12, 10), attempt(2, "hung", 10, 12, 10)], 0)
     assert not decision.again
     assert decision.why == "this was the second time after step 12: not started again"
 
 
 def test_no_progress_twice_is_the_last():
-    decision = budget.decide([attempt(1, "killed", 0, 7), attempt(2, "killed", 0, 9)], 0)
+    decision = retry_policy.decide([attempt(1, "killed", 0, 7), attempt(2, "killed", 0, 9)], 0)
     assert not decision.again
     assert "two attempts in a row ended before anything was saved" in decision.why
 
 
 def test_an_attempt_between_that_got_on_gives_another_try():
     failed = [attempt(1, "killed", 0, 7), attempt(2, "stopped", 0, 9, 9), attempt(3, "killed", 9, 9, 9)]
-    assert budget.decide(failed, 0).again
+    assert retry_policy.decide(failed, 0).again
 
 
 def test_errors_are_tried_again_as_often_as_asked():
     once = [attempt(1, "error", 0, 12, 10)]
-    assert budget.decide(once, 0).why == "not started again (error_retries=0)"
-    assert budget.decide(once, 1).again
+    assert retry_policy.decide(once, 0).why == "not started again (error_retries=0)"
+    assert retry_policy.decide(once, 1).again
     twice = [*once, attempt(2, "error", 10, 15, 10)]
-    assert budget.decide(twice, 1).why == "not started again after 1 retries (error_retries=1)"
+    assert retry_policy.decide(twice, 1).why == "not started again after 1 retries (error_retries=1)"
 
 
 def test_lost_nodes_are_nobodys_fault():
-    assert budget.decide([attempt(n, "lost") for n in range(1, 30)], 0).again
+    assert retry_policy.decide([attempt(n, "lost") for n in range(1, 30)], 0).again
 
 
 def test_nodes_that_failed_twice():
@@ -55,6 +55,6 @@ def test_nodes_that_failed_twice():
         attempt(3, "error", node="n2"),
         attempt(4, "stopped", node="n1"),
     ]
-    assert budget.nodes_to_exclude(attempts) == ["n2"]
+    assert retry_policy.nodes_to_exclude(attempts) == ["n2"]
     later = [attempt(n, "preempted") for n in range(5, 7)]
-    assert budget.nodes_to_exclude([*attempts, *later]) == []
+    assert retry_policy.nodes_to_exclude([*attempts, *later]) == []

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dnw.claim import Claim
-from dnw.run import Run
-from launch import job
-from launch.stop import Stop
+from dnw.runs.claim import Claim
+from dnw.runs.folder import Run
+from launch.node import job
+from launch.node.signals import Stop
 
 # Ends with how often it was told.
 AGENT = """

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dnw.ledger import Cause
-from dnw.lock import Standing
-from launch import slurm_job
-from launch.node import Node
+from dnw.runs.ledger import Cause
+from dnw.runs.lock import HolderState
+from launch.node import slurm_job
+from launch.node.topology import Node
 
 NODE = Node(0, 1, "n1", "n1", "7", 0, ("n1",), in_slurm=True)
 SHOWN = (
@@ -72,19 +72,21 @@ def test_nodes_that_are_lost(commands: Path) -> None:
         ({"job": "5", "restart": 0, "slurm": True}, "works"),
     ],
 )
-def test_standing_of_another_attempt(commands: Path, record: dict[str, object], standing: Standing) -> None:
+def test_standing_of_another_attempt(
+    commands: Path, record: dict[str, object], standing: HolderState
+) -> None:
     program(commands, "squeue", "RUNNING")
-    assert slurm_job.standing(NODE, record) == standing
+    assert slurm_job.holder_state(NODE, record) == standing
 
 
 def test_an_earlier_start_of_the_same_job_is_gone(commands: Path) -> None:
     later = Node(0, 1, "n1", "n1", "7", 2, ("n1",), in_slurm=True)
-    assert slurm_job.standing(later, {"job": "7", "restart": 1, "slurm": True}) == "gone"
+    assert slurm_job.holder_state(later, {"job": "7", "restart": 1, "slurm": True}) == "gone"
 
 
 def test_a_job_that_slurm_has_forgotten_is_gone(commands: Path) -> None:
     program(commands, "squeue", "")
-    assert slurm_job.standing(NODE, {"job": "5", "restart": 0, "slurm": True}) == "gone"
+    assert slurm_job.holder_state(NODE, {"job": "5", "restart": 0, "slurm": True}) == "gone"
 
 
 def test_what_slurm_refuses(commands: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import torchrun
 from launch.errors import LaunchError
-from launch.node import Node, this_node
+from launch.node import torchrun
+from launch.node.topology import Node, this_node
 
 ALONE = Node(0, 1, "127.0.0.1", "127.0.0.1", "17", 0, ("here",))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from run_folder import make
 
-from dnw.run import Run
-from launch.chosen import below, choose
+from dnw.runs.folder import Run
 from launch.errors import LaunchError
+from launch.query.select import below, select_runs
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_all_of_them_but_what_was_moved_aside_or_is_being_made(tmp_path: Path, t
     make(tmp_path / "runs", "default-aaaa000000.old-20261123-010203-004")
     make(tmp_path / "runs", ".preparing-x1y2")
     (tmp_path / "runs" / ".sweeps" / "1").mkdir(parents=True)
-    assert sorted(run.name for run in choose([], tmp_path / "runs")) == sorted(run.name for run in three)
+    assert sorted(run.name for run in select_runs([], tmp_path / "runs")) == sorted(run.name for run in three)
 
 
 @pytest.mark.parametrize(
@@ -36,23 +36,23 @@ def test_all_of_them_but_what_was_moved_aside_or_is_being_made(tmp_path: Path, t
     ],
 )
 def test_as_much_of_a_name_as_fits_one(tmp_path: Path, three: list[Run], word: str, found: int) -> None:
-    assert choose([word], tmp_path / "runs") == [three[found]]
+    assert select_runs([word], tmp_path / "runs") == [three[found]]
 
 
 def test_a_whole_name_is_meant_before_the_beginning_of_another(tmp_path: Path) -> None:
     short = make(tmp_path / "runs", "default-aa")
     make(tmp_path / "runs", "default-aabb")
-    assert choose(["example/default-aa"], tmp_path / "runs") == [short]
+    assert select_runs(["example/default-aa"], tmp_path / "runs") == [short]
 
 
 def test_a_folder_wherever_it_lies(tmp_path: Path, three: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(three[0].folder)
-    assert choose(["."], Path("runs")) == [three[0]]
-    assert choose([str(three[1].folder)], Path("runs")) == [three[1]]
+    assert select_runs(["."], Path("runs")) == [three[0]]
+    assert select_runs([str(three[1].folder)], Path("runs")) == [three[1]]
 
 
 def test_each_once_in_the_order_typed(tmp_path: Path, three: list[Run]) -> None:
-    assert choose(["cccc", "aaaa", "cccc"], tmp_path / "runs") == [three[2], three[0]]
+    assert select_runs(["cccc", "aaaa", "cccc"], tmp_path / "runs") == [three[2], three[0]]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_each_once_in_the_order_typed(tmp_path: Path, three: list[Run]) -> None:
 )
 def test_a_word_that_fits_none_or_several(tmp_path: Path, three: list[Run], word: str, said: str) -> None:
     with pytest.raises(LaunchError, match=said.replace("?", r"\?")) as error:
-        choose([word], tmp_path / "runs")
+        select_runs([word], tmp_path / "runs")
     assert len(str(error.value).splitlines()) == 1
 
 

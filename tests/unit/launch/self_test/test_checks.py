@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dnw import jsonl, ledger
-from dnw.run import Run
+from dnw.runs import jsonl, ledger
+from dnw.runs.folder import Run
 from launch.self_test import checks
 from launch.self_test.cases import SMALL
 from launch.self_test.findings import Finding

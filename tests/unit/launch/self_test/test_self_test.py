@@ -13,23 +13,24 @@ import pytest
 from example import train as example
 from hydra.core.global_hydra import GlobalHydra
 
-from dnw import config, faults
+from dnw import config
 from dnw.config import ConfigError
-from dnw.run import Run
+from dnw.runs.folder import Run
+from dnw.training import faults
 from launch import app
+from launch.cluster.submit import job
 from launch.compose import compose
 from launch.config import SelfTest
-from launch.job import Job
-from launch.node import LOOPBACK, Node
-from launch.prepare import Plan, plan
+from launch.node.job import Job
+from launch.node.signals import Stop
+from launch.node.topology import LOOPBACK, Node
+from launch.prepare import RunPlan, plan
 from launch.self_test import bench, cases, findings, report, settings
 from launch.self_test.bench import Bench, CaseError
 from launch.self_test.cases import FAMILIES, FULL, LARGE, SMALL, Case
 from launch.self_test.checks import NAMES
 from launch.self_test.findings import Record
 from launch.self_test.series import Series
-from launch.stop import Stop
-from launch.submit import job
 
 
 @pytest.fixture
@@ -39,11 +40,11 @@ def no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     GlobalHydra.instance().clear()
 
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 DOCUMENT = ROOT / "docs" / "self_test.md"
 
 
-def planned(tmp_path: Path, *words: str) -> Plan:
+def planned(tmp_path: Path, *words: str) -> RunPlan:
     (composed,) = compose(["+exp=self_test", f"runs_dir={tmp_path}", "cluster=local", *words])
     return plan(composed)
 
@@ -230,7 +231,7 @@ def test_every_check_is_documented() -> None:
 
 SIGNALLED = """
 import os, signal, subprocess, sys
-child = "from dnw import faults; faults.reach('step 4'); faults.reach('step 5'); faults.reach('step 5')"
+child = "from dnw.training.faults import reach; reach('step 4'); reach('step 5'); reach('step 5')"
 got = []
 signal.signal(signal.SIGTERM, lambda number, _: got.append(number))
 subprocess.run([sys.executable, "-c", child], env={**os.environ, "DNW_JOB_PID": str(os.getpid())}, check=True)

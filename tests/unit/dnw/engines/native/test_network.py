@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnw.compact import Block, Compact, Head, InstanceNorm, Nodes, Stem, Sums
+from dnw.compact import Compact, CompactBlock, CompactNodes, Head, InstanceNorm, Stem, Sums
 from dnw.engines.native.network import Native
 from dnw.engines.native.plan import plan
 
@@ -35,16 +35,16 @@ def some_sums(sources: int, targets: int, side: int) -> Sums:
     )
 
 
-def some_nodes(count: int, stride: int, normed: bool) -> Nodes:
+def some_nodes(count: int, stride: int, normed: bool) -> CompactNodes:
     norm = InstanceNorm(drawn(count), drawn(count), 1e-5) if normed else None
-    return Nodes(drawn(count, 3, 3), stride, norm)
+    return CompactNodes(drawn(count, 3, 3), stride, norm)
 
 
 def some_network(size: int, stem_stride: int, block_stride: int, normed: bool) -> Compact:
     """Two blocks with layers of unequal width, some targets with a map, a mean over a window."""
     middle = -(-size // stem_stride)
     side = -(-middle // block_stride)
-    first = Block(
+    first = CompactBlock(
         (some_nodes(5, 1, normed), some_nodes(7, 1, normed)),
         (some_sums(5, 7, middle), some_sums(12, 9, middle)),
         middle,
@@ -55,7 +55,7 @@ def some_network(size: int, stem_stride: int, block_stride: int, normed: bool) -
     head = Head(
         rectified=not normed, corner=side // 3, window=side - side // 3, weight=drawn(4, 13), bias=drawn(4)
     )
-    return Compact(size, stem, (first, Block(layers, sums, side)), head)
+    return Compact(size, stem, (first, CompactBlock(layers, sums, side)), head)
 
 
 def by_torch(network: Compact, images_BCHW: Tensor) -> Tensor:
