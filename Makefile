@@ -45,7 +45,7 @@ check: $(STAMP)
 
 tests: $(STAMP)
 	@$(BIN)/python tests/slurm/packages.py
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 $(PYTEST)
 
 gpu: $(STAMP)
 	@$(BIN)/python -m pytest -m gpu $(PYTEST) || [ $$? = 5 ] # 5: there are none
