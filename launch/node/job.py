@@ -29,7 +29,7 @@ from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
 from launch.node import backfill, exit_reason, requeue, retry_policy, slurm_job, torchrun
-from launch.node import notify as notice
+from launch.node import notify as notification
 from launch.node.interface import between_nodes
 from launch.node.peer_failure import NO_FAILURE
 from launch.node.signals import Stop
@@ -92,7 +92,7 @@ class Job:
 
     def lead(
         self, node: Node, stop: Stop, announce: Callable[[int, int], None] | None = None
-    ) -> tuple[int, notice.Event | None]:
+    ) -> tuple[int, notification.Event | None]:
         """Take the run's lock on the first node, and work on the run.
 
         Args:
@@ -114,7 +114,7 @@ class Job:
 
     def _lead(
         self, run: Run, node: Node, held: Lock, stop: Stop, announce: Callable[[int, int], None] | None
-    ) -> tuple[int, notice.Event | None]:
+    ) -> tuple[int, notification.Event | None]:
         """Attempt after attempt on the first node; the job's exit code, and what there is to tell of it."""
         if run.result.exists():
             return exit_reason.DONE, None
@@ -125,7 +125,7 @@ class Job:
             attempts, is_asked = ledger.read(run), stop.signal is not None
             if code != exit_reason.FAILED or is_asked or not self._is_tried_again(run, attempts):
                 claim.release()
-                return code, notice.event(attempts[-1], code, is_asked)
+                return code, notification.event(attempts[-1], code, is_asked)
             if node.in_slurm and (bad := set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts)):
                 requeue.elsewhere(node, sorted(bad))
                 claim.release()
@@ -138,12 +138,12 @@ class Job:
         print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
         return decision.again
 
-    def _tell(self, run: Run, node: Node, event: notice.Event) -> None:
+    def _tell(self, run: Run, node: Node, event: notification.Event) -> None:
         """Tell the user's command, if there is one."""
         last = ledger.last(run)
         if self.notify is not None and last is not None:
             log = None if self.foreground else run.log(last.number, node.rank)
-            notice.send(self.notify, run, last, event, log)
+            notification.send(self.notify, run, last, event, log)
 
     def _attempt(
         self,

@@ -15,6 +15,7 @@ import pytest
 from dnw.runs import ledger, lock
 from dnw.runs.folder import Run
 from launch.cluster import submission
+from launch.query.run_status import query_status
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["+exp=static_dnw", "data=fashion_mnist", "optim=medium", "batch=16", "micro_batch=8", "nproc=2"]
@@ -52,6 +53,11 @@ def gone(pid: int) -> bool:
     return not Path("/proc", str(pid)).exists()
 
 
+def state(run: Run) -> str:
+    ((found,), _) = query_status([run])
+    return found.state
+
+
 def job_id(run: Run) -> int:
     newest = submission.newest(run)
     assert newest is not None
@@ -66,7 +72,7 @@ def test_in_the_background_of_this_machine(few_images: Path, tmp_path: Path) -> 
     controller = job_id(run)
     try:
         assert os.getsid(controller) != os.getsid(0)  # closing the terminal doesn't end it
-        assert submission.state(run)[0] in {"queued", "running"}
+        assert state(run) in {"queued", "running"}
         until(lambda: has_trained(run))
         again = typed("slurm.py", few_images, tmp_path, *words)
         assert f"running, attempt 1 (job {controller}, process" in again.stdout
@@ -77,7 +83,7 @@ def test_in_the_background_of_this_machine(few_images: Path, tmp_path: Path) -> 
     assert attempt.reason == "stopped", run.log(1, 0).read_text()
     assert attempt.end is not None
     stopped_at = attempt.end["step"]
-    assert submission.state(run) == ("ready", "")
+    assert state(run) == "stopped"
 
     typed("slurm.py", few_images, tmp_path, *words)
     until(lambda: len(ledger.read(run)) == 2 and ledger.read(run)[1].start is not None)

@@ -14,6 +14,7 @@ from dnw.runs.folder import Run
 from launch import snapshot
 from launch.cluster import submission
 from launch.cluster.submission import Submission
+from launch.query.run_status import query_status
 
 
 def earlier(tmp_path: Path, *nodes: str, step_s: float = 1.0, save_s: float = 1.0) -> Run:
@@ -84,7 +85,7 @@ def test_a_refused_job(
     assert out == ""
     for run in runs(tmp_path):  # prepared, and nothing else: typed again it is simply submitted
         assert submission.newest(run) is None
-        assert submission.state(run) == ("ready", "")
+        assert query_status([run])[0][0].state == "ready"
         assert list(run.slurm.iterdir()) == []
     (lab / "refuse").unlink()
     assert typed(*words) == 0

@@ -128,7 +128,7 @@ class TestJob:
         def work(*reasons: str, command: str = f"cat >> {run.folder}/told; exit 9", **more: Any) -> int:
             ends = iter(reasons)
 
-            def attempt(job: Job, claim: Claim, node: Node, held: object, stop: Stop) -> int:
+            def attempt(job: Job, claim: Claim, node: Node, held: object, stop: Stop, _: object) -> int:
                 reason = next(ends)
                 ledger.claim(run, claim.number, job="7", restart=0, hosts=["n1"])
                 ledger.start(run, claim.number, step=0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_cuda import library
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 ACCEPTED = json.loads((ROOT / "tests" / "golden" / "gpu_counts.json").read_text())
 EXPERIMENTS = sorted({name.split()[0] for name in ACCEPTED} - {"cifar_dnw"})  # whose calls are the other's
 
