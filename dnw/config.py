@@ -247,13 +247,14 @@ def dump(train: Train) -> str:
 
 def signature(train: Train) -> str:
     """What tells this run from every other: 10 hex digits over all that changes its result."""
-    text = json.dumps(_identity(plain(train)), sort_keys=True)
+    text = json.dumps(identity(plain(train)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the settings that the result depends on, nested as they are."""
     kept = {key: value for key, value in values.items() if prefix + key not in NOT_IDENTITY}
-    return {k: _identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
+    return {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def known_keys(kind: Any, prefix: str = "") -> list[str]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from dnw import models
+from dnw import models, nondeterministic
 from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
 from dnw.hardware import compiler, determinism, gpu_fault, memory, precision
 from dnw.hardware.device import DeviceError
@@ -130,7 +130,7 @@ class _Worker:
         except Exception as error:
             if gpu_fault.is_out_of_memory(error):
                 return self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
-            if message := determinism.nondeterministic(error, self.train):
+            if message := nondeterministic.remedy(error, self.train):
                 return self._refuse(message)
             self._failed(error)
             raise

@@ -65,9 +65,14 @@ def background(plans: Sequence[RunPlan]) -> int:
     for group, its_terms in zip(groups, checks, strict=True):
         for plan, one in zip(group, submit(group, its_terms), strict=True):
             _say_submitted(plan.run, one)
-        for line in (*its_terms.notes, *its_terms.doubts):
+        for line in (*its_terms.notes, *its_terms.doubts, *_notes(group)):
             print(f"note    {line}")
     return wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
+
+
+def _notes(plans: Sequence[RunPlan]) -> list[str]:
+    """What to tell of these runs, each line once."""
+    return list(dict.fromkeys(note for plan in plans for note in plan.notes))
 
 
 def _alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
@@ -116,6 +121,8 @@ def _work_on(plan: RunPlan) -> int:
     _check_port(launch)
     prepare.write(plan)
     submission(launch, "foreground", "-", plan.run.slurm).write(plan.run)
+    for note in plan.notes:
+        print(f"note {note}")
     print(f"run  {_short(plan.run.folder)}   (Ctrl-C saves and stops; the same command goes on)", flush=True)
     return job(plan, foreground=True).run()
 
@@ -220,6 +227,8 @@ def _show_frozen(plan: RunPlan) -> None:
     (found,) = _found([plan])
     told = "new" if found is None else ", ".join(filter(None, [found.state, found.who]))
     print(f"# run folder: {told}\n{plan.run.folder}\n")
+    for note in plan.notes:
+        print(f"# {note}\n")
     print(f"# frozen configuration\n{config.dump(plan.train)}")
 
 

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dnw import config, model_registry
+from dnw import config, model_registry, nondeterministic
 from dnw.config import ConfigError, Data, Train
 from dnw.runs import source_run
 from dnw.runs.folder import Run
-from launch import grace_period, snapshot
+from launch import grace_period, loader_cores, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_processes, is_launch_key, split
+from launch.earlier_run import earlier
 from launch.errors import LaunchError
 from launch.grace_period import Need
 from launch.self_test import settings as self_test
@@ -43,6 +44,7 @@ class RunPlan:
     train: Train
     launch: Launch
     need: Need | None = None  # to stop in, where earlier attempts have measured it
+    notes: tuple[str, ...] = ()  # what to tell of it
 
 
 def plan(composed: Composed) -> RunPlan:
@@ -63,6 +65,8 @@ def plan(composed: Composed) -> RunPlan:
         return _plan_self_test(train, launch, launch.self_test, composed.overrides)
     model_registry.check(train)
     check_processes(train, launch)
+    if launch.gpus:
+        nondeterministic.check(train)
     train = dataclasses.replace(train, data=_freeze(train.data))
     train = source_run.resolve_source_run(train, launch.runs_dir)
     _check_writable(launch.runs_dir / train.exp)
@@ -71,7 +75,8 @@ def plan(composed: Composed) -> RunPlan:
         config.load(run.config)  # it can be gone on with
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     cluster = grace_period.settled(launch.cluster, need)
-    return RunPlan(run, train, dataclasses.replace(launch, cluster=cluster), need)
+    notes = (*filter(None, [loader_cores.doubt(train, launch)]), *earlier(train, run))
+    return RunPlan(run, train, dataclasses.replace(launch, cluster=cluster), need, notes)
 
 
 def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:

@@ -76,7 +76,7 @@ def _of_experiment(train: Train, runs_dir: Path) -> Run:
     if len(done) == 1:
         return done[0]
     if done:
-        words = (shlex.quote(f"wiring.source={_quoted(run.folder)}") for run in done)
+        words = (shlex.quote(f"wiring.source={quoted(run.folder)}") for run in done)
         folders = "\n".join(f"  {word}" for word in words)
         raise ConfigError(f"wiring.source: several finished runs of {exp} fit; name one of them:\n{folders}")
     if fitting:
@@ -115,22 +115,24 @@ def _command(train: Train, runs_dir: Path) -> str:
     for keys in (("model.name", "data.name"), _settings(train)):  # much follows from these two
         words += _changed(plain(train), plain(training(words)), keys)
     if train.data.dir != training(words).data.dir.absolute():
-        words.append(f"data.dir={_quoted(train.data.dir)}")
+        words.append(f"data.dir={quoted(train.data.dir)}")
     if runs_dir != Path("runs").absolute():
-        words.append(f"runs_dir={_quoted(runs_dir)}")
+        words.append(f"runs_dir={quoted(runs_dir)}")
     return " ".join([SUBMIT, *map(shlex.quote, words)])
 
 
 def _changed(ours: dict[str, Any], usual: dict[str, Any], keys: Iterable[str]) -> list[str]:
     """Settings as the command line takes them."""
     changed = [(key, _value(ours, key)) for key in keys if _value(ours, key) != _value(usual, key)]
-    return [f"{key.removesuffix('.name')}={_quoted(value)}" for key, value in changed]
+    return [f"{key.removesuffix('.name')}={quoted(value)}" for key, value in changed]
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """A value as Hydra takes it: the folder of a run may have an = in its name."""
+    if value is None:
+        return "null"
     if isinstance(value, list):
-        return f"[{','.join(map(_quoted, value))}]"
+        return f"[{','.join(map(quoted, value))}]"
     text = str(value)
     return text if re.fullmatch(r"[\w./+-]*", text) else f'"{text}"'
 

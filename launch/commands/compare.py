@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from dnw import config
 from dnw.config import ConfigError
+from dnw.dotted import dotted
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from launch.commands import plot
@@ -92,17 +93,9 @@ def compare(runs: Sequence[Run]) -> list[Compared]:
 def _settings(run: Run) -> dict[str, Any]:
     """Dotted names and values of the frozen configuration, of whatever version of the code."""
     try:
-        return dict(_dotted(config.read(run.config)))
+        return dotted(config.read(run.config))
     except ConfigError as error:
         raise LaunchError(f"{run.name}: can't be compared; {error}") from None
-
-
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _compared(run: Run, settings: dict[str, Any]) -> Compared:

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[3]
 LAYERS = {
     "shards": ("*",),
     "dnw": (
-        "invocation preemption speed",
+        "dotted invocation preemption speed",
         "config",
-        "compose model_registry schedule",
+        "compose model_registry nondeterministic schedule",
         "wiring/",
         "runs/",
         "models/",
@@ -40,7 +40,7 @@ LAYERS = {
         "scheduler/",
         "config snapshot",
         "compose",
-        "grace_period",
+        "earlier_run grace_period loader_cores",
         "node/",
         "self_test/",
         "prepare",

@@ -1,0 +1,97 @@
+"""What a submission tells of runs that may be launched: earlier ones, and too few cores."""
+
+import os
+from pathlib import Path
+
+import pytest
+from login_node import Captured, Typed, runs
+
+from dnw.compose import training
+from dnw.config import Train
+from launch import prepare
+from launch.compose import compose
+from launch.loader_cores import cores_needed, doubt
+
+
+def test_the_same_words_with_other_defaults(
+    typed: Typed, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed() == 0
+    (first,) = runs(tmp_path)
+    assert "note" not in capfd.readouterr().out
+    parse = prepare.config.parse
+
+    def with_other_defaults(values: dict[str, object]) -> Train:
+        typed_here = values["micro_batch"] != 64  # by whom goes on with the earlier one
+        return parse(values | ({} if typed_here else {"micro_batch": 32, "precision": "bf16"}))
+
+    monkeypatch.setattr(prepare.config, "parse", with_other_defaults)
+    assert typed("dry_run=true") == 0
+    said = (
+        f"a new run: {first.name}, which the same words made earlier, has other settings; "
+        "type also micro_batch=64 precision=fp32 to go on with that one\n"
+    )
+    assert said in capfd.readouterr().out
+    assert typed() == 0
+    assert said in capfd.readouterr().out
+    monkeypatch.setattr(prepare.config, "parse", parse)
+    assert typed("micro_batch=64", "precision=fp32") == 0  # as it says
+    assert "note" not in capfd.readouterr().out
+    assert len(runs(tmp_path)) == 2
+
+
+def test_an_earlier_run_that_cannot_be_read_is_named(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
+    assert typed() == 0
+    (first,) = runs(tmp_path)
+    first.config.write_text("[")
+    first.folder.rename(first.folder.with_name("default-0123456789"))
+    assert typed() == 0
+    assert "note    static_dnw/default-0123456789 has the same words, and can't be read: " in (
+        capfd.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("+exp=imagenet_dnw cluster.gpus_per_node=8", None),
+        ("+exp=imagenet_dnw cluster.cpus_per_task=2", None),  # on the CPU
+        ("+exp=imagenet_dnw cluster.gpus_per_node=8 cluster.cpus_per_task=72", None),
+        ("+exp=cifar_dnw cluster.gpus_per_node=2 cluster.cpus_per_task=2", None),  # nobody has reckoned
+        (
+            "+exp=imagenet_dnw cluster.gpus_per_node=8 cluster.cpus_per_task=16",
+            "each may take 6,000 images/s (reckoned, not measured), and 2 cores for each give 1,520; "
+            "set cluster.cpus_per_task=72",
+        ),
+        (
+            "+exp=imagenet_dnw cluster.gpus_per_node=4 data.workers=1",
+            "each may take 6,000 images/s (reckoned, not measured), and 1 core for each give 760; "
+            "set data.workers=8",
+        ),
+        (
+            "+exp=resnet50_dense cluster.gpus_per_node=4 cluster.cpus_per_task=8 data.workers=0",
+            "each may take 2,700 images/s (reckoned, not measured), and 1 core for each give 760; "
+            "set data.workers=4 and cluster.cpus_per_task=20",
+        ),
+        ("+exp=resnet50_dense precision=fp32 cluster.gpus_per_node=4 data.workers=2", None),
+        (
+            "+exp=imagenet_dnw precision=fp32 cluster=local cluster.gpus_per_node=2",
+            "each may take 2,900 images/s (reckoned, not measured), and 3 cores for each give 2,280; "
+            "set nproc=1 on these 6 cores",
+        ),
+    ],
+)
+def test_too_few_cores(
+    words: str, said: str | None, launch_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    (composed,) = compose([*words.split(), f"data.dir={launch_shards}", "data.classes=10"])
+    planned = prepare.plan(composed)
+    found = doubt(planned.train, planned.launch)
+    assert found == (said and f"the loader may starve the GPUs: {said}")
+    assert planned.notes == (() if found is None else (found,))
+
+
+def test_the_remedy_works() -> None:
+    assert cores_needed(training(["+exp=imagenet_dnw"])) == training(["+exp=imagenet_dnw"]).data.workers == 8
