@@ -58,7 +58,7 @@ def test_seeds_make_one_row(runs_dir: Path) -> None:
         ("static_dnw", 3, 81.0, 1.0),
         ("static_dnw optim.lr=0.2", 1, 70.0, None),
     ]
-    assert notes == ["not finished, so left out: 1; launch/runs.py status shows them"]
+    assert notes == ["not finished, so left out: 1; python launch/runs.py status shows them"]
 
 
 def test_published_figures_stand_beside(runs_dir: Path) -> None:
