@@ -181,8 +181,25 @@ def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:
         _say_result(plan)
         return False
     if not found.is_at_work and not plan.launch.fresh:
+        _check_code(plan)
         _show_checks(plan)
     return True
+
+
+def _check_code(plan: RunPlan) -> None:
+    """Refuse to go on with a run whose code has its modules elsewhere: this launcher can't start them.
+
+    Raises:
+        LaunchError: with the command that can, the run's own.
+    """
+    launcher = plan.run.code / "launch"
+    if launcher.is_dir() and not (launcher / "node" / "agent.py").is_file():
+        script = launcher / Path(sys.argv[0]).name
+        raise LaunchError(
+            f"{plan.run.name}: keeps the code that it began with, of an earlier version, which this one "
+            f"can't start. Type the same words after `python {shlex.quote(str(script))}` to go on, or "
+            "fresh=true to begin anew"
+        )
 
 
 def _show_checks(plan: RunPlan) -> None:

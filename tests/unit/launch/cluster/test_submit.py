@@ -145,6 +145,19 @@ def test_typed_again_while_slurm_does_not_answer(
     assert len(list(lab.glob("script-*"))) == 2
 
 
+def test_code_of_an_earlier_version_is_gone_on_with_by_its_own_launcher(
+    typed: Typed, tmp_path: Path, lab: Path, capfd: Captured
+) -> None:
+    typed()
+    (run,) = runs(tmp_path)
+    (run.code / "launch" / "node" / "agent.py").rename(run.code / "launch" / "agent.py")
+    capfd.readouterr()
+    assert typed() == 2
+    assert f"`python {run.code}/launch/slurm.py` to go on, or fresh=true" in capfd.readouterr().err
+    run.result.write_text("{}")
+    assert typed() == 0  # a finished one tells its result
+
+
 def test_a_sweep_typed_again_asks_slurm_once(typed: Typed, lab: Path) -> None:
     typed("-m", "width=0.05,0.1,0.2")
     (lab / "bin" / "squeue").write_text('#!/bin/sh\necho "$*" >> "$LAB/asked"\n')
