@@ -180,7 +180,7 @@ def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:
     if found.is_finished and not plan.launch.fresh:
         _say_result(plan)
         return False
-    if not found.is_at_work and not plan.launch.fresh:
+    if not plan.launch.fresh:
         _check_code(plan)
         _show_checks(plan)
     return True
