@@ -37,6 +37,7 @@ from dnw.compact import Compact, compact  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.profile import profile  # noqa: E402
 from dnw.wiring import edges_of, raw_weight  # noqa: E402
+from shards.command import amount  # noqa: E402
 
 SIZE = 224
 ENGINES = ("sort", "dense", "compact", "csr", "dgl", "native")
@@ -235,13 +236,13 @@ def draw(found: list[Timed], place: Path) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="width 0.225, one image, one thread")
-    parser.add_argument("--widths", type=float, nargs="+", default=[0.15, 0.225, 0.3, 0.49])
+    parser.add_argument("--widths", type=amount, nargs="+", default=[0.15, 0.225, 0.3, 0.49])
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=41)
-    parser.add_argument("--seconds", type=float, default=4.0, help="for one row, about")
-    parser.add_argument("--spread", type=float, default=0.03, help="0: as before training")
+    parser.add_argument("--seconds", type=amount, default=4.0, help="for one row, about")
+    parser.add_argument("--spread", type=amount, default=0.03, help="0: as before training")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()
     if options.quick:

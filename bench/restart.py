@@ -39,6 +39,7 @@ from dnw.runs.goodput import goodput  # noqa: E402
 from dnw.training import checkpoint_interval  # noqa: E402
 from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
+from shards.command import amount  # noqa: E402
 
 USUAL = ["cifar_dnw", "data=fashion_mnist", "data.augment=none"]
 ENDLESS = ["steps=1000000", "cluster=local", "watchdog.seconds=0"]
@@ -185,7 +186,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="an experiment, and settings")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--every", type=int, default=4, help="steps between two checkpoints, in 1 and 2")
-    parser.add_argument("--minutes", type=float, nargs="*", default=[])
+    parser.add_argument("--minutes", type=amount, nargs="*", default=[])
     parser.add_argument("--nproc", type=int, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "restart.json")
     options = parser.parse_intermixed_args()

@@ -30,6 +30,7 @@ from dnw.hardware import memory  # noqa: E402
 from dnw.models.mobilenet import BLOCKS  # noqa: E402
 from dnw.wiring import Layout  # noqa: E402
 from dnw.wiring.selection import HAS_TRITON, largest  # noqa: E402
+from shards.command import amount  # noqa: E402
 
 PEAK = 3.35e12  # bytes a second that the memory of an H100 SXM moves, by its data sheet
 OURS = "this project"
@@ -106,7 +107,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[640_000, 8_650_000, 100_000_000])
-    parser.add_argument("--share", type=float, default=0.05, help="of the weights that are kept")
+    parser.add_argument("--share", type=amount, default=0.05, help="of the weights that are kept")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

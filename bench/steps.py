@@ -35,6 +35,7 @@ from dnw.schedule import total_steps  # noqa: E402
 from dnw.training.data import Batch  # noqa: E402
 from dnw.training.distributed import ALONE, World  # noqa: E402
 from dnw.training.trainer import Trainer  # noqa: E402
+from shards.command import amount  # noqa: E402
 
 SAMPLES = {"cifar10": 50_000, "fashion_mnist": 60_000, "imagenet": 1_281_167}
 # one of each kind: the others take as long as one of these
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="experiments, and settings for all of them")
     parser.add_argument("--images", type=int, default=64, help="of a micro-batch")
     parser.add_argument("--micro-batches", type=int, default=1, help="of a step")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each, about")
+    parser.add_argument("--seconds", type=amount, default=5.0, help="for each, about")
     parser.add_argument("--least", type=int, default=3, help="steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "steps.json")

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import os
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,26 +19,38 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dnw.invocation import RUN, SUBMIT
+from dnw.ranges import (
+    LARGEST,
+    STRICT,
+    Amount,
+    Count,
+    Deviation,
+    Duration,
+    Magnitude,
+    Number,
+    Positive,
+    Share,
+    Size,
+    divisors,
+)
 
 if TYPE_CHECKING:
     from shards.remote import Store
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["fp32", "tf32", "bf16"]
 T = TypeVar("T")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
+MOST_STEPS = 10**8 - 1  # a checkpoint's name has eight digits
 WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
 GRAPHS = frozenset({"mobilenet", "static", "discrete", "continuous"})
 RESNETS = frozenset({"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"})
 NETWORKS = frozenset({*GRAPHS, "mobilenet_v1", *RESNETS})  # and any of:
 LIBRARIES = ("torchvision/", "timm/")
 FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with what another run came to
-STRICT = ConfigDict(extra="forbid")
 
 
 class ConfigError(ValueError):
@@ -74,14 +87,14 @@ class Data:
     dir: Path  # where the shards are: not part of what a run is, so not in its signature
     url: str = ""  # where they are if they aren't in `dir`, which then holds their indexes
     cache: str = ""  # where those are put that are read; "": a folder of the user's in /tmp or $TMPDIR
-    cache_gb: Annotated[float, Field(gt=0)] = 50.0  # that they may take there
+    cache_gb: Size = 50.0  # that they may take there
     image_size: Positive
     classes: Positive
     augment: Literal["none", "crop_flip", "resized_crop_flip"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    window: Annotated[int, Field(ge=0)] = 0  # shards shuffled together; 0: all of them
-    workers: Annotated[int, Field(ge=0)] = 1  # decoding processes per rank
+    mean: tuple[Number, Number, Number]
+    std: tuple[Deviation, Deviation, Deviation]
+    window: Count = 0  # shards shuffled together; 0: all of them
+    workers: Count = 1  # decoding processes per rank
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of images that may be unreadable
     train_fingerprint: str = ""  # set when the run is frozen
     val_fingerprint: str = ""
@@ -100,14 +113,14 @@ class Data:
 class Optim:
     """SGD with momentum, and the learning rate as a function of the step."""
 
-    lr: Annotated[float, Field(gt=0)]
+    lr: Magnitude
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Amount
     nesterov: bool = False
     schedule: Literal["cosine", "multistep"]
-    milestones: tuple[float, ...] = ()  # epochs, multistep only
-    gamma: Annotated[float, Field(gt=0)] = 0.1
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    milestones: tuple[Number, ...] = ()  # epochs, multistep only
+    gamma: Magnitude = 0.1
+    warmup_epochs: Amount = 0.0
     decay_norms: bool = True  # whether norms and biases decay like other weights
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -117,8 +130,8 @@ class Checkpoint:
     """When to save, and what to keep."""
 
     every: Literal["auto"] | None = None  # auto: as often as pays, in place of the following two
-    every_steps: Annotated[int, Field(ge=0)] = 0  # 0: by time alone
-    every_minutes: Annotated[float, Field(ge=0)] = 10.0  # 0: by steps alone
+    every_steps: Count = 0  # 0: by time alone
+    every_minutes: Duration = 10.0  # 0: by steps alone
     keep: Positive = 2
 
 
@@ -134,7 +147,7 @@ class Log:
 class Watchdog:
     """What is taken for a hang."""
 
-    seconds: Annotated[float, Field(ge=0)] = 600.0  # of a rank without progress; 0: never
+    seconds: Duration = 600.0  # of a rank without progress; 0: never
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -149,8 +162,8 @@ class Train:
     first_layer: Literal["sparse", "dense"] = "sparse"  # of any other network
     batch: Positive  # images in one optimizer step, over all processes
     micro_batch: Positive  # images in one forward: what BatchNorm sees
-    epochs: Annotated[float, Field(gt=0)] | None = None
-    steps: Positive | None = None  # in place of epochs, where given
+    epochs: Magnitude | None = None
+    steps: Annotated[int, Field(gt=0, le=MOST_STEPS)] | None = None  # in place of epochs, where given
     precision: Precision = "fp32"  # of products and convolutions: dnw/hardware/precision.py
     reduce: Literal["fast", "exact"] = "fast"  # exact: same bits on any number of processes
     deterministic: bool = True
@@ -194,7 +207,13 @@ def parse_as(kind: type[T], values: Mapping[str, Any]) -> T:
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        lines = (_explain(kind, problem) for problem in error.errors(include_url=False))
+        known = set(known_keys(kind))
+        found: dict[str, Any] = {}
+        for problem in error.errors(include_url=False):
+            key = _setting(known, problem)
+            if key not in found or problem["type"] == "finite_number":  # of what may be text as well
+                found[key] = problem
+        lines = (_explain(kind, key, problem) for key, problem in found.items())
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -279,8 +298,15 @@ def no_such_setting(kind: Any, key: str) -> str:
     return f"{key}: no such setting{did_you_mean(key, known_keys(kind))}"
 
 
-def _explain(kind: Any, problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+def _setting(known: set[str], problem: Any) -> str:
+    """The setting that a problem is with: of a list, whichever of its values it is, the list."""
+    parts = [str(part) for part in problem["loc"]]
+    prefixes = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    is_known = problem["type"] not in {"unexpected_keyword_argument", "missing"}
+    return next((prefix for prefix in prefixes if is_known and prefix in known), prefixes[0])
+
+
+def _explain(kind: Any, key: str, problem: Any) -> str:
     match problem["type"]:
         case "unexpected_keyword_argument":
             return no_such_setting(kind, key)
@@ -288,6 +314,9 @@ def _explain(kind: Any, problem: Any) -> str:
             return f"{key}: must be set"
         case _:
             text = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            bounds = [bound for bound in problem.get("ctx", {}).values() if isinstance(bound, float)]
+            if bounds:  # in pydantic's words 3.4e38 has 39 digits
+                text = f"{text.rpartition(' ')[0]} {bounds[0]:g}"
             return f"{key}: must be {text} (got {problem['input']!r})"
 
 
@@ -295,7 +324,7 @@ def _contradictions(train: Train) -> Iterable[str]:
     if train.batch % train.micro_batch:
         yield (
             f"micro_batch: {train.micro_batch} does not divide batch={train.batch}; "
-            f"these do: {_listed(divisors(train.batch))}"
+            f"these do: {listed(divisors(train.batch))}"
         )
     if train.reduce == "exact" and not train.deterministic:
         yield "deterministic: reduce=exact promises equal bits, which need deterministic=true"
@@ -303,6 +332,9 @@ def _contradictions(train: Train) -> Iterable[str]:
         yield "epochs: must be set, or steps in its place"
     if train.optim.schedule == "multistep" and not train.optim.milestones:
         yield "optim.milestones: must name the epochs at which a multistep schedule lowers the rate"
+    optim = train.optim
+    if optim.schedule == "multistep" and not _is_computable(optim):
+        yield f"optim.gamma: {optim.gamma:g} at each of {len(optim.milestones)} milestones is beyond float32"
     yield from _of_the_network(train)
     is_from_run = train.wiring.name in FROM_A_RUN
     if is_from_run and not train.wiring.source:
@@ -311,12 +343,18 @@ def _contradictions(train: Train) -> Iterable[str]:
         yield f"wiring.source: only {' and '.join(sorted(FROM_A_RUN))} begin with another run"
 
 
+def _is_computable(optim: Optim) -> bool:
+    """Whether the rate after the last milestone is a number of float32."""
+    magnitude = math.log10(optim.lr) + len(optim.milestones) * math.log10(optim.gamma)
+    return magnitude <= math.log10(LARGEST)
+
+
 def _of_the_network(train: Train) -> Iterable[str]:
     model = train.model
     if model.name not in NETWORKS and not model.name.startswith(LIBRARIES):
         known = [*sorted(NETWORKS), *(f"{library}NAME" for library in LIBRARIES)]
         nearest = did_you_mean(model.name, known)
-        yield f"model.name: no network {model.name!r}{nearest}; there are {_listed(known)}"
+        yield f"model.name: no network {model.name!r}{nearest}; there are {listed(known)}"
         return
     if model.small and model.name != "mobilenet":
         yield f"model.small: only model=mobilenet has a small variant (got model={model.name})"
@@ -354,47 +392,6 @@ def _too_wide(train: Train) -> bool:
     return is_static and chooses_legal and train.width is not None and train.width > WIDEST_STATIC
 
 
-def divisors(number: int) -> list[int]:
-    """All divisors, rising."""
-    return [d for d in range(1, number + 1) if number % d == 0]
-
-
-def check_processes(train: Train, processes: int, said: str) -> None:
-    """Refuse a number of processes that can't share a step.
-
-    `said` begins the message, in the user's words.
-    Raises ConfigError with what works instead: the largest micro-batch that so many can share, and the
-    numbers of processes that can share these.
-    """
-    parts = train.batch // train.micro_batch
-    possible = [count for count in divisors(parts) if _can_reduce(train, count)]
-    if processes in possible:
-        return
-    exactly = ", reduce=exact" if train.reduce == "exact" else ""
-    raise ConfigError(
-        f"{said} can't share the {parts} micro-batches of a step "
-        f"(batch={train.batch}, micro_batch={train.micro_batch}{exactly}); {_smaller(train, processes)}"
-        f"these numbers of processes can: {_listed(possible)}"
-    )
-
-
-def _can_reduce(train: Train, processes: int) -> bool:
-    return train.reduce == "fast" or processes.bit_count() == 1
-
-
-def _smaller(train: Train, processes: int) -> str:
-    """The micro-batch that so many processes could share, and what it changes; nothing if there is none."""
-    share, rest = divmod(train.batch, processes)
-    if rest or not _can_reduce(train, processes):
-        return ""
-    size = max(size for size in divisors(share) if size <= train.micro_batch)
-    if size == 1:  # of a single image BatchNorm learns nothing
-        return ""
-    return (
-        f"type micro_batch={size} for {processes} processes, which makes it another run: BatchNorm sees "
-        f"{size} images at once instead of {train.micro_batch}, and the result differs; or "
-    )
-
-
-def _listed(values: Iterable[object]) -> str:
+def listed(values: Iterable[object]) -> str:
+    """Values, separated by commas."""
     return ", ".join(map(str, values))

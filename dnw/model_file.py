@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dnw.compact.check import check
 from dnw.compact.form import Compact
-from dnw.config import STRICT
+from dnw.ranges import STRICT
 from shards.atomic import replacing
 
 FORMAT = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dnw.config import Optim, Train
+from dnw.config import MOST_STEPS, ConfigError, Optim, Train
 
 
 def total_steps(train: Train, samples: int) -> int:
@@ -13,6 +13,19 @@ def total_steps(train: Train, samples: int) -> int:
         return train.steps
     assert train.epochs is not None
     return math.ceil(train.epochs * samples / train.batch)
+
+
+def check_length(train: Train, samples: int) -> None:
+    """Refuse more steps than checkpoints can be numbered with.
+
+    Raises:
+        ConfigError: with how many they are.
+    """
+    if (steps := total_steps(train, samples)) > MOST_STEPS:
+        raise ConfigError(
+            f"epochs: {train.epochs:g} of {samples:,} images in batches of {train.batch} are {steps:.3g} "
+            f"steps; at most {MOST_STEPS:,}"
+        )
 
 
 def epochs_done(train: Train, samples: int, step: int) -> int:

@@ -25,10 +25,11 @@ from typing import Any
 import torch
 
 from dnw import models, nondeterministic
-from dnw.config import FROM_A_RUN, ConfigError, Train, check_processes, load, signature
+from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
 from dnw.hardware import compiler, determinism, gpu_fault, memory, precision
 from dnw.hardware.device import DeviceError
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
+from dnw.processes import check_processes
 from dnw.profile import profile
 from dnw.runs import ledger
 from dnw.runs.claim import Claim, SupersededError

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from dnw import config
-from dnw.config import ConfigError, Positive, Train, did_you_mean, known_keys, parse_as
+from dnw import processes
+from dnw.config import ConfigError, Train, did_you_mean, known_keys, parse_as
+from dnw.ranges import STRICT, Count, Positive, Size
 from launch.gpus import visible_gpus
 from launch.scheduler import time_limit
 
-STRICT = ConfigDict(extra="forbid")
 CPU_PROCESSES = 1  # a node without GPUs: more of them compete for the same cores
 LIMIT_MIN = {"slurm": 24 * 60, "local": 365 * 24 * 60}  # nobody else waits for this machine
 
@@ -65,9 +65,9 @@ class Cluster:
     time: Time | None = None  # the same in Slurm's own forms
     signal_delay_s: Positive | None = None  # None until launch/grace_period.py has chosen
     grace_s: Positive
-    gpus_per_node: Annotated[int, Field(ge=0)] | None = None
+    gpus_per_node: Count | None = None
     cpus_per_task: Positive | None = None
-    mem_gb: Annotated[float, Field(gt=0)] | None = None
+    mem_gb: Size | None = None
     mem: Memory | None = None  # the same in Slurm's own form
     partition: Names | None = None
     account: str | None = None
@@ -124,7 +124,7 @@ class Launch:
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
     wait: bool = False
-    error_retries: Annotated[int, Field(ge=0)] = 0
+    error_retries: Count = 0
     notify: Notify = Notify()
     self_test: SelfTest | None = None  # this is the self-test, not a training
     cluster: Cluster
@@ -177,9 +177,9 @@ def check_processes(train: Train, launch: Launch) -> None:
     Raises:
         ConfigError: with the numbers that can.
     """
-    processes = launch.nodes * launch.processes_per_node
-    said = f"nodes, nproc: {launch.nodes} x {launch.processes_per_node} = {processes} processes"
-    config.check_processes(train, processes, said)
+    count = launch.nodes * launch.processes_per_node
+    said = f"nodes, nproc: {launch.nodes} x {launch.processes_per_node} = {count} processes"
+    processes.check_processes(train, count, said)
 
 
 def _check(launch: Launch) -> None:

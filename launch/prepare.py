@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dnw import config, model_registry, nondeterministic
+from dnw import config, model_registry, nondeterministic, schedule
 from dnw.config import ConfigError, Data, Train
 from dnw.runs import source_run
 from dnw.runs.folder import Run
@@ -67,7 +67,7 @@ def plan(composed: Composed) -> RunPlan:
     check_processes(train, launch)
     if launch.gpus:
         nondeterministic.check(train)
-    train = dataclasses.replace(train, data=_freeze(train.data))
+    train = _freeze(train)
     train = source_run.resolve_source_run(train, launch.runs_dir)
     _check_writable(launch.runs_dir / train.exp)
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
@@ -159,33 +159,36 @@ def _fill(run: Run, planned: RunPlan) -> None:
         os.fsync(file.fileno())
 
 
-def _freeze(data: Data) -> Data:
+def _freeze(train: Train) -> Train:
     """With an absolute folder, and the identity of the images that are there.
 
     Raises:
         shards.errors.ShardError: there are none, or damaged ones.
-        ConfigError: they have another number of classes.
+        ConfigError: they have another number of classes, or make too many steps.
     """
     from shards.index import Index  # noqa: PLC0415  (brings numpy, and --help needs none)
     from shards.remote import fetch_index  # noqa: PLC0415
 
+    data = train.data
     folder = data.dir.expanduser().absolute()
     store = data.store()
     if store is not None:
         for split in ("train", "val"):
             fetch_index(store.url, folder, split)
-    train, val = (Index.load(folder, split, store) for split in ("train", "val"))
-    _check_cache(data, train)
-    for index in (train, val):
+    images, val = (Index.load(folder, split, store) for split in ("train", "val"))
+    schedule.check_length(train, images.num_samples)
+    _check_cache(data, images)
+    for index in (images, val):
         if index.num_classes != data.classes:
             raise ConfigError(
                 f"data.classes: {data.classes}, but the {index.split} split in {folder} has "
                 f"{index.num_classes} classes; set data.classes={index.num_classes}, or data.dir to the "
                 "shards that you mean"
             )
-    return dataclasses.replace(
-        data, dir=folder, train_fingerprint=train.fingerprint, val_fingerprint=val.fingerprint
+    frozen = dataclasses.replace(
+        data, dir=folder, train_fingerprint=images.fingerprint, val_fingerprint=val.fingerprint
     )
+    return dataclasses.replace(train, data=frozen)
 
 
 def _check_cache(data: Data, train: Index) -> None:

@@ -17,7 +17,9 @@ environment.require()
 from dnw.invocation import RUNS, as_typed  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
 from launch.query import select  # noqa: E402
+from shards.command import amount  # noqa: E402
 
+LONGEST_S = 1e6  # between two looks
 MISUSED = 2  # exit code of a command line that can't be followed
 INTERRUPTED = 128 + signal.SIGINT
 Act = Callable[[argparse.Namespace], int]
@@ -287,9 +289,9 @@ def _command(
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"must be greater than 0 (got {text})")
+    seconds = amount(text)
+    if not 0 < seconds <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"must be greater than 0, and at most {LONGEST_S:g} (got {text})")
     return seconds
 
 

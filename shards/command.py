@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 
 from shards.errors import ShardError
+
+
+def positive(text: str) -> int:
+    """A whole number, 1 or more; for argparse."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
+    return int(text)
+
+
+def amount(text: str) -> float:
+    """A finite number, 0 or more; for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a finite number, 0 or more")
+    return number
 
 
 def run(name: str, main: Callable[[], None]) -> int:

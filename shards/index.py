@@ -354,7 +354,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="which files are which split, say train='a-*.tar'; by default what _info.json says, "
         "else *-train-*.tar and *-val*-*.tar",
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes [%(default)s]")
+    parser.add_argument(
+        "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
+    )
     chosen = parser.parse_args(arguments)
     for index in build(chosen.folder, dict(chosen.split), chosen.workers):
         print(

@@ -205,7 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how.add_argument("--quick", action="store_true", help="read headers and classes, no images")
     how.add_argument("--repair", action="store_true", help="then make indexes of the shards that are whole")
     parser.add_argument("--json", action="store_true", help="faults as JSON, a list")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes [%(default)s]")
+    parser.add_argument(
+        "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
+    )
     chosen = parser.parse_args(arguments)
     faults, whole = verify(chosen.folder, quick=chosen.quick, workers=chosen.workers)
     if chosen.json:

@@ -204,12 +204,6 @@ def _imagenet(source: Path) -> Source:
     return imagefolder.imagenet(source)
 
 
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shards.write",
@@ -225,14 +219,14 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("out", metavar="OUT", type=Path, help="the folder to write into; made if need be")
         one.add_argument(
             "--shard-samples",
-            type=_positive,
+            type=command.positive,
             default=kind.shard_samples,
             metavar="N",
             help="the most images of a shard [%(default)s]",
         )
         one.add_argument(
             "--workers",
-            type=_positive,
+            type=command.positive,
             default=os.cpu_count() or 1,
             metavar="N",
             help="processes [%(default)s]",
@@ -242,17 +236,17 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.add_argument(
             "--longest",
-            type=_positive,
+            type=command.positive,
             metavar="N",
             help="scale images down to this longest side, as JPEG, say 512 [as they are]",
         )
         one.add_argument(
-            "--quality", type=_positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"
+            "--quality", type=command.positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"
         )
         if name == "fashion_mnist":
             one.add_argument(
                 "--size",
-                type=_positive,
+                type=command.positive,
                 default=32,
                 metavar="N",
                 help="rows and columns of an image; 28 as photographed, above that padded [%(default)s]",

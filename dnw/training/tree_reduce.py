@@ -42,7 +42,7 @@ class TreeSum:
             world: the processes.
 
         Raises:
-            ValueError: so many can't share the micro-batches; see dnw.config.check_processes.
+            ValueError: so many can't share the micro-batches; see dnw.processes.check_processes.
         """
         odd = micro_batches // (micro_batches & -micro_batches)
         share, rest = divmod(micro_batches, odd * world.size)

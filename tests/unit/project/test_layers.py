@@ -17,8 +17,9 @@ LAYERS = {
     "shards": ("*",),
     "dnw": (
         "dotted invocation preemption speed",
+        "ranges",
         "config",
-        "compose model_registry nondeterministic schedule",
+        "compose model_registry nondeterministic processes schedule",
         "wiring/",
         "runs/",
         "models/",

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from dnw import config
 from dnw.config import ConfigError
+from dnw.processes import check_processes
 from dnw.runs.folder import Run
 from dnw.training import faults
 from launch import app
@@ -109,7 +110,7 @@ def test_all_processes_can_share_each_case(size: cases.Size, processes: int) -> 
     for family in FAMILIES:
         found = cases.settings(example(), Case("x", "x.1", 1, processes, family), size, processes)
         for some in {processes, *(count for count in (1, 2, 4, 8) if count <= processes)}:
-            config.check_processes(found, some, "x")
+            check_processes(found, some, "x")
     full = cases.settings(example(), Case("x", "x.1", 1, processes, "mobilenet", FULL), size, processes)
     assert full.batch == 64 * cases.micro_batches(processes)
 

@@ -1,0 +1,33 @@
+"""The types of numbers in a configuration: each is finite, and in a range that can be computed with.
+
+`STRICT` refuses inf and nan for every number of a dataclass, those without a range among them. What is
+computed with on the device has to be a number of float32 as well: 1e300 would be inf there. Nothing here
+imports torch: the login node checks with it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+LARGEST = 3.4e38  # of float32, rounded down
+_MOST = 2**31 - 1  # of what is counted; sbatch and C take no more
+
+Positive = Annotated[int, Field(gt=0, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Magnitude = Annotated[float, Field(gt=0, le=LARGEST)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
+Deviation = Annotated[float, Field(ge=1e-6, le=LARGEST)]  # of pixels in [0, 1], which are divided by it
+Duration = Annotated[float, Field(ge=0, le=1e9)]  # minutes or seconds; timedelta and sleep take no more
+Size = Annotated[float, Field(gt=0, le=1e9)]  # GB
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, rising."""
+    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
