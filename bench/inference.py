@@ -80,6 +80,8 @@ def discovered(width: float, spread: float) -> nn.Module:
             edges.choose(raw, step=0)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 module.running_mean.normal_(0, 0.2, generator=generator)
                 module.running_var.uniform_(0.5, 2, generator=generator)
                 module.bias.normal_(0, 0.5, generator=generator)

@@ -92,7 +92,8 @@ def loaders(folder: Path, train: Train) -> dict[str, Loader]:
         urls = [str(path) for path in index.paths]
         samples = webdataset.WebDataset(urls, shardshuffle=len(urls)).shuffle(1000).decode("pil")
         batches = samples.to_tuple("jpg", "cls").map_tuple(transform, int).batched(BATCH)
-        return webdataset.WebLoader(batches, batch_size=None, num_workers=1)
+        loader: Iterable[Any] = webdataset.WebLoader(batches, batch_size=None, num_workers=1)
+        return loader
 
     found: dict[str, Loader] = {
         LIMIT: lambda: limit(index, train),

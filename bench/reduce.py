@@ -31,7 +31,7 @@ sys.path[0] = str(ROOT)
 import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
-from torch.multiprocessing import start_processes  # noqa: E402
+from torch.multiprocessing.spawn import start_processes  # noqa: E402
 
 from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402

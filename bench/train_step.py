@@ -24,7 +24,7 @@ import platform
 import statistics
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,12 @@ class Stepper:
         labels = torch.arange(self.images) % train.data.classes
         self._batch = Batch(noise, labels, torch.empty(0, dtype=torch.int64))
         self.seconds: list[float] = []
-        self.phases: list[Counter[str]] = []
-        self._phase: Counter[str] = Counter()
+        self.phases: list[dict[str, float]] = []
+        self._phase: defaultdict[str, float] = defaultdict(float)
         self._inner = 0.0  # seconds of the phases within the present one
 
     def step(self) -> None:
-        self._phase = Counter()
+        self._phase = defaultdict(float)
         began = time.perf_counter()
         self.trainer.step(map(self.timed("data", self._moved), itertools.repeat(self._batch)))
         self._wait()

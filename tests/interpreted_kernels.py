@@ -19,7 +19,7 @@ from dnw.models import mobilenet
 
 if __name__ == "__main__":
     kind, size, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    mobilenet.BLOCKS, mobilenet.FEATURES = BLOCKS, BLOCKS[-1][1]
+    mobilenet.BLOCKS, mobilenet.FEATURES = BLOCKS, BLOCKS[-1][1]  # type: ignore[assignment]
     torch.set_num_threads(1)
     density = 0.01 if kind == "static" else 0.2  # the interpreter takes a while for an edge
     network = drawn(kind, size, oddity=Oddity(density=density, unread=0.2, unfed=0.2, silent=0.1), width=0.05)

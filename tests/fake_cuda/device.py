@@ -38,7 +38,7 @@ def _answer() -> None:
     cuda.is_available = lambda: True
     cuda.device_count = lambda: 1
     cuda.current_device = lambda: DEVICE.index
-    cuda._exchange_device = cuda._maybe_exchange_device = lambda index: DEVICE.index
+    cuda._exchange_device = cuda._maybe_exchange_device = lambda device: DEVICE.index
     cuda.get_device_name = lambda device=None: NAME
     cuda.get_device_capability = lambda device=None: CAPABILITY
     cuda.is_bf16_supported = lambda *args, **kwargs: True

@@ -40,7 +40,7 @@ def engine_call(train: Train, name: str, batch: int) -> Counts:
     gpu._give, gpu._sum = launches.kernel("_give"), launches.kernel("_sum")
     _stand_in()
     with fake_cuda():
-        engine = build(name, network, size, precision=train.precision, device="cuda")
+        engine = build(name, network, size, precision=train.precision, device="cuda")  # type: ignore[arg-type]
         runs = list(engine.run._candidates.values()) if isinstance(engine.run, Auto) else [engine]
         images_BCHW = torch.empty(batch, 3, size, size, device=DEVICE)
         with torch.inference_mode(), Trace(DEVICE) as trace:
@@ -56,8 +56,8 @@ def engine_call(train: Train, name: str, batch: int) -> Counts:
 def _stand_in() -> None:
     """Replace what does not work without numbers."""
     winners.place = lambda *_: Path(tempfile.gettempdir()) / "none.json"  # it reads the weights
-    dense.copy = SimpleNamespace(deepcopy=lambda model: model)
-    torch.sparse_csr_tensor = _matrix
+    dense.copy = SimpleNamespace(deepcopy=lambda model: model)  # type: ignore[attr-defined,assignment]
+    torch.sparse_csr_tensor = _matrix  # type: ignore[assignment]
     torch.sparse.mm = torch.mm
 
 

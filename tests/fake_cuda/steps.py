@@ -61,7 +61,7 @@ def _trainer(train: Train, world_size: int, rank: int) -> Iterator[Trainer]:
     """A network in training after its first step, on a process of a group that sends nothing."""
     torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
     model = models.build(train)
-    continuous.odeint = _one_step
+    continuous.odeint = _one_step  # type: ignore[attr-defined]
     world = World(rank=rank, size=world_size, nodes=1, device=DEVICE)
     with _group(world), fake_cuda():
         trainer = Trainer(train, model, world, SAMPLES)

@@ -87,7 +87,7 @@ def look(address: str, screenshot: Path) -> str:
 
 
 @pytest.mark.skipif(bool(packages.missing(packages.BROWSER)), reason=f"{BROWSER}: not there")
-def test_the_page_shows_the_curves(tmp_path):
+def test_the_page_shows_the_curves(tmp_path: Path) -> None:
     for name, scale in zip(NAMES, (1.0, 0.9), strict=True):
         draw(tmp_path / "runs" / name, scale)
     screenshot = Path(os.environ.get("DNW_SCREENSHOTS", tmp_path)) / "tensorboard.png"

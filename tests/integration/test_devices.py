@@ -30,7 +30,7 @@ except DeviceError as error:
 """
 
 
-def test_gpus_that_no_process_can_use_end_the_attempt(tmp_path, few_images):
+def test_gpus_that_no_process_can_use_end_the_attempt(tmp_path: Path, few_images: Path) -> None:
     run = prepare(tmp_path / "run", few_images, steps=2)
     code, output = train(run, 2, DNW_GPUS="2")
     assert code == 1, output
@@ -41,14 +41,14 @@ def test_gpus_that_no_process_can_use_end_the_attempt(tmp_path, few_images):
     assert last.end["detail"].startswith("ranks 0, 1: 2 GPUs a node were asked for, but CUDA can't be used: ")
 
 
-def test_a_run_without_a_word_names_its_device(tmp_path, few_images):
+def test_a_run_without_a_word_names_its_device(tmp_path: Path, few_images: Path) -> None:
     run = prepare(tmp_path / "run", few_images, steps=2)
     code, output = train(run, 1)
     assert code == 0, output
     assert "computing on cpu (" in output
 
 
-def test_processes_that_differ_are_named_before_they_meet():
+def test_processes_that_differ_are_named_before_they_meet() -> None:
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     done = subprocess.run(
         [sys.executable, *words, sys.executable, "-c", JOIN],
@@ -65,7 +65,7 @@ def test_processes_that_differ_are_named_before_they_meet():
         assert line.startswith("0 not all processes have the same kind of device (rank 0: cpu, rank 1: cuda)")
 
 
-def test_a_gpu_fault_counts_as_killed_and_is_tried_again(tmp_path, few_images):
+def test_a_gpu_fault_counts_as_killed_and_is_tried_again(tmp_path: Path, few_images: Path) -> None:
     """Raised in rank 1; rank 0, whose collective operation breaks, is not to blame."""
     words = [
         *["+exp=static_dnw", "data=fashion_mnist", "optim=medium", "batch=16", "micro_batch=8"],
@@ -105,7 +105,9 @@ def test_a_gpu_fault_counts_as_killed_and_is_tried_again(tmp_path, few_images):
         ("NCCL", "killed", "collective operation broken, rank 1 on "),
     ],
 )
-def test_other_faults_of_a_gpu(tmp_path, few_images, fault, reason, detail):
+def test_other_faults_of_a_gpu(
+    tmp_path: Path, few_images: Path, fault: str, reason: str, detail: str
+) -> None:
     run = prepare(tmp_path / "run", few_images, steps=4)
     code, output = train(run, 2, f"1:step 2:{fault}")
     assert code == 1, output
@@ -133,7 +135,7 @@ def rank_of(agent: int, rank: int) -> int | None:
     return None
 
 
-def test_a_killed_peer_ends_one_that_waits_in_a_collective(tmp_path, few_images):
+def test_a_killed_peer_ends_one_that_waits_in_a_collective(tmp_path: Path, few_images: Path) -> None:
     """Rank 1 hangs, rank 0 waits for it in gloo; then rank 1 is killed."""
     run = prepare(tmp_path / "run", few_images, steps=9, log__every_steps=1)
     agent = start(run, 2, "1:step 3:HANG")

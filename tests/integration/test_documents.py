@@ -45,12 +45,12 @@ def shown() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def run(runs, few_images) -> Run:
+def run(runs: Path, few_images: Path) -> Run:
     """What `python launch/local.py +exp=demo_dnw nproc=2` leaves."""
     words = [*SMALL, f"data.dir={few_images}", f"runs_dir={runs}"]
     done = typed("python launch/local.py +exp=demo_dnw nproc=2", *words)
@@ -60,7 +60,7 @@ def run(runs, few_images) -> Run:
 
 
 @pytest.mark.parametrize("command", sorted(set(shown()) - MAKE))
-def test_command_of_the_readme(command, run, runs, few_images, tmp_path):  # noqa: C901, PLR0912, PLR0915
+def test_command_of_the_readme(command: str, run: Run, runs: Path, few_images: Path, tmp_path: Path) -> None:  # noqa: C901, PLR0912, PLR0915
     few = [f"data.dir={few_images}", f"runs_dir={runs}"]
     run_folder = str(run.folder)
     match command:
@@ -165,7 +165,7 @@ def look_at_tensorboard(command: str, runs: Path) -> None:
             server.terminate()
 
 
-def test_demo(tmp_path, few_images):
+def test_demo(tmp_path: Path, few_images: Path) -> None:
     """`make demo`, for 12 steps on few images instead of 200 on many, with checkpoints as often."""
     shorter = [f"data.dir={few_images}", f"runs_dir={tmp_path}", "eval_every_epochs=99"]
     done = typed("python launch/demo.py steps=12 checkpoint.every_steps=4 log.every_steps=2", *shorter)
@@ -179,7 +179,7 @@ def test_demo(tmp_path, few_images):
     assert "Traceback" not in done.stderr
 
 
-def test_bench_wirings(tmp_path, few_images):
+def test_bench_wirings(tmp_path: Path, few_images: Path) -> None:
     more = [*SMALL, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}"]
     done = typed(
         f"python bench/wirings.py demo_random demo_dnw --seeds 1 --out {tmp_path / 'out.json'} nproc=2", *more
@@ -190,7 +190,7 @@ def test_bench_wirings(tmp_path, few_images):
     assert found.keys() == {"demo_random", "demo_dnw"}
 
 
-def test_bench_restart(tmp_path, few_images):
+def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
     out = tmp_path / "out.json"
     few = f"--kills 1 --every 1 --minutes 0.01 --nproc 1 --out {out} data.dir={few_images}"
     done = typed(f"python bench/restart.py demo_dnw {few}", *SMALL)
@@ -212,13 +212,13 @@ def test_bench_restart(tmp_path, few_images):
         ("loader.py --images 192 --warm 1 --batches 1 --turns 1", "webdataset"),
     ],
 )
-def test_bench(words, measured, tmp_path):
+def test_bench(words: str, measured: str, tmp_path: Path) -> None:
     out = tmp_path if words.startswith("inference") else tmp_path / "out.json"
     typed(f"python bench/{words} --out {out}")
     assert measured in json.loads((out / "inference.json" if out.is_dir() else out).read_text())
 
 
-def test_readme_shows_what_the_demo_prints():
+def test_readme_shows_what_the_demo_prints() -> None:
     """Its figures are those of the first seed in docs/benchmarks.md."""
     measured = (ROOT / "docs" / "benchmarks.md").read_text()
     for wiring in ("random", "dnw"):
@@ -227,7 +227,7 @@ def test_readme_shows_what_the_demo_prints():
         assert f"| {wiring} | {shown[1]} |" in measured
 
 
-def test_links_lead_somewhere():
+def test_links_lead_somewhere() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from _pytest.mark import ParameterSet
 from worker import SERVER, assert_same_weights, digests, losses, prepare, train
 
 from dnw.runs import jsonl, ledger
-from dnw.runs.folder import step_path
+from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.distributed import ALONE, World
 from dnw.training.tree_reduce import TreeSum
 
 # A step is 8 micro-batches.
-CHANGES = {
+CHANGES: dict[str, Any] = {
     **{"reduce": "exact", "steps": 8, "batch": 16, "micro_batch": 2, "eval_batch": 20},
     **{"checkpoint__every_steps": 2, "log__digests": True, "log__every_steps": 1},
 }
@@ -45,11 +46,11 @@ SLOW = [
 ]
 
 
-def slow(case):
+def slow(case: ParameterSet) -> ParameterSet:
     return pytest.param(*case.values, id=case.id, marks=pytest.mark.soak)
 
 
-def finished(folder, images, changes, world):
+def finished(folder: Path, images: Path, changes: dict[str, Any], world: int) -> Run:
     run = prepare(folder, images, **CHANGES | changes)
     code, output = train(run, world)
     assert code == 0, output
@@ -58,11 +59,13 @@ def finished(folder, images, changes, world):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("changes", QUICK + SLOW)
-def test_on_changing_processes_killed_in_between(tmp_path, few_images, changes):
+def test_on_changing_processes_killed_in_between(
+    tmp_path: Path, few_images: Path, changes: dict[str, Any]
+) -> None:
     """Each attempt does a step at least, of which some are lost."""
     whole = finished(tmp_path / "whole", few_images, changes, 4)
     broken = prepare(tmp_path / "broken", few_images, **CHANGES | changes)
-    draw, every = random.Random(str(changes)), (CHANGES | changes)["checkpoint__every_steps"]
+    draw, every = random.Random(str(changes)), {**CHANGES, **changes}["checkpoint__every_steps"]
     for world, saved in zip((4, 2, 1), count(every, every), strict=False):
         fault = f"{draw.randrange(world)}:step {draw.randint(saved + 1, saved + every)}"
         assert train(broken, world, fault)[0] != 0
@@ -74,13 +77,15 @@ def test_on_changing_processes_killed_in_between(tmp_path, few_images, changes):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("changes", [QUICK[0], *map(slow, QUICK[1:]), *SLOW])
-def test_on_any_number_of_processes(tmp_path, few_images, changes):
+def test_on_any_number_of_processes(tmp_path: Path, few_images: Path, changes: dict[str, Any]) -> None:
     runs = [finished(tmp_path / f"{world}", few_images, changes, world) for world in (1, 2, 4, 8)]
     for run in runs[1:]:
         assert_same(run, runs[0])
 
 
-def test_processes_that_cannot_share_a_step_are_refused_by_the_worker(tmp_path, few_images):
+def test_processes_that_cannot_share_a_step_are_refused_by_the_worker(
+    tmp_path: Path, few_images: Path
+) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     code, output = train(run, 3)
     assert code == 1
@@ -89,7 +94,7 @@ def test_processes_that_cannot_share_a_step_are_refused_by_the_worker(tmp_path, 
     assert ledger.last(run).reason == "error"
 
 
-def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, few_images):
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path: Path, few_images: Path) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     path = step_path(run.checkpoints, 4)
     assert train(run, 1, f"0:step 5:::{path}")[0] != 0
@@ -102,7 +107,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, few_images):
 
 
 @pytest.mark.parametrize("size", [2, 4, 8])
-def test_gloo_gives_the_bits_of_one_process(tmp_path, size):
+def test_gloo_gives_the_bits_of_one_process(tmp_path: Path, size: int) -> None:
     """Of fewer entries than processes, too."""
     processes = [SERVER.Process(target=sums, args=(rank, size, tmp_path)) for rank in range(size)]
     for process in processes:
@@ -139,14 +144,14 @@ def summed(length: int, world: World) -> torch.Tensor:
     return vector
 
 
-def assert_same(ours, theirs) -> None:
+def assert_same(ours: Run, theirs: Run) -> None:
     assert_same_weights(ours, theirs)
     assert losses(ours) == losses(theirs)
     assert digests(ours) == digests(theirs)
     assert evaluations(ours) == evaluations(theirs)
 
 
-def evaluations(run) -> list[tuple[float, ...]]:
+def evaluations(run: Run) -> list[tuple[float, ...]]:
     found = [line for line in jsonl.read(run.metrics) if line["kind"] == "val"]
     assert found
     return [tuple(line[name] for name in ("step", "top1", "top5", "loss")) for line in found]

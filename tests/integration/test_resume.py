@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from worker import assert_same_weights, digests, final_weights, losses, prepare, train
 
 from dnw.runs import jsonl, ledger
-from dnw.runs.folder import step_path, steps
+from dnw.runs.folder import Run, step_path, steps
 from dnw.training import checkpoint
 
 # 12 steps of 32 images. Epochs of 120 images end in steps 4, 8 and 12, which are evaluated; steps 3, 6 and 9
@@ -36,7 +37,7 @@ KILLS = [
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, few_images):
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, few_images: Path) -> Run:
     run = prepare(tmp_path_factory.mktemp("undisturbed") / "run", few_images, **CHANGES)
     code, output = train(run, 2)
     assert code == 0, output
@@ -44,7 +45,9 @@ def undisturbed(tmp_path_factory, few_images):
 
 
 @pytest.mark.parametrize("fault", KILLS)
-def test_killed_there_it_ends_with_the_same_bits(tmp_path, few_images, undisturbed, fault):
+def test_killed_there_it_ends_with_the_same_bits(
+    tmp_path: Path, few_images: Path, undisturbed: Run, fault: str
+) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     code, output = train(run, 2, fault)
     assert code != 0
@@ -57,13 +60,15 @@ def test_killed_there_it_ends_with_the_same_bits(tmp_path, few_images, undisturb
     assert digests(run) == digests(undisturbed)
 
 
-def assert_same_best(ours, theirs) -> None:
+def assert_same_best(ours: Run, theirs: Run) -> None:
     a, b = (checkpoint.read(run.checkpoints / "best.pt") for run in (ours, theirs))
     assert (a.position.step, a.position.top1) == (b.position.step, b.position.top1)
     assert all(torch.equal(a.model[name], value) for name, value in b.model.items())
 
 
-def test_killed_while_a_repeated_evaluation_is_saved_it_loses_nothing(tmp_path, few_images, undisturbed):
+def test_killed_while_a_repeated_evaluation_is_saved_it_loses_nothing(
+    tmp_path: Path, few_images: Path, undisturbed: Run
+) -> None:
     """The stop saved step 4 unevaluated; the next attempt evaluates it and saves the same step again."""
     changes = {**CHANGES, "checkpoint__every_steps": 0, "eval_batch": 8}
     run = prepare(tmp_path / "run", few_images, **changes)
@@ -80,7 +85,7 @@ def test_killed_while_a_repeated_evaluation_is_saved_it_loses_nothing(tmp_path, 
     assert evaluated == [4, 8, 12]
 
 
-def test_saves_by_time_come_once_each(tmp_path, few_images):
+def test_saves_by_time_come_once_each(tmp_path: Path, few_images: Path) -> None:
     changes = {**CHANGES, "checkpoint__every_steps": 0, "checkpoint__every_minutes": 0.3 / 60, "steps": 40}
     run = prepare(tmp_path / "run", few_images, **changes, checkpoint__keep=40, eval_every_epochs=100)
     assert train(run, 2)[0] == 0
@@ -89,7 +94,9 @@ def test_saves_by_time_come_once_each(tmp_path, few_images):
     assert all(later - earlier > 1 for earlier, later in itertools.pairwise(saved[:-1]))
 
 
-def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, few_images, undisturbed):
+def test_killed_at_every_third_attempt_it_still_gets_there(
+    tmp_path: Path, few_images: Path, undisturbed: Run
+) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     for fault in ("0:step 4", "1:evaluate 4", "0:save step-00000006.pt", "0:evaluate 8"):
         assert train(run, 2, fault)[0] != 0
@@ -108,7 +115,9 @@ def test_killed_at_every_third_attempt_it_still_gets_there(tmp_path, few_images,
         ("1:step 12:SIGTERM", 12),
     ],
 )
-def test_signalled_it_loses_no_step(tmp_path, few_images, undisturbed, fault, last_step):
+def test_signalled_it_loses_no_step(
+    tmp_path: Path, few_images: Path, undisturbed: Run, fault: str, last_step: int
+) -> None:
     run = prepare(tmp_path / "run", few_images, **{**CHANGES, "checkpoint__every_steps": 0})
     code, output = train(run, 2, fault)
     end = ledger.last(run).end
@@ -125,7 +134,7 @@ def test_signalled_it_loses_no_step(tmp_path, few_images, undisturbed, fault, la
 
 
 @pytest.mark.parametrize("nproc", [1, 4])
-def test_goes_on_with_other_processes(tmp_path, few_images, undisturbed, nproc):
+def test_goes_on_with_other_processes(tmp_path: Path, few_images: Path, undisturbed: Run, nproc: int) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     assert train(run, 2, "0:step 7")[0] != 0
     code, output = train(run, nproc)
@@ -142,7 +151,7 @@ def test_goes_on_with_other_processes(tmp_path, few_images, undisturbed, nproc):
             torch.testing.assert_close(final[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_four_processes_restart_with_the_same_bits(tmp_path, few_images):
+def test_four_processes_restart_with_the_same_bits(tmp_path: Path, few_images: Path) -> None:
     """More than two: the order of sums in DDP's buckets must survive a restart."""
     whole, broken = (prepare(tmp_path / name, few_images, **CHANGES) for name in ("whole", "broken"))
     assert train(whole, 4)[0] == 0
@@ -151,7 +160,9 @@ def test_four_processes_restart_with_the_same_bits(tmp_path, few_images):
     assert_same_weights(whole, broken)
 
 
-def test_damaged_newest_checkpoint_costs_steps_not_bits(tmp_path, few_images, undisturbed):
+def test_damaged_newest_checkpoint_costs_steps_not_bits(
+    tmp_path: Path, few_images: Path, undisturbed: Run
+) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     assert train(run, 2, "0:step 8")[0] != 0
     newest = step_path(run.checkpoints, steps(run.checkpoints)[-1])
@@ -162,7 +173,7 @@ def test_damaged_newest_checkpoint_costs_steps_not_bits(tmp_path, few_images, un
     assert_same_weights(run, undisturbed)
 
 
-def test_finished_run_stays_as_it_is(undisturbed):
+def test_finished_run_stays_as_it_is(undisturbed: Run) -> None:
     before = final_weights(undisturbed)
     code, output = train(undisturbed, 2)
     assert code == 0, output

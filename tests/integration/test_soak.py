@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 from worker import assert_same_weights, losses, prepare, train
@@ -17,7 +18,7 @@ CHANGES = {"steps": 60, "checkpoint__every_steps": 2, "log__every_steps": 1}
 
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
-def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path, few_images):
+def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, few_images: Path) -> None:
     seed = int(os.environ.get("DNW_SOAK_SEED") or time.time())
     print(f"DNW_SOAK_SEED={seed}")
     draw = random.Random(seed)

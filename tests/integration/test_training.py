@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from worker import ROOT, assert_same_weights, digests, prepare, start, train
 from dnw import evaluate
 from dnw.runs import jsonl, ledger
 from dnw.runs.claim import Claim
-from dnw.runs.folder import step_path, steps
+from dnw.runs.folder import Run, step_path, steps
 from dnw.runs.lock import Lock
 from dnw.training import checkpoint
 from shards import index
@@ -30,7 +32,7 @@ CHANGES = {"steps": 8, "checkpoint__every_steps": 3, "log__every_steps": 1}
 
 
 @pytest.fixture(scope="module")
-def killed_and_resumed(tmp_path_factory, few_images):
+def killed_and_resumed(tmp_path_factory: pytest.TempPathFactory, few_images: Path) -> Run:
     """A run that was killed twice, and had logged steps each time that its next attempt did again."""
     run = prepare(tmp_path_factory.mktemp("training") / "run", few_images, **CHANGES)
     for fault, saved in (("0:step 5", 4), ("1:step 8", 6)):
@@ -40,12 +42,12 @@ def killed_and_resumed(tmp_path_factory, few_images):
     return run
 
 
-def read_board(run) -> EventAccumulator:
+def read_board(run: Run) -> EventAccumulator:
     board = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0, "images": 0})
     return board.Reload()
 
 
-def test_curves_do_not_overlap_after_a_resume(killed_and_resumed):
+def test_curves_do_not_overlap_after_a_resume(killed_and_resumed: Run) -> None:
     """As TensorBoard's own reader shows them."""
     board = read_board(killed_and_resumed)
     for tag in ("train/loss", "train/top1", "train/lr", "train/images_per_second"):
@@ -56,14 +58,14 @@ def test_curves_do_not_overlap_after_a_resume(killed_and_resumed):
     assert [event.step for event in board.Scalars("goodput/share")] == [4, 8]
 
 
-def test_the_wiring_is_shown_as_a_picture(killed_and_resumed):
+def test_the_wiring_is_shown_as_a_picture(killed_and_resumed: Run) -> None:
     pictures = read_board(killed_and_resumed).Images("wiring/graph")
     assert [picture.step for picture in pictures] == [4, 8]
     assert pictures[0].encoded_image_string != pictures[1].encoded_image_string
     assert killed_and_resumed.wiring.read_bytes().startswith(b"\x89PNG")
 
 
-def test_metrics_hold_every_step_once(killed_and_resumed):
+def test_metrics_hold_every_step_once(killed_and_resumed: Run) -> None:
     steps = defaultdict(list)
     for line in jsonl.read(killed_and_resumed.metrics):
         steps[line["kind"]].append(line["step"])
@@ -72,14 +74,14 @@ def test_metrics_hold_every_step_once(killed_and_resumed):
     assert steps == {"train": list(range(1, 9)), "val": [4, 8], "wiring": [4, 8]}
 
 
-def test_the_curves_are_those_of_the_metrics(killed_and_resumed):
+def test_the_curves_are_those_of_the_metrics(killed_and_resumed: Run) -> None:
     shown = {event.step: event.value for event in read_board(killed_and_resumed).Scalars("train/loss")}
     for line in jsonl.read(killed_and_resumed.metrics):
         if line["kind"] == "train":
             assert shown[line["step"]] == pytest.approx(line["loss"], rel=1e-6)
 
 
-def test_result_says_what_came_out(killed_and_resumed):
+def test_result_says_what_came_out(killed_and_resumed: Run) -> None:
     result = json.loads(killed_and_resumed.result.read_text())
     last = [line for line in jsonl.read(killed_and_resumed.metrics) if line["kind"] == "val"][-1]
     assert (result["top1"], result["loss"]) == (last["top1"], last["loss"])
@@ -97,14 +99,16 @@ def test_result_says_what_came_out(killed_and_resumed):
     assert checkpoint.read(killed_and_resumed.checkpoints / "init.pt").position.step == 0
 
 
-def test_ledger_tells_the_attempts_apart(killed_and_resumed):
+def test_ledger_tells_the_attempts_apart(killed_and_resumed: Run) -> None:
     attempts = ledger.read(killed_and_resumed)
     assert [attempt.start["step"] for attempt in attempts] == [0, 4, 6]
     assert attempts[-1].reason == "done"
 
 
 @pytest.mark.parametrize("which", ["run", "best"])
-def test_evaluate_gives_the_same_accuracy(killed_and_resumed, capsys, which):
+def test_evaluate_gives_the_same_accuracy(
+    killed_and_resumed: Run, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
     run = killed_and_resumed
     path = run.folder if which == "run" else run.checkpoints / "best.pt"
     assert evaluate.main([str(path), "--json"]) == 0
@@ -114,7 +118,9 @@ def test_evaluate_gives_the_same_accuracy(killed_and_resumed, capsys, which):
     assert found["samples"] == 50
 
 
-def test_evaluate_says_what_is_missing(tmp_path, few_images, capsys):
+def test_evaluate_says_what_is_missing(
+    tmp_path: Path, few_images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluate.main([str(tmp_path)]) == 1
     assert "is no run folder" in capsys.readouterr().err
     run = prepare(tmp_path / "run", few_images, **CHANGES)
@@ -122,7 +128,7 @@ def test_evaluate_says_what_is_missing(tmp_path, few_images, capsys):
     assert "no checkpoint yet" in capsys.readouterr().err
 
 
-def fails_with(run, message: str) -> str:
+def fails_with(run: Run, message: str) -> str:
     code, output = train(run, 2)
     assert code == 1
     assert message in output
@@ -133,7 +139,7 @@ def fails_with(run, message: str) -> str:
     return output
 
 
-def test_full_disk_ends_the_attempt_and_keeps_what_is_saved(small_disk, few_images):
+def test_full_disk_ends_the_attempt_and_keeps_what_is_saved(small_disk: Path, few_images: Path) -> None:
     """A real file system of 1 MiB, for checkpoints of 2.5 MiB and more."""
     run = prepare(small_disk / "run", few_images, **CHANGES)
     fails_with(run, "not saved, no space left on device; ")
@@ -143,7 +149,7 @@ def test_full_disk_ends_the_attempt_and_keeps_what_is_saved(small_disk, few_imag
     assert train(run, 2)[0] == 0
 
 
-def test_one_attempt_at_a_time(tmp_path, few_images):
+def test_one_attempt_at_a_time(tmp_path: Path, few_images: Path) -> None:
     """Also of workers that somebody starts by hand."""
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     with Lock.take(run.lock) as held:
@@ -154,7 +160,7 @@ def test_one_attempt_at_a_time(tmp_path, few_images):
     assert not run.attempts.exists()
 
 
-def test_an_attempt_that_was_passed_over_ends_and_writes_no_more(tmp_path, few_images):
+def test_an_attempt_that_was_passed_over_ends_and_writes_no_more(tmp_path: Path, few_images: Path) -> None:
     run = prepare(tmp_path / "run", few_images, **{**CHANGES, "steps": 10_000})
     process = start(run, 2)
     deadline = time.monotonic() + 60
@@ -172,7 +178,9 @@ def test_an_attempt_that_was_passed_over_ends_and_writes_no_more(tmp_path, few_i
     assert run.attempts.read_text() == attempts
 
 
-def test_checkpoint_of_another_run_is_refused(tmp_path, few_images, killed_and_resumed):
+def test_checkpoint_of_another_run_is_refused(
+    tmp_path: Path, few_images: Path, killed_and_resumed: Run
+) -> None:
     run = prepare(tmp_path / "run", few_images, **{**CHANGES, "seed": 1})
     run.checkpoints.symlink_to(killed_and_resumed.checkpoints)
     output = fails_with(run, "belongs to another run or other data")
@@ -180,12 +188,12 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, few_images, killed_and_r
     assert "in this run" in output
 
 
-def test_missing_shards_are_named(tmp_path):
+def test_missing_shards_are_named(tmp_path: Path) -> None:
     run = prepare(tmp_path / "run", tmp_path / "nowhere", **CHANGES)
     fails_with(run, str(tmp_path / "nowhere"))
 
 
-def with_bad_images(shards, few_images, bad):
+def with_bad_images(shards: Path, few_images: Path, bad: Collection[int]) -> Path:
     """The same images to validate with, and to train on 40, of which those in `bad` are none."""
     shutil.copytree(few_images, shards)
     for old in [*shards.glob("index-*"), *shards.glob("*-train-*"), shards / "_info.json"]:
@@ -199,7 +207,7 @@ def with_bad_images(shards, few_images, bad):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_where_nothing_can_be_read_an_image_is_named(tmp_path, few_images, workers):
+def test_where_nothing_can_be_read_an_image_is_named(tmp_path: Path, few_images: Path, workers: int) -> None:
     """Whether it is found by the training process or by one that decodes for it."""
     shards = with_bad_images(tmp_path / "shards", few_images, range(40))
     run = prepare(tmp_path / "run", shards, **CHANGES, data__workers=workers)
@@ -207,7 +215,7 @@ def test_where_nothing_can_be_read_an_image_is_named(tmp_path, few_images, worke
     assert ledger.last(run).end["detail"].startswith(f"{shards}/some-train-0000.tar: key key")
 
 
-def test_unreadable_images_are_named_once_and_cost_no_bit(tmp_path, few_images):
+def test_unreadable_images_are_named_once_and_cost_no_bit(tmp_path: Path, few_images: Path) -> None:
     """On two processes, killed on the way, as on one that is left alone."""
     shards = with_bad_images(tmp_path / "shards", few_images, {5, 17})
     changes = {**CHANGES, "data__max_bad": 0.5, "log__digests": True}
@@ -228,14 +236,14 @@ def test_unreadable_images_are_named_once_and_cost_no_bit(tmp_path, few_images):
     assert digests(broken) == digests(whole)
 
 
-def test_too_many_unreadable_images_end_the_run(tmp_path, few_images):
+def test_too_many_unreadable_images_end_the_run(tmp_path: Path, few_images: Path) -> None:
     shards = with_bad_images(tmp_path / "shards", few_images, {5, 17})
     run = prepare(tmp_path / "run", shards, **CHANGES)
     fails_with(run, "data.max_bad=0.001; ")
     assert "python -m shards.verify" in ledger.last(run).end["detail"]
 
 
-def test_shards_that_lie_elsewhere_give_the_same_bits(tmp_path, few_images):
+def test_shards_that_lie_elsewhere_give_the_same_bits(tmp_path: Path, few_images: Path) -> None:
     """Fetched by the processes that decode, of both ranks, from a server that is cut off now and then."""
     here = prepare(tmp_path / "here", few_images, **CHANGES, log__digests=True)
     assert train(here, 2)[0] == 0
@@ -255,7 +263,7 @@ def test_shards_that_lie_elsewhere_give_the_same_bits(tmp_path, few_images):
     assert_same_weights(away, here)
 
 
-def test_other_shards_are_refused(tmp_path, few_images):
+def test_other_shards_are_refused(tmp_path: Path, few_images: Path) -> None:
     frozen = {
         "data__train_fingerprint": "0" * 64,
         "data__val_fingerprint": Index.load(few_images, "val").fingerprint,
@@ -265,7 +273,7 @@ def test_other_shards_are_refused(tmp_path, few_images):
     )
 
 
-def test_worker_runs_without_torchrun(tmp_path, few_images):
+def test_worker_runs_without_torchrun(tmp_path: Path, few_images: Path) -> None:
     run = prepare(tmp_path / "run", few_images, **CHANGES)
     done = subprocess.run(
         [sys.executable, "-m", "dnw.train", run.folder], cwd=ROOT, capture_output=True, text=True, check=False

@@ -77,7 +77,7 @@ def typed(command: str, clone: Path, interrupted_at: str = "") -> str:
     return out.read_text()
 
 
-def test_each_command_in_its_order(clone):
+def test_each_command_in_its_order(clone: Path) -> None:
     assert shown() == [*ELSEWHERE, *(command for command, _ in PRINTED)]
     assert ELSEWHERE[-1] in README
     for number, (command, pattern) in enumerate(PRINTED):

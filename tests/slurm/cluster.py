@@ -116,8 +116,10 @@ class Cluster:
         """End it, whatever is up of it: the machine that all others are inside of goes off."""
         if CONTROLLER in self.machines:
             self.machines[CONTROLLER].power_off()
-        for process in (*(machine.process for machine in self.machines.values()), *self.daemons.values()):
-            process.wait()
+        for machine in self.machines.values():
+            machine.process.wait()
+        for daemon in self.daemons.values():
+            daemon.wait()
         self.machines.clear()
         self.daemons.clear()
         self.clock.clear()

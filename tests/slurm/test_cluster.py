@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from slurm import cluster as cluster_module
+from slurm import configuration
 from slurm.cluster import Cluster, ClusterError
 from slurm.configuration import Settings
 from slurm.job import accounts, fields, lines, state, submit, until
+from slurm.machine import Machine
 
 pytestmark = pytest.mark.xdist_group("slurm")
 ALL = ["--nodes=4", "--exclusive"]
@@ -220,14 +222,14 @@ def test_down_leaves_nothing() -> None:
 
 @pytest.mark.usefixtures("slurm_here")
 def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, seen = cluster_module.Machine.boot, []
+    real, seen = Machine.boot, []
 
-    def boot(*words, **options):
+    def boot(*words: Any, **options: Any) -> Machine:
         seen.append(real(*words, **options))
         return seen[-1]
 
-    monkeypatch.setattr(cluster_module.Machine, "boot", boot)
-    monkeypatch.setattr(cluster_module.configuration, "slurmdbd_conf", lambda *_: "Nonsense=1\n")
+    monkeypatch.setattr(Machine, "boot", boot)
+    monkeypatch.setattr(configuration, "slurmdbd_conf", lambda *_: "Nonsense=1\n")
     broken = Cluster(Settings(nodes=1))
     with pytest.raises(ClusterError, match=r"no start of slurmdbd \(slurmdbd has ended\)(.|\n)*Nonsense"):
         broken.__enter__()

@@ -1,6 +1,7 @@
 """The launcher on a real Slurm: two nodes, two processes on each."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,16 +112,24 @@ def test_two_jobs_of_one_run(cluster: Cluster, few_images: Path, tmp_path: Path,
     assert_same_weights(run, undisturbed)
 
 
+def has_done(run: Run, step: int) -> bool:
+    return steps(run) >= step
+
+
+def has_begun(run: Run, attempt: int) -> bool:
+    return len(ledger.read(run)) >= attempt
+
+
 def test_a_node_that_failed_twice_is_left(
     cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run
 ) -> None:
     typed(cluster, few_images, tmp_path)
     run = the_run(tmp_path)
     for attempt, step in ((1, 12), (2, 23)):
-        until(lambda step=step: steps(run) >= step)
+        until(partial(has_done, run, step))
         node = events.nodes_of(cluster, run)[1]
         events.worker_killed(cluster, run)
-        until(lambda attempt=attempt: len(ledger.read(run)) > attempt)
+        until(partial(has_begun, run, attempt + 1))
     finishes(run)
     first, second, third = ledger.read(run)
     assert [attempt.end["node"] for attempt in (first, second) if attempt.end] == [node, node]

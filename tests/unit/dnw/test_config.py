@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from example import train, values
@@ -34,32 +36,32 @@ from dnw.config import ConfigError, dump, load, parse, signature
         ({"seed": -1}, "seed: must be greater than or equal to 0 (got -1)"),
     ],
 )
-def test_refuses_with_name_and_remedy(changes, message):
+def test_refuses_with_name_and_remedy(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse(values(**changes))
     assert message in str(refused.value)
 
 
-def test_names_all_problems_at_once():
+def test_names_all_problems_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         parse(values(width=0, batch=0, widht=1))
     assert len(str(refused.value).splitlines()) == 3
 
 
-def test_survives_the_file(tmp_path):
+def test_survives_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(dump(train()))
     assert load(path) == train()
 
 
-def test_missing_file_says_what_makes_one(tmp_path):
+def test_missing_file_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"is no run folder; python launch/slurm\.py and python launch/local\.py make one"
     ):
         load(tmp_path / "config.yaml")
 
 
-def test_is_frozen():
+def test_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         train().seed = 1  # type: ignore[misc]
 
@@ -68,18 +70,18 @@ def test_is_frozen():
     "same",
     [{"data__dir": "/elsewhere"}, {"data__workers": 3}, {"log__every_steps": 7}, {"checkpoint__keep": 9}],
 )
-def test_signature_ignores_what_changes_no_result(same):
+def test_signature_ignores_what_changes_no_result(same: dict[str, Any]) -> None:
     assert signature(train(**same)) == signature(train())
 
 
 @pytest.mark.parametrize(
     "other", [{"width": 0.06}, {"seed": 1}, {"threads": 2}, {"batch": 64}, {"data__train_fingerprint": "ab"}]
 )
-def test_signature_tells_runs_apart(other):
+def test_signature_tells_runs_apart(other: dict[str, Any]) -> None:
     assert signature(train(**other)) != signature(train())
 
 
-def test_needs_no_torch():
+def test_needs_no_torch() -> None:
     modules = "dnw.config, dnw.runs.folder, dnw.runs.ledger, dnw.compose, dnw.schedule"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,7 +23,7 @@ from dnw.training.checkpointed_model import load_checkpointed_model
 def save(run: Run, step: int) -> Path:
     """A checkpoint of `run` whose classifier's bias is its step."""
     model = models.build(load(run.config))
-    torch.nn.init.constant_(model.fc.bias, step)
+    torch.nn.init.constant_(model.fc.bias, step)  # type: ignore[arg-type]
     saved = Checkpoint(
         Identity("example", "0", "", ""), Position(step=step), model.state_dict(), {}, torch.zeros(3), {}
     )

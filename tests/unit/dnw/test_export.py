@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import example
 import onnx
@@ -233,7 +234,7 @@ def test_the_disk_is_full(small_disk: Path, content: bytes) -> None:
     assert [one.name for one in small_disk.iterdir()] == ["filler"]
 
 
-def _run(folder: Path, network: nn.Module, **changes: object) -> Run:
+def _run(folder: Path, network: nn.Module, **changes: Any) -> Run:
     run = run_folder.make(folder, **changes)
     saved = Checkpoint(
         identity=Identity("example", signature(load(run.config)), "", ""),

@@ -234,6 +234,6 @@ def test_random_graph_keeps_its_mask(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert import_file(file, "+exp=static_random", out=tmp_path / "out.pt") == 0
     train, model, _ = load_checkpointed_model(tmp_path / "out.pt")
     assert train.wiring.name == "dnw"
-    assert torch.equal(model.graph.weight, state["module.graph.weight"] * state["module.graph.mask"])
+    assert torch.equal(model.graph.weight, state["module.graph.weight"] * state["module.graph.mask"])  # type: ignore[arg-type]
     assert import_file(file, "+exp=static_random", "width=0.04", out=tmp_path / "narrow.pt") == 1
     assert "graph.mask: 32000 edges in the file, but this width keeps 25600" in capsys.readouterr().err

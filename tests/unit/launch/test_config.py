@@ -5,7 +5,7 @@ import re
 import shlex
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -26,7 +26,7 @@ LAUNCH = Launch(
 def test_every_experiment_is_whole(name: str) -> None:
     train = training([f"+exp={name}"])
     assert train.exp == name
-    text = (compose.CONFIGS / "exp" / f"{name}.yaml").read_text()
+    text = (CONFIGS / "exp" / f"{name}.yaml").read_text()
     assert f"+exp={name}" in text  # its command
     assert "# Recipe: " in text
 
@@ -111,7 +111,7 @@ def test_processes_per_node(
     monkeypatch: pytest.MonkeyPatch,
     nproc: int | None,
     gpus_per_node: int | None,
-    cluster: str,
+    cluster: Literal["slurm", "local"],
     processes: int,
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,5")
@@ -131,7 +131,7 @@ def test_gpus_to_train_on(
     monkeypatch: pytest.MonkeyPatch,
     nproc: int | None,
     gpus_per_node: int | None,
-    cluster: str,
+    cluster: Literal["slurm", "local"],
     visible: str,
     gpus: int | None,
 ) -> None:
@@ -193,7 +193,7 @@ FEWER = {"medium": 2, "small": 8}  # processes that recipes made for one GPU sha
 
 @pytest.mark.parametrize("name", sorted(compose.experiments()))
 def test_every_experiment_on_1_to_16_processes(name: str) -> None:
-    recipe = re.search(r"Recipe: (\w+)", (compose.CONFIGS / "exp" / f"{name}.yaml").read_text())
+    recipe = re.search(r"Recipe: (\w+)", (CONFIGS / "exp" / f"{name}.yaml").read_text())
     assert recipe
     train = training([f"+exp={name}"])
     for processes in (1, 2, 4, 8, 16):
@@ -209,8 +209,8 @@ def test_every_experiment_on_1_to_16_processes(name: str) -> None:
 
 def shown_commands() -> list[str]:
     """Every submission that documents, configurations and the help show, of an experiment by its name."""
-    root = compose.CONFIGS.parent
-    files = [root / "README.md", *(root / "docs").glob("*.md"), *compose.CONFIGS.rglob("*.yaml")]
+    root = CONFIGS.parent
+    files = [root / "README.md", *(root / "docs").glob("*.md"), *CONFIGS.rglob("*.yaml")]
     text = "\n".join(path.read_text() for path in sorted(files))
     found = re.findall(r"python launch/(?:slurm|local)\.py ((?:-m )?\+exp=[a-z].*)", text)
     return sorted({re.split(r"  |#|`|, until|\[key", line)[0].strip() for line in found})

@@ -21,7 +21,7 @@ OFTEN = Checkpoint()
 
 
 def cluster(**changes: Any) -> Cluster:
-    return Cluster(**({"name": "slurm", "grace_s": 120, "timeout_min": 60} | changes))
+    return Cluster(**{"name": "slurm", "grace_s": 120, "timeout_min": 60, **changes})
 
 
 def train(step: int, images_per_second: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from login_node import Captured, Typed, runs
 
+from dnw import config
 from dnw.compose import training
 from dnw.config import Train
 from launch import prepare
@@ -19,13 +20,13 @@ def test_the_same_words_with_other_defaults(
     assert typed() == 0
     (first,) = runs(tmp_path)
     assert "note" not in capfd.readouterr().out
-    parse = prepare.config.parse
+    parse = config.parse
 
     def with_other_defaults(values: dict[str, object]) -> Train:
         typed_here = values["micro_batch"] != 64  # by whom goes on with the earlier one
         return parse(values | ({} if typed_here else {"micro_batch": 32, "precision": "bf16"}))
 
-    monkeypatch.setattr(prepare.config, "parse", with_other_defaults)
+    monkeypatch.setattr(config, "parse", with_other_defaults)
     assert typed("dry_run=true") == 0
     said = (
         f"a new run: {first.name}, which the same words made earlier, has other settings; "
@@ -34,7 +35,7 @@ def test_the_same_words_with_other_defaults(
     assert said in capfd.readouterr().out
     assert typed() == 0
     assert said in capfd.readouterr().out
-    monkeypatch.setattr(prepare.config, "parse", parse)
+    monkeypatch.setattr(config, "parse", parse)
     assert typed("micro_batch=64", "precision=fp32") == 0  # as it says
     assert "note" not in capfd.readouterr().out
     assert len(runs(tmp_path)) == 2

@@ -20,30 +20,30 @@ def python_that(folder: Path, body: str) -> str:
     return str(path)
 
 
-def test_missing_python_is_named(tmp_path):
+def test_missing_python_is_named(tmp_path: Path) -> None:
     done = make("setup", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}")
     assert done.returncode != 0
     assert done.stdout.splitlines() == ["Python is missing: apt-get install python3 python3-venv"]
     assert not (tmp_path / "venv").exists()
 
 
-def test_old_python_is_named(tmp_path):
+def test_old_python_is_named(tmp_path: Path) -> None:
     old = python_that(tmp_path, "exit 1")
     done = make("setup", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
     assert done.stdout.splitlines() == [f"{old} is none of 3.11 to 3.13: name one, make PYTHON=python3.11"]
 
 
-def test_missing_venv_is_named(tmp_path):
+def test_missing_venv_is_named(tmp_path: Path) -> None:
     without = python_that(tmp_path, 'case "$2" in *ensurepip*) exit 1;; esac')
     done = make("setup", f"PYTHON={without}", f"VENV={tmp_path / 'venv'}")
     assert done.stdout.splitlines() == ["The venv module is missing: apt-get install python3-venv"]
 
 
-def test_second_setup_has_nothing_to_do():
+def test_second_setup_has_nothing_to_do() -> None:
     assert make("--question", "setup").returncode == 0
 
 
-def test_help_names_every_target():
+def test_help_names_every_target() -> None:
     shown = make("help").stdout
     for target in ("demo", "test", "check", "tests", "gpu", "soak", "setup", "clean"):
         assert f"make {target} " in shown

@@ -25,7 +25,7 @@ SHARDS, SAMPLES = 100_000, 10_000
 @pytest.fixture
 def billion(tmp_path: Path) -> Index:
     """As `shards.index.save` leaves it, for shards that lie elsewhere."""
-    shards = [Shard(f"x-train-{n:06d}.tar", SAMPLES, f"{n:064x}", 10**9) for n in range(SHARDS)]
+    shards = [Shard(f"x-train-{n:06d}.tar", SAMPLES, 10**9, f"{n:064x}") for n in range(SHARDS)]
     rows = np.lib.format.open_memmap(
         tmp_path / "index-train.npy", mode="w+", dtype=MEMBER, shape=(SHARDS * SAMPLES,)
     )

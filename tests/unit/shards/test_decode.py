@@ -19,7 +19,7 @@ def photograph(width: int, height: int, grain: int = 16) -> Image.Image:
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, kind, **options)  # type: ignore[arg-type]
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

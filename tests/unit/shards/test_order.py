@@ -4,6 +4,7 @@ import pickle
 import random
 import time
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_killed_and_moved_about_an_epoch_of_imagenet_stays_the_same() -> None:
         (lambda: part(-1, 0, 1), "total >= 0"),
     ],
 )
-def test_nonsense_is_refused(make, message: str) -> None:
+def test_nonsense_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

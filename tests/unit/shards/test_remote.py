@@ -80,7 +80,7 @@ def test_what_was_used_last_stays(served: Folder, tmp_path: Path) -> None:
         all_right(found, iter([number * SAMPLES]))
         assert {path.name for path in cached(tmp_path)} == {names[n] for n in present}
     total = sum(path.stat().st_size for path in cached(tmp_path))
-    assert total <= found.index.store.limit  # type: ignore[union-attr]
+    assert total <= found.index.store.limit
 
 
 @pytest.mark.parametrize("faults", [["busy"], ["cut"], ["busy", "cut", "cut", "busy"]])
@@ -176,7 +176,7 @@ def test_processes_share_a_cache_that_is_too_small_for_all(served: Folder, tmp_p
 
 def test_ahead_of_the_reader(served: Folder, tmp_path: Path) -> None:
     found = reader(served.url, tmp_path)
-    ahead = Ahead(found.index.store, found.index.shards)  # type: ignore[arg-type]
+    ahead = Ahead(found.index.store, found.index.shards)
     ahead.want([3, 1])
     ahead.want([1, 2])
     for number in (1, 2, 3):

@@ -17,6 +17,8 @@ from shards.tar import BLOCK
 
 SAMPLES, SHARDS = 6, 3  # of each shard, of the split train
 
+Images = set[tuple[int, bytes, int]]  # number, image, class
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -180,7 +182,9 @@ def test_it_is_found_and_no_wrong_image_is_read(
         shutil.rmtree(folder)
 
 
-def _images(folder: Path, split: str, expected: set[tuple[int, bytes, int]] | None = None) -> set:
+def _images(
+    folder: Path, split: str, expected: set[tuple[int, bytes, int]] | None = None
+) -> set[tuple[int, bytes, int]]:
     """(number, image, class) of all samples that can be read, though nothing was verified."""
     reader = Reader(Index.record(folder, split))
     found = set()

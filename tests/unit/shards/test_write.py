@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +29,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for pattern in DATA for path in folder.glob(pattern)}
 
 
-def command(*arguments: object, **options: object) -> subprocess.Popen[str]:
+def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "shards.write", *map(str, arguments)]
     return subprocess.Popen(line, cwd=ROOT, text=True, stdout=-1, stderr=-1, **options)
 
 
-def run(*arguments: object, **options: object) -> tuple[int, str, str]:
+def run(*arguments: object, **options: Any) -> tuple[int, str, str]:
     process = command(*arguments, **options)
     out, err = process.communicate()
     return process.returncode, out, err
@@ -128,12 +130,16 @@ def obey_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def has_shards(folder: Path) -> bool:
+    return len(list(folder.glob("*.tar"))) >= 3
+
+
 def test_stops_on_ctrl_c(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     for number in range(5):  # on a busy machine the write may be over before the signal is sent
         out = tmp_path / f"stopped{number}"
         arguments = ("imagefolder", many, out, "--shard-samples", 5, "--seed", 3, "--workers", 2)
         process = command(*arguments, start_new_session=True, preexec_fn=obey_ctrl_c)
-        wait_for(lambda folder=out: len(list(folder.glob("*.tar"))) >= 3)
+        wait_for(partial(has_shards, out))
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
         if process.returncode != 0:

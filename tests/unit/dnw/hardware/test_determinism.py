@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from dnw.training.distributed import ALONE
 from dnw.training.evaluation import evaluate
 from dnw.training.trainer import Trainer
 
+FILLING: Any = torch.utils.deterministic  # its attribute is a property that no type checker sees
 STEPS = 2
 SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 3))
 EXACT = {"reduce": "exact"}
@@ -34,12 +36,12 @@ def deterministic() -> Iterator[None]:
     torch.set_deterministic_debug_mode("error")
     yield
     torch.set_deterministic_debug_mode("default")
-    torch.utils.deterministic.fill_uninitialized_memory = True  # torch's default
+    FILLING.fill_uninitialized_memory = True  # torch's default
 
 
 def trained(settings: Train, fill: bool) -> tuple[list[Tensor], float]:
     """All that a checkpoint keeps, and the loss in evaluation, after a few steps."""
-    torch.utils.deterministic.fill_uninitialized_memory = fill
+    FILLING.fill_uninitialized_memory = fill
     trainer = Trainer(settings, models.build(settings), ALONE, 1000)
     trainer.begin()
     draw = torch.Generator().manual_seed(0)
@@ -79,13 +81,13 @@ def test_steps_give_the_same_bits_with_and_without_filling(
 
 
 def test_a_read_of_what_nobody_has_written_would_be_seen() -> None:
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    FILLING.fill_uninitialized_memory = True
     assert torch.empty(3).isnan().all()
 
 
 def test_the_worker_doesnt_fill() -> None:
-    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert FILLING.fill_uninitialized_memory
     with torch.random.fork_rng():
         worker.configure(train(threads=torch.get_num_threads()))
     assert torch.get_deterministic_debug_mode() == 2
-    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert not FILLING.fill_uninitialized_memory

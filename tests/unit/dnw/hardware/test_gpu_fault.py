@@ -1,15 +1,18 @@
 """What an exception of a GPU counts as; in real processes: tests/integration/test_devices.py."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 from example import train
 
-from dnw import evaluate
 from dnw.hardware.gpu_fault import fault_of, is_out_of_memory, what_would_fit
 from dnw.training import evaluation, faults
+from dnw.training.data import Batch
+from dnw.training.distributed import ALONE
+from dnw.training.evaluation import Normalize
 
 TRAIN = train(batch=48, micro_batch=12)
 
@@ -35,7 +38,7 @@ TRAIN = train(batch=48, micro_batch=12)
         (ValueError("CUDNN_STATUS_INTERNAL_ERROR"), None),
     ],
 )
-def test_whose_fault(error: Exception, fault: str | None):
+def test_whose_fault(error: Exception, fault: str | None) -> None:
     assert fault_of(error) == fault
 
 
@@ -49,11 +52,11 @@ def test_whose_fault(error: Exception, fault: str | None):
         (ValueError("CUDA error: out of memory"), False),
     ],
 )
-def test_out_of_memory(error: Exception, is_it: bool):
+def test_out_of_memory(error: Exception, is_it: bool) -> None:
     assert is_out_of_memory(error) == is_it
 
 
-def test_what_would_fit_says_bytes_and_settings():
+def test_what_would_fit_says_bytes_and_settings() -> None:
     assert what_would_fit(torch.OutOfMemoryError(faults.MEMORY), TRAIN) == (
         "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which "
         "1.56 GiB is free; try micro_batch=6 (now 12) or precision=bf16, or GPUs with more memory "
@@ -70,19 +73,18 @@ def test_what_would_fit_says_bytes_and_settings():
         ({"micro_batch": 1, "precision": "bf16"}, "memory; a smaller network fits (micro_batch is 1), or"),
     ],
 )
-def test_what_would_fit_names_a_micro_batch_that_divides(changes, said):
+def test_what_would_fit_names_a_micro_batch_that_divides(changes: dict[str, Any], said: str) -> None:
     error = torch.AcceleratorError("CUDA error: out of memory\nCompile with")
     found = what_would_fit(error, dataclasses.replace(TRAIN, **changes))
     assert said in found
 
 
-def test_an_evaluation_needs_a_smaller_batch_of_its_own():
+def test_an_evaluation_needs_a_smaller_batch_of_its_own() -> None:
     def fail() -> bool:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    batch = (torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(0))
+    batch = Batch(torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(0))
+    normalize = Normalize((0.5,) * 3, (0.5,) * 3, ALONE.device)
     with pytest.raises(torch.OutOfMemoryError) as raised:
-        evaluation.evaluate(
-            torch.nn.Identity(), [batch], torch.nn.Identity(), evaluate.ALONE, should_stop=fail
-        )
+        evaluation.evaluate(torch.nn.Identity(), [batch], normalize, ALONE, should_stop=fail)
     assert "; try eval_batch=128 (now 256) or precision=bf16" in what_would_fit(raised.value, TRAIN)

@@ -27,7 +27,7 @@ def as_it_was() -> Iterator[None]:
 
 def modes() -> list[str]:
     cudnn = torch.backends.cudnn
-    return [torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision]
+    return [torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("name", "mode"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
@@ -36,7 +36,7 @@ def test_fp32_is_what_it_says(name: Precision, mode: str) -> None:
     precision.configure("tf32" if mode == "ieee" else "fp32")
     precision.configure(name)
     assert modes() == [mode] * 3
-    for processor in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv):
+    for processor in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv):  # type: ignore[attr-defined]
         assert processor.fp32_precision == "none"  # a CPU is left alone
 
 

@@ -145,14 +145,14 @@ def test_complete_network_has_the_same_keys_and_all_weights(name: str) -> None:
     assert complete.state_dict().keys() == models.build(train(name)).state_dict().keys()
     for module, edges in edges_of(complete).values():
         assert edges.mask.all()
-        assert torch.equal(module.weight, raw_weight(module))
+        assert torch.equal(module.weight, raw_weight(module))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_resnet_starts_as_in_the_paper(name: str) -> None:
     model = models.build(train(name, data__classes=100))
     assert model.fc.bias is None
-    assert raw_weight(model.fc).shape == (100, model.fc.in_channels, 1, 1)
+    assert raw_weight(model.fc).shape == (100, model.fc.in_channels, 1, 1)  # type: ignore[arg-type]
     for path, (module, _) in edges_of(model).items():
         weight = raw_weight(module).detach()
         expected = math.sqrt(2 / weight[0].numel())
@@ -194,7 +194,7 @@ def test_network_without_logits_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
     for whole, found in ((True, r"\(1, 4, 46, 46\)"), (False, "list")):
         network = Features(nn.Conv2d(3, 4, 3))
-        network.whole = whole
+        network.whole = whole  # type: ignore[assignment]
         monkeypatch.setattr(library, "_from_timm", lambda *_, built=network: built)
         message = rf"timm/test_vit gives out {found} for one image where logits of shape \(1, 10\) are needed"
         with pytest.raises(ConfigError, match=message):

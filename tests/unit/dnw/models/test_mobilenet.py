@@ -35,9 +35,9 @@ def test_agrees_with_autograd(shape: tuple[int, int, int, int]) -> None:
     torch.testing.assert_close(x_ours.grad, x_theirs.grad)
     for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, msg=name)
-    for one, other in zip(ours.norm, theirs.norm, strict=True):
-        torch.testing.assert_close(one.running_mean, other.running_mean)
-        torch.testing.assert_close(one.running_var, other.running_var)
+    for norm, their_norm in zip(ours.norm, theirs.norm, strict=True):
+        torch.testing.assert_close(norm.running_mean, their_norm.running_mean)
+        torch.testing.assert_close(norm.running_var, their_norm.running_var)
 
 
 def test_computes_in_bf16_under_autocast() -> None:

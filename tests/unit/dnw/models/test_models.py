@@ -39,7 +39,7 @@ def test_network_is_a_function_of_the_seed(wiring: str) -> None:
         models.build(example.train(seed=seed, wiring__name=wiring)) for seed in (2**62 + 1, 2**62 + 1, 2)
     )
     assert weights_equal(one, again)
-    assert torch.equal(one.graph.weight, again.graph.weight)
+    assert torch.equal(one.graph.weight, again.graph.weight)  # type: ignore[arg-type]
     assert not weights_equal(one, other)
     masks = [edges_of(model)["graph"][1].mask for model in (one, again, other)]
     assert torch.equal(masks[0], masks[1])
@@ -108,7 +108,7 @@ def test_memory_format_of_the_images_does_not_matter(name: str) -> None:
     x = images(2)
     logits = network(x)
     assert torch.equal(network(x.contiguous(memory_format=torch.channels_last)), logits)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert torch.equal(network(x), logits)
 
 
@@ -175,7 +175,7 @@ def test_random_graph_of_a_mobilenet_has_no_quirk() -> None:
 def step_by_step(network: nn.Module, x_BCHW: Tensor) -> Tensor:
     """One application of all nodes of a recurrent network to all of them, as the paper defines it."""
     nodes = network.odesolve["odefunc"] if hasattr(network, "odesolve") else network
-    return nodes.norm(F.conv2d(nodes.conv(x_BCHW.relu()), nodes.graph.weight))
+    return nodes.norm(F.conv2d(nodes.conv(x_BCHW.relu()), nodes.graph.weight))  # type: ignore[arg-type]
 
 
 def nodes_at_the_start(network: nn.Module, x_BCHW: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Who may write to a run: the newest attempt, and none before it."""
 
+from pathlib import Path
+
 import pytest
 
 from dnw.runs import ledger
@@ -9,13 +11,13 @@ from dnw.runs.lock import HeldError
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
+def run(tmp_path: Path) -> Run:
     run = Run(tmp_path / "default-0123456789")
     run.checkpoints.mkdir(parents=True)
     return run
 
 
-def test_what_an_attempt_writes_is_published_whole(run):
+def test_what_an_attempt_writes_is_published_whole(run: Run) -> None:
     claim = Claim.take_over(run)
     path = run.checkpoints / "step.pt"
     with claim.replacing(path) as file:
@@ -25,7 +27,7 @@ def test_what_an_attempt_writes_is_published_whole(run):
     assert list(claim.folder.iterdir()) == []
 
 
-def test_an_attempt_that_was_passed_over_publishes_nothing(run):
+def test_an_attempt_that_was_passed_over_publishes_nothing(run: Run) -> None:
     path = run.checkpoints / "step.pt"
     first = Claim.take_over(run)
     with first.replacing(path) as file:
@@ -39,7 +41,7 @@ def test_an_attempt_that_was_passed_over_publishes_nothing(run):
     assert path.read_bytes() == b"first"
 
 
-def test_taken_over_while_it_writes(run):
+def test_taken_over_while_it_writes(run: Run) -> None:
     """However late the last word of the earlier attempt comes."""
     path = run.checkpoints / "step.pt"
     first = Claim.take_over(run)
@@ -51,14 +53,14 @@ def test_taken_over_while_it_writes(run):
     assert [folder.name for folder in run.claims.iterdir()] == ["002"]
 
 
-def test_the_next_attempt_in_place_of_one(run):
+def test_the_next_attempt_in_place_of_one(run: Run) -> None:
     first = Claim.take_over(run)
     second = first.next()
     assert (second.number, second.holds(), first.holds()) == (2, True, False)
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_whoever_was_passed_over_begins_nothing(run, number):
+def test_whoever_was_passed_over_begins_nothing(run: Run, number: int) -> None:
     """Also where the one who took over is done already."""
     first = Claim.take_over(run)
     ledger.claim(run, number - 1)
@@ -73,7 +75,7 @@ def test_whoever_was_passed_over_begins_nothing(run, number):
     assert list(run.claims.iterdir()) == []
 
 
-def test_a_number_is_claimed_once(run, monkeypatch):
+def test_a_number_is_claimed_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where another process claims it between the look and the deed."""
     Claim.take_over(run)
     monkeypatch.setattr(Claim, "newest", lambda _run: 0)
@@ -81,7 +83,7 @@ def test_a_number_is_claimed_once(run, monkeypatch):
         Claim.take_over(run)
 
 
-def test_a_block_that_fails_leaves_nothing(run):
+def test_a_block_that_fails_leaves_nothing(run: Run) -> None:
     claim = Claim.take_over(run)
     with pytest.raises(KeyError), claim.replacing(run.checkpoints / "step.pt") as file:  # noqa: PT012
         file.write(b"half")
@@ -89,13 +91,13 @@ def test_a_block_that_fails_leaves_nothing(run):
     assert list(claim.folder.iterdir()) == list(run.checkpoints.iterdir()) == []
 
 
-def test_a_missing_folder_is_no_matter_of_claims(run):
+def test_a_missing_folder_is_no_matter_of_claims(run: Run) -> None:
     claim = Claim.take_over(run)
     with pytest.raises(FileNotFoundError), claim.replacing(run.folder / "nowhere" / "file") as file:
         file.write(b"")
 
 
-def test_nodes_report_to_the_first(run):
+def test_nodes_report_to_the_first(run: Run) -> None:
     ledger.claim(run, 2)
     claim = Claim.take_over(run)
     claim.report(1, code=137)

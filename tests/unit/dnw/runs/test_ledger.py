@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 
 
-def test_pairs_starts_and_ends(tmp_path):
+def test_pairs_starts_and_ends(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert ledger.next_attempt(run) == 1
     ledger.start(run, 1, step=0, world=2)
@@ -19,14 +21,14 @@ def test_pairs_starts_and_ends(tmp_path):
     assert ledger.next_attempt(run) == 3
 
 
-def test_what_the_launcher_saw_explains_what_workers_said(tmp_path):
+def test_what_the_launcher_saw_explains_what_workers_said(tmp_path: Path) -> None:
     run = Run(tmp_path)
     ledger.end(run, 1, "error", detail="connection closed by peer")
     ledger.end(run, 1, "killed", detail="by SIGKILL", by="launcher")
     assert ledger.last(run).reason == "killed"
 
 
-def test_line_cut_off_by_a_power_failure_is_none(tmp_path):
+def test_line_cut_off_by_a_power_failure_is_none(tmp_path: Path) -> None:
     run = Run(tmp_path)
     ledger.start(run, 1, step=0)
     with run.attempts.open("a") as file:
@@ -36,7 +38,7 @@ def test_line_cut_off_by_a_power_failure_is_none(tmp_path):
     assert [attempt.number for attempt in ledger.read(run)] == [1, 2]
 
 
-def test_line_cut_off_in_the_middle_harms_no_other(tmp_path):
+def test_line_cut_off_in_the_middle_harms_no_other(tmp_path: Path) -> None:
     path = tmp_path / "attempts.jsonl"
     jsonl.append(path, {"a": 1})
     with path.open("a") as file:
@@ -45,7 +47,7 @@ def test_line_cut_off_in_the_middle_harms_no_other(tmp_path):
     assert jsonl.read(path) == [{"a": 1}, {"d": 3}]
 
 
-def test_keep_forgets_what_comes_again(tmp_path):
+def test_keep_forgets_what_comes_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     for step in (2, 4, 6):
         jsonl.append(path, {"step": step})

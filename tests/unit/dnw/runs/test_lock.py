@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ with Lock.take(Path(sys.argv[1])) as held:
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> subprocess.Popen[bytes]:
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that holds the lock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "lock")],

@@ -106,7 +106,7 @@ def test_other_images_dont_fit(tmp_path: Path) -> None:
 
 
 def test_the_width_of_mobilenet_v1_is_its_size(tmp_path: Path) -> None:
-    both = {"model__name": "mobilenet_v1", "sparsity": None}
+    both: dict[str, Any] = {"model__name": "mobilenet_v1", "sparsity": None}
     source(tmp_path, width=0.5, **both)
     assert "width is 0.5 there, 0.25 here" in refused(tmp_path, **both | {"sparsity": 0.5}, width=0.25)
 

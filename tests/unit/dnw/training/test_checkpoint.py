@@ -37,7 +37,7 @@ def save(folder: Path, step: int) -> Path:
     return path
 
 
-def test_comes_back_whole(tmp_path):
+def test_comes_back_whole(tmp_path: Path) -> None:
     found = checkpoint.read(save(tmp_path, 7))
     assert found.position == made().position
     assert found.identity == OURS
@@ -46,17 +46,17 @@ def test_comes_back_whole(tmp_path):
     assert torch.equal(found.optimizer["state"][0]["momentum_buffer"], torch.ones(2, 3))
 
 
-def test_torch_reads_it_as_it_is(tmp_path):
+def test_torch_reads_it_as_it_is(tmp_path: Path) -> None:
     values = torch.load(save(tmp_path, 7), weights_only=True)
     assert torch.equal(values["model"]["weight"], made().model["weight"])
 
 
-def test_same_state_gives_same_bytes():
+def test_same_state_gives_same_bytes() -> None:
     assert checkpoint.encode(made()) == checkpoint.encode(made())
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other digest"])
-def test_damaged_newest_is_passed_over(tmp_path, caplog, damage):
+def test_damaged_newest_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
     save(tmp_path, 4)
     path = save(tmp_path, 8)
     content = path.read_bytes()
@@ -76,14 +76,14 @@ def test_damaged_newest_is_passed_over(tmp_path, caplog, damage):
     assert steps(tmp_path) == [4]
 
 
-def test_none_whole_is_said(tmp_path, caplog):
+def test_none_whole_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path, 4).write_bytes(b"nothing")
     assert checkpoint.newest(tmp_path, OURS) is None
     assert "begins again at step 0" in caplog.text
     assert (tmp_path / "step-00000004.pt.damaged").exists()
 
 
-def test_other_run_is_refused_with_both_sides(tmp_path):
+def test_other_run_is_refused_with_both_sides(tmp_path: Path) -> None:
     save(tmp_path, 7)
     with pytest.raises(CheckpointError) as refused:
         checkpoint.newest(tmp_path, dataclasses.replace(OURS, signature="abc", train_fingerprint="train-b"))
@@ -93,7 +93,7 @@ def test_other_run_is_refused_with_both_sides(tmp_path):
     assert "fresh=true" in text
 
 
-def test_foreign_pickle_is_never_run(tmp_path):
+def test_foreign_pickle_is_never_run(tmp_path: Path) -> None:
     path = step_path(tmp_path, 1)
     buffer = io.BytesIO()
     torch.save({"evil": Path("/")}, buffer)
@@ -102,7 +102,7 @@ def test_foreign_pickle_is_never_run(tmp_path):
         checkpoint.read(path)
 
 
-def test_another_version_is_refused_not_moved_aside(tmp_path, monkeypatch):
+def test_another_version_is_refused_not_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path, 7)
     monkeypatch.setattr(checkpoint, "VERSION", 3)
     with pytest.raises(CheckpointError, match="this code reads version 3"):
@@ -110,11 +110,11 @@ def test_another_version_is_refused_not_moved_aside(tmp_path, monkeypatch):
     assert path.exists()
 
 
-def test_nothing_saved_is_nothing(tmp_path):
+def test_nothing_saved_is_nothing(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path / "missing", OURS) is None
 
 
-def test_keeps_the_last_and_named_ones(tmp_path):
+def test_keeps_the_last_and_named_ones(tmp_path: Path) -> None:
     for step in range(1, 6):
         save(tmp_path, step)
     checkpoint.write(tmp_path / "best.pt", checkpoint.encode(made(2)))
@@ -126,7 +126,7 @@ def test_keeps_the_last_and_named_ones(tmp_path):
     ]
 
 
-def test_full_disk_leaves_what_was_there(small_disk):
+def test_full_disk_leaves_what_was_there(small_disk: Path) -> None:
     """On a real file system of 1 MiB."""
     first = save(small_disk, 1)
     before = first.read_bytes()
@@ -139,7 +139,7 @@ def test_full_disk_leaves_what_was_there(small_disk):
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_killed_while_it_saves_nothing_is_half_saved(tmp_path, existing):
+def test_killed_while_it_saves_nothing_is_half_saved(tmp_path: Path, existing: bool) -> None:
     """Also where a checkpoint of that step, with other content, is there already."""
     save(tmp_path, 4)
     if existing:

@@ -4,6 +4,8 @@ import dataclasses
 import io
 import itertools
 import time
+from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from object_store import http
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dnw.config import ConfigError
+from dnw.config import ConfigError, Train
 from dnw.training import data
 from dnw.training.data import (
     EvaluationBatches,
@@ -31,10 +33,11 @@ from dnw.training.distributed import ALONE
 from shards import index, remote
 from shards.errors import ShardError
 from shards.index import Index
+from shards.reader import Reader
 from shards.rng import uniforms
 
 
-def global_batches(config, split: Index, world: int) -> list[list[int]]:
+def global_batches(config: Train, split: Index, world: int) -> list[list[int]]:
     """The digests of all micro-batches, a list per step, as `world` processes would load them."""
     per_rank = [
         list(map(digest, training_batches(config, split, rank, world, 0, 8))) for rank in range(world)
@@ -47,18 +50,18 @@ def global_batches(config, split: Index, world: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_global_batches_are_the_same_on_any_number_of_processes(few_images, world):
+def test_global_batches_are_the_same_on_any_number_of_processes(few_images: Path, world: int) -> None:
     """Over the end of an epoch too: 8 steps of 32 are 256 of 120 images."""
     config, split = train(), Index.load(few_images, "train")
     assert global_batches(config, split, world) == global_batches(config, split, 1)
 
 
-def test_loading_processes_change_nothing(few_images):
+def test_loading_processes_change_nothing(few_images: Path) -> None:
     split = Index.load(few_images, "train")
     assert global_batches(train(data__workers=2), split, 1) == global_batches(train(), split, 1)
 
 
-def test_goes_on_at_any_step(few_images):
+def test_goes_on_at_any_step(few_images: Path) -> None:
     config, split = train(), Index.load(few_images, "train")
     whole = [digest(batch) for batch in training_batches(config, split, 0, 1, 0, 8)]
     for step in range(8):
@@ -66,7 +69,7 @@ def test_goes_on_at_any_step(few_images):
         assert rest == whole[step * 4 :]
 
 
-def test_spawned_processes_load_the_same_as_forked_ones(few_images):
+def test_spawned_processes_load_the_same_as_forked_ones(few_images: Path) -> None:
     config = train(data__workers=1)
     forked = training_batches(config, Index.load(few_images, "train"), 0, 1, 2, 5)
     spawned = DataLoader(
@@ -81,7 +84,7 @@ def test_spawned_processes_load_the_same_as_forked_ones(few_images):
     assert len(set(expected)) == len(expected) == 12
 
 
-def test_cut_off_after_every_step_and_moved_to_other_ranks(few_images):
+def test_cut_off_after_every_step_and_moved_to_other_ranks(few_images: Path) -> None:
     """Each step by new readers with new workers, which were ahead when they were ended."""
     config, split = train(data__workers=1), Index.load(few_images, "train")
     whole = global_batches(train(), split, 1)
@@ -93,7 +96,7 @@ def test_cut_off_after_every_step_and_moved_to_other_ranks(few_images):
         assert found == whole[step]
 
 
-def test_a_batch_of_a_worker_stays_until_the_one_after_the_next(few_images):
+def test_a_batch_of_a_worker_stays_until_the_one_after_the_next(few_images: Path) -> None:
     index = Index.load(few_images, "train")
     expected = [digest(batch) for batch in training_batches(train(), index, 0, 1, 0, 10)]
     batches = training_batches(train(data__workers=1), index, 0, 1, 0, 10)
@@ -106,7 +109,7 @@ def test_a_batch_of_a_worker_stays_until_the_one_after_the_next(few_images):
     assert len({batch.images_BCHW.data_ptr() for batch in taken}) < 40, "no memory is used again"
 
 
-def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images):
+def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images: Path) -> None:
     config = train(batch=40, micro_batch=40, data__augment="none")
     batches = list(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, 6))
     epochs = [torch.cat([images for images, *_ in batches[n : n + 3]]) for n in (0, 3)]
@@ -117,7 +120,7 @@ def test_an_epoch_shows_every_image_once_and_each_epoch_anew(few_images):
 
 
 @given(samples=st.integers(1, 500), batch=st.integers(1, 70), world=st.integers(1, 9))
-def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples, batch, world):
+def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples: int, batch: int, world: int) -> None:
     spans = [list(EvaluationBatches(samples, batch, rank, world)) for rank in range(world)]
     seen = [n for rank in spans for start, stop in rank for n in range(start, stop)]
     assert seen == list(range(samples))
@@ -128,10 +131,12 @@ def test_evaluation_takes_every_sample_once_and_ranks_keep_pace(samples, batch, 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("first", "evaluated"), [(0, {2, 5}), (2, {2, 5}), (2, {5})])
-def test_one_loader_gives_training_and_evaluations_in_their_order(few_images, workers, first, evaluated):
+def test_one_loader_gives_training_and_evaluations_in_their_order(
+    few_images: Path, workers: int, first: int, evaluated: int
+) -> None:
     """The same as a loader for each, on each rank; also where an attempt begins with an evaluation."""
     config = train(data__workers=workers, eval_batch=20)
-    splits = [Index.load(few_images, split) for split in ("train", "val")]
+    splits = Index.load(few_images, "train"), Index.load(few_images, "val")
     for rank in range(2):
         world = dataclasses.replace(ALONE, rank=rank, size=2)
         found = batches_of_attempt(config, splits, world, range(first, 5), evaluated.__contains__)
@@ -145,10 +150,10 @@ def test_one_loader_gives_training_and_evaluations_in_their_order(few_images, wo
         assert [digest(batch) for batch in found] == expected
 
 
-def test_a_larger_batch_of_the_other_split_leaves_the_last_two_alone(few_images):
+def test_a_larger_batch_of_the_other_split_leaves_the_last_two_alone(few_images: Path) -> None:
     """Memory is used again for batches of either size."""
     config = train(data__workers=1, eval_batch=20)
-    splits = [Index.load(few_images, split) for split in ("train", "val")]
+    splits = Index.load(few_images, "train"), Index.load(few_images, "val")
     arguments = (splits, ALONE, range(10), lambda step: step > 0)
     expected = [digest(batch) for batch in batches_of_attempt(train(eval_batch=20), *arguments)]
     taken = []
@@ -159,17 +164,17 @@ def test_a_larger_batch_of_the_other_split_leaves_the_last_two_alone(few_images)
     assert len(taken) == len(expected) == 10 * (4 + 3)
 
 
-def test_evaluation_shows_images_as_they_are(few_images):
+def test_evaluation_shows_images_as_they_are(few_images: Path) -> None:
     split = Index.load(few_images, "val")
     images, labels, _ = next(iter(evaluation_batches(train(), split, 0, 1)))
     assert images.shape == (50, 3, 32, 32)
     assert images.dtype == torch.uint8
-    stored = Image.open(io.BytesIO(data.Reader(split).read(7).data)).convert("RGB")
+    stored = Image.open(io.BytesIO(Reader(split).read(7).data)).convert("RGB")
     assert np.array_equal(images[7].permute(1, 2, 0).numpy(), np.asarray(stored))
-    assert labels[7] == data.Reader(split).read(7).label
+    assert labels[7] == Reader(split).read(7).label
 
 
-def test_crops_reach_every_corner_and_nothing_else():
+def test_crops_reach_every_corner_and_nothing_else() -> None:
     pixels = np.arange(1, 1 + 8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     padded = np.pad(pixels, ((4, 4), (4, 4), (0, 0)))
     for y, x in itertools.product((0.0, 0.5, 0.999), repeat=2):
@@ -180,14 +185,14 @@ def test_crops_reach_every_corner_and_nothing_else():
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 2**40))
-def test_random_boxes_lie_in_the_photograph(width, height, seed):
+def test_random_boxes_lie_in_the_photograph(width: int, height: int, seed: int) -> None:
     left, top, right, bottom = random_box(width, height, uniforms(seed, n=40))
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_scaling_is_that_of_pillow_but_for_rounding(flip):
+def test_scaling_is_that_of_pillow_but_for_rounding(flip: bool) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     smooth = np.array(Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC))
     for top, left, bottom, right in ((0, 0, 375, 500), (3, 7, 300, 401), (100, 50, 220, 310)):
@@ -199,7 +204,7 @@ def test_scaling_is_that_of_pillow_but_for_rounding(flip):
         assert (apart == 0).mean() > 0.95
 
 
-def test_random_boxes_are_spread_as_the_recipe_says():
+def test_random_boxes_are_spread_as_the_recipe_says() -> None:
     boxes = [random_box(500, 375, uniforms(seed, n=40)) for seed in range(3000)]
     areas = [(r - l) * (b - t) / (500 * 375) for l, t, r, b in boxes]  # noqa: E741
     ratios = [(r - l) / (b - t) for l, t, r, b in boxes]  # noqa: E741
@@ -210,7 +215,7 @@ def test_random_boxes_are_spread_as_the_recipe_says():
 
 
 @pytest.mark.parametrize(("augment", "size"), [("resized_crop_flip", 24), ("crop_flip", 32), ("none", 32)])
-def test_every_augmentation_gives_the_size_asked_for(few_images, augment, size):
+def test_every_augmentation_gives_the_size_asked_for(few_images: Path, augment: str, size: int) -> None:
     config = train(data__augment=augment, data__image_size=size)
     split = Index.load(few_images, "train")
     for batches in (training_batches(config, split, 0, 1, 0, 1), evaluation_batches(config, split, 0, 1)):
@@ -218,7 +223,7 @@ def test_every_augmentation_gives_the_size_asked_for(few_images, augment, size):
         assert images.shape[1:] == (3, size, size)
 
 
-def with_bad_images(folder, bad, count=20):
+def with_bad_images(folder: Path, bad: Collection[int], count: int = 20) -> Index:
     """Shards of `count` images, all of one grey, of which those in `bad` are no images."""
     with webdataset.ShardWriter(f"{folder}/some-train-%04d.tar", maxcount=8, verbose=0) as writer:
         for number in range(count):
@@ -230,7 +235,7 @@ def with_bad_images(folder, bad, count=20):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_where_nothing_can_be_read_the_first_is_named(tmp_path, workers):
+def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path, workers: int) -> None:
     split = with_bad_images(tmp_path, range(20))
     config = train(data__workers=workers, batch=1, micro_batch=1)
     with pytest.raises(
@@ -240,7 +245,7 @@ def test_where_nothing_can_be_read_the_first_is_named(tmp_path, workers):
         next(iter(training_batches(config, split, 0, 1, 0, 1)))
 
 
-def test_what_cannot_be_read_is_replaced_and_nothing_else_moves(tmp_path):
+def test_what_cannot_be_read_is_replaced_and_nothing_else_moves(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "bad").mkdir()
     bad = {3, 11}
@@ -262,12 +267,14 @@ def test_what_cannot_be_read_is_replaced_and_nothing_else_moves(tmp_path):
     assert not any(len(batch.replaced_R) for batch in whole[0])
 
 
-def test_a_shard_that_cannot_be_had_just_now_is_no_bad_image(few_images, tmp_path, monkeypatch):
+def test_a_shard_that_cannot_be_had_just_now_is_no_bad_image(
+    few_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A later attempt will have it, so no other image may take its place."""
     monkeypatch.setattr(remote, "TRIES", 1)
     with http(few_images) as served:
-        for split in ("train", "val"):
-            remote.fetch_index(served.url, tmp_path / "index", split)
+        for name in ("train", "val"):
+            remote.fetch_index(served.url, tmp_path / "index", name)
         served.faults = [(".tar", "busy")] * 1000
         places = {
             "data__url": served.url,
@@ -280,13 +287,13 @@ def test_a_shard_that_cannot_be_had_just_now_is_no_bad_image(few_images, tmp_pat
             next(iter(training_batches(config, split, 0, 1, 0, 1)))
 
 
-def test_in_evaluation_nothing_takes_the_place_of_another(tmp_path):
+def test_in_evaluation_nothing_takes_the_place_of_another(tmp_path: Path) -> None:
     split = with_bad_images(tmp_path, {4})
     with pytest.raises(ShardError, match="key key04 at byte"):
         list(evaluation_batches(train(), split, 0, 1))
 
 
-def test_image_of_another_size_is_refused_with_the_remedy(few_images):
+def test_image_of_another_size_is_refused_with_the_remedy(few_images: Path) -> None:
     config = train(data__image_size=64)
     with pytest.raises(
         ConfigError,
@@ -295,7 +302,7 @@ def test_image_of_another_size_is_refused_with_the_remedy(few_images):
         next(iter(training_batches(config, Index.load(few_images, "train"), 0, 1, 0, 1)))
 
 
-def test_other_shards_than_the_frozen_ones_are_refused(few_images):
+def test_other_shards_than_the_frozen_ones_are_refused(few_images: Path) -> None:
     config = train(data__dir=str(few_images), data__train_fingerprint="0" * 64)
     with pytest.raises(ShardError, match=r"other shards than this run began with[\s\S]*fresh=true"):
         data.open_splits(config.data)

@@ -36,7 +36,7 @@ def _changes(network: str, **changes: Any) -> dict[str, Any]:
 
 def _cases() -> dict[str, dict[str, Any]]:
     """Every network with every precision and reduction, then every wiring of a graph and of a ResNet."""
-    cases = {}
+    cases: dict[str, dict[str, Any]] = {}
     for network in NETWORKS:
         for precision in ("fp32", "bf16"):
             for reduce in ("fast", "exact"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
+import pytest
 import torch
 
 from dnw.training import machine
@@ -22,14 +23,14 @@ class Beside(World):
         return [*numbers, *theirs]
 
 
-def test_facts_name_versions_and_hardware():
+def test_facts_name_versions_and_hardware() -> None:
     assert HERE["torch"] == torch.__version__
     assert HERE["cpu capability"] == torch.backends.cpu.get_cpu_capability()
     assert HERE["cpu"]
     assert {HERE[name] for name in ("gpu", "cuda", "cudnn", "nccl", "driver")} == {"none"}
 
 
-def test_facts_of_a_gpu(monkeypatch):
+def test_facts_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "NVIDIA H100")
     monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 3))
     monkeypatch.setattr(machine, "driver_version", lambda: "570.86.15")
@@ -38,7 +39,7 @@ def test_facts_of_a_gpu(monkeypatch):
     assert found.keys() == HERE.keys()
 
 
-def test_going_on_elsewhere_is_said(caplog):
+def test_going_on_elsewhere_is_said(caplog: pytest.LogCaptureFixture) -> None:
     machine.warn_of_others({**HERE, "torch": "1.0", "cpu": "an older one"}, HERE, step=7)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -51,7 +52,7 @@ def test_going_on_elsewhere_is_said(caplog):
     ]
 
 
-def test_nothing_is_said_where_all_is_as_it_was(caplog):
+def test_nothing_is_said_where_all_is_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
     machine.warn_of_others(HERE, HERE, step=7)
     machine.warn_of_others({}, HERE, step=7)  # a checkpoint that doesn't say
     machine.warn_of_others({**HERE, "another": "1"}, HERE, step=7)
@@ -60,7 +61,7 @@ def test_nothing_is_said_where_all_is_as_it_was(caplog):
     assert not caplog.records
 
 
-def test_processes_of_several_kinds_are_named(caplog):
+def test_processes_of_several_kinds_are_named(caplog: pytest.LogCaptureFixture) -> None:
     other = {**HERE, "cpu": "an older one", "numpy": "1.0"}
     machine.warn_of_unlike(Beside(0, 4, 4, ALONE.device, others=(other, HERE, other)), HERE)
     (record,) = caplog.records

@@ -67,7 +67,7 @@ def test_of_many_weights_the_largest_are_drawn() -> None:
     sizes = [4, 40, 6, 30, 8, 20, 10, 12]
     model = nn.ModuleList(nn.Linear(2, size) for size in sizes)
     for layer in model:
-        wire(layer, DnwEdges(layer.weight.shape, 3))
+        wire(layer, DnwEdges(layer.weight.shape, 3))  # type: ignore[arg-type]
     wirings = {name: edges for name, (_, edges) in edges_of(model).items()}
     assert list(panels(wirings)) == ["1", "3", "4", "5", "6", "7"]
     with Image.open(io.BytesIO(wiring_png(model))) as image:

@@ -13,7 +13,7 @@ def network() -> nn.Sequential:
     )
 
 
-def test_one_micro_batch_is_what_torch_does():
+def test_one_micro_batch_is_what_torch_does() -> None:
     torch.manual_seed(0)
     ours, theirs = network(), network()
     theirs.load_state_dict(ours.state_dict())
@@ -31,7 +31,7 @@ def test_one_micro_batch_is_what_torch_does():
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 
 
-def test_each_norm_has_its_own_momentum():
+def test_each_norm_has_its_own_momentum() -> None:
     """The last of them has none: then the running statistics are the mean over all steps."""
     torch.manual_seed(0)
     ours, theirs = (
@@ -57,7 +57,7 @@ def test_each_norm_has_its_own_momentum():
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_several_micro_batches_count_alike(count):
+def test_several_micro_batches_count_alike(count: int) -> None:
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(3)
     running = RunningStatistics(norm)
@@ -75,7 +75,7 @@ def test_several_micro_batches_count_alike(count):
     assert norm.num_batches_tracked == 1
 
 
-def test_evaluation_in_between_changes_nothing():
+def test_evaluation_in_between_changes_nothing() -> None:
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(3)
     running = RunningStatistics(norm)

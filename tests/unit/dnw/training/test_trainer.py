@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from example import train
 from torch import nn
 
 from dnw import models
+from dnw.config import Train
 from dnw.training.checkpoint import Identity, encode
 from dnw.training.data import evaluation_batches, training_batches
 from dnw.training.distributed import ALONE
@@ -20,15 +22,15 @@ IDENTITY = Identity("example", "0", "1", "2")
 
 
 @pytest.fixture
-def split(few_images):
+def split(few_images: Path) -> Index:
     return Index.load(few_images, "train")
 
 
-def trainer(config) -> Trainer:
+def trainer(config: Train) -> Trainer:
     return Trainer(config, models.build(config), ALONE, samples=120)
 
 
-def steps(config, split, count: int) -> Trainer:
+def steps(config: Train, split: Index, count: int) -> Trainer:
     made = trainer(config)
     batches = iter(training_batches(config, split, 0, 1, 0, count))
     for _ in range(count):
@@ -36,7 +38,7 @@ def steps(config, split, count: int) -> Trainer:
     return made
 
 
-def test_step_is_sgd_on_the_mean_over_micro_batches(split):
+def test_step_is_sgd_on_the_mean_over_micro_batches(split: Index) -> None:
     config = train(optim__weight_decay=0.0, optim__momentum=0.0)
     made = steps(config, split, 1)
     plain = models.build(config)
@@ -56,7 +58,7 @@ def test_step_is_sgd_on_the_mean_over_micro_batches(split):
 
 @pytest.mark.parametrize("micro_batch", [4, 32])
 @pytest.mark.parametrize("name", ["static", "mobilenet_v1"])
-def test_exact_agrees_with_fast_to_rounding(split, name, micro_batch):
+def test_exact_agrees_with_fast_to_rounding(split: Index, name: str, micro_batch: int) -> None:
     """Batches of 96 images: a tree over 24 or 3 micro-batches."""
     changes = {"model__name": name, "wiring__name": "complete", "batch": 96, "micro_batch": micro_batch}
     fast, exact = (steps(train(**changes, reduce=kind), split, 1) for kind in ("fast", "exact"))
@@ -67,26 +69,26 @@ def test_exact_agrees_with_fast_to_rounding(split, name, micro_batch):
 
 
 @pytest.mark.parametrize("reduce", ["fast", "exact"])
-def test_losses_add_up_to_the_same_in_any_order(split, reduce):
+def test_losses_add_up_to_the_same_in_any_order(split: Index, reduce: str) -> None:
     made = steps(train(reduce=reduce, micro_batch=4), split, 2)
     assert float(made.meter[1] * 2**20).is_integer()
 
 
-def test_wiring_is_chosen_anew_by_every_step(split):
+def test_wiring_is_chosen_anew_by_every_step(split: Index) -> None:
     before = trainer(train()).current_masks()["graph"]
     after = steps(train(), split, 2).current_masks()["graph"]
     assert before.sum() == after.sum() == 32_000
     assert not torch.equal(before, after)
 
 
-def test_random_wiring_stays(split):
+def test_random_wiring_stays(split: Index) -> None:
     config = train(wiring__name="random")
     assert torch.equal(
         trainer(config).current_masks()["graph"], steps(config, split, 2).current_masks()["graph"]
     )
 
 
-def test_swapped_counts_edges_since_the_last_call(split):
+def test_swapped_counts_edges_since_the_last_call(split: Index) -> None:
     made = steps(train(), split, 2)
     start = trainer(train()).current_masks()["graph"]
     expected = int((made.current_masks()["graph"] & ~start).sum()) / 32_000
@@ -96,7 +98,7 @@ def test_swapped_counts_edges_since_the_last_call(split):
 
 
 @pytest.mark.parametrize("at", range(5))
-def test_restored_at_every_step_it_goes_on_with_the_same_bits(split, at):
+def test_restored_at_every_step_it_goes_on_with_the_same_bits(split: Index, at: int) -> None:
     config = train()
     whole = steps(config, split, 5)
     first = steps(config, split, at)
@@ -112,7 +114,7 @@ def test_restored_at_every_step_it_goes_on_with_the_same_bits(split, at):
     assert second.swapped() == whole.swapped()
 
 
-def test_snapshot_and_evaluation_in_between_change_nothing(split, few_images):
+def test_snapshot_and_evaluation_in_between_change_nothing(split: Index, few_images: Path) -> None:
     config = train()
     quiet = steps(config, split, 3)
     made = trainer(config)
@@ -126,14 +128,14 @@ def test_snapshot_and_evaluation_in_between_change_nothing(split, few_images):
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
-def small(config, memory_format) -> Trainer:
+def small(config: Train, memory_format: torch.memory_format) -> Trainer:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.LazyLinear(10))
     model(torch.zeros(1, 3, config.data.image_size, config.data.image_size))
-    return Trainer(config, model.to(memory_format=memory_format), ALONE, samples=120)
+    return Trainer(config, model.to(memory_format=memory_format), ALONE, samples=120)  # type: ignore[call-overload]
 
 
-def test_the_optimizer_takes_any_memory_format(split):
+def test_the_optimizer_takes_any_memory_format(split: Index) -> None:
     """It goes over weights, gradients and momentum as they lie in memory, after a restart, too."""
     config = train()
     plain, other, resumed = (
@@ -149,7 +151,7 @@ def test_the_optimizer_takes_any_memory_format(split):
         torch.testing.assert_close(ours, theirs, check_stride=False)
 
 
-def test_a_snapshot_stays_what_it_was(split):
+def test_a_snapshot_stays_what_it_was(split: Index) -> None:
     """It is written while the training goes on."""
     config = train()
     made = trainer(config)
@@ -165,20 +167,20 @@ def test_a_snapshot_stays_what_it_was(split):
     assert encode(made.snapshot(IDENTITY)) != before
 
 
-def test_bf16_trains(split):
+def test_bf16_trains(split: Index) -> None:
     made = steps(train(precision="bf16"), split, 3)
     loss, _ = made.read_meter()
     assert math.isfinite(loss)
     assert all(parameter.dtype == torch.float32 for parameter in made.model.parameters())
 
 
-def test_rate_follows_the_schedule(split):
+def test_rate_follows_the_schedule(split: Index) -> None:
     made = steps(train(steps=4), split, 4)
     assert made.rate == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 3 / 4)))
 
 
 @pytest.mark.parametrize("batch", [1, 7, 50, 256])
-def test_accuracy_is_counted_not_averaged(few_images, batch):
+def test_accuracy_is_counted_not_averaged(few_images: Path, batch: int) -> None:
     config = train(eval_batch=batch)
     model = models.build(config).eval()
     normalize = Normalize(config.data.mean, config.data.std, torch.device("cpu"))

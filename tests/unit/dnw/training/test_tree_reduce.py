@@ -32,7 +32,7 @@ class Thread(World):
 
 def threads(size: int) -> list[Thread]:
     mail: dict[tuple[int, int], queue.Queue[torch.Tensor]] = {
-        pair: queue.Queue() for pair in itertools.product(range(size), repeat=2)
+        pair: queue.Queue() for pair in itertools.product(range(size), range(size))
     }
     return [Thread(rank, size, 1, ALONE.device, mail=mail) for rank in range(size)]
 
@@ -74,7 +74,9 @@ def defined(summands_MN: np.ndarray, odd: int) -> np.ndarray:
     seed=st.integers(0, 2**32 - 1),
     data=st.data(),
 )
-def test_any_split_gives_the_bits_of_the_definition(odd, levels, length, seed, data):
+def test_any_split_gives_the_bits_of_the_definition(
+    odd: int, levels: int, length: int, seed: int, data: st.DataObject
+) -> None:
     draw = np.random.default_rng(seed)
     shape = (odd << levels, length)
     summands_MN = (draw.normal(size=shape) * 2.0 ** draw.integers(-12, 12, shape)).astype(np.float32)
@@ -84,14 +86,14 @@ def test_any_split_gives_the_bits_of_the_definition(odd, levels, length, seed, d
         assert torch.equal(total, expected)
 
 
-def test_the_order_matters():
+def test_the_order_matters() -> None:
     """Or the test above could not fail."""
     summands_MN = torch.randn(16, 40, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(summed(summands_MN, ALONE), summands_MN.sum(0))
 
 
 @pytest.mark.parametrize("size", [2, 4, 8])
-def test_no_more_is_sent_than_must_be(size):
+def test_no_more_is_sent_than_must_be(size: int) -> None:
     worlds = threads(size)
     on_each(torch.ones(8, 64), worlds)
     assert [sum(world.sent) / 2 for world in worlds] == [2 * 64 * (size - 1) / size] * size
@@ -99,6 +101,6 @@ def test_no_more_is_sent_than_must_be(size):
 
 
 @pytest.mark.parametrize(("micro_batches", "size"), [(6, 3), (6, 4), (4, 8), (5, 2)])
-def test_processes_that_cannot_share_a_tree(micro_batches, size):
+def test_processes_that_cannot_share_a_tree(micro_batches: int, size: int) -> None:
     with pytest.raises(ValueError, match=f"{size} processes can't share a tree over {micro_batches} "):
         TreeSum(torch.zeros(3), micro_batches, threads(size)[0])

@@ -38,7 +38,7 @@ def test_network_computes_exactly_the_legal_edges(layout: Layout) -> None:
     nodes = list(x.unbind(1))
     for layer, (start, stop) in enumerate(layout.spans[1:], 1):
         rows = range(start - layout.first_target, stop - layout.first_target)
-        nodes += [sum(weight[row, s] * nodes[s] for s in range(start)) + layer for row in rows]
+        nodes += [sum(weight[row, s] * nodes[s] for s in range(start)) + layer for row in rows]  # type: ignore[misc]
     outputs = [
         sum(weight[row, s] * nodes[s] for s in range(layout.columns))
         for row in range(layout.rows - layout.outputs, layout.rows)
@@ -48,7 +48,7 @@ def test_network_computes_exactly_the_legal_edges(layout: Layout) -> None:
 
     expected.square().sum().backward()
     graph_out.square().sum().backward()
-    gradient = graph.parametrizations.weight.original.grad.squeeze()  # type: ignore[union-attr, index]
+    gradient = graph.parametrizations.weight.original.grad.squeeze()
     torch.testing.assert_close(gradient, weight.grad * layout.legal())
     assert torch.equal(gradient != 0, layout.legal())
 

@@ -56,7 +56,7 @@ def layers(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> tuple[nn.Module, 
     legal = draw(st.sampled_from([None, torch.rand(shape, generator=random) < 0.6]))
     if legal is not None:
         legal.view(-1)[0] = True
-    budget = draw(st.integers(1, legal.sum().item() if legal is not None else torch.Size(shape).numel()))
+    budget = draw(st.integers(1, int(legal.sum()) if legal is not None else torch.Size(shape).numel()))
     layer = nn.Linear(1, 1, bias=False) if len(shape) == 2 else nn.Conv2d(1, 1, 1, bias=False)
     layer.weight = nn.Parameter(some(shape, random, draw(st.booleans())))
     made = edges(kind, shape, budget, legal)
@@ -73,7 +73,7 @@ def some(shape: tuple[int, ...], random: torch.Generator, tied: bool) -> Tensor:
 def gradient(layer: nn.Module, upstream: Tensor) -> Tensor:
     raw = raw_weight(layer)
     raw.grad = None
-    (layer.weight * upstream).sum().backward()  # type: ignore[operator]
+    (layer.weight * upstream).sum().backward()
     assert raw.grad is not None
     return raw.grad
 
@@ -87,7 +87,7 @@ def test_budget_is_exact_before_and_after_updates(wired: tuple[nn.Module, Edges]
         assert int(made.mask.sum()) == made.budget
         assert made.legal is None or not (made.mask & ~made.legal).any()
         layer.eval()
-        assert torch.equal(layer.weight, raw_weight(layer) * made.mask)
+        assert torch.equal(layer.weight, raw_weight(layer) * made.mask)  # type: ignore[arg-type]
         with torch.no_grad():
             raw_weight(layer).add_(some(made.mask.shape, torch.Generator().manual_seed(seed), True))
         choice.choose(step + 1)

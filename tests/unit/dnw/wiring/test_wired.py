@@ -116,7 +116,7 @@ def test_checkpoint_holds_the_raw_weight_and_no_mask() -> None:
 def test_every_wired_module_is_found_in_order() -> None:
     model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Linear(8, 6), nn.Linear(6, 2))
     for module in (model[2], model[0]):
-        wire(module, DnwEdges(tuple(module.weight.shape), 5))
+        wire(module, DnwEdges(tuple(module.weight.shape), 5))  # type: ignore[arg-type]
     assert list(edges_of(model)) == ["0", "2"]
     assert all(int(edges.mask.sum()) == 5 for _, edges in edges_of(model).values())
 
@@ -125,7 +125,7 @@ def test_convolution_trains_with_a_wiring() -> None:
     """A 3x3 weight in channels_last: the paper's own code prunes nothing there."""
     module = nn.Conv2d(4, 6, 3)
     wire(module, DnwEdges((6, 4, 3, 3), 20))
-    module = module.to(memory_format=torch.channels_last)
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     before = edges_of(module)[""][1].mask.clone()
     for step in range(3):

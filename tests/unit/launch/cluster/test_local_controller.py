@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from launch.errors import LaunchError
 from launch.node.job import Job
 
 
-def start(tmp_path: Path, **settings: int) -> str:
+def start(tmp_path: Path, **settings: Any) -> str:
     cluster = Cluster(name="local", timeout_min=1, signal_delay_s=20, grace_s=10, **settings)
     job = Job(tmp_path, nodes=1, nproc=2, grace_s=10)
     return local_controller.start(job, tmp_path / "code", cluster, tmp_path)

@@ -21,7 +21,7 @@ from launch.errors import LaunchError
 from launch.scheduler.stop_grace import Grants
 
 GRANTED = "PartitionName=low GraceTime=30 State=UP\nKillWait                = 10 sec\n"
-SETTINGS = {"timeout_min": 60, "signal_delay_s": 180, "grace_s": 120}
+SETTINGS: dict[str, Any] = {"timeout_min": 60, "signal_delay_s": 180, "grace_s": 120}
 
 
 def attempt(number: int, **events: dict[str, Any]) -> Attempt:

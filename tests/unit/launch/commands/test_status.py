@@ -184,7 +184,7 @@ def test_on_this_machine_told_by_its_processes(run: Run, cluster: Slurm) -> None
     one = submit(run, "1", "local", at=NOW - 60)
     assert row(run).state == "failed"
     with subprocess.Popen(["/bin/sh", "-c", "read -r _", one.folder], stdin=subprocess.PIPE) as other:
-        pass_for = {"at": NOW - 60, "cluster": "local"}
+        pass_for: dict[str, Any] = {"at": NOW - 60, "cluster": "local"}
         submit(run, str(other.pid), **pass_for)
         assert row(run).state == "queued"
         note(run, 1, "claim", NOW - 50, job="1", restart=0, host="here", hosts=["here"], pid=1)
@@ -235,7 +235,7 @@ def test_a_configuration_that_cannot_be_read_is_a_note(run: Run, cluster: Slurm)
 
 
 def test_epochs_are_counted_in_steps_by_the_shards(tmp_path: Path, pets_shards: Path, cluster: Slurm) -> None:
-    changes = {"steps": None, "epochs": 3, "batch": 4, "micro_batch": 4}
+    changes: dict[str, Any] = {"steps": None, "epochs": 3, "batch": 4, "micro_batch": 4}
     run = make(tmp_path / "runs", data__dir=str(pets_shards), **changes)
     assert row(run).total == 9  # of 11 images
     away = make(tmp_path / "runs", "away", data__dir=str(tmp_path / "away"), **changes)

@@ -7,6 +7,7 @@ import pytest
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from dnw.runs.ledger import Reason
 from launch.node import backfill
 from launch.node.topology import Node
 
@@ -64,7 +65,9 @@ def test_of_which_nobody_knows_anything(run: Run) -> None:
         ("killed", {}, "REQUEUED", "killed"),  # it left a node that failed twice
     ],
 )
-def test_causes(run: Run, slurm: Path, reason, told, accounts: str, cause: str) -> None:
+def test_causes(
+    run: Run, slurm: Path, reason: Reason, told: dict[str, str], accounts: str, cause: str
+) -> None:
     ledger.end(run, 1, reason, step=5, **told)
     says(slurm, "sacct", accounts)
     backfill.complete(run, SECOND)

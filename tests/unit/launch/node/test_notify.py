@@ -15,7 +15,7 @@ from run_folder import finish, make
 from dnw.runs import ledger
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
-from dnw.runs.ledger import Attempt
+from dnw.runs.ledger import Attempt, Reason
 from launch.cluster import submit
 from launch.config import Cluster, Launch, Notify
 from launch.node import exit_reason, notify, retry_policy
@@ -125,7 +125,7 @@ class TestJob:
     def lead(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(Stop, "listen", lambda self: None)  # the test runner's own handlers stay
 
-        def work(*reasons: str, command: str = f"cat >> {run.folder}/told; exit 9", **more: Any) -> int:
+        def work(*reasons: Reason, command: str = f"cat >> {run.folder}/told; exit 9", **more: Any) -> int:
             ends = iter(reasons)
 
             def attempt(job: Job, claim: Claim, node: Node, held: object, stop: Stop, _: object) -> int:

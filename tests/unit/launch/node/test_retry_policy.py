@@ -8,35 +8,35 @@ from launch.node import retry_policy
 
 def attempt(
     number: int, reason: str, first: int = 0, last: int | None = None, saved: int = 0, node: str = ""
-):
+) -> Attempt:
     end = {"reason": reason, "step": last, "saved": saved, **({"node": node} if node else {})}
     return Attempt(number, {"job": "7"}, {"step": first}, None, end)
 
 
 @pytest.mark.parametrize("reason", ["killed", "hung"])
-def test_what_was_killed_or_hung_is_tried_again(reason):
+def test_what_was_killed_or_hung_is_tried_again(reason: str) -> None:
     assert retry_policy.decide([attempt(1, reason, 0, 12, 10)], 0).again
     assert retry_policy.decide([attempt(1, reason, 0, 12, 10), attempt(2, reason, 10, 25, 20)], 0).again
 
 
-def test_a_crash_at_the_same_step_twice_is_the_last():
+def test_a_crash_at_the_same_step_twice_is_the_last() -> None:
     decision = retry_policy.decide([attempt(1, "killed", 0, 12, 10), attempt(2, "hung", 10, 12, 10)], 0)
     assert not decision.again
     assert decision.why == "this was the second time after step 12: not started again"
 
 
-def test_no_progress_twice_is_the_last():
+def test_no_progress_twice_is_the_last() -> None:
     decision = retry_policy.decide([attempt(1, "killed", 0, 7), attempt(2, "killed", 0, 9)], 0)
     assert not decision.again
     assert "two attempts in a row ended before anything was saved" in decision.why
 
 
-def test_an_attempt_between_that_got_on_gives_another_try():
+def test_an_attempt_between_that_got_on_gives_another_try() -> None:
     failed = [attempt(1, "killed", 0, 7), attempt(2, "stopped", 0, 9, 9), attempt(3, "killed", 9, 9, 9)]
     assert retry_policy.decide(failed, 0).again
 
 
-def test_errors_are_tried_again_as_often_as_asked():
+def test_errors_are_tried_again_as_often_as_asked() -> None:
     once = [attempt(1, "error", 0, 12, 10)]
     assert retry_policy.decide(once, 0).why == "not started again (error_retries=0)"
     assert retry_policy.decide(once, 1).again
@@ -44,11 +44,11 @@ def test_errors_are_tried_again_as_often_as_asked():
     assert retry_policy.decide(twice, 1).why == "not started again after 1 retries (error_retries=1)"
 
 
-def test_lost_nodes_are_nobodys_fault():
+def test_lost_nodes_are_nobodys_fault() -> None:
     assert retry_policy.decide([attempt(n, "lost") for n in range(1, 30)], 0).again
 
 
-def test_nodes_that_failed_twice():
+def test_nodes_that_failed_twice() -> None:
     attempts = [
         attempt(1, "killed", node="n2"),
         attempt(2, "lost", node="n1"),

@@ -72,8 +72,8 @@ class TestOnTheLoginNode:
         assert planned(tmp_path, "self_test.only=[ties,exact]").train.steps == 2
 
     def test_other_processes_checks_or_faults_are_another_self_test(self, tmp_path: Path) -> None:
-        words = ([], ["nproc=2"], ["self_test.only=[ties]"], ["self_test.faults=[ties]"], ["seed=1"])
-        assert len({planned(tmp_path, *more).run.folder for more in words}) == len(words)
+        words = ("", "nproc=2", "self_test.only=[ties]", "self_test.faults=[ties]", "seed=1")
+        assert len({planned(tmp_path, *more.split()).run.folder for more in words}) == len(words)
         assert planned(tmp_path, "data.workers=0").run.folder == planned(tmp_path).run.folder
 
     @pytest.mark.parametrize(
