@@ -37,13 +37,13 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from dnw.compose import training  # noqa: E402
 from dnw.config import Train  # noqa: E402
+from dnw.models.torchvision_cpu import torchvision  # noqa: E402
 from dnw.training.data import NUMBERS, for_training, training_batches  # noqa: E402
 from shards import write  # noqa: E402
 from shards.decode import Picture  # noqa: E402
 from shards.index import Index  # noqa: E402
 from shards.reader import Reader  # noqa: E402
 from shards.rng import uniforms  # noqa: E402
-from shards.torchvision_cpu import torchvision  # noqa: E402
 
 SIDE = 224
 BATCH = 64

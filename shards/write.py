@@ -186,13 +186,13 @@ _KINDS = {
         lambda chosen: cifar10.cifar10(chosen.source),
         2500,
         "CIFAR-10, as PNG",
-        "the folder cifar-10-batches-py, or auto: torchvision downloads it (170 MB)",
+        "the folder cifar-10-batches-py, or auto: it is downloaded (170 MB)",
     ),
     "fashion_mnist": _Kind(
         lambda chosen: fashion_mnist.fashion_mnist(chosen.source, chosen.size),
         2500,
         "Fashion-MNIST, as PNG",
-        "the folder of the four *-ubyte[.gz] files, or auto: torchvision's download or else Debian's package",
+        "the folder of the four *-ubyte[.gz] files, or auto: a download, or else Debian's package",
     ),
 }
 

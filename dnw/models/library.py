@@ -12,7 +12,7 @@ from torch import nn
 
 from dnw import model_registry
 from dnw.config import ConfigError, Train
-from shards.torchvision_cpu import torchvision
+from dnw.models.torchvision_cpu import torchvision
 
 
 def library_network(train: Train) -> nn.Module:

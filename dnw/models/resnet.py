@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dnw.config import Train
-from shards.torchvision_cpu import torchvision
+from dnw.models.torchvision_cpu import torchvision
 
 
 class Classifier(nn.Conv2d):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,18 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from shards.errors import ShardError
+from shards.sources.download import download
 from shards.sources.source import Source, Split, pixel_split
-from shards.torchvision_cpu import torchvision
 
+_URL, _MD5 = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
 _FOLDER = "cifar-10-batches-py"
 _FILES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "val": ["test_batch"]}
 
 
 def cifar10(source: str) -> Source:
-    """The data set, read from the folder cifar-10-batches-py.
+    """Read the data set from the folder cifar-10-batches-py.
 
     Args:
-        source: that folder, or one that holds it; or auto: torchvision's download (170 MB).
+        source: that folder, or one that holds it; or auto: downloaded from www.cs.toronto.edu (170 MB).
 
     Raises:
         ShardError: a file is missing or isn't what it should be, or the download fails.
@@ -42,14 +44,17 @@ def _read(source: Path) -> Source:
 
 def _download() -> Source:
     with tempfile.TemporaryDirectory() as root:
+        archive = Path(root) / "cifar-10-python.tar.gz"
         try:
-            torchvision().datasets.CIFAR10(root, download=True)
-        except (ImportError, OSError, RuntimeError) as error:
+            download(_URL, archive, _MD5)
+            with tarfile.open(archive) as content:
+                content.extractall(root, filter="data")
+        except (ShardError, tarfile.TarError, OSError) as error:
             raise ShardError(
-                f"CIFAR-10 can't be downloaded ({error}): fetch cifar-10-python.tar.gz elsewhere, unpack it, "
+                f"CIFAR-10 can't be downloaded ({error}): fetch {archive.name} elsewhere, unpack it, "
                 f"and give the folder that holds {_FOLDER}"
             ) from error
-        return dataclasses.replace(_read(Path(root)), origin="torchvision's download")
+        return dataclasses.replace(_read(Path(root)), origin=_URL)
 
 
 def _split(folder: Path, split: str) -> Split:

@@ -13,8 +13,8 @@ import numpy as np
 
 from shards.errors import ShardError
 from shards.sources import idx
+from shards.sources.download import download
 from shards.sources.source import Source, Split, pixel_split
-from shards.torchvision_cpu import torchvision
 
 CLASSES = (
     "T-shirt/top",
@@ -29,17 +29,24 @@ CLASSES = (
     "Ankle boot",
 )  # fmt: skip
 _FILES = {"train": "train", "val": "t10k"}
+_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_MD5 = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
 _PACKAGE = "dataset-fashion-mnist"
 _INSTALLED = Path("usr/share/datasets/fashion-mnist")
 
 
 def fashion_mnist(source: str, size: int) -> Source:
-    """The data set, read from idx files, padded with black.
+    """Read the data set from idx files, and pad its images with black.
 
     Args:
         source: a folder that holds the four files, plain or .gz, itself or in FashionMNIST/raw; or auto:
-            torchvision's download, or else Debian's package. What was taken, and why not what stands before
-            it, is said on the terminal.
+            downloaded from its owners, or else taken from Debian's package. The place that was taken is
+            printed, and why those before it were not.
         size: rows and columns of the images as written, 28 or an even number above.
 
     Raises:
@@ -58,7 +65,7 @@ def _read(source: Path, size: int) -> Source:
 
 def _from_first_place(size: int) -> Source:
     places: dict[str, Callable[[Path], Path]] = {
-        "torchvision's download": _by_torchvision,
+        _URL: _downloaded,
         f"/{_INSTALLED}": _installed,
         f"the Debian package {_PACKAGE}": _by_apt,
     }
@@ -67,7 +74,7 @@ def _from_first_place(size: int) -> Source:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 source = _read(fetch(Path(folder)), size)
-            except (ShardError, ImportError, OSError, RuntimeError) as error:
+            except (ShardError, OSError) as error:
                 reasons.append(f"{place}: {' '.join(str(error).split())}")
                 print(f"not from {reasons[-1]}")
                 continue
@@ -96,8 +103,9 @@ def _split(folder: Path, split: str, size: int) -> Split:
     return pixel_split(split, np.pad(images, ((0, 0), (border, border), (border, border))), labels)
 
 
-def _by_torchvision(folder: Path) -> Path:
-    torchvision().datasets.FashionMNIST(folder, download=True)
+def _downloaded(folder: Path) -> Path:
+    for name, md5 in _MD5.items():
+        download(f"{_URL}/{name}", folder / name, md5)
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dnw import model_registry
 from dnw.config import ConfigError, Train
-from shards.torchvision_cpu import torchvision
+from dnw.models.torchvision_cpu import torchvision
 
 
 def train(name: str) -> Train:

@@ -16,10 +16,10 @@ from dnw import model_registry as catalog
 from dnw import train as worker
 from dnw.compose import training
 from dnw.config import ConfigError
+from dnw.models.torchvision_cpu import torchvision
 from dnw.nondeterministic import NETWORKS, TRACED_AT, check, operation_of, remedy
 from dnw.preemption import StopRequest
 from dnw.runs.claim import Claim
-from shards.torchvision_cpu import torchvision
 
 # Of operations that torch refuses to compute deterministically on CUDA: how they are called in a forward, or
 # by the node of their backward. Those of three dimensions, of graphs and of sequences are left out.

@@ -14,7 +14,7 @@ from shards.reader import Reader
 
 TIMM = """
 import json, sys, zlib
-from shards.torchvision_cpu import torchvision
+from dnw.models.torchvision_cpu import torchvision
 torchvision()
 from timm.data import create_dataset
 dataset = create_dataset("wds/fashion_mnist", root=sys.argv[1], split="val")

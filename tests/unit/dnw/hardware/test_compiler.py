@@ -22,7 +22,7 @@ optimizer.load_state_dict(optimizer.state_dict())
 torch.distributed.destroy_process_group()
 print(torch.nn.utils.parameters_to_vector(network.parameters()).tolist())
 print([hasattr(module, "__file__") for name, module in sys.modules.items() if name == "torch._dynamo"])
-from shards.torchvision_cpu import torchvision
+from dnw.models.torchvision_cpu import torchvision
 torchvision()
 print(any(name.startswith("torch._dynamo.e") for name in sys.modules))  # such as eval_frame
 from torch._dynamo.utils import is_compile_supported

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dnw import models
+from dnw.models.torchvision_cpu import torchvision
 from dnw.profile import profile
 from dnw.wiring import DnwEdges, edges_of, wire
-from shards.torchvision_cpu import torchvision
 
 
 @pytest.mark.parametrize(

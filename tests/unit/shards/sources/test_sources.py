@@ -1,23 +1,31 @@
 import gzip
+import hashlib
 import io
 import os
 import pickle
 import struct
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from object_store import http
 from PIL import Image
 
 from shards import write
 from shards.errors import ShardError
 from shards.index import Index
 from shards.reader import Reader
+from shards.sources import cifar10 as cifar
 from shards.sources import fashion_mnist as fashion
 from shards.sources import idx
 from shards.sources.cifar10 import cifar10
 from shards.sources.fashion_mnist import fashion_mnist
 from shards.sources.imagefolder import imagefolder, imagenet
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -151,28 +159,39 @@ def test_fashion_mnist_shards_are_the_real_ones(fashion_mnist_shards: Path) -> N
 def test_fashion_mnist_auto_takes_the_first_place_that_has_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def no_torchvision() -> None:
-        raise ImportError("not installed")
+    def fail(url: str, *_: object) -> None:
+        raise ShardError(f"{url}: can't be fetched (no network)")
 
-    monkeypatch.setattr(fashion, "torchvision", no_torchvision)
+    monkeypatch.setattr(fashion, "download", fail)
     source = fashion_mnist("auto", 32)
     said = capsys.readouterr().out
-    assert said.startswith("not from torchvision's download: not installed\n")
+    url = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+    assert said.startswith(
+        f"not from {url}: {url}/train-images-idx3-ubyte.gz: can't be fetched (no network)\n"
+    )
     assert said.endswith(f"from {source.origin}\n")
     assert source.splits["train"].identity == TRAIN_IDENTITY
 
 
-def test_fashion_mnist_auto_gives_every_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def broken() -> None:
-        raise RuntimeError("no\nnetwork")
+def test_fashion_mnist_is_downloaded(small_fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = small_fashion / "FashionMNIST" / "raw"
+    plain = files / "train-labels-idx1-ubyte"
+    plain.with_name(plain.name + ".gz").write_bytes(gzip.compress(plain.read_bytes()))
+    monkeypatch.setattr(fashion, "_MD5", {name: md5(files / name) for name in fashion._MD5})
+    with http(files) as served:
+        monkeypatch.setattr(fashion, "_URL", served.url)
+        source = fashion_mnist("auto", 32)
+    assert (source.origin, len(source.splits["train"].labels)) == (served.url, 20)
 
-    monkeypatch.setattr(fashion, "torchvision", broken)
+
+def test_fashion_mnist_auto_gives_every_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fashion, "_URL", "http://127.0.0.1:9")  # where nobody listens
     monkeypatch.setattr(fashion, "_INSTALLED", (tmp_path / "none").relative_to("/"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ShardError) as caught:
         fashion_mnist("auto", 32)
     message = str(caught.value)
-    assert "torchvision's download: no network; " in message
+    assert "http://127.0.0.1:9/train-images-idx3-ubyte.gz: can't be fetched (" in message
     assert f"{tmp_path}/none/train-images-idx3-ubyte[.gz]: missing; " in message
     assert "No such file or directory: 'apt-get'; get train-images" in message
 
@@ -273,6 +292,18 @@ def test_cifar10_refuses_other_files(small_cifar: Path, batch: bytes, message: s
     with pytest.raises(ShardError, match=f"data_batch_2: .*{message}.*download it again"):
         cifar10(str(small_cifar))
     assert not Path("harm").exists()
+
+
+def test_cifar10_is_downloaded(small_cifar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = small_cifar / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as content:
+        content.add(small_cifar / "cifar-10-batches-py", "cifar-10-batches-py")
+    monkeypatch.setattr(cifar, "_MD5", md5(archive))
+    with http(small_cifar) as served:
+        monkeypatch.setattr(cifar, "_URL", f"{served.url}/{archive.name}")
+        assert cifar10("auto").splits["val"].labels == [5, 9, 0, 1]
+    with pytest.raises(ShardError, match=r"CIFAR-10 can't be downloaded .*: fetch cifar-10-python"):
+        cifar10("auto")
 
 
 def test_cifar10_missing(tmp_path: Path) -> None:
