@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import sys
@@ -15,7 +16,7 @@ from dnw.invocation import RUNS, SUBMIT
 from dnw.runs import ledger, lock
 from dnw.runs.folder import Run
 from dnw.runs.goodput import published
-from launch import grace_period, prepare
+from launch import grace_period, prepare, start_lock
 from launch.cluster.preflight import SubmissionChecks, preflight
 from launch.cluster.submission import Submission, submission
 from launch.cluster.submit import check_slurm, job, script, submit, trial
@@ -57,17 +58,29 @@ def background(plans: Sequence[RunPlan]) -> int:
     if plans[0].launch.dry_run:
         _show(plans)
         return 0
-    ready = [plan for plan, found in zip(plans, _found(plans), strict=True) if _may_start(plan, found)]
+    if ready := _startable(plans):
+        with start_lock.held(plan.run for plan in ready):
+            _start(_startable(ready))  # again: whoever held the lock before may have started one
+    return wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
+
+
+def _startable(plans: Sequence[RunPlan]) -> list[RunPlan]:
+    """Those on which nobody works and which are not done; says of the others how they stand."""
+    return [plan for plan, found in zip(plans, _found(plans), strict=True) if _may_start(plan, found)]
+
+
+def _start(ready: Sequence[RunPlan]) -> None:
+    """Submit runs on which nobody works."""
     groups = _alike(ready)
     checks = [_preflight(group) for group in groups]
     for plan in ready:
+        _show_checks(plan)
         prepare.write(plan)
     for group, its_terms in zip(groups, checks, strict=True):
         for plan, one in zip(group, submit(group, its_terms), strict=True):
             _say_submitted(plan.run, one)
         for line in (*its_terms.notes, *its_terms.doubts, *_notes(group)):
             print(f"note    {line}")
-    return wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
 
 
 def _notes(plans: Sequence[RunPlan]) -> list[str]:
@@ -116,15 +129,22 @@ def _work_on(plan: RunPlan) -> int:
         _show_frozen(plan)
         _show_command(plan)
         return 0
-    if not _may_start(plan, _found([plan])[0]):
+    if not _startable([plan]):
         return 0
-    _check_port(launch)
-    prepare.write(plan)
-    submission(launch, "foreground", "-", plan.run.slurm).write(plan.run)
-    for note in plan.notes:
-        print(f"note {note}")
-    print(f"run  {_short(plan.run.folder)}   (Ctrl-C saves and stops; the same command goes on)", flush=True)
-    return job(plan, foreground=True).run()
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(start_lock.held([plan.run]))
+        if not _startable([plan]):  # whoever held the lock before has started it
+            return 0
+        _check_port(launch)
+        _show_checks(plan)
+        prepare.write(plan)
+        submission(launch, "foreground", "-", plan.run.slurm).write(plan.run)
+        for note in plan.notes:
+            print(f"note {note}")
+        print(
+            f"run  {_short(plan.run.folder)}   (Ctrl-C saves and stops; the same command goes on)", flush=True
+        )
+        return job(plan, foreground=True).run(begun=starting.close)
 
 
 def _check_port(launch: Launch) -> None:
@@ -182,7 +202,6 @@ def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:
         return False
     if not plan.launch.fresh:
         _check_code(plan)
-        _show_checks(plan)
     return True
 
 

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class LaunchError(RuntimeError):
     """A run that can't be launched; the message names the cause and the remedy."""
+
+
+def not_written(folder: Path, error: OSError) -> LaunchError:
+    """Return the error of a folder of runs, or of a run, that can't be written to."""
+    return LaunchError(
+        f"{folder}: not written, {(error.strerror or str(error)).lower()}; "
+        "make room, or name another folder with runs_dir="
+    )

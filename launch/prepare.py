@@ -5,7 +5,6 @@ A run folder appears whole or not at all: it is written under another name besid
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
@@ -21,11 +20,12 @@ from dnw import config, model_registry, nondeterministic, schedule
 from dnw.config import ConfigError, Data, Train
 from dnw.runs import source_run
 from dnw.runs.folder import Run
+from dnw.runs.lock import HeldError, Lock
 from launch import grace_period, loader_cores, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_processes, is_launch_key, split
 from launch.earlier_run import earlier
-from launch.errors import LaunchError
+from launch.errors import LaunchError, not_written
 from launch.grace_period import Need
 from launch.self_test import settings as self_test
 from shards.atomic import replacing
@@ -107,13 +107,7 @@ def write(planned: RunPlan) -> bool:
             return False
         return _make(planned)
     except OSError as error:
-        raise LaunchError(
-            f"{folder}: not written, {(error.strerror or str(error)).lower()}; "
-            "make room, or name another folder with runs_dir="
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            folder.parent.rmdir()  # where nothing came of it, and nothing else is there
+        raise not_written(folder, error) from None
 
 
 def _make(planned: RunPlan) -> bool:
@@ -124,10 +118,19 @@ def _make(planned: RunPlan) -> bool:
         building.chmod(0o755)
         _fill(Run(building), planned)
         if planned.launch.fresh and folder.exists():
-            folder.rename(_free_name(folder))
+            _move_aside(Run(folder))
         return _publish(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _move_aside(run: Run) -> None:
+    """Give a run's folder another name, unless someone works in it, such as a worker typed by hand."""
+    try:
+        with Lock.take(run.lock):
+            run.folder.rename(_free_name(run.folder))
+    except HeldError as error:
+        raise LaunchError(f"fresh: {run.name} is at work ({error}); stop it first") from None
 
 
 def _refresh(planned: RunPlan) -> None:

@@ -14,6 +14,7 @@ from dnw import config
 from dnw.config import parse_as
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
+from launch import start_lock
 from launch.cluster.submission import Submission
 from launch.commands.cancel import stop
 from launch.commands.drill_report import DrillReport, Marks, deadlines, reasons_in_order
@@ -182,7 +183,9 @@ def _submitted_again(watch: _Watch, before: RunStatus, last: Submission, say: Ca
         watch.pause()
     gone = time.time()
     say("it has gone; submitting it again")
-    submit([plan_again(before.run, last)])
+    with start_lock.held([before.run]):
+        if not watch.look().is_at_work:  # nobody has typed its submit command meanwhile
+            submit([plan_again(before.run, last)])
     return Marks(asked, gone, granted=gone)
 
 

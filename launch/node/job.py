@@ -67,8 +67,11 @@ class Job:
         """
         sys.exit(self.run())
 
-    def run(self) -> int:
-        """Work on the run, and say how that ended: 0, 75, 73 or 1."""
+    def run(self, begun: Callable[[], None] | None = None) -> int:
+        """Work on the run, and say how that ended: 0, 75, 73 or 1.
+
+        `begun` is called when the first node has the run's lock, from which on others see that it is at work.
+        """
         stop = Stop(impatient=self.foreground)
         stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
@@ -76,7 +79,7 @@ class Job:
             self._follow(run, node, stop)
             return 0  # how the job ended, the first node says
         try:
-            code, event = self.lead(node, stop)
+            code, event = self.lead(node, stop, begun=begun)
         except HeldError as error:
             print(error, file=sys.stderr, flush=True)
             return HELD
@@ -91,7 +94,11 @@ class Job:
         return code
 
     def lead(
-        self, node: Node, stop: Stop, announce: Callable[[int, int], None] | None = None
+        self,
+        node: Node,
+        stop: Stop,
+        announce: Callable[[int, int], None] | None = None,
+        begun: Callable[[], None] | None = None,
     ) -> tuple[int, notification.Event | None]:
         """Take the run's lock on the first node, and work on the run.
 
@@ -100,6 +107,7 @@ class Job:
             stop: being asked to stop.
             announce: called with each attempt's number and port before its agent starts; by default the
                 other nodes read both from the lock.
+            begun: called when the lock is taken.
 
         Returns:
             the job's exit code, and what there is to tell of it.
@@ -110,6 +118,8 @@ class Job:
         """
         run = Run(self.folder)
         with Lock.take(run.lock, holder_state=partial(slurm_job.holder_state, node)) as held:
+            if begun is not None:
+                begun()
             return self._lead(run, node, held, stop, announce)
 
     def _lead(

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,8 +57,11 @@ class Series:
         """Make the checks until all are made, or it has to stop; raises SystemExit, as Job does."""
         sys.exit(self.run())
 
-    def run(self) -> int:
-        """Make the checks that are not recorded yet: 0 none failed, 1 some did, 75 stopped, 73 held."""
+    def run(self, begun: Callable[[], None] | None = None) -> int:
+        """Make the checks that are not recorded yet: 0 none failed, 1 some did, 75 stopped, 73 held.
+
+        `begun` is called when the first node has the lock.
+        """
         stop = Stop(impatient=self.job.foreground)
         stop.listen()
         node, run = this_node(self.job.nodes), Run(self.job.folder)
@@ -66,6 +70,8 @@ class Series:
             return 0
         try:
             with Lock.take(run.lock, holder_state=partial(slurm_job.holder_state, node)) as held:
+                if begun is not None:
+                    begun()
                 code, bench = self._lead(run, node, held, stop)
         except HeldError as error:
             print(error, file=sys.stderr, flush=True)

@@ -1,9 +1,13 @@
 """What is typed on a login node, and what a real Slurm makes of it; nothing here trains."""
 
 import contextlib
+import json
+import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +49,31 @@ def job_in(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("job ")]
     return line.split()[1]
+
+
+def test_two_starts_at_one_moment(cluster: Cluster, typed: Typed, tmp_path: Path) -> None:
+    """One job, of which the other is told."""
+    draw = random.Random(7)
+    for number in range(3):
+        words = [f"seed={number}", LATER]
+        with ThreadPoolExecutor(2) as both:
+            starts = [both.submit(typed, *words)]
+            time.sleep(draw.uniform(0, 0.5))
+            starts.append(both.submit(typed, *words))
+        answers = [start.result() for start in starts]
+        jobs = cluster.run("squeue", "--noheader", "--name=dnw-demo_dnw", "--format=%i").split()
+        assert len(jobs) == number + 1, answers
+        told = [
+            done for done in answers if f": queued, job {jobs_of(tmp_path, number)} on slurm" in done.stdout
+        ]
+        assert len(told) == 1, answers
+        assert [done.returncode for done in answers] == [0, 0]
+
+
+def jobs_of(here: Path, number: int) -> str:
+    """The job of the run of this seed."""
+    (note,) = here.glob(f"runs/demo_dnw/*seed={number}*/launch.json")
+    return str(json.loads(note.read_text())["job"])
 
 
 def test_options_arrive(cluster: Cluster, typed: Typed, account: str) -> None:

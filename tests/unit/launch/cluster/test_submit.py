@@ -158,11 +158,12 @@ def test_code_of_an_earlier_version_is_gone_on_with_by_its_own_launcher(
     assert typed() == 0  # a finished one tells its result
 
 
-def test_a_sweep_typed_again_asks_slurm_once(typed: Typed, lab: Path) -> None:
+def test_a_sweep_typed_again_asks_slurm_for_all_runs_together(typed: Typed, lab: Path) -> None:
+    """Once before and once while it holds the lock of starts, however many runs."""
     typed("-m", "width=0.05,0.1,0.2")
     (lab / "bin" / "squeue").write_text('#!/bin/sh\necho "$*" >> "$LAB/asked"\n')
     typed("-m", "width=0.05,0.1,0.2")
-    assert len((lab / "asked").read_text().splitlines()) == 1
+    assert len((lab / "asked").read_text().splitlines()) == 2
 
 
 def test_typed_again_once_it_has_stopped(typed: Typed, tmp_path: Path, lab: Path) -> None:

@@ -1,0 +1,85 @@
+"""The lock under which runs are started: of two who type the same at one moment, one wins.
+
+Between the look at how a run stands and the moment from which others can see that it is queued or running
+there are seconds: the snapshot, sbatch, or the start of a job that takes the run's own lock. Whoever starts
+runs holds the lock of their experiment's folder meanwhile, a file beside the run folders: the folder of a run
+may not be there yet, or may be about to be moved aside. The other waits, looks again, and is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dnw.runs.folder import Run
+from launch.errors import not_written
+
+NAME = ".starting"
+
+
+@contextlib.contextmanager
+def held(runs: Iterable[Run]) -> Iterator[None]:
+    """Hold the locks of the folders that runs are in; no file and no empty folder is left behind.
+
+    Raises:
+        LaunchError: nothing can be written there, or the file system has no locks.
+    """
+    folders = sorted({run.folder.parent for run in runs})  # in one order: nobody waits in a circle
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(_held(folder))
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    path, missing = folder / NAME, [one for one in (folder, folder.parent) if not one.exists()]
+    try:
+        descriptor = _take(path)
+    except OSError as error:
+        raise not_written(folder, error) from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: see _take
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # where something came of it
+            for one in missing:
+                one.rmdir()
+
+
+def _take(path: Path) -> int:
+    """Return a descriptor of the locked file that has this name: whoever held it has removed theirs."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # whoever had it has removed the empty folder
+            continue
+        try:
+            _wait(descriptor, path)
+            if _is_named(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for another start in {path.parent}", file=sys.stderr, flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
