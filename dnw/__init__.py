@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shards import environment
+import shards  # noqa: F401  (checks the environment of `python -m dnw.*`)
 
 if TYPE_CHECKING:
     from dnw.exported_model import Network
 
 __version__ = "0.1.0"
-
-environment.require_for_module()
 
 
 def load(path: Path | str, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Network:

@@ -37,6 +37,7 @@ from dnw.ranges import (
     Size,
     divisors,
 )
+from shards.errors import ExpectedError
 
 if TYPE_CHECKING:
     from shards.remote import Store
@@ -53,7 +54,7 @@ LIBRARIES = ("torchvision/", "timm/")
 FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with what another run came to
 
 
-class ConfigError(ValueError):
+class ConfigError(ExpectedError, ValueError):
     """A configuration that can't be run; the message names the setting and the remedy."""
 
 

@@ -23,14 +23,14 @@ from dnw.engines import NAMES, build
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
-from dnw.training.checkpoint import CheckpointError
 from dnw.training.checkpointed_model import load_checkpointed_model
 from dnw.training.data import evaluation_batches, open_splits
 from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
-from shards.errors import ShardError
+from shards import command
 
 
+@command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Print the accuracy of a trained network, its speed here and its cost, as lines or as JSON."""
     parser = argparse.ArgumentParser(
@@ -49,15 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=devices, default=devices[0], help="where [%(default)s]")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
-    try:
-        train, model, step = load_checkpointed_model(options.path)
-        if options.data is not None:
-            train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
-        costs = profile(model, train.data.image_size)
-        found = _on_this_machine(train, model, options.engine, torch.device(options.device))
-    except (ConfigError, CheckpointError, ShardError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    train, model, step = load_checkpointed_model(options.path)
+    if options.data is not None:
+        train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
+    costs = profile(model, train.data.image_size)
+    found = _on_this_machine(train, model, options.engine, torch.device(options.device))
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
         facts |= {"images_per_second": found.images_per_second, "engine": options.engine}

@@ -14,20 +14,21 @@ from pathlib import Path
 
 from dnw import model_file
 from dnw.compact import Compact, can_compact, compact
-from dnw.config import ConfigError, Train, signature
+from dnw.config import Train, signature
 from dnw.model_file import Card
-from dnw.training.checkpoint import CheckpointError
 from dnw.training.checkpointed_model import load_checkpointed_model
 from dnw.training.data import RESIZE_TO_CROP
+from shards import command
 from shards.atomic import replacing
-from shards.errors import ShardError
+from shards.errors import ExpectedError
 from shards.index import Index
 
 
-class ExportError(RuntimeError):
+class ExportError(ExpectedError):
     """A network that can't be written in the form that was asked for."""
 
 
+@command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Export one network; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -43,21 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--data", type=Path, metavar="FOLDER", help="where the shards are, for names of classes"
     )
     asked = parser.parse_args(arguments)
-    try:
-        train, model, step = load_checkpointed_model(asked.path)
-        if not can_compact(model):
-            raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
-        card = card_of(train, step, asked.data)
-        network = compact(model, card.image_size)
-        model_file.write(asked.out, network, card)
-        if asked.onnx is not None:
-            _write_onnx(asked.onnx, network, card)
-    except (ConfigError, CheckpointError, ShardError, ExportError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: can't be written ({error.strerror})", file=sys.stderr)
-        return 1
+    train, model, step = load_checkpointed_model(asked.path)
+    if not can_compact(model):
+        raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
+    card = card_of(train, step, asked.data)
+    network = compact(model, card.image_size)
+    model_file.write(asked.out, network, card)
+    if asked.onnx is not None:
+        _write_onnx(asked.onnx, network, card)
     edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
     names = "" if card.class_names else "; names of classes unknown, --data FOLDER says where the shards are"
     print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {step}{names}")

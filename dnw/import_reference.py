@@ -25,9 +25,9 @@ from dnw.config import ConfigError, Train, plain, signature
 from dnw.invocation import SUBMIT
 from dnw.paper import safe_unpickle
 from dnw.paper.reference_weights import ImportStateError, import_state
-from dnw.paper.safe_unpickle import UnsafeFileError
 from dnw.training import checkpoint
-from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity, Position
+from dnw.training.checkpoint import Checkpoint, Identity, Position
+from shards import command
 
 QUIRKS = "wiring.reference_quirks"
 AS_IN_THE_PAPER = {QUIRKS: "true", "precision": "fp32"}
@@ -96,6 +96,7 @@ def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
     return train
 
 
+@command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Import one file; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -108,11 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("words", nargs="+", metavar="+exp=NAME key=value", help=f"as for {SUBMIT}")
     parser.add_argument("out", type=Path, metavar="OUT.pt", help="the checkpoint to write")
     asked = parser.parse_args(arguments)
-    try:
-        train = import_file(asked.file, asked.words, asked.out)
-    except (ConfigError, UnsafeFileError, ImportStateError, CheckpointError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    train = import_file(asked.file, asked.words, asked.out)
     quirks = "on" if train.wiring.reference_quirks else "off"
     print(f"{asked.out}: {train.model.name}, wiring={train.wiring.name}, {QUIRKS} {quirks}")
     print(f"python -m dnw.evaluate {shlex.quote(str(asked.out))} --data FOLDER")

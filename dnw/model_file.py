@@ -25,6 +25,7 @@ from dnw.compact.check import check
 from dnw.compact.form import Compact
 from dnw.ranges import STRICT
 from shards.atomic import replacing
+from shards.errors import ExpectedError
 
 FORMAT = 1
 _ENTRY = "dnw"
@@ -33,7 +34,7 @@ _NO_DIGEST = "0" * 64
 _LENGTH = 8  # bytes at the head of a safetensors file: how long its header is
 
 
-class ModelFileError(RuntimeError):
+class ModelFileError(ExpectedError):
     """A file that isn't a whole network of this format."""
 
 

@@ -35,7 +35,7 @@ from dnw.runs import ledger
 from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run, step_path
 from dnw.runs.goodput import goodput, last_logged
-from dnw.runs.lock import HeldError, Lock
+from dnw.runs.lock import Lock
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
 from dnw.training.data import open_splits
@@ -47,6 +47,7 @@ from dnw.training.monitor import Monitor
 from dnw.training.pictures import wiring_png
 from dnw.training.trainer import Trainer
 from dnw.training.watchdog import Watchdog
+from shards import command, terminal
 from shards.errors import ShardError
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ EXPECTED = (ConfigError, ShardError, CheckpointError)  # whose message says all 
 UNKNOWN = 0  # the number of an attempt
 
 
+@command.answers()
 def main(arguments: list[str] | None = None, stop: StopRequest | None = None) -> int:
     """Work on a run until it is done, or until it has to stop; returns the exit code.
 
@@ -64,17 +66,14 @@ def main(arguments: list[str] | None = None, stop: StopRequest | None = None) ->
     parser = argparse.ArgumentParser(prog="python -m dnw.train", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="a run folder")
     run = Run(parser.parse_args(arguments).run.resolve())
+    terminal.go_on_without_output()
     die_with_parent()
     if stop is None:
         stop = StopRequest()
         stop.listen()
-    try:
-        train = load(run.config)
-        with _claimed(run) as claim:
-            return _Worker(run, train, claim, stop).main()
-    except (ConfigError, HeldError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    train = load(run.config)
+    with _claimed(run) as claim:
+        return _Worker(run, train, claim, stop).main()
 
 
 @contextlib.contextmanager

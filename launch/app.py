@@ -11,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 
 from dnw import config
-from dnw.config import ConfigError
 from dnw.invocation import RUNS, SUBMIT
 from dnw.runs import ledger, lock
 from dnw.runs.folder import Run
@@ -30,27 +29,25 @@ from launch.prepare import RunPlan
 from launch.query.result import read_result
 from launch.query.run_status import RunStatus, query_status
 from launch.self_test import report
-from shards.errors import ShardError
+from shards import command, terminal
 
 MISUSED = 2  # exit code of a command line that can't be followed
 
 
+@command.answers(MISUSED)
 def main(launch: Callable[[Sequence[RunPlan]], int]) -> int:
     """Follow the command line: compose, check, then `launch`.
 
     Returns:
         the exit code: that of `launch`, or 2 after one message on stderr, with nothing written.
     """
-    try:
-        found = compose(sys.argv[1:])
-        plans = [prepare.plan(composed) for composed in found]
-        if not plans:
-            return 0  # Hydra has answered: --cfg, --info, a completion
-        _check_sweep(plans)
-        return foreground(plans) if found[0].in_foreground else launch(plans)
-    except (ConfigError, ShardError, LaunchError) as error:
-        print(error, file=sys.stderr)
-        return MISUSED
+    found = compose(sys.argv[1:])
+    plans = [prepare.plan(composed) for composed in found]
+    if not plans:
+        return 0  # Hydra has answered: --cfg, --info, a completion
+    _check_sweep(plans)
+    terminal.go_on_without_output()
+    return foreground(plans) if found[0].in_foreground else launch(plans)
 
 
 def background(plans: Sequence[RunPlan]) -> int:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import dnw
-from shards import environment
+from shards import environment, terminal
 
 COMMANDS = {
     "submit": ("launch.slurm", "submit a run to Slurm, or with -m a sweep, and return at once"),
@@ -37,6 +37,7 @@ def main() -> None:
     Raises:
         SystemExit: with that command's exit code; 0 after --help or --version; 2 for an unknown word.
     """
+    terminal.begin()
     environment.require()
     _run("dnw", sys.argv[1:], {**COMMANDS, "shards": ("", "write, verify and index shards")})
 

@@ -20,7 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # the project, so that nothing need be installed
 
-from shards import environment  # noqa: E402
+from shards import environment, terminal  # noqa: E402
+
+if __name__ == "__main__":
+    terminal.begin()
 
 environment.require()
 
@@ -36,6 +39,7 @@ from launch.compose import compose  # noqa: E402
 from launch.errors import LaunchError  # noqa: E402
 from launch.gpus import visible_gpus  # noqa: E402
 from launch.query.run_status import query_status  # noqa: E402
+from shards import command  # noqa: E402
 from shards.errors import ShardError  # noqa: E402
 from shards.index import Index  # noqa: E402
 
@@ -56,6 +60,7 @@ What to type next
 console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
+@command.answers()
 def main() -> int:
     """Run the demo; 0 if the table was printed."""
     parser = argparse.ArgumentParser(prog="launch/demo.py", description=(__doc__ or "").split("\n")[0])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shards.errors import ExpectedError
 
-class LaunchError(RuntimeError):
+
+class LaunchError(ExpectedError):
     """A run that can't be launched; the message names the cause and the remedy."""
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-import signal
+import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
+# the project, so that nothing need be installed; without pathlib, since Ctrl-C isn't taken care of yet
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
+
+from shards import terminal  # noqa: E402
+
+if __name__ == "__main__":
+    terminal.begin()
 
 from shards import environment  # noqa: E402
 
 environment.require()
 
+import argparse  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+
 from dnw.invocation import RUNS, as_typed  # noqa: E402
-from launch.errors import LaunchError  # noqa: E402
 from launch.query import select  # noqa: E402
-from shards.command import amount  # noqa: E402
+from shards import command  # noqa: E402
 
 LONGEST_S = 1e6  # between two looks
 MISUSED = 2  # exit code of a command line that can't be followed
-INTERRUPTED = 128 + signal.SIGINT
 Act = Callable[[argparse.Namespace], int]
 RUN = """\
 A RUN is a run folder, a name (demo_dnw/default-41cb4f47f5), or as much of a name as fits only one
@@ -147,6 +152,7 @@ that begin meanwhile too; a folder of runs, or the name of an experiment, stands
 {RUN}"""
 
 
+@command.answers(MISUSED)
 def main(arguments: Sequence[str]) -> int:
     """Follow the command line.
 
@@ -155,13 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     asked = _parser().parse_args(arguments)
     act: Act = asked.act
-    try:
-        return act(asked)
-    except (LaunchError, OSError) as error:
-        print(error, file=sys.stderr)
-        return MISUSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return act(asked)
 
 
 def _status(asked: argparse.Namespace) -> int:
@@ -254,8 +254,8 @@ def _parser() -> argparse.ArgumentParser:
     table.set_defaults(form="terminal")
     compare = _command(commands, "compare", COMPARE, _compare, "runs side by side", runs="+")
     compare.add_argument("--json", action="store_true", help="a list of objects, with the curves")
-    for command in (table, compare):
-        command.add_argument("--plot", metavar="FILE", type=Path, help="draw it, too: .png, .svg or .pdf")
+    for drawn in (table, compare):
+        drawn.add_argument("--plot", metavar="FILE", type=Path, help="draw it, too: .png, .svg or .pdf")
     clean = _command(commands, "clean", CLEAN, _clean, "delete what nobody needs", runs="*")
     clean.add_argument("--yes", action="store_true", help="delete without asking")
     clean.add_argument("--dry-run", action="store_true", help="list alone")
@@ -289,7 +289,7 @@ def _command(
 
 
 def _seconds(text: str) -> float:
-    seconds = amount(text)
+    seconds = command.amount(text)
     if not 0 < seconds <= LONGEST_S:
         raise argparse.ArgumentTypeError(f"must be greater than 0, and at most {LONGEST_S:g} (got {text})")
     return seconds
@@ -303,5 +303,4 @@ def _port(text: str) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us, without a word
     sys.exit(main(sys.argv[1:]))

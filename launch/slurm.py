@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, so that nothing need be installed
+# the project, so that nothing need be installed; without pathlib, since Ctrl-C isn't taken care of yet
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
+
+from shards import terminal  # noqa: E402
+
+if __name__ == "__main__":
+    terminal.begin()
 
 from shards import environment  # noqa: E402
 
@@ -15,6 +20,4 @@ environment.require()
 from launch.app import background, main  # noqa: E402
 
 if __name__ == "__main__":
-    if {"--help", "-h"} & set(sys.argv):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us, without a word
     sys.exit(main(background))

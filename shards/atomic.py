@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ def replacing(path: Path, through: Path | None = None) -> Iterator[BinaryIO]:
     removed when the block raises.
 
     Raises:
-        OSError: the folder is not there, not writable or full.
+        OSError: the folder is not there, not writable or full; it names `path`.
     """
     temporary = path.with_name(path.name + ".tmp") if through is None else through
     try:
@@ -26,8 +27,11 @@ def replacing(path: Path, through: Path | None = None) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in {None, str(temporary)}:
+            error.filename = str(path)  # the name that was asked for
         raise
     _sync(path.parent)
 

@@ -1,15 +1,24 @@
-"""How a command of this package ends: an error is one line on the terminal and exit code 1."""
+"""How a command ends: an error is one line on the terminal, Ctrl-C is another.
+
+An error that isn't expected keeps its traceback: it is a fault of the program, and the traceback tells where.
+"""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import functools
 import math
-import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
+from typing import ParamSpec
 
-from shards.errors import ShardError
+from shards import terminal
+from shards.errors import ExpectedError
+
+AGAIN = "Typed again, the command finishes the work."
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+Arguments = ParamSpec("Arguments")
 
 
 def positive(text: str) -> int:
@@ -30,20 +39,63 @@ def amount(text: str) -> float:
     return number
 
 
-def run(name: str, main: Callable[[], None]) -> int:
-    """Run a command and return its exit code: 0 done, 1 an error, which is told, 130 stopped by Ctrl-C."""
+def run(main: Callable[[], int | None], failed: int = 1, *, prefix: str = "", stopped: str = "") -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        main: returns the exit code, None for 0.
+        failed: the exit code after an error that is told.
+        prefix: what its message begins with.
+        stopped: what to say after Ctrl-C besides.
+
+    Returns:
+        that of `main`; `failed` after one message on stderr, for an ExpectedError or an OSError that names a
+        file; 130 after Ctrl-C.
+    """
+    terminal.interruptible()
     try:
-        main()
+        code = main() or 0
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"{name}: stopped. Typed again, the command finishes the work.", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenProcessPool:
-        message = "a worker process was killed, perhaps for want of memory: try fewer --workers"
-    except ShardError as error:
-        message = str(error)
-    except OSError as error:
-        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
-    else:
-        return 0
-    print(f"{name}: {message}", file=sys.stderr)
-    return 1
+        print(f"{prefix or f'{terminal.name()}: '}stopped by Ctrl-C. {stopped}".rstrip(), file=sys.stderr)
+        code = terminal.INTERRUPTED
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"{prefix}{message}", file=sys.stderr)
+        code = failed
+    terminal.leave()
+    return code
+
+
+def answers(failed: int = 1) -> Callable[[Callable[Arguments, int]], Callable[Arguments, int]]:
+    """Have a function that returns an exit code end as `run` does."""
+
+    def decorate(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
+        @functools.wraps(main)
+        def answering(*words: Arguments.args, **named: Arguments.kwargs) -> int:
+            return run(lambda: main(*words, **named), failed)
+
+        return answering
+
+    return decorate
+
+
+def explain(error: Exception) -> str | None:
+    """Return what to say of an error in place of a traceback; None for a fault of the program."""
+    if isinstance(error, ExpectedError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _of_a_file(error)
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415  (slow to import)
+
+    if isinstance(error, BrokenProcessPool):
+        return "a worker process was killed, perhaps for want of memory: try fewer --workers"
+    return None
+
+
+def _of_a_file(error: OSError) -> str | None:
+    if isinstance(error.filename, str | bytes) or hasattr(error.filename, "__fspath__"):
+        return f"{error.filename}: {error.strerror or error}"
+    return error.strerror if error.errno in _OF_THE_DISK else None

@@ -21,12 +21,6 @@ def require() -> None:
         sys.exit(f"{reason}: {remedy()}")
 
 
-def require_for_module() -> None:
-    """Do the same if this process is `python -m` something, and leave an import from elsewhere alone."""
-    if sys.argv[:1] == ["-m"]:
-        require()
-
-
 def missing() -> str | None:
     """Return what this Python lacks, or None."""
     if sys.version_info < OLDEST:

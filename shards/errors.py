@@ -1,7 +1,11 @@
 from pathlib import Path
 
 
-class ShardError(Exception):
+class ExpectedError(Exception):
+    """An error whose message says all there is to say, so that it is told without a traceback."""
+
+
+class ShardError(ExpectedError):
     """Shards, or the source of shards, that can't be used; the message says what, where, and the remedy.
 
     Attributes:

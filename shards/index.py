@@ -366,4 +366,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("shards.index", main))
+    sys.exit(command.run(main, prefix="shards.index: ", stopped=command.AGAIN))

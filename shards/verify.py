@@ -225,4 +225,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("shards.verify", main))
+    sys.exit(command.run(main, prefix="shards.verify: ", stopped=command.AGAIN))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from typing import TypeVar
+
+from shards import terminal
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,26 +34,16 @@ def run(
     spawn = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(max(1, min(workers, len(tasks))), spawn, _end_with_parent)
     try:
-        with _without_interrupts():
+        with terminal.uninterrupted():  # Ctrl-C reaches the whole group, and the parent decides what it means
             numbers = {executor.submit(function, task): number for number, task in enumerate(tasks)}
         for future in as_completed(numbers):
             yield numbers.pop(future), future.result()
     except KeyboardInterrupt:
-        print("\nstopping as soon as what is under way is done", file=sys.stderr)
+        if sys.stderr.isatty():  # someone waits
+            print("\nstopping as soon as what is under way is done", file=sys.stderr)
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    # Ctrl-C reaches the whole group, and the parent decides what it means. Processes that are started here
-    # ignore it from their first instruction on.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:

@@ -255,4 +255,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("shards.write", main))
+    sys.exit(command.run(main, prefix="shards.write: ", stopped=command.AGAIN))

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from dnw.training.state_dict_diff import state_dict_diff
 from dnw.wiring import DnwEdges, choose_all, edges_of
+from shards.errors import ExpectedError
 
 
-class ImportStateError(ValueError):
+class ImportStateError(ExpectedError):
     """A state dict of the paper's code that doesn't fit the model; the message shows both sides."""
 
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
+from shards.errors import ExpectedError
+
 _BEFORE_ZIP = 4  # pickles at the head of a file of torch 1.5 and older: magic, version, machine, object
 
 
-class UnsafeFileError(RuntimeError):
+class UnsafeFileError(ExpectedError):
     """A file that can't be read, or not without running it."""
 
 

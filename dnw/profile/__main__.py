@@ -21,19 +21,20 @@ from torch import nn
 
 from dnw import models
 from dnw.compose import training
-from dnw.config import ConfigError, Train
+from dnw.config import Train
 from dnw.invocation import SUBMIT
 from dnw.models.mobilenet import MobileNet
 from dnw.profile import Profile, profile
 from dnw.profile.graphs import is_continuous, is_tiny
-from dnw.training.checkpoint import CheckpointError
 from dnw.training.checkpointed_model import load_checkpointed_model
+from shards import command
 
 COLUMNS = ("name", "edges", "illegal", "live_edges", "nodes", "has_output", "live", "dead")
 
 UNBOUNDED = 200  # columns, where no terminal bounds them
 
 
+@command.answers(2)
 def main(arguments: list[str] | None = None) -> int:
     """Print what a network costs, as a table or as one line of JSON."""
     parser = argparse.ArgumentParser(
@@ -47,11 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
-    try:
-        train, model = _network(options.words)
-    except (ConfigError, CheckpointError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    train, model = _network(options.words)
     found = profile(model, train.data.image_size)
     if options.json:
         print(json.dumps(dataclasses.asdict(found)))

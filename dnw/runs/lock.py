@@ -22,12 +22,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from shards.errors import ExpectedError
+
 PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
 Record = dict[str, Any]
 HolderState = Literal["works", "gone", "unknown"]  # of the holder that a record names
 
 
-class HeldError(RuntimeError):
+class HeldError(ExpectedError):
     """Another attempt works on the run; the message says which."""
 
 

@@ -21,6 +21,7 @@ import torch
 from dnw.runs.folder import step_path, steps
 from dnw.training import faults
 from shards.atomic import replacing
+from shards.errors import ExpectedError
 
 VERSION = 2
 MAGIC = b"DNW-SHA2"
@@ -28,7 +29,7 @@ SEAL_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 log = logging.getLogger(__name__)
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ExpectedError):
     """A checkpoint that can't be written, or must not be used; the message says why and what to do."""
 
 

@@ -22,6 +22,7 @@ from launch.errors import LaunchError
 from launch.node.job import Job
 from launch.prepare import RunPlan
 from launch.self_test.series import Series
+from shards import terminal
 
 PYTHON = shlex.quote(sys.executable)
 
@@ -38,14 +39,15 @@ def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[
             no job, and no trace of one.
     """
     local = plans[0].launch.cluster.name == "local"
-    made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, checks)
-    try:
-        for plan, one in zip(plans, made, strict=True):
-            one.write(plan.run)
-    except OSError as error:
-        for one in made:  # a job that no run folder knows of would be submitted a second time
-            subprocess.run(shlex.split(one.stop_command), capture_output=True, check=False)
-        raise _unwritten(plans[0].run.folder, error) from None
+    with terminal.uninterrupted():  # a job that no run folder knows of would be submitted a second time
+        made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, checks)
+        try:
+            for plan, one in zip(plans, made, strict=True):
+                one.write(plan.run)
+        except OSError as error:
+            for one in made:
+                subprocess.run(shlex.split(one.stop_command), capture_output=True, check=False)
+            raise _unwritten(plans[0].run.folder, error) from None
     return made
 
 

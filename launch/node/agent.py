@@ -28,6 +28,7 @@ from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, StopRequest, follow_pa
 from dnw.training.watchdog import HUNG
 from launch.node import fork_server
 from launch.node.peer_failure import Peers
+from shards import terminal
 
 KILLED = 128  # plus the signal's number, as shells have it
 CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first worker that it finds ended
@@ -127,6 +128,8 @@ def _report(failures: Mapping[int, Any]) -> int:
 
 
 if __name__ == "__main__":
+    terminal.begin()
+    terminal.go_on_without_output()
     ended = main(sys.argv[1:])
     fork_server.end()
     sys.stdout.flush()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
 
 from dnw.preemption import PEER_FAILED
+from shards.terminal import ONE_PRESS_S
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 LOOK_S = 1.0
@@ -18,7 +22,11 @@ class Stop:
     """Signals that ask this process to stop."""
 
     def __init__(self, impatient: bool) -> None:
-        """`impatient`: a second SIGINT, from someone at the terminal, kills."""
+        """`impatient`: a second SIGINT, from someone at the terminal, kills, and both are answered.
+
+        One that follows the first within ONE_PRESS_S doesn't: a key that bounces must not cost what is being
+        saved.
+        """
         self.impatient = impatient
         self.signal: signal.Signals | None = None
         self._agent: subprocess.Popen[bytes] | None = None
@@ -64,12 +72,17 @@ class Stop:
             self._agent = None
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        again = self.signal is not None
-        if not again:
+        if self.signal is None:
             self.signal, self._asked_at = signal.Signals(number), time.monotonic()
-        if self._agent is None:
-            return
-        if self.impatient and number == signal.SIGINT and again:
-            self._agent.kill()
-        elif not again:
-            self._agent.terminate()
+            self._say("saving, then stopping; Ctrl-C again kills without saving")
+            if self._agent is not None:
+                self._agent.terminate()
+        elif self.impatient and number == signal.SIGINT and time.monotonic() - self._asked_at > ONE_PRESS_S:
+            self._say("Ctrl-C again: killed; the same command resumes from the last checkpoint")
+            if self._agent is not None:
+                self._agent.kill()
+
+    def _say(self, line: str) -> None:
+        if self.impatient:
+            with contextlib.suppress(OSError):  # sys.stderr may be at work: it can't be entered twice
+                os.write(sys.stderr.fileno(), f"{line}\n".encode())

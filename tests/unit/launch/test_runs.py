@@ -119,4 +119,4 @@ def test_a_reader_that_goes_away(here: Path) -> None:
         printing.stdout.close()
         assert printing.stderr is not None
         assert printing.stderr.read() == b""
-        assert printing.wait(timeout=30) == -signal.SIGPIPE
+        assert printing.wait(timeout=30) == 128 + signal.SIGPIPE

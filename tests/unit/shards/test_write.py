@@ -145,7 +145,7 @@ def test_stops_on_ctrl_c(many: Path, undisturbed: dict[str, bytes], tmp_path: Pa
         if process.returncode != 0:
             break
     assert process.returncode == 130
-    assert errors.endswith("shards.write: stopped. Typed again, the command finishes the work.\n")
+    assert errors.endswith("shards.write: stopped by Ctrl-C. Typed again, the command finishes the work.\n")
     assert "Traceback" not in errors
     assert not list(out.glob("*.tmp"))
     assert run(*arguments)[0] == 0
