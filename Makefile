@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tests gpu slurm cluster soak clean
+.PHONY: help setup demo test check tests gpu slurm cluster soak docs clean
 
 help:
 	@echo 'make demo    set up, then train two small networks on real images; about 5 minutes'
@@ -17,6 +17,7 @@ help:
 	@echo 'make cluster raise that Slurm to play with; it prints how'
 	@echo 'make soak    many disturbances at random places, compared bit for bit; half an hour'
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
+	@echo 'make docs    the documentation as HTML, a page for each module, in site/'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
 	@echo 'IMAGES=DIR   with demo: a folder that holds Fashion-MNIST already'
 
@@ -63,6 +64,9 @@ soak: $(STAMP)
 	@$(BIN)/python tests/slurm/packages.py
 	$(BIN)/python -m pytest -m soak -s $(PYTEST)
 
+docs: $(STAMP)
+	$(BIN)/python docs/pages.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf site $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
