@@ -98,8 +98,12 @@ def finished(run: Run) -> bool:
     """Whether a run is done, and both its last weights and those it began with are there."""
     if not run.result.exists() or not (run.checkpoints / "init.pt").exists():
         return False
-    saved = steps(run.checkpoints)
-    return bool(saved) and saved[-1] == json.loads(run.result.read_text())["steps"]
+    return bool(newest_step(run.checkpoints) == json.loads(run.result.read_text())["steps"])
+
+
+def newest_step(checkpoints: Path) -> int | None:
+    """Return the last step that there is a checkpoint of, whole or not; None before the first."""
+    return max(steps(checkpoints), default=None)
 
 
 def step_path(checkpoints: Path, step: int) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from dnw.runs import jsonl
-from dnw.runs.folder import Run, step_path, steps
+from dnw.runs.folder import Run, newest_step, step_path
 from dnw.training import checkpoint
 
 
@@ -39,7 +39,9 @@ def differences(one: Run, other: Run) -> list[str]:
 
 def state(run: Run) -> dict[str, torch.Tensor]:
     """Return weights, running statistics and momentum, as the last checkpoint holds them."""
-    saved = checkpoint.read(step_path(run.checkpoints, steps(run.checkpoints)[-1]))
+    step = newest_step(run.checkpoints)
+    assert step is not None
+    saved = checkpoint.read(step_path(run.checkpoints, step))
     momentum = {
         f"momentum {key}": value["momentum_buffer"] for key, value in saved.optimizer["state"].items()
     }

@@ -139,21 +139,41 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(**values)
 
 
+def newest_whole(
+    folder: Path, pass_over: Callable[[Path, DamagedError], None]
+) -> tuple[Path, Checkpoint] | None:
+    """Return the newest checkpoint that isn't damaged and its path, or None.
+
+    Args:
+        folder: the run's checkpoints.
+        pass_over: called with the path of each damaged one, newest first, and what is wrong with it.
+
+    Raises:
+        CheckpointError: one is of another version, or can't be read just now: it is not passed over then.
+    """
+    for step in reversed(steps(folder)):
+        path = step_path(folder, step)
+        try:
+            return path, read(path)
+        except DamagedError as error:
+            pass_over(path, error)
+    return None
+
+
 def newest(folder: Path, identity: Identity) -> Checkpoint | None:
-    """The newest whole checkpoint of this run; damaged ones are moved aside with a warning.
+    """Return the newest whole checkpoint of this run; move damaged ones aside with a warning.
 
     Raises:
         CheckpointError: it belongs to another run or to other data, is of another version, or can't be read
             just now: it is not passed over then.
     """
-    for step in reversed(steps(folder)):
-        path = step_path(folder, step)
-        try:
-            checkpoint = read(path)
-        except DamagedError as error:
-            log.warning("%s; moved aside, going back to the one before", error)
-            path.replace(path.with_name(f"{path.name}.damaged"))
-            continue
+
+    def move_aside(path: Path, error: DamagedError) -> None:
+        log.warning("%s; moved aside, going back to the one before", error)
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+    if found := newest_whole(folder, move_aside):
+        path, checkpoint = found
         check_identity(path, checkpoint.identity, identity)
         return checkpoint
     if any(folder.glob("*.damaged")):

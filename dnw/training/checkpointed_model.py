@@ -9,7 +9,7 @@ from torch import nn
 
 from dnw import models
 from dnw.config import ConfigError, Train, load, parse
-from dnw.runs.folder import Run, step_path, steps
+from dnw.runs.folder import Run
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError
 from dnw.wiring import choose_all
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
-    """The configuration, the network on the CPU, and the step, of a run folder or of a checkpoint.
+    """Return the configuration, the network on the CPU, and the step, of a run folder or of a checkpoint.
 
     Of a run folder the newest whole checkpoint is taken; damaged ones are passed over with a warning and left
     where they are, as the run may be at work. A checkpoint needs no folder around it.
@@ -41,13 +41,14 @@ def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
 
 
 def _newest_whole(folder: Path) -> Checkpoint:
-    damaged: list[DamagedError] = []
-    for step in reversed(steps(folder)):
-        try:
-            return checkpoint.read(step_path(folder, step))
-        except DamagedError as error:
-            log.warning("%s; taking the one before", error)
-            damaged.append(error)
+    damaged: list[Path] = []
+
+    def leave(path: Path, error: DamagedError) -> None:
+        log.warning("%s; taking the one before", error)
+        damaged.append(path)
+
+    if found := checkpoint.newest_whole(folder, leave):
+        return found[1]
     if damaged:
         raise CheckpointError(f"{folder}: no whole checkpoint; all {len(damaged)} are damaged")
     raise CheckpointError(f"{folder}: no checkpoint yet; let the run make progress first")

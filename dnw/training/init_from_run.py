@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dnw.config import ConfigError, Train, load, signature
-from dnw.runs.folder import Run, finished, step_path, steps
+from dnw.runs.folder import Run, finished, newest_step, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError
 from dnw.training.state_dict_diff import state_dict_diff
@@ -28,7 +28,9 @@ def init_from_run(train: Train, model: nn.Module) -> None:
     """
     source = Run(Path(train.wiring.source))
     _check(source, train)
-    last = _weights(step_path(source.checkpoints, steps(source.checkpoints)[-1]), train, model)
+    step = newest_step(source.checkpoints)
+    assert step is not None  # it has finished
+    last = _weights(step_path(source.checkpoints, step), train, model)
     model.load_state_dict({**model.state_dict(), **last})
     Choice(model).begin()
     if train.wiring.name == "one_shot":

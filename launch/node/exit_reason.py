@@ -11,7 +11,7 @@ from typing import Any
 
 from dnw.preemption import STOPPED
 from dnw.runs import ledger
-from dnw.runs.folder import Run, steps
+from dnw.runs.folder import Run, newest_step
 from dnw.runs.ledger import Attempt, Cause, Reason
 from launch.node import slurm_job
 from launch.node.topology import Node
@@ -53,7 +53,7 @@ def conclude(ended: Ended) -> int:
     facts = _judge(found, ended)
     if cause := why_asked(ended.node, ended.asked):
         facts["cause"] = cause
-    saved = (steps(run.checkpoints) or [0])[-1]
+    saved = newest_step(run.checkpoints) or 0
     ledger.end(run, attempt, by="launcher", saved=saved, **facts)
     if facts["reason"] == "stopped":
         by = ", ".join(filter(None, [ended.asked.name if ended.asked else None, cause]))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ APART_S = 1.0  # at most, between the two starts
 def both(script: str, shards: Path, here: Path, apart_s: float, *words: str) -> list[tuple[int, str, str]]:
     """Type a line twice, that long after one another: exit code, stdout and stderr of each."""
     line = [sys.executable, str(ROOT / "launch" / script), *WORDS, *QUICK, f"data.dir={shards}", *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     first = subprocess.Popen(line, cwd=here, **pipes)
     time.sleep(apart_s)
     second = subprocess.Popen(line, cwd=here, **pipes)
