@@ -51,7 +51,7 @@ def training(overrides: Sequence[str]) -> Train:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """A composed configuration as plain values, interpolations resolved."""
+    """Return a composed configuration as plain values, interpolations resolved."""
     values = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -232,7 +232,7 @@ def load(path: Path) -> Train:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The values of a frozen configuration, of whatever version of the code.
+    """Read the values of a frozen configuration, of whatever version of the code.
 
     Raises:
         ConfigError: it isn't there, or damaged.
@@ -255,18 +255,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def plain(train: Train) -> dict[str, Any]:
-    """The configuration as values that YAML and JSON know."""
+    """Return the configuration as values that YAML and JSON know."""
     values: dict[str, Any] = TypeAdapter(Train).dump_python(train, mode="json")
     return values
 
 
 def dump(train: Train) -> str:
-    """The configuration as YAML."""
+    """Return the configuration as YAML."""
     return yaml.safe_dump(plain(train), sort_keys=False)
 
 
 def signature(train: Train) -> str:
-    """What tells this run from every other: 10 hex digits over all that changes its result."""
+    """Return the run's signature: 10 hex digits over all settings that change its result."""
     text = json.dumps(identity(plain(train)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -289,18 +289,18 @@ def known_keys(kind: Any, prefix: str = "") -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question that names the nearest known word, or nothing."""
+    """Return a question that names the nearest known word, or nothing."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def no_such_setting(kind: Any, key: str) -> str:
-    """What to say of a key that a configuration dataclass doesn't have."""
+    """Return what to say of a key that a configuration dataclass doesn't have."""
     return f"{key}: no such setting{did_you_mean(key, known_keys(kind))}"
 
 
 def _setting(known: set[str], problem: Any) -> str:
-    """The setting that a problem is with: of a list, whichever of its values it is, the list."""
+    """Return the setting that a problem is with: of a list, whichever of its values it is, the list."""
     parts = [str(part) for part in problem["loc"]]
     prefixes = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
     is_known = problem["type"] not in {"unexpected_keyword_argument", "missing"}

@@ -89,7 +89,7 @@ def _engine_name(word: str) -> str:
 
 
 def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device: torch.device) -> _Found:
-    """The accuracy on the validation split, and how fast. Raises ConfigError where an engine can't do it."""
+    """Measure accuracy and speed on the validation split. Raises ConfigError where an engine can't."""
     run: Callable[[torch.Tensor], torch.Tensor]
     precision: Precision = train.precision if engine is None else "fp32"  # an engine has its own
     configure(precision)

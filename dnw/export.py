@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def card_of(train: Train, step: int, data: Path | None = None) -> Card:
-    """What a file says of the network of a run.
+    """Return what a file says of the network of a run.
 
     Names of classes come from the shards in `data`, or in data.dir if that is here. Raises ShardError for
     shards that are damaged, or aren't in `data`.

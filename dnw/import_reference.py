@@ -34,7 +34,7 @@ AS_IN_THE_PAPER = {QUIRKS: "true", "precision": "fp32"}
 
 
 def weights(path: Path) -> tuple[Mapping[str, Tensor], int]:
-    """The state dict in a file of the paper's code, and the step it was taken at (0: the file doesn't say).
+    """Read the state dict in a file of the paper's code, and the step it was taken at (0: not told).
 
     Takes whole checkpoints, best ones, and bare state dicts as its initializations are. Raises
     ForeignFileError if the file can't be read safely, ImportStateError if it holds no state dict.
@@ -50,7 +50,7 @@ def weights(path: Path) -> tuple[Mapping[str, Tensor], int]:
 
 
 def configuration(words: Sequence[str], state: Mapping[str, Tensor]) -> Train:
-    """The configuration of the network that holds `state`.
+    """Return the configuration of the network that holds `state`.
 
     It computes in fp32, with the quirks of the paper's code, unless `words` say otherwise. A random graph
     becomes a dnw one, see import_state. Raises ConfigError for words that make no configuration,

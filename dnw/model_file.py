@@ -72,7 +72,7 @@ def read(path: Path) -> tuple[Compact, Card]:
 
 
 def encode(network: Compact, card: Card) -> bytes:
-    """The bytes of the file, a function of the network and its card alone."""
+    """Return the bytes of the file, a function of the network and its card alone."""
     tensors: dict[str, Tensor] = {}
     entry = {
         "format": FORMAT,
@@ -85,7 +85,7 @@ def encode(network: Compact, card: Card) -> bytes:
 
 
 def decode(content: bytes) -> tuple[Compact, Card]:
-    """What `encode` made bytes of. Raises ModelFileError for anything else."""
+    """Return what `encode` made bytes of. Raises ModelFileError for anything else."""
     entry = _entry(content)
     if entry.get("format") != FORMAT:
         raise ModelFileError(
@@ -125,7 +125,7 @@ def _entry(content: bytes) -> dict[str, Any]:
 
 
 def _taken_apart(part: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """The part as JSON knows it; tensors go into `tensors`, by name."""
+    """Return the part as JSON knows it; tensors go into `tensors`, by name."""
     if isinstance(part, Tensor):
         tensors[name] = part
         return None
@@ -138,7 +138,7 @@ def _taken_apart(part: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _put_together(kind: Any, value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """The reverse: an object of type `kind`."""
+    """Return the object of type `kind` that `_taken_apart` made plain."""
     if kind is Tensor:
         return tensors[name]
     if typing.get_origin(kind) is tuple:

@@ -30,7 +30,7 @@ def _can_reduce(train: Train, processes: int) -> bool:
 
 
 def _smaller(train: Train, processes: int) -> str:
-    """The micro-batch that so many processes could share, and what it changes; nothing if there is none."""
+    """Return the micro-batch that so many processes could share, and what it changes; else nothing."""
     share, rest = divmod(train.batch, processes)
     if rest or not _can_reduce(train, processes):
         return ""

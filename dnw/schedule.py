@@ -42,7 +42,7 @@ def is_due(train: Train, samples: int, step: int, every_epochs: int) -> bool:
 
 
 def learning_rate(optim: Optim, step: int, steps: int, steps_per_epoch: float) -> float:
-    """The rate of the step with this number (from 0) of `steps`.
+    """Return the rate of the step with this number (from 0) of `steps`.
 
     Cosine falls from `lr` to 0 over all steps (paper, appendix); multistep multiplies by `gamma` at each
     milestone epoch. A warm-up rises linearly over its epochs, and the cosine runs over what is left.

@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None, stop: StopRequest | None = None) ->
 
 @contextlib.contextmanager
 def _claimed(run: Run) -> Iterator[Claim]:
-    """The claim of this attempt: the launcher's, or where there is none, one that the first rank makes.
+    """Yield the claim of this attempt: the launcher's, or where there is none, one that the first rank makes.
 
     Raises:
         HeldError: another attempt works on the run.
@@ -200,7 +200,7 @@ class _Worker:
 
 
 def _own_words(error: Exception) -> str:
-    """The message without the traceback that a DataLoader puts before it."""
+    """Return the message without the traceback that a DataLoader puts before it."""
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 

@@ -25,11 +25,11 @@ class Networks(ConfigSource):
 
     @staticmethod
     def scheme() -> str:
-        """What addresses of this source begin with."""
+        """Return what addresses of this source begin with."""
         return _SCHEME
 
     def available(self) -> bool:
-        """Always: the libraries are only looked into when names are listed."""
+        """Return True: the libraries are only looked into when names are listed."""
         return True
 
     def is_group(self, config_path: str) -> bool:
@@ -44,7 +44,7 @@ class Networks(ConfigSource):
         return is_ours and name != "" and "/" not in name
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """What a file of this path would hold."""
+        """Return what a file of this path would hold."""
         name = config_path.removeprefix(_GROUP).removesuffix(".yaml")
         return ConfigResult(
             provider=self.provider,
@@ -54,7 +54,7 @@ class Networks(ConfigSource):
         )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """The folders in the group, or the names in a folder."""
+        """Return the folders in the group, or the names in a folder."""
         library = f"{config_path.strip('/')}/".removeprefix(_GROUP)
         if library:
             return [] if results_filter == ObjectType.GROUP else model_registry.names(library.rstrip("/"))
@@ -65,5 +65,5 @@ class NetworksSearchPath(SearchPathPlugin):
     """Has Hydra ask that source last."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Called by Hydra, once."""
+        """Append the source; Hydra calls this once."""
         search_path.append(provider="dnw", path=f"{_SCHEME}://")

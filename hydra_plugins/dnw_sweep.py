@@ -33,7 +33,7 @@ class Prepared(SlurmLauncher):  # type: ignore[misc]
         self._cluster = [] if cluster is None else [f"cluster={cluster}"]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        """Called by Hydra's sweeper, once, with the words of every run."""
+        """Submit a sweep; Hydra's sweeper calls this once, with the words of every run."""
         return [self._compose([*self._words, *self._where(words), *words]) for words in job_overrides]
 
     def _where(self, words: Sequence[str]) -> list[str]:

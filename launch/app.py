@@ -81,7 +81,7 @@ def _start(ready: Sequence[RunPlan]) -> None:
 
 
 def _notes(plans: Sequence[RunPlan]) -> list[str]:
-    """What to tell of these runs, each line once."""
+    """Return what to tell of these runs, each line once."""
     return list(dict.fromkeys(note for plan in plans for note in plan.notes))
 
 
@@ -219,7 +219,7 @@ def _check_code(plan: RunPlan) -> None:
 
 
 def _show_checks(plan: RunPlan) -> None:
-    """What a self-test has found so far."""
+    """Print what a self-test has found so far."""
     if plan.launch.self_test is not None:
         report.show(plan.run)
 
@@ -236,7 +236,7 @@ def _show(plans: Sequence[RunPlan]) -> None:
 
 
 def _show_submission(plans: Sequence[RunPlan]) -> None:
-    """The script, and what Slurm says of it, where there is one."""
+    """Print the script, and what Slurm says of it, where there is one."""
     checks = preflight(plans)
     stopping = [f"stopping takes up to {need}" for need in dict.fromkeys(plan.need for plan in plans) if need]
     grants = checks.grants

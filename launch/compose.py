@@ -95,7 +95,7 @@ def experiments() -> dict[str, str]:
 
 
 def choices(group: str) -> list[str]:
-    """The options of a config group."""
+    """Return the options of a config group."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
@@ -143,13 +143,13 @@ def _with_our_launcher(word: str) -> str:
 
 
 def _help() -> str:
-    """What Hydra would print too, for which it first lists all its groups: half a second."""
+    """Return what Hydra would print too, for which it first lists all its groups: half a second."""
     config = OmegaConf.load(CONFIGS / "config.yaml")
     return as_typed(string.Template(str(config.hydra.help.template)).substitute())
 
 
 def _register(discarded_folder: str) -> None:
-    """What configs/config.yaml refers to: lists for the help, a folder for what Hydra insists on writing."""
+    """Register what configs/config.yaml refers to: lists for the help, a folder for what Hydra writes."""
     resolvers: dict[str, Callable[..., str]] = {
         "experiments": _listed_experiments,
         "choices": lambda group: ", ".join(choices(group)),

@@ -45,7 +45,7 @@ def _checked_memory(text: str) -> str:
 
 
 def _joined(value: Any) -> Any:
-    """A list as Slurm writes it: Hydra would take n1,n2 for a sweep, so one types [n1,n2]."""
+    """Return a list as Slurm writes it: Hydra would take n1,n2 for a sweep, so one types [n1,n2]."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
@@ -161,7 +161,7 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], Launch]:
 
 
 def no_such_setting(key: str) -> str:
-    """What to say of a key that no configuration has."""
+    """Return what to say of a key that no configuration has."""
     nearest = did_you_mean(key, [*known_keys(Train), *known_keys(Launch)])
     return f"{key}: no such setting{nearest}"
 

@@ -44,7 +44,7 @@ class Need:
 
 
 def measured(run: Run, batch: int, processes: int) -> Need | None:
-    """What a run has needed so far; None as long as it has no step or no save behind it.
+    """Return what a run has needed so far; None as long as it has no step or no save behind it.
 
     Args:
         run: the run, which need not be there.
@@ -57,7 +57,7 @@ def measured(run: Run, batch: int, processes: int) -> Need | None:
 
 
 def need(metrics: Iterable[Mapping[str, Any]], batch: int, slower: float = 1.0) -> Need | None:
-    """The same, from the lines of metrics.jsonl; `slower`: by how much a step is going to be."""
+    """Return what a run needs, by metrics.jsonl, if its steps become `slower` times as long."""
     steps, saves = [], []
     for record in metrics:
         kind = record.get("kind")
@@ -71,7 +71,7 @@ def need(metrics: Iterable[Mapping[str, Any]], batch: int, slower: float = 1.0) 
 
 
 def settled(cluster: Cluster, needed: Need | None) -> Cluster:
-    """The same with `signal_delay_s` chosen, where it was left to us.
+    """Return the settings with `signal_delay_s` chosen, where it was left open.
 
     Raises:
         ConfigError: as `lead_s`.
@@ -125,7 +125,7 @@ def _check_asked(cluster: Cluster, asked_s: int, needed: Need | None) -> None:
 
 
 def doubt(needed: Need | None, grace_s: int, settings: Checkpoint, grants: Grants | None) -> str | None:
-    """What to say where a job that gets TERM may not have the time to save; None if it has, or who knows.
+    """Return a warning where a job that gets TERM may lack the time to save, or None.
 
     Args:
         needed: what was measured.

@@ -80,7 +80,7 @@ def plan(composed: Composed) -> RunPlan:
 
 
 def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
-    """The same for the self-test, which writes its images itself, and shares them as it likes."""
+    """Plan the self-test, which writes its images itself, and shares them as it likes."""
     self_test.check(asked, overrides)
     parent = launch.runs_dir / train.exp
     _check_writable(parent)
@@ -208,14 +208,14 @@ def _check_cache(data: Data, train: Index) -> None:
 
 
 def _folder(parent: Path, train: Train, overrides: tuple[str, ...]) -> Path:
-    """The folder of this run: the one that has its signature, else named after what was overridden."""
+    """Return the folder of this run: the one that has its signature, else named after what was overridden."""
     signature = config.signature(train)
     existing = sorted(path for path in parent.glob(f"*-{signature}") if not path.name.startswith("."))
     return existing[0] if existing else parent / f"{overridden(overrides)}-{signature}"
 
 
 def overridden(overrides: tuple[str, ...]) -> str:
-    """What sets a run apart, for people: the training settings that were typed, fit for a file name."""
+    """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
     words = sorted(word.lstrip("+~") for word in overrides)
     told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
     return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"

@@ -41,7 +41,7 @@ def write(folder: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> str:
 
 
 def _git_files(root: Path) -> list[PurePosixPath] | None:
-    """What git knows or would know of under `root`, or None where it does not know this code."""
+    """Return what git knows or would know of under `root`, or None where it does not know this code."""
     listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = sorted({PurePosixPath(name) for name in (listed or "").split("\0") if name})
     return names if PurePosixPath("launch/snapshot.py") in names else None
@@ -53,7 +53,7 @@ def _git_state(root: Path) -> tuple[str | None, bool]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints, or None where there is no git, or no checkout that it trusts."""
+    """Return what git prints, or None where there is no git, or no checkout that it trusts."""
     git = shutil.which("git")
     if git is None:
         return None

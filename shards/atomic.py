@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path, through: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write; it takes the name `path` once the block ends well and its bytes are on the disk.
+    """Yield a file to write; it takes the name `path` once the block ends well and its bytes are on the disk.
 
     Until then it is `through`, on the same file system: `path` with .tmp appended unless given. That is
     removed when the block raises.

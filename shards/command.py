@@ -22,14 +22,14 @@ Arguments = ParamSpec("Arguments")
 
 
 def positive(text: str) -> int:
-    """A whole number, 1 or more; for argparse."""
+    """Parse a whole number, 1 or more; for argparse."""
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
     return int(text)
 
 
 def amount(text: str) -> float:
-    """A finite number, 0 or more; for argparse."""
+    """Parse a finite number, 0 or more; for argparse."""
     try:
         number = float(text)
     except ValueError:

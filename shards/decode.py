@@ -48,11 +48,11 @@ class Picture:
             self.width, self.height = self._by_pillow.size
 
     def pixels(self) -> Pixels:
-        """The whole image. Raises NoImageError."""
+        """Decode the whole image. Raises NoImageError."""
         return self._decoded(1)
 
     def crop(self, box: Box, enough: int) -> Pixels:
-        """A part of the image, to be scaled down; of a large JPEG it is decoded smaller from the start.
+        """Decode a part of the image, to be scaled down; a large JPEG is decoded smaller from the start.
 
         Not so small that it shows: the shorter side keeps at least `enough` pixels, if it has them.
 

@@ -24,5 +24,5 @@ class BadSampleError(ShardError):
 
 
 def remake(folder: Path) -> str:
-    """The command that makes the indexes of a folder anew, as messages give it."""
+    """Return the command that makes the indexes of a folder anew, as messages give it."""
     return f"python -m shards.index {folder}"

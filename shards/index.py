@@ -337,7 +337,7 @@ def _split_pattern(text: str) -> tuple[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `python -m shards.index`."""
+    """Run the command `python -m shards.index`."""
     parser = argparse.ArgumentParser(
         prog="python -m shards.index",
         description="Read the tar files of a folder to the last byte and write the index of each split. "

@@ -49,11 +49,11 @@ class Order:
         return sum(self.shard_lengths)
 
     def epoch_order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The sample numbers of one epoch in order, int64[N]."""
+        """Return the sample numbers of one epoch in order, int64[N]."""
         return self.samples(epoch * self.num_samples, (epoch + 1) * self.num_samples)
 
     def samples(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """The sample numbers at positions start ... stop-1, int64[stop - start].
+        """Return the sample numbers at positions start ... stop-1, int64[stop - start].
 
         Only the windows in which they are get computed, and the last few used are kept: so neither time nor
         memory grows with N, unless the window does.
@@ -75,7 +75,7 @@ class Order:
         return np.concatenate(pieces)
 
     def shards_ahead(self, position: int) -> list[int]:
-        """The shards of the window at this position, and of the one after it if that is of the same epoch."""
+        """Return the shards of the window at this position, and of the next one in the same epoch."""
         epoch, place = divmod(position, self.num_samples)
         shards, ends = self._epoch(epoch)
         size = self.window or len(shards)
@@ -99,13 +99,13 @@ class Order:
         return functools.lru_cache(maxsize=2)(self._samples_of)
 
     def _shards_of(self, epoch: int) -> tuple[Numbers, Numbers]:
-        """An epoch's shards in order, and how many of its samples come before the end of each window."""
+        """Return an epoch's shards in order, and how many samples come before the end of each window."""
         shards = rng.permutation(len(self._lengths), self.seed, epoch, _SHARDS)
         firsts = np.arange(0, len(shards), self.window or len(shards))
         return shards, np.cumsum(np.add.reduceat(self._lengths[shards], firsts))
 
     def _samples_of(self, epoch: int, number: int) -> Numbers:
-        """The samples of one window in order."""
+        """Return the samples of one window in order."""
         shards, _ = self._epoch(epoch)
         size = self.window or len(shards)
         together = shards[number * size : (number + 1) * size]

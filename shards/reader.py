@@ -49,7 +49,7 @@ class Reader:
         self._checked: set[int] = set()
 
     def read(self, sample: int) -> Sample:
-        """The sample of a number.
+        """Read the sample with this number.
 
         Raises:
             IndexError: there is no such number.
@@ -72,7 +72,7 @@ class Reader:
         return Sample(data, label)
 
     def key(self, sample: int) -> str:
-        """The key of a sample, from the tar header in front of its image.
+        """Return the key of a sample, from the tar header in front of its image.
 
         Raises:
             IndexError: there is no such number.
@@ -102,7 +102,7 @@ class Reader:
         return Place(str(path), key, int(self._members[sample]["offset"]))
 
     def where(self, sample: int) -> str:
-        """That in words: shard, key and byte."""
+        """Return where a sample lies, in words: shard, key and byte."""
         return str(self.place(sample))
 
     def _shard(self, sample: int) -> int:

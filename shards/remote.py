@@ -49,7 +49,7 @@ class Store:
     limit: int
 
     def open(self, shard: Shard) -> int:
-        """A descriptor of a shard's file, fetched if it isn't here; nobody can remove it in between.
+        """Open a shard's file, fetched if it isn't here; return its descriptor. Nobody removes it in between.
 
         Raises:
             ShardError: it can't be had, isn't what the index says, or is larger than the cache.
@@ -66,7 +66,7 @@ class Store:
 
     @contextmanager
     def _held(self, shard: Shard, wait: bool = True) -> Iterator[Path | None]:
-        """The file of a shard, which stays meanwhile; None if another holds it and nobody waits."""
+        """Yield the file of a shard, which stays meanwhile; None if another holds it and nobody waits."""
         path = self.cache / f"{shard.sha256}.tar"
         self.cache.mkdir(parents=True, exist_ok=True)
         with _locked(self.cache / f"{shard.sha256}.lock", wait) as is_ours:
@@ -212,7 +212,7 @@ def _append(files: Any, address: str, part: Path, size: int) -> None:
 
 
 def _filesystem(address: str) -> Any:
-    """The file system of an address, of this process: none lives through a fork."""
+    """Return the file system of an address, of this process: none lives through a fork."""
     import fsspec  # noqa: PLC0415  (half a second, for shards that lie elsewhere)
 
     try:

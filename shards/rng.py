@@ -22,7 +22,7 @@ _STEPS = np.arange(1, 65, dtype=np.uint64) * np.uint64(_GAMMA)
 
 
 def bits(*key: int, n: int) -> npt.NDArray[np.uint64]:
-    """The first n 64-bit numbers of a key, uint64[n]."""
+    """Return the first n 64-bit numbers of a key, uint64[n]."""
     steps = _STEPS[:n] if n <= len(_STEPS) else np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GAMMA)
     z = steps + np.uint64(_fold(key))
     z ^= z >> _30
@@ -34,12 +34,12 @@ def bits(*key: int, n: int) -> npt.NDArray[np.uint64]:
 
 
 def uniforms(*key: int, n: int) -> npt.NDArray[np.float64]:
-    """The first n numbers of a key, evenly spread over [0, 1) in steps of 2**-53, float64[n]."""
+    """Return the first n numbers of a key, evenly spread over [0, 1) in steps of 2**-53, float64[n]."""
     return (bits(*key, n=n) >> _11) * np.float64(2.0**-53)
 
 
 def permutation(n: int, *key: int) -> npt.NDArray[np.int64]:
-    """A permutation of 0 ... n-1, int64[n]: the numbers ranked by their random bits, ties by number.
+    """Return a permutation of 0 ... n-1, int64[n]: the numbers ranked by their random bits, ties by number.
 
     The lowest bits are replaced by the number itself, so that a plain sort, the fastest there is, ranks
     without ties and no sorting algorithm can change the result.

@@ -133,7 +133,7 @@ class _Source:
         return self._digest.hexdigest() if self._digest else ""
 
     def take(self, count: int) -> bytes:
-        """The next bytes, fewer at the end."""
+        """Return the next bytes, fewer at the end."""
         data = self._file.read(count)
         if self._digest:
             self._digest.update(data)
@@ -149,7 +149,7 @@ class _Source:
 
 
 def key_in(block: bytes) -> str:
-    """The key in a tar header, up to the first dot of the last part.
+    """Return the key in a tar header, up to the first dot of the last part.
 
     Raises:
         tarfile.HeaderError: it isn't one.

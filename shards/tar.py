@@ -31,7 +31,7 @@ class Member(NamedTuple):
 
 
 def header(name: str, size: int) -> bytes:
-    """The USTAR header of a file of `size` bytes, 512 bytes; owner, mode and time are fixed.
+    """Return the USTAR header of a file of `size` bytes, 512 bytes; owner, mode and time are fixed.
 
     Raises:
         ShardError: the name is too long for USTAR.
@@ -46,12 +46,12 @@ def header(name: str, size: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """The zeros that fill the last block of a file of `size` bytes."""
+    """Return the zeros that fill the last block of a file of `size` bytes."""
     return bytes(-size % BLOCK)
 
 
 def end(position: int) -> bytes:
-    """The end-of-archive mark at `position`, filled up to a full record of 10,240 bytes."""
+    """Return the end-of-archive mark at `position`, filled up to a full record of 10,240 bytes."""
     return _END + bytes(-(position + len(_END)) % tarfile.RECORDSIZE)
 
 

@@ -134,7 +134,7 @@ class _Interrupt:
         self._last_s = float("-inf")
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Called by the interpreter."""
+        """Handle a signal; the interpreter calls this."""
         now = time.monotonic()
         is_again, self._last_s = now - self._last_s < ONE_PRESS_S, now
         if not is_again:

@@ -118,7 +118,7 @@ def repair(folder: Path, whole: Mapping[str, Contents]) -> list[str]:
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits that a folder has an index of. Raises ShardError where there is none."""
+    """Return the splits that a folder has an index of. Raises ShardError where there is none."""
     found = sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json"))
     if not found:
         Index.record(folder, "train")  # which isn't there: it says why
@@ -132,7 +132,7 @@ def _tasks(one: Index, quick: bool) -> Iterator[Task]:
 
 
 def _look_at(task: Task) -> tuple[Contents | None, list[Fault]]:
-    """What a shard holds, if it can be read, and what is wrong with it."""
+    """Return what a shard holds, if it can be read, and what is wrong with it."""
     name = task.path.name
     if not task.path.is_file():
         return None, [Fault(name, "missing: copy or write this shard again")]
@@ -145,7 +145,7 @@ def _look_at(task: Task) -> tuple[Contents | None, list[Fault]]:
 
 
 def _differences(task: Task, found: Contents) -> Iterator[Fault]:
-    """What a readable shard has otherwise than its index says."""
+    """Yield what a readable shard has otherwise than its index says."""
     name, known = task.path.name, task.shard
     if found.shard.samples != known.samples:
         yield Fault(name, f"has {found.shard.samples} samples, the index says {known.samples}")
@@ -194,7 +194,7 @@ def _key(path: Path, offset: int) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `python -m shards.verify`."""
+    """Run the command `python -m shards.verify`."""
     parser = argparse.ArgumentParser(
         prog="python -m shards.verify",
         description=__doc__,

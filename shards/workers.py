@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 def run(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
 ) -> Generator[tuple[int, Result], None, None]:
-    """(number of the task, its result) for every task, in the order in which they are done.
+    """Yield (number of the task, its result) for every task, in the order in which they are done.
 
     The processes are spawned, so that threads of this one can't harm them. When a task fails, or the caller
     is interrupted or stops listening, tasks under way are finished and the others dropped. Only the main

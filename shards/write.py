@@ -145,7 +145,7 @@ def _whole(task: Task) -> tuple[Shard, Members] | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `python -m shards.write`."""
+    """Run the command `python -m shards.write`."""
     chosen = _parser().parse_args(arguments)
     source: Source = chosen.open(chosen)
     if chosen.longest is not None:

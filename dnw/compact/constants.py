@@ -74,7 +74,7 @@ def _silent(nodes: CompactNodes) -> Tensor:
 
 
 def _given(nodes: CompactNodes, received_CHW: Tensor) -> Tensor:
-    """What nodes give out, [C, H, W]."""
+    """Return what nodes give out, [C, H, W]."""
     if nodes.count == 0:
         side = -(-received_CHW.shape[-1] // nodes.stride)
         return received_CHW.new_empty(0, side, side)

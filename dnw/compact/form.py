@@ -72,13 +72,13 @@ class Sums:
         return len(self.bias)
 
     def dense(self) -> Tensor:
-        """The edges as a matrix [T, S]."""
+        """Return the edges as a matrix [T, S]."""
         matrix_TS = self.weights.new_zeros(self.count, self.columns)
         matrix_TS[self.targets(), self.sources.long()] = self.weights
         return matrix_TS
 
     def targets(self) -> Tensor:
-        """The target of each edge, int64."""
+        """Return the target of each edge, int64."""
         rows_T = torch.arange(self.count, device=self.starts.device)
         return rows_T.repeat_interleave(self.starts.diff(), output_size=len(self.sources))
 
@@ -120,7 +120,7 @@ class Compact:
     head: Head
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Compact:
-        """The same with all tensors on `device`, those of floating point in `dtype`; None leaves them."""
+        """Return a copy on `device`, its floating-point tensors in `dtype`; None leaves them."""
         converted: Compact = _converted(self, dtype, device)
         return converted
 
@@ -130,7 +130,7 @@ class Compact:
         return self.head.bias.device
 
     def constant(self, images_BCHW: Tensor) -> Tensor:
-        """The logits [B, classes] of a network without a path from the image to a class."""
+        """Return the logits [B, classes] of a network without a path from the image to a class."""
         return self.head.bias.expand(len(images_BCHW), -1)
 
 

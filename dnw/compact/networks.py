@@ -96,7 +96,7 @@ class _Affine:
 
 
 def _sums(graph: Graph, norms: Sequence[_Affine | None]) -> tuple[Sums, ...]:
-    """What the layers after the first receive, then the outputs, each ready for the norm that reads it."""
+    """Return what later layers and the outputs receive, each ready for the norm that reads it."""
     layout = graph.layout
     weight_TS = _double(graph.weight).flatten(1)
     inner = layout.source_spans[1:]
@@ -115,7 +115,7 @@ def _sum(weight_TS: Tensor, norm: _Affine | None) -> Sums:
 
 
 def sparse(weight_TS: Tensor, bias_T: Tensor) -> Sums:
-    """Sums over the entries of a matrix that aren't zero."""
+    """Return sums over the entries of a matrix that aren't zero."""
     targets_E, sources_E = weight_TS.nonzero(as_tuple=True)
     counts = torch.bincount(targets_E, minlength=len(weight_TS))
     return Sums(

@@ -33,7 +33,7 @@ def remove_unread(network: Compact) -> Compact:
 
 
 def _left(block: CompactBlock, outputs_T: Tensor) -> tuple[CompactBlock, Tensor]:
-    """The block without what nobody reads, and which of its inputs are read, bool [N]."""
+    """Return the block without what nobody reads, and which of its inputs are read, bool [N]."""
     read = [outputs_T]  # targets of each sum, from the first to the last
     sources_S = _sources(block.sums[-1], outputs_T)
     for sums in reversed(block.sums[:-1]):

@@ -69,7 +69,7 @@ def build(
 
 
 def _with_index(device: torch.device) -> torch.device:
-    """The device as tensors on it name theirs: `cuda` is the current one of several."""
+    """Return the device as tensors on it name theirs: `cuda` is the current one of several."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return device

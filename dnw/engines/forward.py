@@ -52,7 +52,7 @@ def normed(x_BCHW: Tensor, nodes: CompactNodes) -> Tensor:
 
 
 def torch_give(x_BCHW: Tensor, nodes: CompactNodes, room_BCHW: Tensor) -> Tensor:
-    """What nodes give out for what they receive; not in the room, as torch's convolution makes its own."""
+    """Return what nodes give out for what they receive, in memory that torch's convolution allocates."""
     filters = nodes.filters[:, None]
     rectified_BCHW = normed(x_BCHW, nodes).relu_()
     return F.conv2d(rectified_BCHW, filters, stride=nodes.stride, padding=1, groups=nodes.count)
@@ -69,7 +69,7 @@ class Forward:
         dtype: torch.dtype = torch.float32,
         give: Give = torch_give,
     ) -> None:
-        """`sums` prepares what an engine needs to add up what targets receive."""
+        """Prepare the forward pass; `sums` makes what an engine needs to add up what targets receive."""
         assert network.stem is not None
         network = network.to(dtype=dtype)
         self._dtype = dtype
@@ -121,7 +121,7 @@ class _PreparedBlock:
 
 
 def _all_maps(sums: Sums, order: PixelLayout) -> Tensor | None:
-    """The maps of all targets, [1, T, H, W], zero for those without one."""
+    """Return the maps of all targets, [1, T, H, W], zero for those without one."""
     if not len(sums.mapped):
         return None
     maps_BTHW = sums.maps.new_zeros(1, sums.count, *sums.maps.shape[1:])

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def place(network: Compact, candidates: Iterable[str], threads: int, precision: str) -> Path:
-    """The file for this network, these engines, and the machine and libraries that this runs on."""
+    """Return the file for this network, these engines, and the machine and libraries that this runs on."""
     device = network.device
     decisive = {
         "network": model_file.fingerprint(network),
@@ -43,7 +43,7 @@ def place(network: Compact, candidates: Iterable[str], threads: int, precision: 
 
 
 def load(path: Path) -> dict[int, str]:
-    """The winners so far, by batch size; none where there is no file, or no whole one."""
+    """Return the winners so far, by batch size; none where there is no file, or no whole one."""
     try:
         found = json.loads(path.read_text())
         return {int(batch): str(name) for batch, name in found.items()}

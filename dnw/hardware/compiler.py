@@ -49,7 +49,7 @@ def leave_out() -> None:
 
 
 def _unchanged(function: Callable[..., Any], *_: bool, **__: bool) -> Callable[..., Any]:
-    """A function kept out of what is compiled is itself, where nothing is."""
+    """Return the function itself: where nothing is compiled, nothing has to be kept out."""
     return function
 
 
@@ -59,7 +59,7 @@ def _is_compile_supported(device: str) -> bool:
 
 
 def _real(name: str) -> ModuleType:
-    """A module of the compiler, which takes the place of what stood in for it."""
+    """Import a module of the compiler, in place of what stood in for it."""
     for stood_in in (NAME, UTILS):
         if isinstance(sys.modules.get(stood_in), _StandIn):
             del sys.modules[stood_in]

@@ -63,19 +63,19 @@ def processors_beside(
 
 
 def _node(address: str, sysfs: Path) -> int:
-    """The number of a PCI device's NUMA node; -1 where the system knows none."""
+    """Return the number of a PCI device's NUMA node; -1 where the system knows none."""
     path = sysfs / "bus/pci/devices" / address / "numa_node"
     return int(path.read_text()) if path.exists() else -1
 
 
 def _numbers(text: str) -> set[int]:
-    """The numbers in a list as the kernel writes it: 0-3,8,10-11."""
+    """Return the numbers in a list as the kernel writes it: 0-3,8,10-11."""
     spans = [span.partition("-") for span in text.strip().split(",") if span]
     return {number for first, _, last in spans for number in range(int(first), int(last or first) + 1)}
 
 
 def _address(number: int) -> str:
-    """A GPU's address on the PCI bus; that of no device where this version of torch doesn't tell it."""
+    """Return a GPU's address on the PCI bus; that of no device where torch doesn't tell it."""
     found: Any = torch.cuda.get_device_properties(number)
     if not hasattr(found, "pci_domain_id"):
         return "unknown"

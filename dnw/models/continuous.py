@@ -30,7 +30,7 @@ class Continuous(nn.Module):
     evaluations: int  # of the nodes in the last forward: the cost varies with weights and images
 
     def __init__(self, train: Train) -> None:
-        """Raises ConfigError for images that the stem would shrink to less than 4x4 pixels."""
+        """Build the network; refuse images that the stem would shrink to less than 4x4 (ConfigError)."""
         super().__init__()
         self.downsample = stem(train)
         self.odesolve = nn.ModuleDict({"odefunc": RecurrentNodes(train)})

@@ -19,7 +19,7 @@ class Discrete(RecurrentNodes):
     """Stem, five steps of the nodes, mean over four pixels, classifier."""
 
     def __init__(self, train: Train) -> None:
-        """Raises ConfigError for images that the stem would shrink to less than 4x4 pixels."""
+        """Build the network; refuse images that the stem would shrink to less than 4x4 (ConfigError)."""
         super().__init__(train)
         self.downsample = stem(train)
         self.fc = nn.Linear(FEATURES, train.data.classes)

@@ -27,7 +27,7 @@ class MobileNetV1(nn.Module):
     """First convolution, thirteen pairs of a depthwise and a 1x1 convolution, mean, classifier."""
 
     def __init__(self, train: Train) -> None:
-        """Raises ConfigError for a width that leaves the first convolution without channels."""
+        """Build the network; refuse a width that leaves the first convolution no channels (ConfigError)."""
         super().__init__()
         channels = [_thinned(full, train) for full, _ in ((STEM, 1), *BLOCKS)]
         stride = stem_stride(train.data.image_size)

@@ -18,7 +18,7 @@ class RecurrentNodes(nn.Module):
     """Of each of 800 nodes its filter and its norm; and the graph that joins them."""
 
     def __init__(self, train: Train) -> None:
-        """Raises ConfigError if the width asks for more edges than there are."""
+        """Build the network; raise ConfigError if the width asks for more edges than there are."""
         super().__init__()
         self.conv = filters()
         layout = Layout((NODES,), rows=NODES, columns=NODES, outputs=FEATURES, image_inputs=INPUTS)

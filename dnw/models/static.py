@@ -20,7 +20,7 @@ class Static(nn.Module):
     """Stem, five layers of nodes, mean over four pixels, classifier."""
 
     def __init__(self, train: Train) -> None:
-        """Raises ConfigError for images that the stem would shrink to less than 4x4 pixels."""
+        """Build the network; refuse images that the stem would shrink to less than 4x4 (ConfigError)."""
         super().__init__()
         self.downsample = stem(train)
         self.conv = filters()

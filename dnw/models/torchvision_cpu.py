@@ -11,7 +11,7 @@ _definitions: list[Any] = []  # torch forgets the operators of a library that is
 
 
 def torchvision() -> ModuleType:
-    """The module torchvision.
+    """Import torchvision, also beside a torch without CUDA.
 
     The wheel on PyPI is a CUDA build. Beside a CPU torch its compiled library doesn't load, and the import
     fails because two operators that Python code refers to are undefined. Declaring them is enough for data

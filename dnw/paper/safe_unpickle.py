@@ -38,7 +38,7 @@ class Inert:
 
 
 def read(path: Path) -> Any:
-    """What torch.save wrote into a file, in the zip format or that before it; unknown objects are `Inert`.
+    """Read what torch.save wrote, in the zip format or that before it; unknown objects become `Inert`.
 
     Raises ForeignFileError if the file isn't there, isn't one of torch.save, is damaged, or can't do without
     what it names: a function of the operating system, or the result of a function as one to call.
@@ -56,7 +56,7 @@ def read(path: Path) -> Any:
 
 
 def _names(path: Path) -> set[str]:
-    """The classes and functions that a file names, found without looking any of them up."""
+    """Return the classes and functions that a file names, found without looking any of them up."""
     if zipfile.is_zipfile(path):
         return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     with path.open("rb") as file:
@@ -73,7 +73,7 @@ def _present_name(module: str, name: str) -> tuple[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, out of the advice that torch gives with it."""
+    """Return what is wrong, without the advice that torch gives with it."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith("Check the documentation")]
     return telling[-1].removeprefix("WeightsUnpickler error: ") if telling else type(error).__name__

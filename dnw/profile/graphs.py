@@ -72,7 +72,7 @@ def repeats_of(model: Tiny, image_size: int) -> int:
 
 
 def _live(model: Tiny, edges: Edges, repeats: int) -> list[Use]:
-    """What lies on a path, for each time that the graph is run."""
+    """Return what lies on a path, for each time that the graph is run."""
     if is_continuous(model):
         return [in_continuous_time(edges)] * repeats
     return step_by_step(edges, repeats) if isinstance(model, Discrete) else on_paths([edges])

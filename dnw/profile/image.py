@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 def seeded_image(image_size: int, device: torch.device) -> Tensor:
-    """An image of normal noise, [1, 3, H, W], always the same."""
+    """Return an image of normal noise, [1, 3, H, W], always the same."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(1, 3, image_size, image_size, generator=generator).to(device)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each module is in the mode it was in.
+    """Switch to evaluation mode without gradients; afterwards each module is in the mode it was in.
 
     In torch's inference mode, which it leaves for the while, products couldn't be watched.
     """

@@ -46,7 +46,7 @@ class _Weight:
 
 
 def weights_of(model: nn.Module, image_size: int) -> list[_Weight]:
-    """The weights that are multiplied with; maps an image [1, 3, H, W] to logits to see which are."""
+    """Return the weights that are multiplied with; maps an image [1, 3, H, W] to logits to see which are."""
     device = next(model.parameters()).device
     with evaluating(model), parametrize.cached():
         products = _Products(_weights(model))

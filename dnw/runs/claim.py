@@ -73,7 +73,7 @@ class Claim:
 
     @staticmethod
     def newest(run: Run) -> int:
-        """The number of the newest attempt that has not let go; 0 if there is none."""
+        """Return the number of the newest attempt that has not let go; 0 if there is none."""
         names = [path.name for path in run.claims.glob("[0-9]*")]
         return max(map(int, names), default=0)
 
@@ -87,13 +87,13 @@ class Claim:
         return self.folder.exists()
 
     def check(self) -> None:
-        """Raises SupersededError where it does not hold any more."""
+        """Raise SupersededError if a later attempt has taken over."""
         if not self.holds():
             raise self._superseded()
 
     @contextlib.contextmanager
     def replacing(self, path: Path) -> Iterator[BinaryIO]:
-        """A file to write; it takes the name `path` once the block ends well and its bytes are on the disk.
+        """Yield a file to write, which takes the name `path` once the block has ended well.
 
         Raises:
             SupersededError: a later attempt has taken the run over; `path` is as it was.
@@ -112,7 +112,7 @@ class Claim:
             file.write(json.dumps(facts).encode())
 
     def reports(self) -> dict[int, dict[str, Any]]:
-        """What the nodes have reported so far."""
+        """Return what the nodes have reported so far."""
         found = sorted(self.folder.glob("node-*.json"))
         return {int(path.stem.removeprefix("node-")): json.loads(path.read_bytes()) for path in found}
 

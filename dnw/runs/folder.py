@@ -45,7 +45,7 @@ class Run:
         return self.folder / "logs"
 
     def log(self, attempt: int, node: int) -> Path:
-        """What the workers of one node printed in one attempt."""
+        """Return what the workers of one node printed in one attempt."""
         return self.logs / f"{attempt:03d}-{node}.log"
 
     @property
@@ -112,6 +112,6 @@ def step_path(checkpoints: Path, step: int) -> Path:
 
 
 def steps(checkpoints: Path) -> list[int]:
-    """The steps there are checkpoints of, rising."""
+    """Return the steps there are checkpoints of, rising."""
     names = (re.fullmatch(r"step-(\d{8})\.pt", path.name) for path in checkpoints.glob("step-*.pt"))
     return sorted(int(name[1]) for name in names if name)

@@ -53,7 +53,7 @@ class _Span:
 
 
 def goodput(run: Run, now: float | None = None) -> Goodput:
-    """The goodput of a run so far.
+    """Return the goodput of a run so far.
 
     What counts is a step, an evaluation or a checkpoint from which the run has gone on. Which of an attempt's
     steps do is known once the next one has begun; until then all of them count.
@@ -77,7 +77,7 @@ def goodput(run: Run, now: float | None = None) -> Goodput:
 
 
 def published(result: Mapping[str, Any]) -> Goodput | None:
-    """The goodput that stands in a finished run's result; None if there is none, or another version's."""
+    """Return the goodput in a finished run's result; None if there is none, or another version's."""
     values = result.get("goodput")
     names = {field.name for field in dataclasses.fields(Goodput)}
     return Goodput(**values) if isinstance(values, dict) and values.keys() == names else None
@@ -156,7 +156,7 @@ def _until(attempt: Attempt, lines: Sequence[Line]) -> float:
 
 
 def _logged(attempts: Sequence[Attempt]) -> defaultdict[int, list[Line]]:
-    """The last lines of attempts, kept or not, as those that began after them found them."""
+    """Return the last lines of attempts, kept or not, as those that began after them found them."""
     lines: defaultdict[int, list[Line]] = defaultdict(list)
     for attempt in attempts:
         if attempt.start and (line := attempt.start.get("found")):

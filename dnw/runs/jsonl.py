@@ -35,7 +35,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def whole(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The records among lines; what a process or a machine that died has left of one is none."""
+    """Yield the records among lines; what a process or a machine that died has left of one is none."""
     for line in lines:
         with contextlib.suppress(ValueError):  # no JSON, or no text at all: zeros, after a power cut
             record = json.loads(line.decode())  # which saves guessing the encoding

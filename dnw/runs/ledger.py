@@ -110,12 +110,12 @@ def read(run: Run) -> list[Attempt]:
 
 
 def last(run: Run) -> Attempt | None:
-    """The newest attempt."""
+    """Return the newest attempt."""
     attempts = read(run)
     return attempts[-1] if attempts else None
 
 
 def next_attempt(run: Run) -> int:
-    """The number of the attempt that comes next, from 1."""
+    """Return the number of the attempt that comes next, from 1."""
     newest = last(run)
     return newest.number + 1 if newest else 1

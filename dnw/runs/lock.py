@@ -107,7 +107,7 @@ def describe(record: Record) -> str:
 
 
 def read(path: Path) -> Record:
-    """What the last holder said of itself, held or not; empty if nothing, or if it let go."""
+    """Return what the last holder said of itself, held or not; empty if nothing, or if it let go."""
     if not path.exists():
         return {}
     text = path.read_text()
@@ -129,7 +129,7 @@ def _patiently(descriptor: int) -> bool:
 
 
 def _replace(path: Path) -> int:
-    """A new file under the lock's name, locked; what the former holder has locked has no name any more."""
+    """Replace the lock's file by a new, locked one; what the former holder has locked loses its name."""
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.fchmod(descriptor, 0o644)

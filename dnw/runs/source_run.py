@@ -50,7 +50,7 @@ def resolve_source_run(train: Train, runs_dir: Path) -> Train:
 
 
 def _named(train: Train, runs_dir: Path) -> Run | None:
-    """The run that wiring.source is the folder or the name of."""
+    """Return the run that wiring.source is the folder or the name of."""
     source = train.wiring.source
     folders = (Path(source).expanduser().absolute(), runs_dir / source)
     found = next((Run(folder) for folder in folders if Run(folder).config.exists()), None)
@@ -68,7 +68,7 @@ def _named(train: Train, runs_dir: Path) -> Run | None:
 
 
 def _of_experiment(train: Train, runs_dir: Path) -> Run:
-    """The run that an experiment's name stands for."""
+    """Return the run that an experiment's name stands for."""
     exp = train.wiring.source
     differing = {run: _differences(load(run.config), train) for run in _prepared(runs_dir / exp)}
     fitting = [run for run, lines in differing.items() if not lines]
@@ -87,13 +87,13 @@ def _of_experiment(train: Train, runs_dir: Path) -> Run:
 
 
 def _prepared(parent: Path) -> list[Run]:
-    """Runs of an experiment, without those that are being made or were moved aside."""
+    """Return runs of an experiment, without those that are being made or were moved aside."""
     folders = sorted(path.parent for path in parent.glob("*/config.yaml"))
     return [Run(path) for path in folders if path.name[0] != "." and ".old-" not in path.name]
 
 
 def _differences(source: Train, train: Train) -> list[str]:
-    """Settings that keep a run from being a source, each with both values."""
+    """Return settings that keep a run from being a source, each with both values."""
     wiring = source.wiring.name
     lines = [] if wiring == "complete" else [f"its wiring is {wiring}, not complete"]
     theirs, ours = plain(source), plain(train)
@@ -105,12 +105,12 @@ def _differences(source: Train, train: Train) -> list[str]:
 
 
 def _settings(train: Train) -> tuple[str, ...]:
-    """The width of a graph says how many edges are kept, that of MobileNetV1 which network it is."""
+    """Return the settings that a source has to share."""
     return ("width", *_OF_THE_NETWORK) if train.model.name == "mobilenet_v1" else _OF_THE_NETWORK
 
 
 def _command(train: Train, runs_dir: Path) -> str:
-    """The line that trains the source: its experiment, and the words for what this run has changed."""
+    """Return the line that trains the source: its experiment, and the words for what this run has changed."""
     words = [f"+exp={train.wiring.source}"]
     for keys in (("model.name", "data.name"), _settings(train)):  # much follows from these two
         words += _changed(plain(train), plain(training(words)), keys)
@@ -122,13 +122,13 @@ def _command(train: Train, runs_dir: Path) -> str:
 
 
 def _changed(ours: dict[str, Any], usual: dict[str, Any], keys: Iterable[str]) -> list[str]:
-    """Settings as the command line takes them."""
+    """Return settings as the command line takes them."""
     changed = [(key, _value(ours, key)) for key in keys if _value(ours, key) != _value(usual, key)]
     return [f"{key.removesuffix('.name')}={quoted(value)}" for key, value in changed]
 
 
 def quoted(value: object) -> str:
-    """A value as Hydra takes it: the folder of a run may have an = in its name."""
+    """Return a value as Hydra takes it: the folder of a run may have an = in its name."""
     if value is None:
         return "null"
     if isinstance(value, list):

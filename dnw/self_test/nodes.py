@@ -44,7 +44,7 @@ def measure(setup: Setup) -> Measured:
 
 
 def _seconds(act: Callable[[], object], device: torch.device) -> float:
-    """The shortest of some times that it takes."""
+    """Return the shortest of some times that it takes."""
     found = []
     for _ in range(REPEATS):
         _finish(device)

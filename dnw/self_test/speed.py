@@ -99,7 +99,7 @@ def _finish(device: torch.device) -> None:
 
 
 def _memory_gb(device: torch.device) -> float:
-    """The most that was in use."""
+    """Return the most that was in use."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

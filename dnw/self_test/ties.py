@@ -36,7 +36,7 @@ def measure(setup: Setup) -> Measured:
 
 
 def _first(weight: Tensor, legal: Tensor | None, budget: int, backwards: bool = False) -> Tensor:
-    """The same choice by a stable sort; `backwards` takes the last of equal ones, on purpose."""
+    """Choose by a stable sort; `backwards` takes the last of equal ones, on purpose."""
     size = weight.abs().flatten()
     if legal is not None:
         size = size.masked_fill(~legal.flatten(), -1)

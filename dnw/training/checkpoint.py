@@ -78,7 +78,7 @@ class Checkpoint:
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """The bytes of the file."""
+    """Return the bytes of the file."""
     buffer = io.BytesIO()
     values = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     values["identity"] = dataclasses.asdict(checkpoint.identity)

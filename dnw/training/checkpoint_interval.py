@@ -22,7 +22,7 @@ ASSUMED_S = 24 * 3600.0  # between two failures: what a run without any is taken
 
 
 def young(stalled_s: float, between_failures_s: float) -> float:
-    """The interval, in seconds, at which checkpoints and failures together cost least.
+    """Return the interval, in seconds, at which checkpoints and failures together cost least.
 
     Args:
         stalled_s: how long training stands still for one checkpoint.

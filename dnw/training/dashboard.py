@@ -70,7 +70,7 @@ def conclude(board: SummaryWriter) -> None:
 def _settings(
     values: dict[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, bool | int | float | str | None]]:
-    """What changes the result and is a single value: `optim.lr`, 0.1; None where it isn't set."""
+    """Yield what changes the result and is a single value: `optim.lr`, 0.1; None where it isn't set."""
     for key, value in values.items():
         name = prefix + key
         if name in NOT_IDENTITY or name == "version" or name.endswith("fingerprint"):
@@ -93,7 +93,7 @@ def _code(run: Run) -> str:
 
 
 def _attempts(attempts: list[Attempt]) -> str:
-    """A table: each attempt's job, nodes and first step, how far it came, and why it ended."""
+    """Return a table: each attempt's job, nodes and first step, how far it came, and why it ended."""
     rows = ["| Attempt | Job | Nodes | From step | To step | Ended |", "|---:|---|---|---:|---:|---|"]
     for attempt in attempts:
         claim = attempt.claim or {}

@@ -94,7 +94,7 @@ class ImageDataset(Dataset[Batch]):
         self._ahead: Ahead | None = None  # of the process that reads
 
     def __getitem__(self, span: tuple[int, int]) -> Batch:
-        """The images at positions [start, stop) as one micro-batch."""
+        """Return the images at positions [start, stop) as one micro-batch."""
         start, stop = span
         self._fetch_ahead(start)
         samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
@@ -134,7 +134,7 @@ class ImageDataset(Dataset[Batch]):
         raise faults[0]
 
     def _instead(self, position: int) -> Iterator[int]:
-        """What takes the place of a sample that can't be read; nothing in evaluation."""
+        """Yield what takes the place of a sample that can't be read; nothing in evaluation."""
         if self._order is not None:
             total = self._order.num_samples
             epoch, place = divmod(position, total)
@@ -174,7 +174,7 @@ def for_training(picture: Picture, data: Data, random: np.ndarray) -> np.ndarray
 
 
 def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
-    """The image as it is or, for photographs of any size, the centre: pixels_HWC, uint8.
+    """Return the image as it is or, for photographs of any size, the centre: pixels_HWC, uint8.
 
     Raises:
         NoImageError: it is damaged.
@@ -202,7 +202,7 @@ def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False)
 
 
 def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: float) -> np.ndarray:
-    """A crop of the image's own size out of the image with `pad` black pixels around it."""
+    """Return a crop of the image's own size out of the image with `pad` black pixels around it."""
     height, width, _ = pixels_HWC.shape
     padded = np.pad(pixels_HWC, ((pad, pad), (pad, pad), (0, 0)))
     top, left = int(random_y * (2 * pad + 1)), int(random_x * (2 * pad + 1))
@@ -210,7 +210,7 @@ def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: 
 
 
 def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, int, int]:
-    """The part of a photograph that is cut out: 8 to 100 % of its area, sides 3:4 to 4:3.
+    """Return the part of a photograph that is cut out: 8 to 100 % of its area, sides 3:4 to 4:3.
 
     The distribution of torchvision's RandomResizedCrop: boxes that don't fit are drawn again, and after
     TRIES of them the centre is taken.
@@ -241,7 +241,7 @@ class MicroBatches(Sampler[tuple[int, int]]):
             yield from self.of_step(step)
 
     def of_step(self, step: int) -> Iterator[tuple[int, int]]:
-        """The micro-batches of one step."""
+        """Yield the micro-batches of one step."""
         size = self._train.micro_batch
         for number in range(*self._share):
             start = step * self._train.batch + number * size
@@ -268,7 +268,7 @@ class EvaluationBatches(Sampler[tuple[int, int]]):
         self._batch = batch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """The spans, in order."""
+        """Yield the spans, in order."""
         first, last = self._share
         for number in range(first, first + self._count):
             start, stop = number * self._batch, min((number + 1) * self._batch, self._samples)
@@ -287,7 +287,7 @@ class BothSplits(Dataset[Batch]):
         self._validation = ImageDataset(val_split, train.data, None, room)
 
     def __getitem__(self, place: tuple[bool, tuple[int, int]]) -> Batch:
-        """The images of one span, of the validation split if the first word says so."""
+        """Return the images of one span, of the validation split if the first word says so."""
         of_validation, span = place
         return (self._validation if of_validation else self._training)[span]
 
@@ -324,13 +324,13 @@ class TrainingAndEvaluations(Sampler[tuple[bool, tuple[int, int]]]):
 def training_batches(
     train: Train, index: Index, rank: int, world: int, first_step: int, steps: int
 ) -> DataLoader[Batch]:
-    """The micro-batches of one rank from `first_step` on."""
+    """Return the micro-batches of one rank from `first_step` on."""
     sampler = MicroBatches(train, rank, world, first_step, steps)
     return _loader(ImageDataset(index, train.data, _order(train, index)), sampler, train.data.workers)
 
 
 def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> DataLoader[Batch]:
-    """The batches of one rank's part of the validation split."""
+    """Return the batches of one rank's part of the validation split."""
     sampler = EvaluationBatches(index.num_samples, train.eval_batch, rank, world)
     return _loader(ImageDataset(index, train.data, None), sampler, train.data.workers)
 
@@ -338,7 +338,7 @@ def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> Dat
 def batches_of_attempt(
     train: Train, splits: tuple[Index, Index], world: World, steps: range, is_evaluated: Callable[[int], bool]
 ) -> DataLoader[Batch]:
-    """The micro-batches of one rank for `steps`, and its evaluation batches where they follow one."""
+    """Return the micro-batches of one rank for `steps`, and its evaluation batches where they follow one."""
     training = MicroBatches(train, world.rank, world.size, steps.start, steps.stop)
     evaluation = EvaluationBatches(splits[1].num_samples, train.eval_batch, world.rank, world.size)
     sampler = TrainingAndEvaluations(training, evaluation, is_evaluated)
@@ -374,7 +374,7 @@ def digest(batch: Batch) -> int:
 
 
 def open_splits(data: Data) -> tuple[Index, Index]:
-    """The training and the validation split.
+    """Return the training and the validation split.
 
     Raises:
         ShardError: not there, damaged, or other data than the configuration was frozen with.

@@ -49,7 +49,7 @@ class World:
             dist.broadcast(tensor, src=0)
 
     def gather(self, numbers: list[int]) -> list[int]:
-        """The numbers of all processes, in the order of their ranks."""
+        """Return the numbers of all processes, in the order of their ranks."""
         counts = torch.zeros(self.size, dtype=torch.int64)
         counts[self.rank] = len(numbers)
         self.sum(counts)
@@ -61,7 +61,7 @@ class World:
         return [int(number) for number in self.sum(gathered).tolist()]
 
     def broadcast_int(self, number: int) -> int:
-        """The number that the first process has."""
+        """Return the number that the first process has."""
         told = torch.tensor(number)
         if self.size > 1:
             dist.broadcast(told, src=0)
@@ -116,7 +116,7 @@ def patience_s(watchdog_s: float) -> float:
 
 
 def _own_device() -> tuple[str, torch.device]:
-    """What to tell the others, "cpu", "cuda" or why this process has no device, and the device."""
+    """Return what to tell the others (cpu, cuda, or why this process has no device), and the device."""
     try:
         own = device.choose()
     except ValueError as error:
@@ -131,7 +131,7 @@ def _taken(own: torch.device) -> torch.device:
 
 
 def _exchanged(store: Store, rank: int, size: int, told: str) -> list[str]:
-    """What each rank tells, in the order of ranks."""
+    """Return what each rank tells, in the order of ranks."""
     store.set(str(rank), told)
     return [store.get(str(other)).decode() for other in range(size)]
 

@@ -68,6 +68,6 @@ class Drawing:
 
 
 def _on_host(edges: Edges) -> Edges:
-    """The same places for edges in host memory, without a mask."""
+    """Return the places of edges in host memory, without a mask."""
     legal = None if edges.legal is None else edges.legal.cpu()
     return Edges(edges.mask.shape, 0, legal=legal, layout=edges.layout, quota=edges.quota)

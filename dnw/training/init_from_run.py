@@ -55,7 +55,7 @@ def _check(source: Run, train: Train) -> None:
 
 
 def _weights(path: Path, train: Train, model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a checkpoint of the source, if they fit."""
+    """Return the weights of a checkpoint of the source, if they fit."""
     saved = checkpoint.read(path)
     if saved.identity.signature != train.wiring.source_signature:
         raise CheckpointError(

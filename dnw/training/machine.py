@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def facts(device: torch.device) -> dict[str, str]:
-    """What this process computes with, by names that every machine has."""
+    """Return what this process computes with, by names that every machine has."""
     found = {library: version(library) for library in LIBRARIES}
     found |= {"cpu": _cpu(), "cpu capability": torch.backends.cpu.get_cpu_capability()}
     is_gpu = device.type == "cuda"
@@ -65,7 +65,7 @@ def warn_of_unlike(world: World, now: Mapping[str, str]) -> None:
 
 
 def _cpu() -> str:
-    """The model as Linux tells it; elsewhere as Python does."""
+    """Return the model as Linux tells it; elsewhere as Python does."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()

@@ -95,7 +95,7 @@ class Monitor:
             self._bar.update(self._task, text=text)
 
     def evaluation(self, step: int, epoch: float, accuracy: Accuracy) -> None:
-        """The accuracy on the validation split."""
+        """Log the accuracy on the validation split."""
         self._write(
             step,
             "val",
@@ -114,7 +114,7 @@ class Monitor:
     def wiring(
         self, step: int, model: nn.Module, masks: Mapping[str, Tensor], image_size: int, swapped: float
     ) -> None:
-        """What has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures.
+        """Log what has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures.
 
         Written by a thread, which is done when `flush` returns. `masks` are those of `model`, on the host,
         and nobody changes them.
@@ -132,7 +132,7 @@ class Monitor:
             self._board.add_image(f"wiring/{name}", pixels, step, dataformats="HWC")
 
     def replaced(self, step: int, numbers: list[int], index: Index) -> None:
-        """Samples that couldn't be read; each is told once in a run, and their number drawn as a curve."""
+        """Log samples that couldn't be read, each once in a run, and their number as a curve."""
         told = {record["sample"] for record in jsonl.read(self._run.metrics) if record["kind"] == "replaced"}
         reader = Reader(index)
         for number in sorted(set(numbers) - told):
@@ -144,17 +144,17 @@ class Monitor:
         self._show(step, "train", {"unreadable": len(told)})
 
     def saved(self, step: int, seconds: float, stalled_s: float, size: int, interval_s: float) -> None:
-        """A checkpoint: seconds until it was on the disk, of standstill, and until the next; its bytes."""
+        """Log a checkpoint: seconds to the disk, of standstill, and until the next; its bytes."""
         times = {"seconds": seconds, "stalled": stalled_s, "interval": interval_s}
         rounded = {name: round(value, 4) for name, value in times.items()}
         self._write(step, "save", {**rounded, "bytes": size})
 
     def done(self) -> None:
-        """The run is done."""
+        """Log that the run is done."""
         dashboard.conclude(self._board)
 
     def digests(self, step: int, digests: list[int]) -> None:
-        """What each micro-batch of a step held."""
+        """Log what each micro-batch of a step held."""
         self._claim.check()
         jsonl.append(self._run.digests, {"step": step, "digests": [f"{d:016x}" for d in digests]})
 

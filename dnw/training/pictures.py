@@ -65,7 +65,7 @@ def panels(wirings: Mapping[str, Edges]) -> dict[str, Pixels]:
 
 
 def wiring_png(model: nn.Module) -> bytes:
-    """The same in one PNG, each under its name and its number of edges.
+    """Return all pictures in one PNG, each under its name and its number of edges.
 
     Raises ValueError if nothing in the model is wired.
     """

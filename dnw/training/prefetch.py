@@ -40,7 +40,7 @@ def _ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
 def _begin_copy(
     batches: Iterator[Batch], device: torch.device, stream: torch.cuda.Stream
 ) -> tuple[Batch, torch.cuda.Event] | None:
-    """The next batch on its way to the device, and what tells when it is there; None after the last."""
+    """Start copying the next batch; return it and the event of its arrival, None after the last."""
     batch = next(batches, None)
     if batch is None:
         return None

@@ -99,7 +99,7 @@ class Exact:
     """
 
     def __init__(self, train: Train, model: nn.Module, running: RunningStatistics, world: World) -> None:
-        """Raises ValueError if so many processes can't share the micro-batches."""
+        """Set up the sum; raise ValueError if so many processes can't share the micro-batches."""
         self.forward = model
         self.divisor = train.batch // train.micro_batch
         self._running = running

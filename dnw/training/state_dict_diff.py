@@ -10,7 +10,7 @@ _SHOWN = 8  # differences told before the rest is counted
 
 
 def state_dict_diff(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """The names that only one side has, or with another shape, a line each; empty if the weights fit."""
+    """Compare names and shapes: a line for each that only one side has so; empty if the weights fit."""
     lines = []
     for name in sorted(found.keys() | wanted.keys()):
         in_file, in_model = (

@@ -34,7 +34,7 @@ class Trainer:
     """A network in training: weights, optimizer, wiring, and how far they have come."""
 
     def __init__(self, train: Train, model: nn.Module, world: World, samples: int) -> None:
-        """`samples`: images in the training split."""
+        """Set up training; `samples` is the number of images in the training split."""
         self.train = train
         self.world = world
         self.samples = samples
@@ -120,14 +120,14 @@ class Trainer:
         return loss / images, 100 * hits / images
 
     def take_replaced(self) -> list[int]:
-        """The samples that all ranks have replaced since the last call, and count them; all together."""
+        """Return and count the samples that all ranks replaced since the last call; all call it together."""
         numbers = self.world.gather(self._replaced)
         self._replaced.clear()
         self.position = dataclasses.replace(self.position, replaced=self.position.replaced + len(numbers))
         return numbers
 
     def show_for_evaluation(self) -> nn.Module:
-        """The network with its running statistics in place."""
+        """Put the running statistics in place, and return the network."""
         self.running.evaluate(self.position.step)
         return self.model
 
@@ -149,7 +149,7 @@ class Trainer:
             self.meter.zero_()
 
     def snapshot(self, identity: Identity) -> Checkpoint:
-        """A copy of everything that a later process needs to go on from here, in host memory."""
+        """Copy everything that a later process needs to go on from here to host memory."""
         self.running.evaluate(self.position.step)
         return Checkpoint(
             identity=identity,
@@ -175,7 +175,7 @@ class Trainer:
 
 
 def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
-    """The paper's optimizer over all weights: an edge that isn't chosen decays too.
+    """Return the paper's optimizer over all weights: an edge that isn't chosen decays too.
 
     Norms and biases are the vectors among the parameters; they decay as optim.decay_norms says.
     """
@@ -198,7 +198,7 @@ def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
 
 
 def _copied(state: Any) -> Any:
-    """The same state, nested in dictionaries and lists, with every tensor copied to host memory."""
+    """Copy a state, nested in dictionaries and lists, with every tensor, to host memory."""
     if isinstance(state, torch.Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):

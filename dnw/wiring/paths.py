@@ -27,7 +27,7 @@ class Use:
 
 
 def chosen(edges: Edges) -> Use:
-    """What the chosen edges touch, as the paper counts it: illegal edges too, if there are any.
+    """Return what the chosen edges touch, as the paper counts it: illegal edges too, if there are any.
 
     Raises ValueError for a weight without a layout.
     """
@@ -39,7 +39,7 @@ def chosen(edges: Edges) -> Use:
 
 
 def on_paths(chain: Sequence[Edges]) -> list[Use]:
-    """What lies on a path through a chain of graphs, each one's outputs being the next one's inputs.
+    """Return what lies on a path through a chain of graphs, each one's outputs being the next one's inputs.
 
     All inputs of the first graph count as image, all outputs of the last as used. Raises ValueError for a
     weight without a layout.
@@ -56,7 +56,7 @@ def on_paths(chain: Sequence[Edges]) -> list[Use]:
 
 
 def step_by_step(edges: Edges, steps: int) -> list[Use]:
-    """What of a recurrent graph lies on a path in each of `steps` steps.
+    """Return what of a recurrent graph lies on a path in each of `steps` steps.
 
     Each step replaces what the nodes give out. The image is in the image inputs before the first step, and
     the outputs are read after the last one. Raises ValueError for a weight without a layout.
@@ -73,7 +73,7 @@ def step_by_step(edges: Edges, steps: int) -> list[Use]:
 
 
 def in_continuous_time(edges: Edges) -> Use:
-    """What of a recurrent graph lies on a path of any length: what a node has received, it keeps.
+    """Return what of a recurrent graph lies on a path of any length: what a node has received, it keeps.
 
     Raises ValueError for a weight without a layout.
     """
@@ -83,7 +83,7 @@ def in_continuous_time(edges: Edges) -> Use:
 
 
 def together(uses: Sequence[Use]) -> Use:
-    """What is in use in any of several steps of one graph; outputs are those of the last step."""
+    """Return what is in use in any of several steps of one graph; outputs are those of the last step."""
     edges_TS = torch.stack([use.edges for use in uses]).any(0)
     return Use(uses[0].layout, edges_TS, edges_TS.any(0), uses[-1].outputs)
 

@@ -108,7 +108,7 @@ def _largest_on_cpu(weights_TS: Weights, positions: LegalPositions, budget: int)
 
 
 def _likely_bound(weights: Weights, positions: LegalPositions, budget: int) -> int:
-    """A magnitude that very likely a few more than `budget` reach: from a sample, as Floyd and Rivest select.
+    """Estimate from a sample, as Floyd and Rivest do, a magnitude that a few more than `budget` reach.
 
     The last step's threshold would be no better a guess: in the first steps it is off by a tenth and more.
     """

@@ -56,7 +56,7 @@ def _submit(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> st
 
 
 def _gpus(cluster: Cluster, nproc: int) -> dict[str, Any]:
-    """The GPUs that a job on this machine gets: submitit numbers them itself unless told which."""
+    """Return the GPUs that a job on this machine gets: submitit numbers them itself unless told which."""
     visible = visible_gpus()
     wanted = min(nproc, len(visible)) if cluster.gpus_per_node is None else cluster.gpus_per_node
     if wanted == 0:

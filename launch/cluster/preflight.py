@@ -56,7 +56,7 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
 
 
 def _granted(found: Sequence[Partition]) -> Grants | None:
-    """What a preempted job gets in that of these partitions which gives it the least."""
+    """Return what a preempted job gets in that of these partitions which gives it the least."""
     try:
         grants = [stop_grace.grants(one.name) for one in found]
     except SlurmError:
@@ -68,7 +68,7 @@ def _granted(found: Sequence[Partition]) -> Grants | None:
 def _failed_nodes(
     plans: Sequence[RunPlan], found: Sequence[Partition]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The nodes to keep out since they failed twice, and what to say of them."""
+    """Return the nodes to keep out since they failed twice, and what to say of them."""
     failed = {node for plan in plans for node in retry_policy.nodes_to_exclude(ledger.read(plan.run))}
     nodes = tuple(partition.existing(sorted(failed)))
     if not nodes:

@@ -22,7 +22,7 @@ OTHERWISE_CALLED = {
 
 
 def for_sbatch(current: Mapping[str, str], stated: Iterable[str]) -> dict[str, str]:
-    """What sbatch is to see of an environment.
+    """Return what sbatch is to see of an environment.
 
     The user's defaults, such as SBATCH_ACCOUNT, stay, but for options that the script states: variables
     would overrule these. Typed inside a job, nothing of that job stays.
@@ -43,7 +43,7 @@ def for_sbatch(current: Mapping[str, str], stated: Iterable[str]) -> dict[str, s
 
 
 def variables(option: str) -> list[str]:
-    """The variables by which a user gives sbatch a default for one of its options."""
+    """Return the variables by which a user gives sbatch a default for one of its options."""
     return [f"SBATCH_{name}" for name in OTHERWISE_CALLED.get(option, (option.upper(),))]
 
 

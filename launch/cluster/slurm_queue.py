@@ -70,7 +70,7 @@ def queued(submissions: Sequence[Submission]) -> Answer:
 
 
 def ended(submissions: Sequence[Submission]) -> Answer:
-    """What the accounts say of those jobs, by id: one call of sacct, or none if there are no submissions."""
+    """Return what the accounts say of those jobs, by id; one call of sacct at most."""
     if not submissions:
         return Answer()
     words = ["sacct", "--noheader", "--parsable2", "--allocations", _jobs(submissions)]

@@ -41,7 +41,7 @@ class Submission:
 
 
 def submission(launch: Launch, cluster: str, job: str, folder: Path) -> Submission:
-    """A submission made here and now."""
+    """Return the record of a submission made here and now."""
     settings = {key: value for key, value in asdict(launch.cluster).items() if key != "name"}
     sizes = {"nodes": launch.nodes, "nproc": launch.processes_per_node}
     return Submission(
@@ -56,7 +56,7 @@ def submission(launch: Launch, cluster: str, job: str, folder: Path) -> Submissi
 
 
 def newest(run: Run) -> Submission | None:
-    """The newest submission of a run, if there was any.
+    """Return the newest submission of a run, if there was any.
 
     Raises:
         LaunchError: the note of it is damaged.
@@ -72,7 +72,7 @@ def newest(run: Run) -> Submission | None:
 
 
 def controller(last: Submission) -> int | None:
-    """The process of submitit's local controller, if it is alive and on this machine.
+    """Return the process of submitit's local controller, if it is alive and on this machine.
 
     Its id alone wouldn't do: another process may have got the same since.
     """

@@ -52,7 +52,7 @@ def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[
 
 
 def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str]:
-    """What Slurm says of the script, without taking it: whether it would, and its words."""
+    """Return what Slurm says of the script, without taking it: whether it would, and its words."""
     asked = parameters(plans, checks)
     done = subprocess.run(
         ["sbatch", "--test-only"],
@@ -69,7 +69,7 @@ def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str
 
 
 def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
-    """The sbatch script that `submit` would hand to Slurm."""
+    """Return the sbatch script that `submit` would hand to Slurm."""
     from submitit.slurm.slurm import _make_sbatch_string  # noqa: PLC0415  (slow to import)
 
     folder = _files_folder(plans)
@@ -79,7 +79,7 @@ def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
 
 
 def parameters(plans: Sequence[RunPlan], checks: SubmissionChecks) -> dict[str, Any]:
-    """What sbatch is told, under submitit's names; what is None the cluster decides."""
+    """Return what sbatch is told, under submitit's names; what is None the cluster decides."""
     launch = plans[0].launch
     cluster = launch.cluster
     cpus = cluster.cpus_per_task or max(_cpus(plan) for plan in plans)
@@ -109,7 +109,7 @@ def parameters(plans: Sequence[RunPlan], checks: SubmissionChecks) -> dict[str, 
 
 
 def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
-    """What runs on each node."""
+    """Return what runs on each node."""
     launch = plan.launch
     training = Job(
         folder=plan.run.folder,
@@ -194,7 +194,7 @@ def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submis
 
 
 def _sbatch(plans: Sequence[RunPlan], folder: Path, asked: Mapping[str, Any]) -> list[str]:
-    """The ids of the jobs that Slurm makes of them."""
+    """Return the ids of the jobs that Slurm makes of them."""
     from submitit import SlurmExecutor  # noqa: PLC0415  (slow to import)
     from submitit.core.utils import FailedJobError, FailedSubmissionError  # noqa: PLC0415
 

@@ -85,7 +85,7 @@ def _scancel(working: Sequence[RunStatus], now: bool) -> None:
 
 
 def _to_ask(one: RunStatus) -> list[int]:
-    """The process of this machine that passes on a request to stop: submitit's controller, else the job."""
+    """Return the process here that passes on a request to stop: submitit's controller, else the job."""
     if controller := _controller(one):
         return controller
     record = lock.holder(one.run.lock) or {}
@@ -93,7 +93,7 @@ def _to_ask(one: RunStatus) -> list[int]:
 
 
 def _to_kill(one: RunStatus) -> list[int]:
-    """The processes of this machine with which a run dies: workers die with their agent."""
+    """Return the processes of this machine with which a run dies: workers die with their agent."""
     return [*_controller(one), *local_processes.holders(one.run)]
 
 
@@ -107,7 +107,7 @@ def _is_in_slurm(one: RunStatus) -> bool:
 
 
 def _host(one: RunStatus) -> str | None:
-    """The machine that a run of no cluster is at work on."""
+    """Return the machine that a run of no cluster is at work on."""
     record = lock.holder(one.run.lock) or {}
     return record.get("host") or (one.submission.host if one.submission else None)
 

@@ -55,7 +55,7 @@ def clean(runs: Sequence[Run], runs_dir: Path | None, yes: bool, dry_run: bool) 
 
 
 def _print(found: Sequence[CleanupCandidate]) -> None:
-    """A line for each, and how much they are together."""
+    """Print a line for each, and how much they are together."""
     sizes = [one.bytes for one in found]
     table = Table(box=box.SIMPLE, show_footer=True, pad_edge=False)
     table.add_column("What", f"{len(found)} in all", overflow="fold")
@@ -70,7 +70,7 @@ def _print(found: Sequence[CleanupCandidate]) -> None:
 
 
 def size(count: float) -> str:
-    """A number of bytes, for people."""
+    """Return a number of bytes, for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -90,7 +90,7 @@ def _is_agreed() -> bool:
 
 
 def _remove(one: CleanupCandidate) -> int:
-    """Returns its bytes."""
+    """Remove a file or folder, and return its size in bytes."""
     freed = one.bytes
     try:
         with _undisturbed(one):

@@ -147,7 +147,7 @@ def _print(found: Sequence[Compared]) -> None:
 
 
 def _side_by_side(found: Sequence[Compared]) -> Table:
-    """A column for each run: settings, then results."""
+    """Return a column for each run: settings, then results."""
     table = _table(found, "Setting")
     for name in found[0].settings:
         table.add_row(name, *(_said(one.settings[name]) for one in found))
@@ -162,12 +162,12 @@ def _side_by_side(found: Sequence[Compared]) -> Table:
 
 
 def _told_by_all(found: Sequence[Compared]) -> Quantity | None:
-    """What there is a curve of in every run: validation if there is, else training."""
+    """Return what there is a curve of in every run: validation if there is, else training."""
     return next((name for name in NAMES if all(one.curves[name] for one in found)), None)
 
 
 def _curves(found: Sequence[Compared], quantity: Quantity) -> Table:
-    """A column for each run, a line for each step: the newest value at it."""
+    """Return a column for each run, a line for each step: the newest value at it."""
     curves = [one.curves[quantity] for one in found]
     table = _table(found, "Step", NAMES[quantity])
     for step in thinned(common_steps(curves), POINTS):
@@ -178,7 +178,7 @@ def _curves(found: Sequence[Compared], quantity: Quantity) -> Table:
 
 
 def common_steps(curves: Sequence[Curve]) -> list[int]:
-    """The steps that all curves have; else those of the one with the fewest that all have come to."""
+    """Return the steps that all curves have; else those of the one with the fewest that all have come to."""
     common = set.intersection(*({step for step, _ in curve} for curve in curves))
     if len(common) > 1:
         return sorted(common)
@@ -194,7 +194,7 @@ def thinned(steps: Sequence[int], most: int) -> list[int]:
 
 
 def _at(curve: Curve, step: int) -> float | None:
-    """The newest value at a step."""
+    """Return the newest value at a step."""
     place = bisect.bisect_right(curve, step, key=lambda point: point[0])
     return curve[place - 1][1] if place else None
 

@@ -106,7 +106,7 @@ class _Watch:
         time.sleep(POLL_S)
 
     def attempt(self, status: RunStatus, number: int) -> Attempt | None:
-        """An attempt, if it has begun."""
+        """Return an attempt, if it has begun."""
         return next((one for one in status.attempts if one.number == number), None)
 
     def until_a_step(self, say: Callable[[str], None]) -> RunStatus:
@@ -125,11 +125,11 @@ class _Watch:
             self.pause()
 
     def first(self) -> Attempt:
-        """The attempt that was stopped, as it ended."""
+        """Return the attempt that was stopped, as it ended."""
         return self.attempt(self.look(), self.stopped) or Attempt(self.stopped)
 
     def second(self, say: Callable[[str], None]) -> Attempt:
-        """The attempt after it, once it has done a step.
+        """Return the attempt after it, once it has done a step.
 
         Raises:
             DrillError: it ended before, or there comes none.
@@ -190,7 +190,7 @@ def _submitted_again(watch: _Watch, before: RunStatus, last: Submission, say: Ca
 
 
 def plan_again(run: Run, last: Submission) -> RunPlan:
-    """The plan by which a run was submitted last, from its folder."""
+    """Return the plan by which a run was submitted last, from its folder."""
     cluster = parse_as(Cluster, {"name": last.cluster, **last.settings})
     values: dict[str, Any] = {"nodes": last.nodes, "nproc": last.nproc, "runs_dir": run.folder.parent.parent}
     launch = Launch(**values, fresh=False, dry_run=False, port=None, cluster=cluster)

@@ -145,7 +145,7 @@ class DrillReport:
 
 
 def deadlines(grants: Grants | None, grace_s: int | None) -> tuple[Deadline, ...]:
-    """What bounds the saving of a preempted job.
+    """Return what bounds the saving of a preempted job.
 
     Args:
         grants: what Slurm gives it.

@@ -43,7 +43,7 @@ class Tail:
         self._rest = b""
 
     def lines(self, to_the_end: bool = False) -> list[Line]:
-        """What has come since the last call; `to_the_end` takes an unfinished line, too."""
+        """Return what has come since the last call; `to_the_end` takes an unfinished line, too."""
         if not self.path.exists():
             return []
         with self.path.open("rb") as file:
@@ -64,7 +64,7 @@ class Tail:
 
 
 def merged(tails: Iterable[Tail], to_the_end: bool = False) -> list[Line]:
-    """The new lines of several files in order of time; those of one file stay in theirs."""
+    """Return the new lines of several files in order of time; those of one file stay in theirs."""
     return list(heapq.merge(*(tail.lines(to_the_end) for tail in tails), key=lambda line: line.stamp))
 
 

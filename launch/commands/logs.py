@@ -51,7 +51,7 @@ def show(run: Run, attempt: int | None, lines: int, follow: bool) -> int:
 
 
 def newest_attempt(run: Run) -> int:
-    """The number of the newest attempt that there is any trace of; 0 if there is none."""
+    """Return the number of the newest attempt that there is any trace of; 0 if there is none."""
     logged = [int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")]
     return max([*logged, ledger.next_attempt(run) - 1])
 
@@ -104,7 +104,7 @@ class _Follower:
 
 
 def _tails(run: Run, attempt: int) -> list[Tail]:
-    """The files that tell of an attempt: its workers' logs, or where it came to none, its job's output."""
+    """Return the files that tell of an attempt: its workers' logs, or else its job's output."""
     names = _hosts(run, attempt)
     logs = sorted(run.logs.glob(f"{attempt:03d}-*.log"), key=_node) if attempt else []
     if logs:
@@ -117,7 +117,7 @@ def _tails(run: Run, attempt: int) -> list[Tail]:
 
 
 def _outputs(run: Run) -> list[Path]:
-    """What the newest job printed besides: submitit's files of it, and the local controller's."""
+    """Return what the newest job printed besides: submitit's files of it, and the local controller's."""
     last = newest(run)
     if last is None:
         return []

@@ -35,7 +35,7 @@ def check(path: Path) -> None:
 
 
 def panels(count: int) -> tuple[Figure, list[Axes]]:
-    """An empty drawing with so many panels, from left to right."""
+    """Make an empty drawing with so many panels, from left to right."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(count * PANEL_INCHES[0], PANEL_INCHES[1]), layout="constrained")

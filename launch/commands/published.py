@@ -33,7 +33,7 @@ class Published:
 
 
 def published(train: Train) -> Published | None:
-    """What the paper has for a run of this kind, if it has anything."""
+    """Return what the paper has for a run of this kind, if it has anything."""
     return next((row for row in ROWS if row.is_of(train)), None)
 
 

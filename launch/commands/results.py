@@ -107,7 +107,7 @@ def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
 
 
 def select_finished(words: Sequence[str], runs_dir: Path) -> list[Run]:
-    """The runs that words name, as chosen.choose has it; a folder of runs stands for all of them.
+    """Return the runs that words name, as `select_runs` has it; a folder of runs stands for all of them.
 
     Raises:
         LaunchError: a word that fits no run, or several that lie in no folder of their own.
@@ -127,7 +127,7 @@ def _of(word: str, runs_dir: Path) -> list[Run]:
 
 
 def _done(run: Run) -> Done | None:
-    """A run, if it is finished; raises LaunchError or ConfigError where that can't be read."""
+    """Return a run, if it is finished; raises LaunchError or ConfigError where that can't be read."""
     result = read_result(run)
     if result is None:
         return None
@@ -137,7 +137,7 @@ def _done(run: Run) -> Done | None:
 
 
 def _kind(train: Train) -> str:
-    """The same for all seeds, and for the runs that they begin with."""
+    """Return what is equal for all seeds, and for the runs that they begin with."""
     wiring = dataclasses.replace(train.wiring, source_signature="")
     return signature(dataclasses.replace(train, seed=0, wiring=wiring))
 
@@ -168,7 +168,7 @@ def _row(found: Sequence[Done]) -> Row:
 
 
 def _label(run: Run, train: Train) -> str:
-    """The experiment, and what was overridden but the seed."""
+    """Return the experiment, and what was overridden but the seed."""
     overridden = re.sub(r"-[0-9a-f]{10}$", "", run.folder.name)
     overridden = re.sub(r"(^|,)seed=\d+(?=,|$)", "", overridden).strip(",")
     return train.exp if overridden in {"", "default"} else f"{train.exp} {overridden}"

@@ -51,7 +51,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
-    """The marks: those of the runs, then the paper's, each once."""
+    """Return the marks: those of the runs, then the paper's, each once."""
     return [*_of_runs(rows), *dict.fromkeys(_of_the_paper(rows))]
 
 

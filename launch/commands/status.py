@@ -85,7 +85,7 @@ def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
 
 
 def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
-    """A row for each run, and notes on what could not be found out."""
+    """Return a row for each run, and notes on what could not be found out."""
     statuses, notes = query_status(runs)
     found = [_row(one, progress(one.run, one.attempts, one.result)) for one in statuses]
     unknown = [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
@@ -93,7 +93,7 @@ def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
 
 
 def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
-    """The rows for people, and the columns left out so that it is no wider than so many characters."""
+    """Return the rows for people, and the columns left out so that it is no wider than so many characters."""
     cells = [_cells(row) for row in found]
     least = {name: max([len(name), *(len(row[name]) for row in cells)]) for name in COLUMNS}
     least |= {name: min(least[name], FOLDED_TO) for name in FOLDED}
@@ -112,7 +112,7 @@ def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
 
 
 def duration(seconds: float) -> str:
-    """A time span in its two largest units: 3 d 4 h, 12 min 5 s."""
+    """Return a time span in its two largest units: 3 d 4 h, 12 min 5 s."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -33,7 +33,7 @@ def table(runs: Sequence[Run]) -> Table:
 
 
 def count(number: int) -> str:
-    """A count as papers print it."""
+    """Return a count as papers print it."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size:
             return f"{number / size:.3g}{unit}"

@@ -74,7 +74,7 @@ def link(runs: Sequence[Run], folder: Path) -> None:
 
 
 def _names(runs: Sequence[Run]) -> dict[str, Run]:
-    """What each is called: `exp/name`, or more of its path where two from different places share that."""
+    """Name each run: `exp/name`, or more of its path where two share that."""
     names = {run.name: run for run in runs}
     if len(names) == len(runs):
         return names

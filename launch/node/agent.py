@@ -41,7 +41,7 @@ class StopOnce:
         self.asked = False
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Called by the interpreter."""
+        """Handle a signal; the interpreter calls this."""
         if not self.asked:
             self.asked = True
             signal.raise_signal(signal.SIGINT)
@@ -90,7 +90,7 @@ def _run(arguments: list[str], peers: Peers) -> int:
 
 
 def work(module: str, *arguments: str) -> None:
-    """What a worker does, once it was forked: `main(arguments, stop)` of a module that is imported already.
+    """Run a forked worker: `main(arguments, stop)` of a module that is imported already.
 
     Raises:
         SystemExit: that returned something else than 0, or failed.

@@ -110,7 +110,7 @@ def _as(reason: Reason, detail: str = "", node: str = "") -> dict[str, Any]:
 
 
 def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
-    """The first node on which a signal killed a worker, or the agent itself.
+    """Return the first node on which a signal killed a worker, or the agent itself.
 
     SIGABRT comes last: NCCL aborts a process when it finds that a peer is gone. Where a worker has said what
     ended it, that was not the abort.
@@ -128,12 +128,12 @@ def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
 
 
 def _silent(ended: Ended) -> list[str]:
-    """The nodes that have reported nothing."""
+    """Return the nodes that have reported nothing."""
     return [host for rank, host in enumerate(ended.node.hosts) if rank not in ended.reports]
 
 
 def _host_of(found: Attempt, ended: Ended) -> str:
-    """The node of the worker that wrote the attempt's end; none of several if that followed from a peer's."""
+    """Return the node whose worker wrote the attempt's end; none if a peer's failure caused that."""
     end = found.end or {}
     if end.get("fault") == "peer" and ended.node.count > 1:
         return ""

@@ -180,7 +180,7 @@ class Job:
         )
 
     def _follow(self, run: Run, node: Node, stop: Stop) -> None:
-        """What the other nodes do: take part in each attempt that the first one begins."""
+        """Take part in each attempt that the first node begins; the other nodes do this."""
         last = 0
         while record := _next_attempt(run, node, last, stop):
             last = int(record["attempt"])
@@ -210,7 +210,7 @@ class Job:
             return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds, partial(_has_failed, claim))
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
-        """The agent's command line."""
+        """Return the agent's command line."""
         signature = self.folder.name.rsplit("-", 1)[-1]
         meeting = f"{signature}-{node.job}-{attempt}"
         return torchrun.command(self.folder, node, self.nproc, port, meeting, self.grace_s, self.worker)
@@ -260,7 +260,7 @@ def _has_failed(claim: Claim) -> bool:
 
 
 def _next_attempt(run: Run, node: Node, last: int, stop: Stop) -> lock.Record | None:
-    """What the first node says of the attempt that it has begun after `last`; None if the job is over.
+    """Return what the first node says of the attempt that it has begun after `last`; None if the job is over.
 
     Raises:
         RuntimeError: it has begun none within HEAD_WAIT_S.

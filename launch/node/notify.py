@@ -28,7 +28,7 @@ LIMIT_S = 60.0  # for the command
 
 
 def event(last: Attempt, code: int, is_asked: bool) -> Event | None:
-    """What there is to tell once no attempt follows; None of a run that was stopped, or is started elsewhere.
+    """Return what to tell once no attempt follows; None of a run that was stopped or is started elsewhere.
 
     Args:
         last: the attempt that ended.
@@ -68,7 +68,7 @@ def send(command: str, run: Run, last: Attempt, event: Event, log: Path | None) 
 
 
 def _call(command: str, named: Mapping[str, str], facts: Mapping[str, Any], log: Path | None) -> str:
-    """What went wrong, or nothing."""
+    """Call the command, and return what went wrong, or nothing."""
     with contextlib.ExitStack() as files:
         output = files.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
@@ -89,7 +89,7 @@ def _call(command: str, named: Mapping[str, str], facts: Mapping[str, Any], log:
 
 
 def told(run: Run, last: Attempt, event: Event) -> dict[str, Any]:
-    """What the command reads; what isn't known is None."""
+    """Return what the command reads; what isn't known is None."""
     end, claim = last.end or {}, last.claim or {}
     result = json.loads(run.result.read_text()) if event == "done" else {}
     return {

@@ -30,7 +30,7 @@ class Peers:
         self._processes: list[BaseProcess] = []
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Called by the interpreter; it may be before there are workers."""
+        """Handle the signal; the interpreter may call this before there are workers."""
         self.failed_elsewhere = True
         self._tell()
 

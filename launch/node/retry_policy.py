@@ -27,7 +27,7 @@ class Decision:
 
 
 def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
-    """What follows the last of these attempts, which failed.
+    """Return what follows the last of these attempts, which failed.
 
     Args:
         attempts: all of the run.
@@ -61,7 +61,7 @@ def progressed(attempt: Attempt) -> bool:
 
 
 def nodes_to_exclude(attempts: Sequence[Attempt]) -> list[str]:
-    """The nodes that failed in two of the run's newest attempts."""
+    """Return the nodes that failed in two of the run's newest attempts."""
     failed = Counter(
         attempt.end["node"]
         for attempt in attempts[-RECENT:]

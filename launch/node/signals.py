@@ -47,7 +47,7 @@ class Stop:
         holds: Callable[[], bool],
         has_failed_elsewhere: Callable[[], bool],
     ) -> int:
-        """The agent's exit code, once it has ended.
+        """Wait for the agent to end, and return its exit code.
 
         It is killed if it lives on for `patience_s` after it was asked to stop, and at once when the
         attempt's claim doesn't hold any more. With it die its workers: the kernel sees to that. When another

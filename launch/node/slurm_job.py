@@ -74,7 +74,7 @@ def _facts(job: str) -> dict[str, str] | None:
 
 
 def _said(*words: str) -> str | None:
-    """What a command prints; None where it can't."""
+    """Return what a command prints; None where it can't."""
     try:
         return ask(*words)
     except SlurmError:

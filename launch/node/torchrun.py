@@ -36,7 +36,7 @@ def command(
     grace_s: int,
     worker: Sequence[str] = TRAINING,
 ) -> list[str]:
-    """The command that starts the workers of one node.
+    """Return the command that starts the workers of one node.
 
     Args:
         folder: the run folder, the workers' first argument.
@@ -69,7 +69,7 @@ def command(
 def environment(
     current: Mapping[str, str], code: Path, threads: int, attempt: int, gpus: int | None
 ) -> dict[str, str]:
-    """What agent and workers see: the frozen code first, no trace of the job around them.
+    """Return what agent and workers see: the frozen code first, no trace of the job around them.
 
     CUDA_VISIBLE_DEVICES and everything else that is not named above stays as it is, except that a run that is
     to train on the CPU sees no GPU. Workers refuse to train without the GPUs that were asked for
@@ -104,7 +104,7 @@ def on_several_nodes(environment: Mapping[str, str], interface: str | None) -> d
 
 
 def free_port(node: Node) -> int:
-    """A port of this node at which the nodes of its job can meet: another for each job that shares the node.
+    """Return a free port of this node, where the nodes of its job can meet; each job on it has another.
 
     Raises:
         LaunchError: none is free.

@@ -105,7 +105,7 @@ def _finished(result: Mapping[str, Any], steps: int) -> Progress:
 
 
 def _step(attempts: Sequence[Attempt], logged: int) -> int:
-    """Steps done: the newest attempt knows best where it began and ended, the log what lies between."""
+    """Return the steps done, by the newest attempt if it has ended, else by the log."""
     newest = attempts[-1] if attempts else Attempt(0)
     if newest.last_step is not None:
         return newest.last_step
@@ -113,7 +113,7 @@ def _step(attempts: Sequence[Attempt], logged: int) -> int:
 
 
 def _recent(path: Path) -> list[bytes]:
-    """The last lines of a file that may be long."""
+    """Return the last lines of a file that may be long."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -122,7 +122,7 @@ def _recent(path: Path) -> list[bytes]:
 
 
 def _last(lines: Sequence[bytes], kind: str, count: int) -> list[dict[str, Any]]:
-    """The last so many records of a kind, the newest first; no more lines are decoded than need be."""
+    """Return the last so many records of a kind, the newest first; no more lines are decoded than need be."""
     mark = f'"{kind}"'.encode()
     records = jsonl.whole(line for line in reversed(lines) if mark in line)
     return list(islice((record for record in records if record.get("kind") == kind), count))

@@ -10,7 +10,7 @@ from launch.errors import LaunchError
 
 
 def read_result(run: Run) -> dict[str, Any] | None:
-    """The result of a run; None if it isn't done.
+    """Return the result of a run; None if it isn't done.
 
     Raises:
         LaunchError: it is damaged.

@@ -178,7 +178,7 @@ def _on_disk(run: Run) -> RunStatus:
 
 
 def _unless_damaged(read: Callable[[Run], T | None], run: Run, problems: list[str]) -> T | None:
-    """What a file of the run says; None if it is damaged, which is then one of the problems."""
+    """Return what a file of the run says; None if it is damaged, which is then one of the problems."""
     try:
         return read(run)
     except LaunchError as error:

@@ -33,7 +33,7 @@ def is_run(folder: Path) -> bool:
 
 
 def select_runs(words: Sequence[str], runs_dir: Path) -> list[Run]:
-    """The runs that words name, in their order, each once; all runs where there are no words.
+    """Return the runs that words name, in their order, each once; all runs where there are no words.
 
     Args:
         words: each a run folder, a name as in `exp/name`, or a beginning or other part of a name that fits

@@ -40,7 +40,7 @@ class Partition:
 
 
 def ask(names: str | None) -> list[Partition]:
-    """The partitions that a job would go to; none where Slurm doesn't answer.
+    """Return the partitions that a job would go to; none where Slurm doesn't answer.
 
     Args:
         names: with commas between them; None: the default one.
@@ -74,7 +74,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _said(*words: str) -> str:
-    """What scontrol prints; nothing where it can't, since all this only serves to warn early."""
+    """Return what scontrol prints; nothing where it can't, since all this only serves to warn early."""
     try:
         return slurm_command.ask("scontrol", *words)
     except SlurmError:

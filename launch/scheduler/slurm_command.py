@@ -16,7 +16,7 @@ class SlurmError(RuntimeError):
 
 
 def ask(*words: str) -> str:
-    """What a command prints; times are in seconds since 1970, without time zones or gaps in October.
+    """Return what a command prints; times are in seconds since 1970, without time zones or gaps in October.
 
     Raises:
         SlurmError: there is no such command, it does not answer, or it refuses; with its own words.
@@ -41,5 +41,5 @@ def ask(*words: str) -> str:
 
 
 def fields(line: str) -> dict[str, str]:
-    """The words of one line of scontrol's, NAME=VALUE."""
+    """Return the words of one line of scontrol's, NAME=VALUE."""
     return dict(re.findall(r"(\w+)=(\S*)", line))

@@ -24,7 +24,7 @@ class Grants:
 
 
 def grants(partition: str) -> Grants:
-    """What a partition's jobs get to stop in.
+    """Return what a partition's jobs get to stop in.
 
     Raises:
         SlurmError: scontrol doesn't answer.

@@ -9,7 +9,7 @@ SEXAGESIMAL = 3600  # from one hour on, YAML's reading of HH:MM:SS
 
 
 def seconds(text: str) -> int:
-    """What a time limit amounts to.
+    """Return what a time limit amounts to.
 
     Args:
         text: in one of sbatch's forms; "90" is 90 minutes, "1-12" a day and a half.
@@ -34,7 +34,7 @@ def seconds(text: str) -> int:
 
 
 def text(value: object) -> object:
-    """A time limit as it was typed, from what YAML made of it: a number is minutes.
+    """Return a time limit as it was typed, from what YAML made of it: a number is minutes.
 
     Raises:
         ValueError: a number that YAML may have made of 12:30:00, as it does without quotes.

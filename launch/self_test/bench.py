@@ -136,11 +136,11 @@ class Bench:
         return f"{name}.{self.attempt}"
 
     def _new(self, name: str) -> Run:
-        """The run of a case that this attempt works on."""
+        """Return the run of a case that this attempt works on."""
         return cases.run_of(self.whole, self._folder(name))
 
     def _done(self, case: Case) -> Run:
-        """The run of a case, which is worked on unless it is done."""
+        """Return the run of a case, worked on until it is done."""
         earlier = cases.done(self.whole, case.name)
         self.used.append(earlier.folder.name if earlier else case.folder)
         if earlier is not None:
@@ -156,7 +156,7 @@ class Bench:
         return run
 
     def _work(self, case: Case, run: Run) -> None:
-        """Attempts at a case, until one ends that isn't tried again."""
+        """Make attempts at a case, until one ends that isn't tried again."""
         job = job_of(self.whole, case, self.grace_s, self.gpus)
         while True:
             with _spoken_to(run.folder / "launcher.log"):

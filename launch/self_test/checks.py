@@ -56,7 +56,7 @@ def trained(bench: Bench, is_faulty: bool) -> Finding:
 
 
 def resumed(precision: str, bench: Bench, is_faulty: bool) -> Finding:
-    """A run of which a process was killed ends as the one that was not."""
+    """Check that a run of which a process was killed ends as the one that was not."""
     fault = f"{bench.processes - 1}:step {KILLED_AT}:SIGKILL:1"
     changes = _wrong(is_faulty) | {"precision": precision}
     killed = bench.train(f"killed-{precision}", fault=fault, **changes)
@@ -92,7 +92,7 @@ def exact(bench: Bench, is_faulty: bool) -> Finding:
 
 
 def stopped(where: str, bench: Bench, is_faulty: bool) -> Finding:
-    """A TERM to the job has everything saved within the grace time, and nothing is lost."""
+    """Check that after a TERM to the job everything is saved within the grace time, and nothing is lost."""
     in_step = where == "step"
     at = STOPPED_AT if in_step else EVALUATED_AT
     point = f"step {at}" if in_step else f"evaluate {at}"
@@ -110,7 +110,7 @@ def stopped(where: str, bench: Bench, is_faulty: bool) -> Finding:
 
 
 def speed(bench: Bench, is_faulty: bool) -> Finding:
-    """The loader doesn't hold up the steps, on GPUs of a network of the paper's size."""
+    """Check that the loader doesn't hold up the steps, on GPUs of a network of the paper's size."""
     family, changes = ("mobilenet", FULL) if bench.size is LARGE else ("static", {})
     return _of_ranks(bench.measure("speed", family, is_faulty, **changes)["ranks"])
 
@@ -167,7 +167,7 @@ def whole(bench: Bench, precision: str = "fp32") -> Run:
 
 
 def measured(what: str, family: str, bench: Bench, is_faulty: bool) -> Finding:
-    """What each process measures by itself: right if it is on all of them."""
+    """Check what each process measures by itself: right if it is on all of them."""
     return _of_ranks(bench.measure(what, family, is_faulty)["ranks"])
 
 
@@ -193,7 +193,7 @@ def _same(bench: Bench, one: Run, other: Run, told: str, *more: Run) -> Finding:
 
 
 def _different(bench: Bench, one: Run, other: Run) -> str:
-    """What to say of two runs that differ; nothing of two that don't."""
+    """Return what to say of two runs that differ; nothing of two that don't."""
     found = bench.differences(one, other)
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return f"; {other.folder.name} differs in {', '.join(found[:3])}{more}" if found else ""

@@ -86,7 +86,7 @@ def _title(run: Run, records: Sequence[Record]) -> str:
 
 
 def _facts(run: Run, hosts: Sequence[str], nproc: int) -> dict[str, str]:
-    """What the file says above the table."""
+    """Return what the file says above the table."""
     code = json.loads((run.code / "code.json").read_text())
     edited = ", edited" if code["dirty"] else ""
     told = {

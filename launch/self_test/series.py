@@ -50,7 +50,7 @@ class Series:
         return self.job.nproc
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
-        """The agent's command line, of a case that trains."""
+        """Return the agent's command line, of a case that trains."""
         return self.job.command(node, attempt, port)
 
     def __call__(self) -> None:
@@ -123,7 +123,7 @@ class Series:
         return self._conclude(run, claim, bench), bench
 
     def _left(self, run: Run) -> list[Check]:
-        """The checks that are to be made and are not recorded."""
+        """Return the checks that are to be made and are not recorded."""
         made = {record.check for record in findings.read(run, [check.name for check in CHECKS])}
         return [check for check in self._asked() if check.name not in made]
 

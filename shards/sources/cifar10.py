@@ -95,7 +95,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         super().__init__(file, encoding="latin1")  # written by Python 2
 
     def find_class(self, module: str, name: str) -> Any:
-        """The constructor of an array, under the names of old and new numpy; nothing else.
+        """Return the constructor of an array, under the names of old and new numpy; nothing else.
 
         Raises:
             pickle.UnpicklingError: something else is asked for.

@@ -17,7 +17,7 @@ from shards.errors import ShardError
 
 
 def read(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """An array of `dimensions` dimensions from a file, or from the same one with .gz appended.
+    """Read an array of `dimensions` dimensions from a file, or from the same one with .gz appended.
 
     Raises:
         ShardError: there is no such file, or it is not an idx file of uint8 of exactly the size it states.

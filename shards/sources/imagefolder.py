@@ -16,7 +16,7 @@ _SPLITS = ("train", "val")
 
 
 def imagefolder(source: Path) -> Source:
-    """A folder of any classes; keys are made of a number and what the file's name has of plain characters.
+    """Read a folder of any classes; keys are a number and what the file's name has of plain characters.
 
     Raises:
         ShardError: a split, or a class of a split, is missing or empty, or train and val differ in classes.

@@ -33,7 +33,7 @@ class _Image(NamedTuple):
 
 
 def imagenet_tars(source: Path) -> Source:
-    """The data set, from a folder that holds these archives. Classes are numbered by their sorted names.
+    """Read the data set from a folder that holds these archives. Classes are numbered by sorted names.
 
     Raises:
         ShardError: an archive is missing, damaged, or isn't what it should be.
@@ -61,7 +61,7 @@ def imagenet_tars(source: Path) -> Source:
 
 
 def _members(path: Path, start: int = 0, size: int | None = None) -> Iterator[FilePart]:
-    """The files of an archive that is `size` bytes of `path` from `start` on; their content isn't read."""
+    """Yield the files of an archive, `size` bytes of `path` from `start` on; their content isn't read."""
     with path.open("rb") as file:
         file.seek(start)
         end = start + (path.stat().st_size if size is None else size)
@@ -95,7 +95,7 @@ def _number(numbers: dict[str, int], name: str, source: Path) -> int:
 
 
 def _ground_truth(source: Path) -> list[str]:
-    """The class of each validation image, in the order of their names."""
+    """Return the class of each validation image, in the order of their names."""
     from scipy.io import loadmat  # noqa: PLC0415  (a third of a second, for no other kind of source)
     from scipy.io.matlab import MatReadError  # noqa: PLC0415
 

@@ -89,7 +89,7 @@ class Smaller:
 
 
 def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
-    """The file extension of an image, and its bytes, once it has been decoded to the end."""
+    """Return the file extension of an image, and its bytes, once it has been decoded to the end."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -146,7 +146,7 @@ class Source:
 
 
 def smaller(source: Source, longest: int, quality: int) -> Source:
-    """The same images, none of them with a side of more than `longest` pixels."""
+    """Return these images, none of them with a side of more than `longest` pixels."""
     splits = {
         name: dataclasses.replace(
             split, pictures=[Smaller(picture, longest, quality) for picture in split.pictures]
@@ -157,7 +157,7 @@ def smaller(source: Source, longest: int, quality: int) -> Source:
 
 
 def pixel_split(part: str, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> Split:
-    """The split of images that are arrays, uint8 [N, H, W] or [N, H, W, 3], labels [N]."""
+    """Return the split of images that are arrays, uint8 [N, H, W] or [N, H, W, 3], labels [N]."""
     labels = np.asarray(labels, np.int64)
     digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
     digest.update(np.ascontiguousarray(images).data)

@@ -215,7 +215,7 @@ def _normalize(maps: Floats, phase: Any, norm: Floats, received: int) -> None:
 
 @_compiled
 def _mean(maps: Floats, phase: Any, received: int) -> Any:
-    """The mean over the pixels that the head reads."""
+    """Return the mean over the pixels that the head reads."""
     total = _ZERO
     for row in range(phase.corner, phase.corner + phase.window):
         for x in range(phase.corner, phase.corner + phase.window):

@@ -64,7 +64,7 @@ class Planes(NamedTuple):
         return cls(stride, side, pitch, size, memory.reserve(3 * stride * stride * size) + above)
 
     def pick(self, stem: Stem) -> Pick:
-        """The first convolution as sums over its 27 taps."""
+        """Return the first convolution as sums over its 27 taps."""
         channels, rows, columns = np.indices((3, 3, 3)).reshape(3, -1)
         (down, row), (right, column) = (np.divmod(taps - 1, self.stride) for taps in (rows, columns))
         plane = (channels * self.stride + row) * self.stride + column
@@ -109,7 +109,7 @@ class Received:
         return self.rows >= self.side
 
     def phase(self, at: int, nodes: CompactNodes | None) -> dict[str, float]:
-        """What a phase has to know of it; `at` is where the room for all of it lies."""
+        """Return what a phase has to know of it; `at` is where the room for all of it lies."""
         stride = nodes.stride if nodes else 1
         found: dict[str, float] = {
             **{"received_at": at + self.above, "received_size": self.size},
@@ -139,11 +139,11 @@ class Given:
         return cls(rows, tuple(np.cumsum([0, *counts[:-1]]).tolist()), size)
 
     def phase(self, layer: int) -> dict[str, float]:
-        """What a phase has to know that applies the nodes of `layer`."""
+        """Return what a phase has to know that applies the nodes of `layer`."""
         return {"given_at": int(self.rows[self.first[layer]]), "given_size": self.size}
 
     def pick(self, sums: Sums, memory: Memory) -> Pick:
-        """The edges, and as one more for some targets a map that is there from the beginning."""
+        """Return the edges, and as one more for some targets a map that is there from the beginning."""
         targets, mapped = sums.targets().numpy(), sums.mapped.numpy()
         maps = memory.reserve(len(mapped) * self.size) + self.size * np.arange(len(mapped))
         for at, pixels_HW in zip(maps.tolist(), sums.maps.numpy(), strict=True):

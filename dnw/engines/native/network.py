@@ -31,7 +31,7 @@ class KernelImages(NamedTuple):
 
     @classmethod
     def of(cls, images_BCHW: Tensor) -> KernelImages:
-        """A view of them, or a copy if they lie scattered."""
+        """Return a view of them, or a copy if they lie scattered."""
         if images_BCHW.is_contiguous(memory_format=torch.channels_last):
             pixels = images_BCHW.permute(0, 2, 3, 1)
         else:

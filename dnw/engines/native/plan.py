@@ -60,7 +60,7 @@ class KernelPlan:
     floats: int  # of memory
 
     def alone(self) -> NDArray[np.int64]:
-        """The shares of a team of one."""
+        """Return the shares of a team of one."""
         return self.shares[:, [0, -1]].copy()
 
     def memory(self) -> NDArray[np.float32]:
@@ -137,7 +137,7 @@ def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
 def _next(
     compact: Compact, given: list[Given], number: int, layer: int
 ) -> tuple[CompactNodes | None, dict[str, float]]:
-    """The nodes that the layers before `layer` of a block feed, and where these nodes give theirs."""
+    """Return the nodes that the layers before `layer` of a block feed, and where these nodes give theirs."""
     if layer == len(compact.blocks[number].layers):
         number, layer = number + 1, 0
     if number < len(given):

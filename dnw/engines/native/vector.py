@@ -88,7 +88,7 @@ def _loop(
     span: tuple[ir.Value, ir.Value],
     starts: list[ir.Value],
 ) -> list[list[ir.Value]]:
-    """The loop over a span of edges (offsets, weights); returns `size` vectors of sums for each target."""
+    """Emit the loop over a span of edges (offsets, weights); return `size` sums for each target."""
     offsets, weights = edges
     first, last = span
     before = builder.block
