@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dnw.config import ConfigError, Train, no_such_setting, parse
+from dnw.config import ConfigError, Train, parse
+from dnw.setting_errors import known_keys, no_such_setting
+from dnw.words import explain, fit
 
 _HERE = Path(__file__).resolve().parent
 # beside the package in a clone, inside it in a wheel
 CONFIGS = next(folder for folder in (_HERE / "configs", _HERE.parent / "configs") if folder.is_dir())
+
+KEYS = tuple(known_keys(Train))
 
 
 def _quirk(reproduced: object, right: object, *, _root_: DictConfig) -> object:
@@ -34,19 +37,16 @@ def training(overrides: Sequence[str]) -> Train:
     Raises:
         ConfigError: a word that Hydra or `dnw.config.parse` refuses.
     """
+    words = fit(overrides, CONFIGS, KEYS)
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            values = resolved(compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
-        misspelt = re.match(r"Could not override '([^']+)'", str(error))
-        if misspelt:
-            raise ConfigError(no_such_setting(Train, misspelt[1])) from None
-        raise ConfigError(str(error)) from None
+            values = resolved(compose("config", words))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     fields = {field.name for field in dataclasses.fields(Train)}
-    added = [word[1:].split("=")[0] for word in overrides if word.startswith("+")]
-    for key in added:
+    for key in (word[1:].split("=")[0] for word in words if word.startswith("+")):
         if key.split(".")[0] not in fields:
-            raise ConfigError(no_such_setting(Train, key))
+            raise ConfigError(no_such_setting(key, KEYS))
     return parse({key: value for key, value in values.items() if key in fields})
 
 

@@ -7,12 +7,10 @@ everything below travels as these objects. Nothing here imports torch: the login
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
 import os
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import gettempdir
@@ -37,6 +35,7 @@ from dnw.ranges import (
     Size,
     divisors,
 )
+from dnw.setting_errors import did_you_mean, explain, known_keys
 from shards.errors import ExpectedError
 
 if TYPE_CHECKING:
@@ -208,13 +207,7 @@ def parse_as(kind: type[T], values: Mapping[str, Any]) -> T:
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        known = set(known_keys(kind))
-        found: dict[str, Any] = {}
-        for problem in error.errors(include_url=False):
-            key = _setting(known, problem)
-            if key not in found or problem["type"] == "finite_number":  # of what may be text as well
-                found[key] = problem
-        lines = (_explain(kind, key, problem) for key, problem in found.items())
+        lines = explain(error.errors(include_url=False), known_keys(kind))
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -275,50 +268,6 @@ def identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the settings that the result depends on, nested as they are."""
     kept = {key: value for key, value in values.items() if prefix + key not in NOT_IDENTITY}
     return {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
-
-
-def known_keys(kind: Any, prefix: str = "") -> list[str]:
-    """Every key of a configuration dataclass, dotted."""
-    keys = []
-    for field in dataclasses.fields(kind):
-        keys.append(prefix + field.name)
-        inner = typing.get_type_hints(kind)[field.name]
-        if dataclasses.is_dataclass(inner):
-            keys += known_keys(inner, f"{prefix}{field.name}.")
-    return keys
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the nearest known word, or nothing."""
-    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
-def no_such_setting(kind: Any, key: str) -> str:
-    """Return what to say of a key that a configuration dataclass doesn't have."""
-    return f"{key}: no such setting{did_you_mean(key, known_keys(kind))}"
-
-
-def _setting(known: set[str], problem: Any) -> str:
-    """Return the setting that a problem is with: of a list, whichever of its values it is, the list."""
-    parts = [str(part) for part in problem["loc"]]
-    prefixes = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    is_known = problem["type"] not in {"unexpected_keyword_argument", "missing"}
-    return next((prefix for prefix in prefixes if is_known and prefix in known), prefixes[0])
-
-
-def _explain(kind: Any, key: str, problem: Any) -> str:
-    match problem["type"]:
-        case "unexpected_keyword_argument":
-            return no_such_setting(kind, key)
-        case "missing":
-            return f"{key}: must be set"
-        case _:
-            text = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            bounds = [bound for bound in problem.get("ctx", {}).values() if isinstance(bound, float)]
-            if bounds:  # in pydantic's words 3.4e38 has 39 digits
-                text = f"{text.rpartition(' ')[0]} {bounds[0]:g}"
-            return f"{key}: must be {text} (got {problem['input']!r})"
 
 
 def _contradictions(train: Train) -> Iterable[str]:

@@ -26,6 +26,7 @@ from dnw.compact.form import Compact
 from dnw.ranges import STRICT
 from shards.atomic import replacing
 from shards.errors import ExpectedError
+from shards.regular_file import read_bytes
 
 FORMAT = 1
 _ENTRY = "dnw"
@@ -62,7 +63,7 @@ def write(path: Path, network: Compact, card: Card) -> None:
 def read(path: Path) -> tuple[Compact, Card]:
     """Read the file. Raises ModelFileError if it isn't there, is damaged, or is none of this format."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise ModelFileError(f"{path}: can't be read ({error.strerror})") from None
     try:

@@ -19,15 +19,17 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dnw.compose import CONFIGS, resolved
-from dnw.config import LIBRARIES, ConfigError, Train, did_you_mean, known_keys
+from dnw.config import ConfigError
 from dnw.invocation import as_typed
-from launch.config import Launch, no_such_setting
+from dnw.setting_errors import did_you_mean
+from dnw.words import explain, fit
+from launch.config import KEYS
 
 # Hydra's launchers, and what of configs/hydra/launcher stands for them. Files of the same names won't do, as
 # Hydra would hold them against the settings of its own.
@@ -51,6 +53,11 @@ OPTIONS = frozenset(
     | {"--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"}
     | {"--config-dir", "-cd", "--info", "-i"}
 )
+# of these, those whose value is the next word
+WITH_VALUE = frozenset(
+    {"--cfg", "-c", "--package", "-p", "--shell-completion", "-sc", "--config-path", "-cp"}
+    | {"--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         ConfigError: a word that names no experiment, no setting, or no value.
     """
     _check_options(arguments)
+    words = _fit(arguments)
     found: list[tuple[DictConfig, tuple[str, ...], bool]] = []
 
     def collect(config: DictConfig) -> None:
@@ -81,12 +89,21 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         found.append((config, tuple(overrides), is_basic and chosen.mode == RunMode.MULTIRUN))
 
     try:
-        _run_hydra(collect, arguments)
-        composed = [Composed(resolved(config), words, here) for config, words, here in found]
+        _run_hydra(collect, words)
+        composed = [Composed(resolved(config), typed, here) for config, typed, here in found]
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     _check_experiment(composed)
     return composed
+
+
+def _fit(arguments: Sequence[str]) -> list[str]:
+    """Make the settings among the arguments fit for Hydra; leave options and their values as they are."""
+    taken = [False, *(word in WITH_VALUE for word in arguments)]
+    ours = [not word.startswith("-") and not taken[place] for place, word in enumerate(arguments)]
+    words = [word for word, is_ours in zip(arguments, ours, strict=True) if is_ours]
+    fitted = iter(fit(words, CONFIGS, KEYS, is_sweep=bool({"-m", "--multirun"} & set(arguments))))
+    return [next(fitted) if is_ours else word for word, is_ours in zip(arguments, ours, strict=True)]
 
 
 def experiments() -> dict[str, str]:
@@ -116,7 +133,7 @@ def _check_options(arguments: Sequence[str]) -> None:
         name = option.lstrip("-")
         if name == "exp":
             raise ConfigError(f"{word}: write it as +exp={value or 'NAME'}")
-        if name.split(".")[0] in known_keys(Train) + known_keys(Launch):
+        if name.split(".")[0] in {key.split(".")[0] for key in KEYS}:
             raise ConfigError(f"{word}: a setting, which has no dashes: {name}={value or 'VALUE'}")
         raise ConfigError(f"{word}: no such option{did_you_mean(option, sorted(OPTIONS))}")
 
@@ -173,21 +190,3 @@ def _first_comment(path: Path) -> str:
 def _check_experiment(found: list[Composed]) -> None:
     if any(composed.values.get("exp") == "???" for composed in found):
         raise ConfigError(f"exp: name an experiment with +exp=NAME, one of\n{_listed_experiments()}")
-
-
-def _explain(error: Exception) -> str:
-    """Hydra's message, shortened to what was wrong and what would be right."""
-    text = str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        if group == "exp":
-            return f"exp: no experiment {name!r}{did_you_mean(name, error.options)}\n{_listed_experiments()}"
-        libraries = [f"{library}NAME" for library in LIBRARIES] if group == "model" else []
-        options = ", ".join([*error.options, *libraries])
-        return f"{group}: no option {name!r}{did_you_mean(name, error.options)}; there are: {options}"
-    if found := re.match(r"Could not override '([^']+)'", text):
-        key = found[1].split("@")[0]
-        return "exp: write it as +exp=NAME" if key == "exp" else no_such_setting(key)
-    if isinstance(error, OverrideParseException) and error.override not in text:
-        return f"{error.override}: {text}"
-    return text

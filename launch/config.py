@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from dnw import processes
-from dnw.config import ConfigError, Train, did_you_mean, known_keys, parse_as
+from dnw import processes, setting_errors
+from dnw.config import ConfigError, Train, parse_as
 from dnw.ranges import STRICT, Count, Positive, Size
+from dnw.setting_errors import known_keys
 from launch.gpus import visible_gpus
 from launch.scheduler import time_limit
 
@@ -47,6 +48,12 @@ def _checked_memory(text: str) -> str:
 def _joined(value: Any) -> Any:
     """Return a list as Slurm writes it: Hydra would take n1,n2 for a sweep, so one types [n1,n2]."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _named(value: Any) -> Any:
+    if value in ("", None):  # of which Path would make the folder where one is
+        raise ValueError("the name of a folder")
+    return value
 
 
 Names = Annotated[str, BeforeValidator(_joined)]
@@ -119,7 +126,7 @@ class Launch:
 
     nodes: Positive
     nproc: Positive | None
-    runs_dir: Path
+    runs_dir: Annotated[Path, BeforeValidator(_named)]
     fresh: bool
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
@@ -144,6 +151,9 @@ class Launch:
         return asked
 
 
+KEYS = (*known_keys(Train), *known_keys(Launch))  # of all settings
+
+
 def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], Launch]:
     """Part what Hydra composed into the values of the training configuration and the launch configuration.
 
@@ -162,8 +172,7 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], Launch]:
 
 def no_such_setting(key: str) -> str:
     """Return what to say of a key that no configuration has."""
-    nearest = did_you_mean(key, [*known_keys(Train), *known_keys(Launch)])
-    return f"{key}: no such setting{nearest}"
+    return setting_errors.no_such_setting(key, KEYS)
 
 
 def is_launch_key(key: str) -> bool:

@@ -32,6 +32,7 @@ from tqdm import tqdm
 from shards import command
 from shards.atomic import replacing
 from shards.errors import ShardError, remake
+from shards.regular_file import read_bytes
 from shards.remote import Store
 from shards.shard import MEMBER, Contents, Members, Shard, scan
 from shards.split_files import files_of_splits
@@ -263,7 +264,7 @@ def _read(folder: Path, split: str) -> Index:
     if not path.is_file():
         raise ShardError(_why_no_index(folder, split))
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_bytes(path))
         version = record["version"]
         if version == VERSION:
             shards = tuple(Shard(**shard) for shard in record["shards"])

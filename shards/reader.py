@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from shards.errors import BadSampleError, ShardError
 from shards.index import Index
+from shards.regular_file import descriptor_of
 from shards.shard import key_in
 from shards.tar import BLOCK
 
@@ -122,7 +123,7 @@ class Reader:
         store = self.index.store
         if store is not None:
             return _File(store.open(self.index.shards[shard]))
-        return _File(os.open(self.index.paths[shard], os.O_RDONLY | os.O_CLOEXEC))
+        return _File(descriptor_of(self.index.paths[shard]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self._limit)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from shards import tar
 from shards.atomic import replacing
 from shards.errors import ShardError
+from shards.regular_file import open_file
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
@@ -101,7 +102,7 @@ def scan(path: Path, *, payload: bool = True) -> Contents:
             class that is no number. The message names shard, key and byte.
         OSError: it can't be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         source = _Source(file, payload)
         rows, keys = [], dict[str, None]()
         for key, parts in _samples(tar.members(source.take, str(path), None if payload else source.skip)):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shards.errors import ShardError, remake
+from shards.regular_file import read_bytes
 
 _PATTERNS = {"train": "*-train-*.tar", "val": "*-val*-*.tar"}
 _SPLITS = {"validation": "val"}  # what others call them
@@ -50,7 +51,7 @@ def files_of_splits(folder: Path, patterns: Mapping[str, str]) -> dict[str, list
 
 def _files_of_info(info: Path) -> dict[str, list[str]]:
     try:
-        splits = json.loads(info.read_bytes())["splits"]
+        splits = json.loads(read_bytes(info))["splits"]
         files = {_SPLITS.get(split, split): list(facts["filenames"]) for split, facts in splits.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"{info}: no splits with filenames in it ({error}): repair or remove it") from error

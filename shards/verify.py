@@ -27,6 +27,7 @@ from tqdm import tqdm
 from shards import command, index, shard
 from shards.errors import ShardError
 from shards.index import Index
+from shards.regular_file import open_file
 from shards.shard import Contents, Members, Shard
 from shards.tar import BLOCK
 from shards.workers import run
@@ -188,7 +189,7 @@ def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:
 
 
 def _key(path: Path, offset: int) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(offset - BLOCK)
         return shard.key_in(file.read(BLOCK))
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dnw.compact import Compact, can_compact, compact
-from dnw.config import did_you_mean
 from dnw.engines.engine import CPU, Engine
+from dnw.setting_errors import did_you_mean
 
 __all__ = ["NAMES", "Engine", "build"]
 

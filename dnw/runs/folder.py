@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.regular_file import read_bytes
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,7 +100,7 @@ def finished(run: Run) -> bool:
     """Whether a run is done, and both its last weights and those it began with are there."""
     if not run.result.exists() or not (run.checkpoints / "init.pt").exists():
         return False
-    return bool(newest_step(run.checkpoints) == json.loads(run.result.read_text())["steps"])
+    return bool(newest_step(run.checkpoints) == json.loads(read_bytes(run.result))["steps"])
 
 
 def newest_step(checkpoints: Path) -> int | None:
@@ -113,5 +115,6 @@ def step_path(checkpoints: Path, step: int) -> Path:
 
 def steps(checkpoints: Path) -> list[int]:
     """Return the steps there are checkpoints of, rising."""
-    names = (re.fullmatch(r"step-(\d{8})\.pt", path.name) for path in checkpoints.glob("step-*.pt"))
+    there = checkpoints.iterdir() if checkpoints.exists() else ()  # glob finds nothing where it may not look
+    names = (re.fullmatch(r"step-(\d{8})\.pt", path.name) for path in there)
     return sorted(int(name[1]) for name in names if name)

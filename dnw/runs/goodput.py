@@ -19,6 +19,7 @@ from typing import Any
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
+from shards.regular_file import read_bytes
 
 Line = Mapping[str, Any]
 # how each line ends, see dnw/training/monitor.py
@@ -96,7 +97,7 @@ def _kept(run: Run) -> defaultdict[int, list[Line]]:
     """
     kept: defaultdict[int, list[Line]] = defaultdict(list)
     last: dict[int, Line] = {}
-    for text in run.metrics.read_bytes().split(b"\n") if run.metrics.exists() else []:
+    for text in read_bytes(run.metrics).split(b"\n") if run.metrics.exists() else []:
         if (end := WRITTEN.search(text)) is None:
             continue
         if b'"save"' in text:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shards.atomic import replacing
+from shards.regular_file import read_bytes
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
@@ -31,7 +32,7 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole records; a line that was cut off while it was written is none."""
-    return list(whole(path.read_bytes().split(b"\n"))) if path.exists() else []
+    return list(whole(read_bytes(path).split(b"\n"))) if path.exists() else []
 
 
 def whole(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from shards.errors import ExpectedError
+from shards.regular_file import descriptor_of, read_bytes
 
 PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
 Record = dict[str, Any]
@@ -92,7 +93,7 @@ def holder(path: Path) -> Record | None:
     """Who holds the lock, as it said; None if nobody does."""
     if not path.exists():
         return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = descriptor_of(path)
     try:
         return None if _try(descriptor, fcntl.LOCK_SH) else read(path)
     finally:
@@ -110,12 +111,14 @@ def read(path: Path) -> Record:
     """Return what the last holder said of itself, held or not; empty if nothing, or if it let go."""
     if not path.exists():
         return {}
-    text = path.read_text()
+    text = read_bytes(path).decode()
     record: Record = json.loads(text) if text.endswith("\n") else {}
     return record
 
 
 def _open(path: Path) -> int:
+    if path.exists():
+        return descriptor_of(path, os.O_RDWR)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 

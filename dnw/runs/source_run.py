@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dnw.compose import CONFIGS, training
-from dnw.config import FROM_A_RUN, ConfigError, Train, did_you_mean, load, plain, signature
+from dnw.config import FROM_A_RUN, ConfigError, Train, load, plain, signature
 from dnw.invocation import SUBMIT
 from dnw.runs.folder import Run, finished
+from dnw.setting_errors import did_you_mean
 
 # What has to be the same, or the weights would be others'.
 _OF_THE_NETWORK = (

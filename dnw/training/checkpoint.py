@@ -22,6 +22,7 @@ from dnw.runs.folder import step_path, steps
 from dnw.training import faults
 from shards.atomic import replacing
 from shards.errors import ExpectedError
+from shards.regular_file import read_bytes
 
 VERSION = 2
 MAGIC = b"DNW-SHA2"
@@ -122,7 +123,7 @@ def read(path: Path) -> Checkpoint:
         CheckpointError: it can't be read, is none, or is of another version.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read ({error.strerror})") from None
     encoded, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]

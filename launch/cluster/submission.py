@@ -14,6 +14,7 @@ from dnw.runs.folder import Run
 from launch.config import Launch
 from launch.errors import LaunchError
 from shards.atomic import replacing
+from shards.regular_file import read_bytes
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def newest(run: Run) -> Submission | None:
     if not run.launch.exists():
         return None
     try:
-        return Submission(**json.loads(run.launch.read_bytes()))
+        return Submission(**json.loads(read_bytes(run.launch)))
     except (ValueError, TypeError) as error:
         raise LaunchError(
             f"{run.launch}: damaged, or another version's ({error}); delete it if no job works on this run"

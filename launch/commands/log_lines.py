@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.regular_file import open_file
+
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3}")  # of the workers' log lines
 TRACEBACK = re.compile(r"(\[rank\d+\]: )?Traceback \(most recent call last\):")
 
@@ -46,7 +48,7 @@ class Tail:
         """Return what has come since the last call; `to_the_end` takes an unfinished line, too."""
         if not self.path.exists():
             return []
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             if file.seek(0, io.SEEK_END) < self._offset:  # begun anew
                 self._offset, self._rest = 0, b""
             file.seek(self._offset)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dnw.runs.folder import Run
+from shards.regular_file import read_bytes
 
 
 def table(runs: Sequence[Run]) -> Table:
@@ -20,7 +21,7 @@ def table(runs: Sequence[Run]) -> Table:
     for heading in ("Params", "MACs", "Accuracy", "Steps", "Attempts"):
         rows.add_column(heading, justify="right")
     for run in runs:
-        result = json.loads(run.result.read_text())
+        result = json.loads(read_bytes(run.result))
         rows.add_row(
             f"{result['exp']} x{result['width']:g}",
             count(result["params"]),

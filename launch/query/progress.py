@@ -17,6 +17,7 @@ from dnw.runs import jsonl
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from shards.errors import ShardError
+from shards.regular_file import open_file
 
 TAIL_BYTES = 2**18  # of metrics.jsonl: thousands of lines, the last evaluation among them
 INTERVALS = 5  # of logging, over which speed is judged
@@ -116,7 +117,7 @@ def _recent(path: Path) -> list[bytes]:
     """Return the last lines of a file that may be long."""
     if not path.exists():
         return []
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(max(0, file.seek(0, io.SEEK_END) - TAIL_BYTES))
         return file.read().split(b"\n")
 

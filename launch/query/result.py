@@ -7,6 +7,7 @@ from typing import Any
 
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
+from shards.regular_file import read_bytes
 
 
 def read_result(run: Run) -> dict[str, Any] | None:
@@ -18,7 +19,7 @@ def read_result(run: Run) -> dict[str, Any] | None:
     if not run.result.exists():
         return None
     try:
-        result = json.loads(run.result.read_bytes())
+        result = json.loads(read_bytes(run.result))
     except ValueError as error:
         raise _damaged(run, str(error)) from None
     if not isinstance(result, dict):

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dnw.config import did_you_mean
 from dnw.runs.folder import Run
+from dnw.setting_errors import did_you_mean
 from launch.errors import LaunchError
 
 MOVED_ASIDE = ".old-"  # by fresh=true

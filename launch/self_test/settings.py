@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dnw import config
-from dnw.config import ConfigError, Train, did_you_mean
+from dnw.config import ConfigError, Train
+from dnw.setting_errors import did_you_mean
 from launch.config import Launch, SelfTest, is_launch_key
 from launch.self_test.checks import NAMES
 

@@ -64,7 +64,7 @@ def left(folder: Path) -> list[str]:
     ("words", "said"),
     [
         ([], r"exp: name an experiment with \+exp=NAME, one of\n(.*\n)*  static_dnw +Tiny static classifier"),
-        (["+exp=static_dnv"], r"no experiment 'static_dnv'; did you mean static_dnw\?\n(.*\n)*  static_dnw "),
+        (["+exp=static_dnv"], r"^exp: no experiment 'static_dnv'; did you mean static_dnw\?$"),
         (["exp=static_dnw"], r"exp: write it as \+exp=NAME"),
         (["--exp=static_dnw"], r"--exp=static_dnw: write it as \+exp=static_dnw"),
         (["--exp", "static_dnw"], r"--exp: write it as \+exp=NAME"),
@@ -118,7 +118,7 @@ def left(folder: Path) -> list[str]:
             ["+exp=static_dnw", "cluster.time=2:00:00", "cluster.timeout_min=2"],
             r"both say the same thing \(got 2:00:00 and 2\)",
         ),
-        (["+exp=static_dnw", "width=["], r"width=\[: no viable alternative"),
+        (["+exp=static_dnw", "width=["], r"width=\[: not closed, or with a part that needs quotes: "),
         (["+exp=static_dnw", "width=${wide}"], r"Interpolation key 'wide' not found"),
         (["+exp=static_dnw", "width=0.1,0.2"], r"add --multirun"),
         (["-m", "+exp=static_dnw", "width=0.1,0.1"], r"comes up more than once in this sweep"),

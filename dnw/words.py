@@ -1,0 +1,163 @@
+"""The words of a command line, `+exp=NAME key=value`: made fit for Hydra's grammar, or refused in one line.
+
+Hydra's grammar wants quotes within quotes around whatever has a = ( ~ # or a letter like ö in it, and the
+folder of every run has a =. A value that the grammar doesn't take is therefore taken as the text that it is;
+what is left for Hydra to refuse is said by `explain`, for all commands that compose.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+
+from dnw.config import LIBRARIES, ConfigError
+from dnw.setting_errors import did_you_mean, no_such_setting
+
+_KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
+_AROUND = "write it without spaces around the ="
+
+
+def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: bool = False) -> list[str]:
+    """Return the words as Hydra takes them: a value outside of its grammar is quoted.
+
+    Args:
+        words: as typed, without options.
+        configs: the folder of the config groups.
+        known: all settings.
+        is_sweep: whether a comma parts the values of a sweep.
+
+    Raises:
+        ConfigError: a word that is no NAME=VALUE, or a list that isn't closed; or two experiments.
+    """
+    fitted = [_fit(words, place, configs, known) for place in range(len(words))]
+    for word, typed in zip(fitted, words, strict=True):
+        if is_sweep and word != typed and "," in typed:
+            each = shlex.quote(typed.replace("=", '="', 1).replace(",", '","') + '"')
+            raise ConfigError(f"{typed}: quote each value of the sweep: {each}")
+    named = [word.partition("=")[2] for word in fitted if word.startswith("+exp=")]
+    if len(named) > 1:
+        both = ",".join(named)
+        raise ConfigError(f"exp: named {len(named)} times ({both}); name one, or with -m +exp={both} all")
+    return fitted
+
+
+def explain(error: Exception, words: Sequence[str], configs: Path, known: Collection[str]) -> str:
+    """Return one line for an error of Hydra's: what was wrong, and what would be right."""
+    text = str(error)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return _no_option(error.missing_cfg_file.strip("/"), error.options)
+    for pattern, tell in _TOLD:
+        if found := re.search(pattern, text):
+            return tell(found, first, known)
+    return "; ".join(_unnamed(words, configs)) or first
+
+
+def _could_not_override(found: re.Match[str], _first: str, known: Collection[str]) -> str:
+    key = found[1].split("@")[0]
+    return "exp: write it as +exp=NAME" if key == "exp" else no_such_setting(key, known)
+
+
+# Hydra's sentences, and what to say instead: of the match, of their first line, and of all settings
+_TOLD: tuple[tuple[str, Callable[[re.Match[str], str, Collection[str]], str]], ...] = (
+    (r"^Could not override '([^']+)'", _could_not_override),
+    (
+        r"^Multiple values for (\S+)\.",
+        lambda found, *_: f"{found[1]}: chosen already; write {found[1]}=NAME, without the +",
+    ),
+    (
+        r"^(\S+) appears more than once in the final defaults list",
+        lambda found, *_: f"{found[1]}: chosen twice; leave one out",
+    ),
+    (r"^Ambiguous value for argument '(.*)'", lambda found, *_: _several(found[1])),
+    (r"full_key: (\S+)", lambda found, first, _known: f"{found[1]}: {first}"),
+)
+
+
+def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> str:
+    word = words[place]
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        return _bare(words, place, configs, known)
+    if _KEY.fullmatch(key) is None:
+        raise ConfigError(no_such_setting(key.lstrip("+~").strip(), known))
+    if not value and place + 1 < len(words) and "=" not in words[place + 1] and words[place + 1][0] != "~":
+        raise ConfigError(f"{word} {words[place + 1]}: {_AROUND}: {word}{words[place + 1]}")
+    if _parsed(word) is not None:
+        return word
+    if value[0] in "[{" or (value[0] in "\"'" and len(value) > 1 and value[0] not in value[1:]):
+        raise ConfigError(f"{word}: not closed, or with a part that needs quotes: {key}='[\"a=b\",c]'")
+    doubled = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ("\\" if found[2] else "") + found[2], value)
+    quoted = f'{key}="{doubled}"'
+    if _parsed(quoted) is None:
+        raise ConfigError(f"{word!r}: can't be the value of a setting")
+    return quoted
+
+
+def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> str:
+    """Return the removal of a setting as it is; refuse what else is no NAME=VALUE."""
+    word = words[place]
+    follows = words[place + 1] if place + 1 < len(words) else ""
+    if follows.startswith("="):
+        parts = words[place : place + (3 if follows == "=" else 2)]
+        raise ConfigError(f"{' '.join(parts)}: {_AROUND}: {''.join(parts)}")
+    if word.startswith("~") and _parsed(word) is not None:
+        return word
+    names = _options(configs / "exp")
+    if word.lstrip("+") in names:
+        raise ConfigError(f"{word}: write it as +exp={word.lstrip('+')}")
+    meant = did_you_mean(word, names) or did_you_mean(word, known)
+    raise ConfigError(f"{word or repr(word)}: must be NAME=VALUE{meant}")
+
+
+def _parsed(word: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+
+
+def _no_option(missing: str, options: Sequence[str]) -> str:
+    group, _, name = missing.partition("/")
+    if group == "hydra":
+        group, _, name = missing.rpartition("/")
+    if group == "exp":
+        nearest = did_you_mean(name.rpartition("/")[2], options)
+        return f"exp: no experiment {name!r}{nearest or '; there are: ' + ', '.join(options)}"
+    if group == "model" and f"{name}/" in LIBRARIES:
+        return f"model={name}: which of its networks? model={name}/NAME, say model={name}/resnet18"
+    libraries = [f"{library}NAME" for library in LIBRARIES] if group == "model" else []
+    there = ", ".join([*options, *libraries])
+    return f"{group}: no option {name!r}{did_you_mean(name, options)}; there are: {there}"
+
+
+def _several(word: str) -> str:
+    key, _, value = word.replace("\\'", "'").partition("=")
+    quoted = shlex.quote(f'{key}="{value}"')
+    return (
+        f"{key}={value}: several values; add --multirun for a run with each, write {key}=[{value}] for a "
+        f"list, or {quoted} for one text with a comma"
+    )
+
+
+def _unnamed(words: Sequence[str], configs: Path) -> list[str]:
+    """Return what to say of each choice of a group by something that is no name."""
+    found = ((word.lstrip("+").partition("=")[0], word, _parsed(word)) for word in words)
+    wrong = [
+        (key, word) for key, word, override in found if override and not isinstance(override.value(), str)
+    ]
+    return [
+        f"{word}: {key} is chosen by its name, one of {', '.join(_options(configs / key))}"
+        for key, word in wrong
+        if (configs / key).is_dir()
+    ]
+
+
+def _options(group: Path) -> list[str]:
+    return sorted(path.stem for path in group.glob("*.yaml"))

@@ -1,0 +1,55 @@
+"""Files opened for reading, if they are files: a FIFO would keep whoever opens it waiting for ever.
+
+What a run, an index or a set of shards consists of is read through this, so that whatever lies in the place
+of a file is told by its path, as any other fault of the file system is (shards/command.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def descriptor_of(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file and return its descriptor.
+
+    Raises:
+        OSError: naming `path`: it isn't there, can't be read, or is a folder, a FIFO or another special file.
+    """
+    _check(path.stat().st_mode, path)  # before it is opened: opening a device may do something
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raises as `descriptor_of`."""
+    return os.fdopen(descriptor_of(path), "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file; raises as `descriptor_of`."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def _check(mode: int, path: Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, must be a file", str(path))
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "a special file")
+        raise OSError(errno.EINVAL, f"is {kind}, must be a file", str(path))
