@@ -126,7 +126,7 @@ class Optim:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Checkpoint:
+class CheckpointSettings:
     """When to save, and what to keep."""
 
     every: Literal["auto"] | None = None  # auto: as often as pays, in place of the following two
@@ -174,7 +174,7 @@ class Train:
     wiring: Wiring
     data: Data
     optim: Optim
-    checkpoint: Checkpoint
+    checkpoint: CheckpointSettings
     log: Log
     watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dnw.config import Checkpoint, ConfigError
+from dnw.config import CheckpointSettings, ConfigError
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from launch.config import Cluster
@@ -124,7 +124,9 @@ def _check_asked(cluster: Cluster, asked_s: int, needed: Need | None) -> None:
         )
 
 
-def doubt(needed: Need | None, grace_s: int, settings: Checkpoint, grants: Grants | None) -> str | None:
+def doubt(
+    needed: Need | None, grace_s: int, settings: CheckpointSettings, grants: Grants | None
+) -> str | None:
     """Return a warning where a job that gets TERM may lack the time to save, or None.
 
     Args:

@@ -1,4 +1,4 @@
-"""Look at runs, read their logs, stop them, rehearse a preemption, tabulate results: --help says how."""
+"""Look at runs, read their logs, stop them, drill a preemption, tabulate results: --help says how."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
   python launch/runs.py logs -f 41cb             what a run's workers print, now and in attempts to come
   python launch/runs.py cancel 41cb              save and stop; run the submit command again to resume
 
-  python launch/runs.py drill 41cb               rehearse a preemption: what does it cost?
+  python launch/runs.py drill 41cb               preempt a run on purpose: what does it cost?
   python launch/runs.py table                    results of finished runs, beside those of the paper
   python launch/runs.py compare 41cb 9f3e        settings in which runs differ, results, curves
   python launch/runs.py clean                    what may be deleted, and how large it is; asks first
@@ -89,7 +89,7 @@ resumes from its last checkpoint.
 {RUN}"""
 
 DRILL = f"""\
-Rehearses a preemption on a run at work, and reports what it cost, step by step: Slurm is told to requeue the
+Preempts a run at work on purpose, and reports what it cost, step by step: Slurm is told to requeue the
 job (TERM, KILL, and into the queue again), the nearest thing to a preemption that a user may do. A run of
 cluster=local is stopped and submitted again. Nothing is lost but the time reported.
 
@@ -245,7 +245,9 @@ def _parser() -> argparse.ArgumentParser:
     cancel = _command(commands, "cancel", CANCEL, _cancel, "stop runs, saving first", runs="+")
     cancel.add_argument("--now", action="store_true", help="kill, without saving")
     cancel.add_argument("--no-wait", dest="wait", action="store_false", help="return at once")
-    drill = _command(commands, "drill", DRILL, _drill, "rehearse a preemption", runs=None)
+    drill = _command(
+        commands, "drill", DRILL, _drill, "preempt a running job on purpose, and time it", runs=None
+    )
     drill.add_argument("--json", action="store_true", help="an object, times in seconds")
     table = _command(commands, "table", TABLE, _table, "results beside those of the paper", runs="*")
     forms = table.add_mutually_exclusive_group()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from dnw.config import Checkpoint
+from dnw.config import CheckpointSettings
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.goodput import goodput
@@ -41,7 +41,7 @@ def between_failures(run: Run) -> float:
 class Interval:
     """The time after which an attempt saves again: as it is set, or from what each checkpoint has cost."""
 
-    def __init__(self, settings: Checkpoint, run: Run) -> None:
+    def __init__(self, settings: CheckpointSettings, run: Run) -> None:
         """`seconds` is the interval; 0: never by time."""
         self._between_failures_s = between_failures(run) if settings.every == "auto" else None
         self.seconds = 60 * settings.every_minutes if self._between_failures_s is None else FIRST_S

@@ -1,4 +1,4 @@
-"""Faults on purpose, by name, for tests and rehearsals.
+"""Faults on purpose, by name, for tests and drills.
 
 `DNW_FAULT="1:step 7"` has rank 1 kill itself with SIGKILL when it reaches the point named `step 7`. A third
 word says what it does instead: with `DNW_FAULT="1:step 7:SIGTERM"` it sends itself that signal, with HANG it

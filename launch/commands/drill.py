@@ -1,4 +1,4 @@
-"""A rehearsed preemption: a run at work is stopped as preemption would, and watched until it goes on."""
+"""A preemption drill: a run at work is stopped as preemption would, and watched until it goes on."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class DrillError(RuntimeError):
 
 
 def show(run: Run, as_json: bool) -> int:
-    """Rehearse a preemption of a run at work, and print what it cost.
+    """Preempt a run at work on purpose, and print what it cost.
 
     Returns:
         the exit code: 0 if the run went on where it had stopped, 1 if steps were lost or it did not go on.
 
     Raises:
-        LaunchError: it can't be rehearsed on this run as it is.
+        LaunchError: this run can't be preempted as it is.
     """
     try:
         report = drill(run, _say)
@@ -53,12 +53,12 @@ def show(run: Run, as_json: bool) -> int:
     else:
         console = Console(highlight=False, soft_wrap=True)
         console.print(report.table())
-        console.print(*report.verdict(), sep="\n", markup=False)
+        console.print(*report.summary(), sep="\n", markup=False)
     return 0 if report.steps_lost == 0 else 1
 
 
 def drill(run: Run, say: Callable[[str], None]) -> DrillReport:
-    """Rehearse a preemption; `say` is told what is going on.
+    """Preempt a run on purpose; `say` is told what is going on.
 
     Raises:
         LaunchError: the run is not at work, or nothing could start it again.
@@ -155,7 +155,7 @@ def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Ma
     try:
         slurm_command.ask("scontrol", "requeue", last.job)
     except SlurmError as error:
-        raise LaunchError(f"{error}; a job that may not be requeued can't rehearse a preemption") from None
+        raise LaunchError(f"{error}; a job that may not be requeued can't be drilled") from None
     gone = granted = None
     reasons: list[str] = []
     while granted is None and (status := watch.look()).is_at_work:
@@ -198,7 +198,7 @@ def plan_again(run: Run, last: Submission) -> RunPlan:
 
 
 def _check(before: RunStatus) -> tuple[Submission, Attempt]:
-    """Refuse a run on which nothing can be rehearsed."""
+    """Refuse a run that no drill is possible on."""
     name, last, attempt = before.run.name, before.submission, before.current
     if before.state != "running":
         raise LaunchError(f"{name}: not running but {before.state}; a drill needs a run at work")

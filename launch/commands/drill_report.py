@@ -1,4 +1,4 @@
-"""What a rehearsed preemption cost: pure functions of what was noted while it happened."""
+"""What a preemption drill cost: pure functions of what was noted while it happened."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class DrillReport:
 
     def table(self) -> Table:
         """Its phases for people."""
-        title = f"A rehearsed preemption of {self.run}, job {self.job}"
+        title = f"Preemption drill of {self.run}, job {self.job}"
         shown = Table(
             title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
         )
@@ -118,7 +118,7 @@ class DrillReport:
             shown.add_row(phase.name, "-" if phase.seconds is None else f"{phase.seconds:.1f}", phase.note)
         return shown
 
-    def verdict(self) -> list[str]:
+    def summary(self) -> list[str]:
         """Whether it went well, in sentences."""
         return [self._about_steps(), *self._about_deadlines()]
 

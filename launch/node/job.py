@@ -32,7 +32,7 @@ from launch.node import backfill, exit_reason, requeue, retry_policy, slurm_job,
 from launch.node import notify as notification
 from launch.node.interface import between_nodes
 from launch.node.peer_failure import NO_FAILURE
-from launch.node.signals import Stop
+from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
@@ -72,7 +72,7 @@ class Job:
 
         `begun` is called when the first node has the run's lock, from which on others see that it is at work.
         """
-        stop = Stop(impatient=self.foreground)
+        stop = StopRequests(impatient=self.foreground)
         stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
         if node.rank > 0:
@@ -96,7 +96,7 @@ class Job:
     def lead(
         self,
         node: Node,
-        stop: Stop,
+        stop: StopRequests,
         announce: Callable[[int, int], None] | None = None,
         begun: Callable[[], None] | None = None,
     ) -> tuple[int, notification.Event | None]:
@@ -123,7 +123,12 @@ class Job:
             return self._lead(run, node, held, stop, announce)
 
     def _lead(
-        self, run: Run, node: Node, held: Lock, stop: Stop, announce: Callable[[int, int], None] | None
+        self,
+        run: Run,
+        node: Node,
+        held: Lock,
+        stop: StopRequests,
+        announce: Callable[[int, int], None] | None,
     ) -> tuple[int, notification.Event | None]:
         """Attempt after attempt on the first node; the job's exit code, and what there is to tell of it."""
         if run.result.exists():
@@ -160,7 +165,7 @@ class Job:
         claim: Claim,
         node: Node,
         held: Lock,
-        stop: Stop,
+        stop: StopRequests,
         announce: Callable[[int, int], None] | None,
     ) -> int:
         """One attempt, led from here: 0 done, 75 stopped, 1 failed."""
@@ -179,14 +184,14 @@ class Job:
             exit_reason.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log)
         )
 
-    def _follow(self, run: Run, node: Node, stop: Stop) -> None:
+    def _follow(self, run: Run, node: Node, stop: StopRequests) -> None:
         """Take part in each attempt that the first node begins; the other nodes do this."""
         last = 0
         while record := _next_attempt(run, node, last, stop):
             last = int(record["attempt"])
             self.take_part(node, stop, last, int(record["port"]))
 
-    def take_part(self, node: Node, stop: Stop, attempt: int, port: int) -> None:
+    def take_part(self, node: Node, stop: StopRequests, attempt: int, port: int) -> None:
         """Work on an attempt that the first node has begun, and report to it how that ended here."""
         claim = Claim(Run(self.folder), attempt)
         code = self._watched(claim, node, port, stop)
@@ -194,7 +199,7 @@ class Job:
             claim.report(node.rank, code=code)
 
     def _watched(
-        self, claim: Claim, node: Node, port: int, stop: Stop, descriptors: tuple[int, ...] = ()
+        self, claim: Claim, node: Node, port: int, stop: StopRequests, descriptors: tuple[int, ...] = ()
     ) -> int:
         """Start the agent and wait for its end; its exit code."""
         with self._output(claim, node) as output, tempfile.TemporaryDirectory(prefix="dnw-") as scratch:
@@ -244,7 +249,7 @@ class Job:
         with path.open("ab") as output:
             yield output
 
-    def _reports(self, claim: Claim, stop: Stop) -> dict[int, dict[str, int]]:
+    def _reports(self, claim: Claim, stop: StopRequests) -> dict[int, dict[str, int]]:
         """How a failed attempt ended on each node; those that are lost stay silent."""
         deadline = time.monotonic() + REPORT_WAIT_S
         while len(found := claim.reports()) < self.nodes and claim.holds():
@@ -259,7 +264,7 @@ def _has_failed(claim: Claim) -> bool:
     return any(report["code"] not in NO_FAILURE for report in claim.reports().values())
 
 
-def _next_attempt(run: Run, node: Node, last: int, stop: Stop) -> lock.Record | None:
+def _next_attempt(run: Run, node: Node, last: int, stop: StopRequests) -> lock.Record | None:
     """Return what the first node says of the attempt that it has begun after `last`; None if the job is over.
 
     Raises:

@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 LOOK_S = 1.0
 
 
-class Stop:
+class StopRequests:
     """Signals that ask this process to stop."""
 
     def __init__(self, impatient: bool) -> None:

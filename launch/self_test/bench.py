@@ -19,7 +19,7 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from launch.node import torchrun
 from launch.node.job import Job
-from launch.node.signals import Stop
+from launch.node.signals import StopRequests
 from launch.node.topology import LOOPBACK, Node
 from launch.self_test import cases
 from launch.self_test.cases import Case, Changes, Size
@@ -48,7 +48,7 @@ class Bench:
     nproc: int
     grace_s: int
     announce: Announce  # to the other nodes
-    stop: Stop
+    stop: StopRequests
     base: Train
     gpus: int | None = None  # of each node; None: nobody said
     size: Size = cases.SMALL
@@ -165,13 +165,13 @@ class Bench:
                     self.stop,
                     lambda attempt, port: self.announce(case, attempt, port),
                 )
-            is_rehearsal = note(run).exists() and len(ledger.read(run)) == 1
-            if is_rehearsal:  # the signal was ours
-                self.stop = Stop(self.stop.impatient)
+            is_drill = note(run).exists() and len(ledger.read(run)) == 1
+            if is_drill:  # the signal was ours
+                self.stop = StopRequests(self.stop.impatient)
                 self.stop.listen()
             if self.stop.signal is not None:
                 raise StoppedError
-            if not (is_rehearsal and code == STOPPED):
+            if not (is_drill and code == STOPPED):
                 return
 
 

@@ -26,7 +26,7 @@ from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.node import backfill, exit_reason, notify, requeue, slurm_job
 from launch.node.job import HEAD_WAIT_S, HELD, POLL_S, Job
-from launch.node.signals import Stop
+from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
 from launch.self_test import bench as benches
 from launch.self_test import cases, findings, report
@@ -62,7 +62,7 @@ class Series:
 
         `begun` is called when the first node has the lock.
         """
-        stop = Stop(impatient=self.job.foreground)
+        stop = StopRequests(impatient=self.job.foreground)
         stop.listen()
         node, run = this_node(self.job.nodes), Run(self.job.folder)
         if node.rank > 0:
@@ -86,7 +86,7 @@ class Series:
 
     # ---- the first node
 
-    def _lead(self, run: Run, node: Node, held: Lock, stop: Stop) -> tuple[int, Bench]:
+    def _lead(self, run: Run, node: Node, held: Lock, stop: StopRequests) -> tuple[int, Bench]:
         claim = Claim.take_over(run)
         backfill.complete(run, node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
@@ -176,7 +176,7 @@ class Series:
 
     # ---- the other nodes
 
-    def _follow(self, run: Run, node: Node, stop: Stop) -> None:
+    def _follow(self, run: Run, node: Node, stop: StopRequests) -> None:
         """Take part in each attempt that the first node announces.
 
         Raises:
@@ -196,7 +196,7 @@ class Series:
                 raise RuntimeError(f"{run.lock}: the first node of job {node.job} is silent; see its log")
             time.sleep(POLL_S)
 
-    def _take_part(self, node: Node, stop: Stop, said: dict[str, Any]) -> None:
+    def _take_part(self, node: Node, stop: StopRequests, said: dict[str, Any]) -> None:
         case, attempt, port = benches.announced(said)
         if node.rank < case.nodes:
             job = benches.job_of(Run(self.job.folder), case, self.job.grace_s, self.job.gpus)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dnw.config import Checkpoint, ConfigError
+from dnw.config import CheckpointSettings, ConfigError
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from launch import grace_period
@@ -17,7 +17,7 @@ from launch.scheduler import time_limit
 from launch.scheduler.stop_grace import Grants
 
 SLOW = Need(step_s=50.0, save_s=85.0)  # 200 s in all
-OFTEN = Checkpoint()
+OFTEN = CheckpointSettings()
 
 
 def cluster(**changes: Any) -> Cluster:
@@ -121,7 +121,7 @@ def test_what_a_term_may_cost() -> None:
     assert grace_period.doubt(None, 120, OFTEN, granted) is None
     assert grace_period.doubt(quick, 120, OFTEN, granted) is None
     assert grace_period.doubt(SLOW, 300, OFTEN, None) is None
-    assert grace_period.doubt(Need(1.0, 3.1), 120, Checkpoint(every_minutes=2.5), granted) == (
+    assert grace_period.doubt(Need(1.0, 3.1), 120, CheckpointSettings(every_minutes=2.5), granted) == (
         "checkpoint.every_minutes: stopping takes up to 21 s (2 steps of 1.0 s, 3.1 s to save, 15 s to spare)"
         ", but after a TERM there are 20 s (partition low: GraceTime 10 s + KillWait 10 s): the last "
         "checkpoint may be what counts; save more often than every 2.5 minutes"
@@ -133,7 +133,7 @@ def test_what_a_term_may_cost() -> None:
     both = grace_period.doubt(SLOW, 120, OFTEN, granted)
     assert both is not None
     assert "there are 120 s (cluster.grace_s) and 20 s (partition low" in both
-    auto = grace_period.doubt(SLOW, 120, Checkpoint(every="auto"), granted)
+    auto = grace_period.doubt(SLOW, 120, CheckpointSettings(every="auto"), granted)
     assert auto is not None
     assert auto.startswith("checkpoint.every=auto: stopping takes up to 200 s")
     assert auto.endswith("the last checkpoint may be what counts")

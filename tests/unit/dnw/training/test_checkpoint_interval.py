@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from run_folder import make
 
-from dnw.config import Checkpoint, ConfigError, parse_as
+from dnw.config import CheckpointSettings, ConfigError, parse_as
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.training import checkpoint_interval
@@ -27,13 +27,13 @@ def attempt(run: Run, number: int, reason: ledger.Reason) -> None:
 
 def test_as_it_is_set(run: Run) -> None:
     for minutes in (0.0, 2.5):
-        fixed = Interval(Checkpoint(every_minutes=minutes), run)
+        fixed = Interval(CheckpointSettings(every_minutes=minutes), run)
         fixed.saved(stalled_s=20.0, seconds=100.0)
         assert fixed.seconds == 60 * minutes
 
 
 def test_chosen_by_what_one_costs(run: Run) -> None:
-    chosen = Interval(Checkpoint(every="auto"), run)
+    chosen = Interval(CheckpointSettings(every="auto"), run)
     assert chosen.seconds == checkpoint_interval.FIRST_S
     chosen.saved(stalled_s=0.5, seconds=2.0)
     assert chosen.seconds == pytest.approx(math.sqrt(2 * 0.5 * DAY), rel=1e-3)
@@ -44,12 +44,12 @@ def test_chosen_by_what_one_costs(run: Run) -> None:
 
 
 def test_what_fails_often_saves_often(run: Run) -> None:
-    rare = Interval(Checkpoint(every="auto"), run)
+    rare = Interval(CheckpointSettings(every="auto"), run)
     for number in (1, 2, 3):
         attempt(run, number, "killed")
     attempt(run, 4, "stopped")  # for which it has saved
     ledger.claim(run, 5, job="1", restart=0, hosts=["n1"])
-    often = Interval(Checkpoint(every="auto"), run)
+    often = Interval(CheckpointSettings(every="auto"), run)
     for one in (rare, often):
         one.saved(stalled_s=0.5, seconds=1.0)
     assert often.seconds == pytest.approx(rare.seconds / 2, rel=1e-3)
@@ -65,6 +65,6 @@ def test_young_costs_least(stalled_s: float) -> None:
 
 
 def test_auto_is_the_only_word() -> None:
-    assert parse_as(Checkpoint, {"every": "auto"}).every == "auto"
+    assert parse_as(CheckpointSettings, {"every": "auto"}).every == "auto"
     with pytest.raises(ConfigError, match="every: must be 'auto'"):
-        parse_as(Checkpoint, {"every": "often"})
+        parse_as(CheckpointSettings, {"every": "often"})

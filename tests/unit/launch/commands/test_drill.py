@@ -1,4 +1,4 @@
-"""What a rehearsed preemption is found to have cost; the real thing is in tests/slurm."""
+"""What a preemption drill reports; the real thing is in tests/slurm."""
 
 import json
 import time
@@ -62,7 +62,7 @@ def test_the_seconds_of_each_part() -> None:
     ]
     assert sum(phase.seconds or 0 for phase in found.phases[:-1]) == found.phases[-1].seconds
     assert (found.steps_lost, found.holds) == (0, True)
-    assert found.verdict() == [
+    assert found.summary() == [
         "Nothing was lost: stopped after step 12, resumed after step 12.",
         "Saving took 2.0 of 40 s (low): that holds.",
         "Saving took 2.0 of 120 s (cluster.grace_s): that holds.",
@@ -77,7 +77,7 @@ def test_the_seconds_of_each_part() -> None:
 def test_saving_that_takes_too_long_for_a_preemption() -> None:
     found = drill_report(saved=141.0, marks=Marks(100.0, 145.0, 149.0))
     assert found.holds is False
-    assert "Saving took 41.0 of 40 s (low): TOO LONG." in found.verdict()
+    assert "Saving took 41.0 of 40 s (low): TOO LONG." in found.summary()
 
 
 def test_killed_before_it_had_saved() -> None:
@@ -85,7 +85,7 @@ def test_killed_before_it_had_saved() -> None:
     found = drill_report(first=first, saved=None, reached=19)
     assert (found.steps_lost, found.holds, found.saving_s) == (7, False, None)
     assert found.phases[1].seconds == 10.0  # from the signal, then
-    assert found.verdict() == [
+    assert found.summary() == [
         "7 steps were lost: stopped after step 19 (killed), resumed after step 12. "
         "checkpoint.every_minutes, or checkpoint.every=auto, bounds that.",
         "It was not saved in time; it had at most 40 s (low) and 120 s (cluster.grace_s).",
@@ -96,7 +96,7 @@ def test_what_was_too_quick_to_be_seen() -> None:
     found = drill_report(marks=Marks(100.0, None, None), deadlines=())
     assert [phase.seconds for phase in found.phases] == [2.0, None, None, None, 7.5, 2.5, 60.0]
     assert found.holds is None
-    assert found.verdict()[1] == "No save deadline is known on this cluster."
+    assert found.summary()[1] == "No save deadline is known on this cluster."
 
 
 def test_nodes_noticed_only_after_the_run_had_claimed_them() -> None:
@@ -204,7 +204,7 @@ def test_people_get_a_table(
     )
     assert drill.show(run, as_json=False) == 0
     out = capsys.readouterr().out
-    assert f"A rehearsed preemption of {run.name}, job 7" in out
+    assert f"Preemption drill of {run.name}, job 7" in out
     assert "Nothing was lost: stopped after step 7, resumed after step 7." in out
     assert "(partition low: GraceTime 30 s + KillWait 10 s): that holds." in out
 
@@ -259,7 +259,7 @@ def test_a_run_that_finishes_meanwhile(
     assert "finished before it was stopped" in capsys.readouterr().err
 
 
-def test_what_can_not_be_rehearsed(run: Run, cluster: Slurm, tmp_path: Path) -> None:
+def test_where_a_drill_is_refused(run: Run, cluster: Slurm, tmp_path: Path) -> None:
     cluster.says("squeue", queue(run, "PENDING", "Priority"))
     with pytest.raises(LaunchError, match=r"not running but queued; a drill needs a run at work$"):
         drill.drill(run, lambda _text: None)

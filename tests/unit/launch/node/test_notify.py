@@ -20,7 +20,7 @@ from launch.cluster import submit
 from launch.config import Cluster, Launch, Notify
 from launch.node import exit_reason, notify, retry_policy
 from launch.node.job import Job
-from launch.node.signals import Stop
+from launch.node.signals import StopRequests
 from launch.node.topology import LOOPBACK, Node
 from launch.prepare import RunPlan
 
@@ -123,12 +123,14 @@ class TestJob:
 
     @pytest.fixture
     def lead(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
-        monkeypatch.setattr(Stop, "listen", lambda self: None)  # the test runner's own handlers stay
+        monkeypatch.setattr(StopRequests, "listen", lambda self: None)  # the test runner's own handlers stay
 
         def work(*reasons: Reason, command: str = f"cat >> {run.folder}/told; exit 9", **more: Any) -> int:
             ends = iter(reasons)
 
-            def attempt(job: Job, claim: Claim, node: Node, held: object, stop: Stop, _: object) -> int:
+            def attempt(
+                job: Job, claim: Claim, node: Node, held: object, stop: StopRequests, _: object
+            ) -> int:
                 reason = next(ends)
                 ledger.claim(run, claim.number, job="7", restart=0, hosts=["n1"])
                 ledger.start(run, claim.number, step=0)

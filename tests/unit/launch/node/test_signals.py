@@ -11,7 +11,7 @@ import pytest
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import job
-from launch.node.signals import Stop
+from launch.node.signals import StopRequests
 
 # Ends with how often it was told.
 AGENT = """
@@ -29,7 +29,7 @@ exit(10 + len(told))
 @pytest.mark.parametrize(("is_stopping", "code"), [(False, 11), (True, -9)])
 def test_an_agent_is_told_once_that_another_node_has_failed(is_stopping: bool, code: int) -> None:
     """But not where a stop was asked for: everybody saves, and has a limit to do that in."""
-    stop = Stop(impatient=False)
+    stop = StopRequests(impatient=False)
     with subprocess.Popen([sys.executable, "-c", AGENT], stdout=subprocess.PIPE) as agent:
         assert agent.stdout is not None
         agent.stdout.readline()

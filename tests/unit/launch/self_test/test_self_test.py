@@ -23,7 +23,7 @@ from launch.cluster.submit import job
 from launch.compose import compose
 from launch.config import SelfTest
 from launch.node.job import Job
-from launch.node.signals import Stop
+from launch.node.signals import StopRequests
 from launch.node.topology import LOOPBACK, Node
 from launch.prepare import RunPlan, plan
 from launch.self_test import bench, cases, findings, report, settings
@@ -54,7 +54,7 @@ def a_bench(tmp_path: Path, nodes: int, nproc: int) -> Bench:
     hosts = tuple(f"n{number}" for number in range(1, nodes + 1))
     node = Node(0, nodes, "n1", "n1", "7", 0, hosts, in_slurm=True)
     whole = Run(tmp_path / "self_test" / "x-0123456789")
-    return Bench(whole, 1, node, nproc, 60, lambda *_: None, Stop(impatient=False), example())
+    return Bench(whole, 1, node, nproc, 60, lambda *_: None, StopRequests(impatient=False), example())
 
 
 @pytest.mark.usefixtures("no_hydra")
