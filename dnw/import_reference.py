@@ -1,4 +1,4 @@
-"""A checkpoint of the paper's own code becomes one of this project, which dnw.evaluate and dnw.profile read.
+"""Convert a checkpoint of the paper's own code into one that dnw.evaluate and dnw.profile read.
 
 python -m dnw.import_reference published.pt +exp=imagenet_dnw width=0.225 dnw_x225.pt
 

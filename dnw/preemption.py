@@ -1,4 +1,4 @@
-"""Being asked to stop: a signal is recorded here, and acted on between two steps."""
+"""Stop requests in a worker: a signal is recorded here, and acted on between two steps."""
 
 from __future__ import annotations
 

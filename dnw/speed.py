@@ -18,7 +18,7 @@ LEAST = 3  # measurements
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """Of one network."""
+    """The time that one network takes, and the memory."""
 
     ms_per_image: dict[int, float]  # by batch size: the median
     peak_memory_mib: float  # of this process so far; on a GPU, of what torch holds there

@@ -1,4 +1,4 @@
-"""A run that the same words made earlier, when a recipe had other defaults: and not what they make now."""
+"""Find a run that the same words made when a recipe had other defaults: they would make another run now."""
 
 from __future__ import annotations
 

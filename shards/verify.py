@@ -1,4 +1,4 @@
-"""Whether shards are what their index says they are.
+"""Verify that shards are what their index says they are.
 
     python -m shards.verify data/imagenet              every byte
     python -m shards.verify data/imagenet --quick      headers and sizes alone; no image is read

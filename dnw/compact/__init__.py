@@ -1,4 +1,4 @@
-"""What matters of a trained network, and nothing else, for engines to run (dnw/engines)."""
+"""Reduce a trained network to the parts that affect its output, for engines to run (dnw/engines)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a compact network is one: engines trust its shapes and its indices, and read where these point."""
+"""Check the shapes and indices of a compact network: engines trust them, and read where they point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine won, kept on disk, so that it is measured once per network, machine and batch size.
+"""Remember on disk which engine was fastest: measured once per network, machine and batch size.
 
 One small JSON file per network and machine, in $XDG_CACHE_HOME/dnw/engines, else ~/.cache/dnw/engines. Its
 name is a digest of whatever decides who wins, so a file is never out of date; any of them may be removed.

@@ -1,4 +1,4 @@
-"""Whose fault it is when training ends in an exception of the GPU: its own, a peer's, or the run's.
+"""Tell faults of a GPU or of a peer from faults of the run, when training ends in an exception.
 
 A GPU that breaks (ECC, Xid, a link) raises AcceleratorError in whatever comes next, or an error of cuBLAS or
 cuDNN, or makes NCCL's call to CUDA fail. That is the node's fault: such an attempt counts as killed, and the

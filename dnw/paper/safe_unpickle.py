@@ -1,4 +1,4 @@
-"""Files of torch.save that somebody else wrote: their tensors and numbers are read, nothing in them is run.
+"""Read files of torch.save that somebody else wrote: tensors and numbers; nothing in them is run.
 
 A pickle is a program. It may name any function, and an ordinary load would import and call it. Here only
 what torch knows to be harmless is called; every other name stands for an object that does nothing.

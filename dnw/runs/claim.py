@@ -1,4 +1,4 @@
-"""What an attempt writes with: as long as no later attempt has taken the run over.
+"""The claim of an attempt: it may write to its run until a later attempt takes the run over.
 
 A lock is not enough: a partitioned node keeps running, beside the attempt that follows; what it writes may
 even arrive minutes later. So each attempt has a folder of its own, `claims/NNN`, made with one mkdir, and

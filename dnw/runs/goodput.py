@@ -1,4 +1,4 @@
-"""What share of the time that a run was given went into steps that count, and what became of the rest.
+"""Goodput: the share of its time on nodes that a run spent on steps that count, and where the rest went.
 
 Told by the ledger and by metrics.jsonl, whose lines bear the attempt and the time. Each attempt cuts the file
 back to where it goes on, so of the attempts before it are left the lines of what counts. The times of an

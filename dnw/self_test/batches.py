@@ -1,4 +1,4 @@
-"""Whether batches hold what they should where the consumer is slow: their memory is used again."""
+"""Check that batches hold what they should when their consumer is slow: their memory is used again."""
 
 from __future__ import annotations
 

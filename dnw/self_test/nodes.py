@@ -1,4 +1,4 @@
-"""Whether every processor computes right and as fast as the others, and what they send each other."""
+"""Check that every processor computes right and as fast as the others, and what they send each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step on this device beside the same step on the CPU: loss, gradients, statistics, masks."""
+"""Compare one step on this device with the same step on the CPU: loss, gradients, statistics, masks."""
 
 from __future__ import annotations
 

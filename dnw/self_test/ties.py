@@ -1,4 +1,4 @@
-"""Whether the largest weights are chosen alike on every device, where many have the same magnitude."""
+"""Check that every device chooses the same largest weights where many have the same magnitude."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a training step waits for the device: between two log lines it must not."""
+"""Check that a training step never waits for the device between two log lines."""
 
 from __future__ import annotations
 

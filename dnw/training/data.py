@@ -1,4 +1,4 @@
-"""From positions in the training order to tensors: which images a process loads, decoded and augmented.
+"""From positions in the training order to tensors: which images a process loads, decodes and augments.
 
 Position p is place p % N of epoch p // N (shards.order). Step t takes positions [t*batch, (t+1)*batch),
 cut into micro-batches; a rank takes its contiguous share of them. Augmentation draws from

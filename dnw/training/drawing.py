@@ -1,4 +1,4 @@
-"""The costs and pictures of a wiring, made beside the training: a thread works on copies of the masks.
+"""The costs and pictures of a wiring, made while training goes on: a thread works on copies of the masks.
 
 The network itself is left to the training: a thread that sent an image through it would share what torch
 keeps for the whole process (the cache of parametrized weights, the choice of attention's kernel).

@@ -17,7 +17,7 @@ from dnw.training.distributed import World
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Over all samples of a split."""
+    """Top-1, top-5 and loss over all samples of a split."""
 
     samples: int
     top1: float  # percent

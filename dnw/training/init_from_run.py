@@ -1,4 +1,4 @@
-"""Where training starts when another run's weights are the start: wiring=fine_tune and wiring=one_shot."""
+"""Initialize a run from another run's weights: wiring=fine_tune and wiring=one_shot."""
 
 from __future__ import annotations
 

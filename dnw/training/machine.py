@@ -1,4 +1,4 @@
-"""What the bits of a result depend on besides the run: library versions and the kind of hardware."""
+"""The machine facts that the bits of a result depend on: library versions and the kind of hardware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watchdog: a process that makes no progress says where it stands, and ends.
+"""The watchdog: a process that makes no progress prints its stacks, and ends.
 
 One rank that waits for ever makes all others wait for it. Each watches itself: those that wait in a
 collective operation see no progress either, so the attempt ends everywhere, and is started again; a rank that

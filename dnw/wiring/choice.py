@@ -1,4 +1,4 @@
-"""When the edges of a model are chosen: weight by weight, or together where they share a budget."""
+"""Choose the edges of a model: weight by weight, or together where weights share a budget."""
 
 from __future__ import annotations
 

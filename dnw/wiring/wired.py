@@ -1,4 +1,4 @@
-"""Modules whose weights are wired: how they become so, and how they are found."""
+"""Wire the weights of modules, and find the modules whose weights are wired."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MILLION = 1e6
 
 @dataclass(frozen=True)
 class Point:
-    """One mark."""
+    """One mark in the plot: the runs of one kind, or a published result."""
 
     data: str
     kind: str  # network and wiring: what has a colour of its own

@@ -1,4 +1,4 @@
-"""What is known only later of why earlier attempts ended: asked of Slurm when the next one begins."""
+"""Complete the ledger when an attempt begins: Slurm tells by then why the earlier ones ended."""
 
 from __future__ import annotations
 

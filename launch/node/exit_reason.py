@@ -1,4 +1,4 @@
-"""Why an attempt ended: from what it left behind, into the ledger and as a last word."""
+"""Find out why an attempt ended from what it left behind; record it in the ledger, and print it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a worker has failed, the others end at once instead of waiting for it in a collective operation.
+"""End the other workers when one has failed, instead of leaving them in a collective operation.
 
 Torchrun sends them SIGTERM, which they note for the end of a step that never comes: in NCCL a rank waits for
 a peer that is gone until torchrun's 30 seconds are over. So they get a signal of its own besides, which tells

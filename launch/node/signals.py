@@ -1,4 +1,4 @@
-"""Being asked to stop, on a node: signals, passed on to the agent that runs there."""
+"""Stop requests on a node: signals, passed on to the agent that runs there."""
 
 from __future__ import annotations
 

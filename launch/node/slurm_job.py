@@ -1,4 +1,4 @@
-"""A Slurm job, asked and told about from inside of it: what becomes of it, and that it shall start again.
+"""Slurm commands of a job about itself: ask what becomes of it, and ask that it start again.
 
 All of it is of use, none of it needed: a container may hold no Slurm commands. Then every question is
 answered with None, and what Slurm does by itself has to do.

@@ -25,7 +25,7 @@ INTERVALS = 5  # of logging, over which speed is judged
 
 @dataclass(frozen=True)
 class Progress:
-    """What is not known (yet) is None."""
+    """How far a run has come; what is not known (yet) is None."""
 
     step: int  # steps done, saved or not
     total: int | None

@@ -1,4 +1,4 @@
-"""How runs stand: what their files tell, and what the cluster knows of them, asked for all at once."""
+"""The states of runs, from their files and from the cluster, which is asked for all of them at once."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ FULL: Changes = {"width": 0.225, "data__image_size": 224, "micro_batch": 64, "pr
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is: a node without a GPU gets through little."""
+    """The size of the small runs: a node without a GPU gets less to do."""
 
     micro_batch: int
     photo: tuple[int, int]  # width and height of the images that are written

@@ -29,7 +29,7 @@ LOSS_TOLERANCE = 2e-3  # relative, of each step: sums that are rounded otherwise
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table."""
+    """One check, which is a line of the table."""
 
     name: str
     shows: str
