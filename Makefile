@@ -1,17 +1,21 @@
 # `make help` says what each target does.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 4
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The order of tests/durations.py, in which the longest begin first, is kept.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tests gpu slurm cluster soak docs clean
+.PHONY: help setup demo test check tests quick gpu slurm cluster soak docs clean
 
 help:
 	@echo 'make demo    set up, then train two small networks on real images; about 5 minutes'
 	@echo 'make test    set up, then everything that CI runs: check, then all tests'
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
+	@echo 'make quick   for the inner loop: the unit tests that are short; a minute and a half'
 	@echo 'make gpu     the tests that need a GPU, then the self-test on all of this machine'
 	@echo 'make slurm   of all tests, those on a real Slurm of their own, which needs root on Debian'
 	@echo 'make cluster raise that Slurm to play with; it prints how'
@@ -19,6 +23,7 @@ help:
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
 	@echo 'make docs    the documentation as HTML, a page for each module, in site/'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
+	@echo 'WORKERS=N    with tests, quick: processes to test in, 4; half of them wait, so twice the cores is good'
 	@echo 'IMAGES=DIR   with demo: a folder that holds Fashion-MNIST already'
 
 setup: $(STAMP)
@@ -46,7 +51,11 @@ check: $(STAMP)
 
 tests: $(STAMP)
 	@$(BIN)/python tests/slurm/packages.py
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 $(PYTEST)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=10 $(PYTEST)
+
+# Of the unit tests, those that tests/durations.txt does not name.
+quick: $(STAMP)
+	$(BIN)/python -m pytest tests/unit --quick $(SIDE_BY_SIDE) $(PYTEST)
 
 gpu: $(STAMP)
 	@$(BIN)/python -m pytest -m gpu $(PYTEST) || [ $$? = 5 ] # 5: there are none

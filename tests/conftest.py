@@ -7,6 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
+from durations import (  # noqa: F401 - hooks
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+)
 from filelock import FileLock
 from PIL import Image
 

@@ -40,6 +40,7 @@ OTHER_NETWORKS = [  # in the soak
 # A quarter of the channels: the weights of a whole MobileNetV1-like network take seconds to save and to draw.
 SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 2), (64, 128, 2, 6), (128, 256, 2, 2))
 WHOLE = {"imagenet_dnw"}
+BF16 = {"imagenet_dnw_x225", "resnet50_sparse"}  # slow on a CPU without its instructions: one of each recipe
 SMALLER = {f"resnet50_{name}": "model=resnet18" for name in ("dense", "sparse", "td")}
 FROM_COMPLETE = {"cifar_fine_tune": "cifar_complete", "cifar_one_shot": "cifar_complete"}
 
@@ -85,7 +86,8 @@ def prepared(name: str, words: tuple[str, ...], runs_dir: Path, icons: Path, pho
     images = [f"data.dir={photographs}", "data.image_size=80", *filter(None, [SMALLER.get(name)])]
     if not name.startswith(("imagenet", "resnet")):
         images = [f"data.dir={icons}"]
-    line = [f"+exp={name}", *FEW, *images, *words, f"runs_dir={runs_dir}", "cluster=local"]
+    precision = [] if name in BF16 else ["precision=fp32"]
+    line = [f"+exp={name}", *FEW, *images, *precision, *words, f"runs_dir={runs_dir}", "cluster=local"]
     (composed,) = compose(line)
     plan = prepare.plan(composed)
     prepare.write(plan)

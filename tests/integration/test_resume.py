@@ -14,6 +14,7 @@ from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run, step_path, steps
 from dnw.training import checkpoint
 
+pytestmark = pytest.mark.xdist_group("resume")  # they share a run that nothing happens to
 # 12 steps of 32 images. Epochs of 120 images end in steps 4, 8 and 12, which are evaluated; steps 3, 6 and 9
 # are saved, and so is each evaluation that beats those before.
 CHANGES = {"steps": 12, "checkpoint__every_steps": 3, "log__digests": True, "log__every_steps": 1}

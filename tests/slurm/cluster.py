@@ -272,7 +272,7 @@ class Cluster:
                 how = f"{daemon} has ended" if ended else f"after {timeout_s:.0f} s"
                 tail = "\n".join(self._said_by(daemon).splitlines()[-15:])
                 raise ClusterError(f"no {what} ({how}), which said:\n{tail}")
-            time.sleep(0.02)
+            time.sleep(0.1)  # asking costs a process
 
 
 def _answers(path: Path) -> bool:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from slurm.configuration import Settings
 from slurm.job import accounts, fields, lines, state, submit, until
 from slurm.machine import Machine
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm commands")
 ALL = ["--nodes=4", "--exclusive"]
 
 # A task that writes down how often its job was restarted, and its signals. It ends in its second run.
@@ -238,7 +239,11 @@ def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("slurm_here")
-def test_a_killed_owner_leaves_a_folder_that_the_next_one_removes() -> None:
+def test_a_killed_owner_leaves_a_folder_that_the_next_one_removes(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path_factory.mktemp("own")  # where no other test raises a cluster, which would remove it
+    monkeypatch.setattr(tempfile, "tempdir", str(here))
     raise_one = (
         "from slurm.cluster import Cluster, Settings\n"
         "with Cluster(Settings(nodes=1)) as cluster:\n"
@@ -248,7 +253,7 @@ def test_a_killed_owner_leaves_a_folder_that_the_next_one_removes() -> None:
     path = str(Path(__file__).parents[1])
     owner = subprocess.Popen(
         [sys.executable, "-c", raise_one],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(here)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -26,7 +26,7 @@ from slurm.events import (
 )
 from slurm.job import fields, until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm events")
 EVERY = 10  # steps between checkpoints
 WAIT = 15  # steps of an attempt before the next event: 5 more than a checkpoint, if it began with one
 LONGER = ["steps=200"]

@@ -21,7 +21,7 @@ from slurm.events import (
 )
 from slurm.job import until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm runs")
 EXACT = ["reduce=exact", "nproc=1", "micro_batch=4", "steps=60"]
 SAVED = 12  # steps, of which 10 are in a checkpoint
 

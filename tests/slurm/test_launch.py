@@ -14,7 +14,7 @@ from slurm.cluster import Cluster
 from slurm.events import ROOT, all_logs, finishes, job_of, steps, the_run, typed
 from slurm.job import fields, state, submit, until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm runs")
 
 
 def test_two_nodes_train_together(cluster: Cluster, undisturbed: Run) -> None:

@@ -15,7 +15,7 @@ from dnw.runs.folder import Run
 from slurm.cluster import Cluster
 from slurm.job import accounts, state, submit, until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm commands")
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
     *["+exp=demo_dnw", "nodes=2", "nproc=1", "cluster=slurm", "cluster.partition=low"],

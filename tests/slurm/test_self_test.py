@@ -14,7 +14,7 @@ from slurm.cluster import Cluster
 from slurm.events import job_of
 from slurm.job import until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm self-test")
 ON_TWO = ["nodes=2", "nproc=1", "cluster.partition=low", "data.workers=0"]
 SOME = ["trained", "resumed_fp32", "exact", "stopped_step", "nodes", "across_fast", "across_exact"]
 ENDED_WITHIN_S = 1500  # alone on two cores SOME take two minutes

@@ -15,7 +15,7 @@ import pytest
 from slurm.cluster import Cluster
 from slurm.job import fields, state, submit, until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm commands")
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["+exp=demo_dnw", "batch=64", "micro_batch=4", "steps=1"]
 LATER = "cluster.additional_parameters={begin: now+9days}"  # so that it waits

@@ -14,7 +14,7 @@ from slurm.cluster import Cluster
 from slurm.events import ROOT, finishes, job_of, steps, typed
 from slurm.job import until
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm runs")
 WIDTHS = ("0.05", "0.1", "0.15", "0.2")
 ONE_EACH = ("nodes=1", "nproc=1", "steps=12", "hydra.launcher.array_parallelism=3")
 

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ def layer(module: str) -> tuple[int, int]:
     raise AssertionError(f"{MODULES[module]}: no layer has it; add it to LAYERS in {Path(__file__).name}")
 
 
-GRAPH = {module: set(imported(module, ast.parse(path.read_text()))) for module, path in MODULES.items()}
+@cache
+def graph() -> dict[str, set[str]]:
+    return {module: set(imported(module, ast.parse(path.read_text()))) for module, path in MODULES.items()}
 
 
 def test_every_module_has_a_layer() -> None:
@@ -105,8 +108,8 @@ def test_every_module_has_a_layer() -> None:
 def test_imports_run_one_way() -> None:
     upwards = [
         f"{module} imports {other}"
-        for module in GRAPH
-        for other in GRAPH[module]
+        for module, others in graph().items()
+        for other in others
         if layer(other) > layer(module)
     ]
     assert not upwards
@@ -120,11 +123,11 @@ def test_modules_of_a_layer_do_not_import_in_a_circle() -> None:
         assert module not in above, f"a circle: {' imports '.join([*above[above.index(module) :], module])}"
         if module not in done:
             above.append(module)
-            for other in sorted(GRAPH[module] - {module}):
+            for other in sorted(graph()[module] - {module}):
                 visit(other)
             done.add(above.pop())
 
-    for module in GRAPH:
+    for module in graph():
         visit(module)
 
 

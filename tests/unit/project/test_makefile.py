@@ -45,5 +45,5 @@ def test_second_setup_has_nothing_to_do() -> None:
 
 def test_help_names_every_target() -> None:
     shown = make("help").stdout
-    for target in ("demo", "test", "check", "tests", "gpu", "soak", "setup", "docs", "clean"):
+    for target in ("demo", "test", "check", "tests", "quick", "gpu", "soak", "setup", "docs", "clean"):
         assert f"make {target} " in shown
