@@ -239,7 +239,10 @@ class Cluster:
         socket_path = self.folder / "database.socket"
         with (self.folder / "log" / "mariadb-install-db").open("ab") as output:
             words = ["mariadb-install-db", *options, "--skip-test-db", "--skip-name-resolve"]
-            subprocess.run(words, check=True, stdout=output, stderr=output)
+            made = subprocess.run(words, check=False, stdout=output, stderr=output)
+        if made.returncode != 0:
+            said = self._said_by("mariadb-install-db")
+            raise ClusterError(f"no database (exit code {made.returncode}), whose set-up said:\n{said}")
         self._daemon(
             *["mariadbd", *options, f"--socket={socket_path}"],
             *["--bind-address=127.0.0.1", "--skip-grant-tables", "--skip-log-bin", "--performance-schema=0"],

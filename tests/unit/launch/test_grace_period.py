@@ -13,7 +13,6 @@ from dnw.runs.folder import Run
 from launch import grace_period
 from launch.config import Cluster
 from launch.grace_period import Need
-from launch.scheduler import time_limit
 from launch.scheduler.stop_grace import Grants
 
 SLOW = Need(step_s=50.0, save_s=85.0)  # 200 s in all
@@ -30,23 +29,6 @@ def train(step: int, images_per_second: float) -> dict[str, Any]:
 
 def save(step: int, seconds: float) -> dict[str, Any]:
     return {"step": step, "kind": "save", "seconds": seconds, "bytes": 1}
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90", 5400), ("1:30", 90), ("0:00:30", 30), ("12:30:00", 45000), ("1-12", 129600),
-        ("2-00:10", 173400), ("1-00:00:01", 86401),
-    ],
-)  # fmt: skip
-def test_slurms_forms_of_a_time_limit(text: str, seconds: int) -> None:
-    assert time_limit.seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "1:2:3:4", "-5", "1-", "1.5", "0", "0:00", "UNLIMITED"])
-def test_what_is_no_time_limit(text: str) -> None:
-    with pytest.raises(ValueError, match=r"MM:SS|longer than nothing"):
-        time_limit.seconds(text)
 
 
 def test_the_need_is_that_of_the_slowest_of_the_last_measurements() -> None:

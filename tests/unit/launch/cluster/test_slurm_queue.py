@@ -1,15 +1,12 @@
 """Slurm's own words, as Slurm 22.05 printed them; what is made of them."""
 
-import os
 from pathlib import Path
 
 import pytest
 from run_folder import Slurm, make, slurm, submit
 
 from launch.cluster import slurm_queue
-from launch.scheduler import slurm_command, stop_grace
-from launch.scheduler.slurm_command import SlurmError
-from launch.scheduler.stop_grace import Grants
+from launch.scheduler import slurm_command
 
 # squeue --noheader --array --jobs=... --format=%i|%T|%r|%N|%P|%V|%S|%o, with SLURM_TIME_FORMAT=%s
 QUEUE = """\
@@ -27,19 +24,6 @@ ACCOUNTS = """\
 16_0|RUNNING|0:0|1795411745|Unknown
 2_[1-2%1]|PENDING|0:0|1795411745|Unknown
 22|CANCELLED by 0|0:0|1795411746|1795411761
-"""
-PARTITION = (
-    "PartitionName=low AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES QoS=N/A "
-    "DefaultTime=NONE DisableRootJobs=NO ExclusiveUser=NO GraceTime=100 Hidden=NO MaxNodes=UNLIMITED "
-    "MaxTime=UNLIMITED MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED Nodes=n[1-4] PriorityJobFactor=1 "
-    "PriorityTier=1 RootOnly=NO ReqResv=NO OverSubscribe=NO OverTimeLimit=NONE PreemptMode=REQUEUE State=UP "
-    "TotalCPUs=64 TotalNodes=4 SelectTypeParameters=NONE JobDefaults=(null) DefMemPerNode=UNLIMITED "
-    "MaxMemPerNode=UNLIMITED TRES=cpu=64,mem=62.50G,node=4,billing=64,gres/gpu=8\n"
-)
-CONFIG = """\
-KillOnBadExit           = 0
-KillWait                = 100 sec
-LaunchParameters        = (null)
 """
 THEN = 1795411744.0  # the jobs were submitted a second later
 
@@ -116,19 +100,3 @@ def test_slurm_that_does_not_answer(tmp_path: Path, cluster: Slurm, monkeypatch:
 def test_nothing_is_asked_of_nothing(cluster: Slurm) -> None:
     assert slurm_queue.queued([]) == slurm_queue.ended([]) == slurm_queue.Answer()
     assert cluster.calls == []
-
-
-def test_what_a_preempted_job_is_granted(cluster: Slurm) -> None:
-    cluster.says("scontrol", PARTITION + CONFIG)
-    assert stop_grace.grants("low") == Grants("low", grace_time_s=100, kill_wait_s=100)
-    assert stop_grace.grants("low").preempted_s == 200
-    assert cluster.calls[:2] == ["scontrol --oneliner show partition low", "scontrol show config"]
-    cluster.says("scontrol", "PartitionName=low State=UP\n")
-    assert stop_grace.grants("low").preempted_s is None
-
-
-def test_an_order_that_is_refused(cluster: Slurm) -> None:
-    cluster.says("scontrol", err="Invalid job id specified for job 9999\n", code=1)
-    with pytest.raises(SlurmError, match=r"^scontrol: Invalid job id specified for job 9999$"):
-        slurm_command.ask("scontrol", "requeue", "9999")
-    assert "SLURM_TIME_FORMAT" not in os.environ

@@ -14,7 +14,6 @@ from run_folder import Slurm, finish, make, note, slurm, submit
 
 from dnw.runs.folder import Run
 from launch.commands import logs
-from launch.commands.log_lines import Tail, failures, merged
 from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -120,28 +119,6 @@ def test_what_a_job_printed_that_came_to_no_workers(run: Run, capsys: pytest.Cap
     (folder / "7_1_0_log.out").write_text("")
     (folder / "7_10_0_log.err").write_text("of another run in this array\n")
     assert shown(run, capsys).splitlines()[1:] == ["ModuleNotFoundError: dnw"]
-
-
-def test_a_tail_gives_whole_lines_once(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    tail = Tail(path, "")
-    assert tail.lines() == []
-    path.write_bytes(b"a\nb")
-    assert [line.text for line in tail.lines()] == ["a"]
-    with path.open("ab") as file:
-        file.write("c\xff\r\nd".encode("latin-1"))
-    assert [line.text for line in tail.lines()] == ["bc\ufffd"]
-    assert [line.text for line in tail.lines(to_the_end=True)] == ["d"]
-    assert tail.lines(to_the_end=True) == []
-    path.write_bytes(b"e\n")
-    assert [line.text for line in tail.lines()] == ["e"]
-
-
-def test_a_traceback_may_be_cut_off(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("Traceback (most recent call last):\n  File\n" + TRACEBACK)
-    (one,) = failures(merged([Tail(tmp_path / "log", "")]))
-    assert one.lines[-1].text == "RuntimeError: broken"
-    assert (one.lines[0].text, one.times) == ("Traceback (most recent call last):", 1)
 
 
 @pytest.fixture

@@ -17,9 +17,7 @@ from run_folder import finish, make
 from dnw.config import dump
 from dnw.runs.folder import Run
 from launch.commands import plot
-from launch.commands.published import ROWS, Published, published
 from launch.commands.results import rows, select_finished
-from launch.commands.results_plot import points
 from launch.errors import LaunchError
 from launch.runs import main
 
@@ -149,20 +147,6 @@ def test_drawn(runs_dir: Path, capsys: pytest.CaptureFixture[str], suffix: str, 
     assert sorted(found.name for found in path.parent.iterdir()) == ["runs", path.name]
 
 
-def test_what_is_drawn(tmp_path: Path) -> None:
-    done(tmp_path, "default-0000000000", 80.0)
-    done(tmp_path, "default-1111111111", 60.0, model__name="mobilenet", width=0.225, data__name="imagenet")
-    found = points(rows(select_finished([], tmp_path))[0])
-    assert [point.top1 for point in found if point.data == "cifar10"] == [80.0, 80.9]
-    ours, *theirs = [point for point in found if point.data == "imagenet"]
-    assert (ours.kind, ours.is_published) == ("mobilenet, dnw", False)
-    assert all(point.is_published for point in theirs)
-    assert {(point.macs, point.top1) for point in theirs} == {
-        (row.macs, row.top1) for row in ROWS if row.macs is not None
-    }
-    assert len(set(theirs)) == len(theirs)
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -189,44 +173,6 @@ def test_forms_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["table", "--csv", "--json"])
     assert "not allowed with" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("changes", "top1"),
-    [
-        ({"model__name": "discrete", "wiring__name": "random", "data__name": "cifar10"}, 77.3),
-        ({"model": {"name": "mobilenet", "small": True}, "width": 0.225, "data__name": "imagenet"}, 59.9),
-        ({"model__name": "mobilenet", "width": 0.225, "data__name": "imagenet"}, 60.9),
-        ({"model__name": "resnet50", "width": None, "sparsity": 0.7, "data__name": "imagenet"}, 76.904),
-        (
-            {
-                "model__name": "resnet50",
-                "width": None,
-                "sparsity": 0.9,
-                "first_layer": "dense",
-                "data__name": "imagenet",
-            },
-            75.044,
-        ),
-        (
-            {"model__name": "resnet50", "width": None, "wiring__name": "complete", "data__name": "imagenet"},
-            77.51,
-        ),
-        ({"model__name": "mobilenet", "width": 0.5, "data__name": "imagenet"}, None),
-        ({"model__name": "mobilenet", "width": 0.225, "data__name": "cifar10"}, None),
-        ({"model__name": "resnet50", "width": None, "sparsity": 0.75, "data__name": "imagenet"}, None),
-    ],
-)
-def test_what_is_published_of_a_kind(changes: dict[str, Any], top1: float | None) -> None:
-    found = published(example.train(**changes))
-    assert (found.top1 if found else None) == top1
-
-
-def test_no_two_published_results_are_of_the_same_kind() -> None:
-    def kind(row: Published) -> tuple[object, ...]:
-        return row.model, row.wiring, row.data, row.width, row.sparsity, row.small, row.first_layer
-
-    assert len({kind(row) for row in ROWS}) == len(ROWS)
 
 
 def test_no_torch(runs_dir: Path) -> None:

@@ -1,0 +1,43 @@
+import os
+
+import pytest
+
+from launch.cluster.sbatch_environment import for_sbatch, replaced, variables
+
+OUTSIDE = {
+    **{"PATH": "/bin", "SBATCH_ACCOUNT": "phys", "SBATCH_TIMELIMIT": "5", "SBATCH_ARRAY_INX": "1"},
+    **{"SLURM_CONF": "/etc/slurm.conf", "CUDA_VISIBLE_DEVICES": "0"},
+}
+OF_A_JOB = {"SLURM_JOB_ID": "7", "SLURM_MEM_PER_NODE": "9", "SRUN_DEBUG": "3", "SUBMITIT_EXECUTOR": "slurm"}
+
+
+def test_defaults_stay_but_for_what_the_script_states() -> None:
+    kept = {name: value for name, value in OUTSIDE.items() if name != "SBATCH_ARRAY_INX"}
+    assert for_sbatch(OUTSIDE, []) == kept
+    assert "SBATCH_TIMELIMIT" not in for_sbatch(OUTSIDE, ["time"])
+    assert "SBATCH_ACCOUNT" not in for_sbatch(OUTSIDE, ["account"])
+
+
+def test_nothing_of_the_job_around_us_stays() -> None:
+    assert for_sbatch(OUTSIDE | OF_A_JOB, []) == {
+        name: OUTSIDE[name] for name in ("PATH", "SBATCH_ACCOUNT", "SBATCH_TIMELIMIT", "SLURM_CONF")
+    }
+
+
+def test_options_that_variables_call_otherwise() -> None:
+    assert variables("cpus_per_task") == ["SBATCH_CPUS_PER_TASK"]
+    assert variables("mem") == ["SBATCH_MEM_PER_NODE", "SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU"]
+
+
+def within() -> None:
+    with replaced({"ONLY": "this"}):
+        assert dict(os.environ) == {"ONLY": "this"}
+        raise KeyboardInterrupt
+
+
+def test_what_was_there_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFORE", "1")
+    before = dict(os.environ)
+    with pytest.raises(KeyboardInterrupt):
+        within()
+    assert dict(os.environ) == before

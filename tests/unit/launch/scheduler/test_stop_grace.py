@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+from run_folder import Slurm, slurm
+
+from launch.scheduler import stop_grace
+from launch.scheduler.stop_grace import Grants
+
+PARTITION = (
+    "PartitionName=low AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES QoS=N/A "
+    "DefaultTime=NONE DisableRootJobs=NO ExclusiveUser=NO GraceTime=100 Hidden=NO MaxNodes=UNLIMITED "
+    "MaxTime=UNLIMITED MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED Nodes=n[1-4] PriorityJobFactor=1 "
+    "PriorityTier=1 RootOnly=NO ReqResv=NO OverSubscribe=NO OverTimeLimit=NONE PreemptMode=REQUEUE State=UP "
+    "TotalCPUs=64 TotalNodes=4 SelectTypeParameters=NONE JobDefaults=(null) DefMemPerNode=UNLIMITED "
+    "MaxMemPerNode=UNLIMITED TRES=cpu=64,mem=62.50G,node=4,billing=64,gres/gpu=8\n"
+)
+CONFIG = """\
+KillOnBadExit           = 0
+KillWait                = 100 sec
+LaunchParameters        = (null)
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    return slurm(tmp_path, monkeypatch)
+
+
+def test_what_a_preempted_job_is_granted(cluster: Slurm) -> None:
+    cluster.says("scontrol", PARTITION + CONFIG)
+    assert stop_grace.grants("low") == Grants("low", grace_time_s=100, kill_wait_s=100)
+    assert stop_grace.grants("low").preempted_s == 200
+    assert cluster.calls[:2] == ["scontrol --oneliner show partition low", "scontrol show config"]
+    cluster.says("scontrol", "PartitionName=low State=UP\n")
+    assert stop_grace.grants("low").preempted_s is None

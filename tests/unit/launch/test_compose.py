@@ -1,0 +1,62 @@
+"""From words to values; which settings there are, and what they may be: test_config.py."""
+
+import re
+import sys
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from dnw.compose import CONFIGS
+from dnw.config import ConfigError
+from launch.compose import choices, compose, experiments
+
+
+@pytest.fixture(autouse=True)
+def no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra keeps one composition; the words of another test's must be gone."""
+    monkeypatch.setattr(sys, "argv", ["slurm.py"])
+    GlobalHydra.instance().clear()
+
+
+def test_one_line_is_one_configuration() -> None:
+    (found,) = compose(["+exp=demo_dnw", "width=0.1", "nodes=2"])
+    assert (found.values["exp"], found.values["width"], found.values["nodes"]) == ("demo_dnw", 0.1, 2)
+    assert found.overrides == ("+exp=demo_dnw", "width=0.1", "nodes=2")
+    assert not found.in_foreground
+
+
+def test_a_sweep_is_known_as_a_whole() -> None:
+    found = compose(["+exp=demo_dnw", "width=0.1,0.2", "-m", "seed=1,2"])
+    assert [(one.values["width"], one.values["seed"]) for one in found] == [
+        (0.1, 1),
+        (0.1, 2),
+        (0.2, 1),
+        (0.2, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--exp=demo_dnw"], "--exp=demo_dnw: write it as +exp=demo_dnw"),
+        (["--width=0.1"], "--width=0.1: a setting, which has no dashes: width=0.1"),
+        (["--multirn"], "--multirn: no such option; did you mean --multirun?"),
+        (["--experimental-rerun=x"], "--experimental-rerun: not taken, it executes what the file holds"),
+        (["exp=demo_dnw"], "exp: write it as +exp=NAME"),
+        (["+exp=demo_dwn"], "exp: no experiment 'demo_dwn'; did you mean demo_dnw?"),
+        ([], "exp: name an experiment with +exp=NAME, one of"),
+        (["+exp=demo_dnw", "model=statik"], "model: no option 'statik'; did you mean static?; there are:"),
+    ],
+)
+def test_words_that_name_nothing(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        compose(words)
+
+
+def test_lists_are_those_of_the_files() -> None:
+    assert (
+        list(experiments())
+        == choices("exp")
+        == sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
+    )
+    assert all(line and not line.startswith("#") for line in experiments().values())

@@ -1,0 +1,47 @@
+"""What a submission tells of runs that may be launched: earlier ones, and too few cores."""
+
+from pathlib import Path
+
+import pytest
+from login_node import Captured, Typed, runs
+
+from dnw import config
+from dnw.config import Train
+
+
+def test_the_same_words_with_other_defaults(
+    typed: Typed, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed() == 0
+    (first,) = runs(tmp_path)
+    assert "note" not in capfd.readouterr().out
+    parse = config.parse
+
+    def with_other_defaults(values: dict[str, object]) -> Train:
+        typed_here = values["micro_batch"] != 64  # by whom goes on with the earlier one
+        return parse(values | ({} if typed_here else {"micro_batch": 32, "precision": "bf16"}))
+
+    monkeypatch.setattr(config, "parse", with_other_defaults)
+    assert typed("dry_run=true") == 0
+    said = (
+        f"a new run: {first.name}, which the same words made earlier, has other settings; "
+        "type also micro_batch=64 precision=fp32 to go on with that one\n"
+    )
+    assert said in capfd.readouterr().out
+    assert typed() == 0
+    assert said in capfd.readouterr().out
+    monkeypatch.setattr(config, "parse", parse)
+    assert typed("micro_batch=64", "precision=fp32") == 0  # as it says
+    assert "note" not in capfd.readouterr().out
+    assert len(runs(tmp_path)) == 2
+
+
+def test_an_earlier_run_that_cannot_be_read_is_named(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
+    assert typed() == 0
+    (first,) = runs(tmp_path)
+    first.config.write_text("[")
+    first.folder.rename(first.folder.with_name("default-0123456789"))
+    assert typed() == 0
+    assert "note    static_dnw/default-0123456789 has the same words, and can't be read: " in (
+        capfd.readouterr().out
+    )

@@ -1,0 +1,72 @@
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards.errors import ShardError
+from shards.sources.source import FilePart, ImageFile, Pixels, Smaller, Source, pixel_split, smaller
+
+
+def jpeg(width: int, height: int, mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (width, height), 7).save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_a_file_is_copied_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.JPEG"
+    path.write_bytes(jpeg(4, 3))
+    assert ImageFile(path).encode() == ("jpg", path.read_bytes())
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ShardError, match=r"a\.JPEG: not a readable image .*: replace or remove it"):
+        ImageFile(path).encode()
+
+
+def test_a_part_of_a_file_is_copied_as_it_is(tmp_path: Path) -> None:
+    path, data = tmp_path / "a.tar", jpeg(4, 3)
+    path.write_bytes(b"12345" + data + b"67")
+    assert FilePart(path, 5, len(data), "n1/b.jpeg").encode() == ("jpg", data)
+    with pytest.raises(ShardError, match=r"a\.tar: n1/b\.jpeg at byte 4: not a readable image"):
+        FilePart(path, 4, len(data), "n1/b.jpeg").encode()
+
+
+def test_only_what_is_larger_is_made_smaller(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("L", (40, 10)).save(path)
+    extension, data = Smaller(ImageFile(path), longest=20, quality=90).encode()
+    with Image.open(io.BytesIO(data)) as image:
+        assert (extension, image.format, image.mode, image.size) == ("jpg", "JPEG", "RGB", (20, 5))
+    assert Smaller(ImageFile(path), longest=40, quality=90).encode() == ("png", path.read_bytes())
+
+
+def test_pixels_are_kept_without_loss() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
+    extension, data = Pixels(values).encode()
+    assert extension == "png"
+    assert (np.asarray(Image.open(io.BytesIO(data))) == values).all()
+
+
+def test_the_identity_of_a_split_follows_images_and_labels() -> None:
+    images, labels = np.zeros((2, 4, 4), np.uint8), np.array([1, 0])
+    split = pixel_split("train", images, labels)
+    assert (split.keys, split.labels) == (["train-000000", "train-000001"], [1, 0])
+    assert pixel_split("val", images.copy(), labels).identity == split.identity
+    changed = images.copy()
+    changed[1, 3, 3] = 1
+    others = [pixel_split("train", changed, labels), pixel_split("train", images, labels[::-1])]
+    assert len({split.identity, *(other.identity for other in others)}) == 3
+
+
+def test_a_smaller_source_says_so() -> None:
+    source = Source(
+        "x", ("a",), {"train": pixel_split("train", np.zeros((1, 4, 4), np.uint8), np.array([0]))}, "-"
+    )
+    changed = smaller(source, longest=2, quality=80)
+    (picture,) = changed.splits["train"].pictures
+    assert isinstance(picture, Smaller)
+    assert picture.encode()[0] == "jpg"
+    assert dataclasses.replace(changed, splits=source.splits, changed={}) == source
+    assert changed.changed == {"longest": 2, "quality": 80}

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from shards.errors import ShardError
+from shards.split_files import files_of_splits
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a-train-0001.tar", "a-train-0000.tar", "a-validation-0000.tar", "other.tar"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def told(folder: Path, splits: object) -> None:
+    (folder / "_info.json").write_text(json.dumps({"splits": splits}))
+
+
+def test_names_tell_the_split(folder: Path) -> None:
+    assert files_of_splits(folder, {}) == {
+        "train": ["a-train-0000.tar", "a-train-0001.tar"],
+        "val": ["a-validation-0000.tar"],
+    }
+
+
+def test_patterns_win_over_info_and_info_over_names(folder: Path) -> None:
+    told(folder, {"train": {"filenames": ["other.tar"]}, "validation": {"filenames": ["a-train-0001.tar"]}})
+    assert files_of_splits(folder, {}) == {"train": ["other.tar"], "val": ["a-train-0001.tar"]}
+    assert files_of_splits(folder, {"train": "o*.tar"}) == {"train": ["other.tar"]}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        ({"train": "b*"}, "split train has no tar files: say which with --split train=GLOB"),
+        ({"train": "a-*", "val": "a-val*"}, r"a-validation-0000\.tar is in two splits"),
+    ],
+)
+def test_patterns_that_can_not_be(folder: Path, patterns: dict[str, str], said: str) -> None:
+    with pytest.raises(ShardError, match=said):
+        files_of_splits(folder, patterns)
+
+
+def test_names_that_tell_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").touch()
+    with pytest.raises(ShardError, match=r"which of its 1 tar files \(x\.tar, \.\.\.\) are which split\?"):
+        files_of_splits(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ({"train": {"filenames": ["b/a.tar"]}}, "the shards must lie in the folder itself"),
+        ({"train": {"filenames": ["gone.tar"]}}, r"gone\.tar: missing, though _info\.json names it"),
+        ({"train": {}}, "no splits with filenames in it"),
+        ([], "no splits with filenames in it"),
+    ],
+)
+def test_info_that_is_wrong(folder: Path, splits: object, said: str) -> None:
+    told(folder, splits)
+    with pytest.raises(ShardError, match=said):
+        files_of_splits(folder, {})
