@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from shards.errors import ShardError
-from shards.journal import NAME, journal
+from shards.journal import NAME, WritePlan, journal
 from shards.shard import Shard
 
-PLAN = {"kind": "imagefolder", "seed": 0}
+PLAN: WritePlan = {"kind": "imagefolder", "seed": 0}
 FIRST, SECOND = (Shard(f"x-train-000{number}.tar", 3, 10240, "ab" * 32) for number in range(2))
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -15,13 +17,16 @@ from launch.errors import LaunchError
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     run = make(tmp_path)
     assert newest(run) is None
+    cluster = Cluster(name="slurm", grace_s=60)
     launch = Launch(
-        **{"nodes": 2, "nproc": 3, "port": None, "runs_dir": tmp_path, "fresh": False, "dry_run": False},
-        cluster=Cluster(name="slurm", grace_s=60),
+        nodes=2, nproc=3, port=None, runs_dir=tmp_path, fresh=False, dry_run=False, cluster=cluster
     )
     made = submission(launch, "slurm", "7_1", tmp_path / "1")
     made.write(run)
-    assert newest(run) == made
+    read = newest(run)
+    assert read is not None
+    assert read.settings == json.loads(json.dumps(made.settings))  # lists for tuples
+    assert dataclasses.replace(read, settings=made.settings) == made
     assert (made.nodes, made.nproc, made.host, made.folder) == (2, 3, socket.gethostname(), f"{tmp_path}/1")
     assert made.settings["grace_s"] == 60
     assert "name" not in made.settings

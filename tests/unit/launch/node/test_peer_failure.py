@@ -26,7 +26,7 @@ def started(peers: Peers, monkeypatch: pytest.MonkeyPatch, *codes: int | None) -
         SimpleNamespace(pid=number, exitcode=code, terminate=lambda number=number: terminated.append(number))
         for number, code in enumerate(codes, 100)
     ]
-    context = SimpleNamespace(_pc=SimpleNamespace(processes=processes), terminated=terminated)
+    context: Any = SimpleNamespace(_pc=SimpleNamespace(processes=processes), terminated=terminated)
     monkeypatch.setattr(MultiprocessContext, "_start", lambda _: None)
     peers.follow()
     MultiprocessContext._start(context)
