@@ -197,7 +197,7 @@ class Cluster:
         self.wait_idle()
 
     def _write_files(self) -> None:
-        for name in ("munge", "database", "state", "spool", "log", "devices"):
+        for name in ("munge", "database", "temporary", "state", "spool", "log", "devices"):
             (self.folder / name).mkdir()
         for name, text in (
             ("slurm.conf", configuration.slurm_conf),
@@ -235,7 +235,9 @@ class Cluster:
         self._until((folder / "socket").exists, "socket of munged", "munged")
 
     def _start_accounting(self) -> None:
-        options = ["--no-defaults", "--user=root", f"--datadir={self.folder}/database"]
+        # in a folder for temporary tables that it shares, a server that starts removes those of the others
+        folders = [f"--datadir={self.folder}/database", f"--tmpdir={self.folder}/temporary"]
+        options = ["--no-defaults", "--user=root", *folders]
         socket_path = self.folder / "database.socket"
         with (self.folder / "log" / "mariadb-install-db").open("ab") as output:
             words = ["mariadb-install-db", *options, "--skip-test-db", "--skip-name-resolve"]

@@ -25,7 +25,7 @@ WORDS = [
     *["batch=32", "micro_batch=8", "steps=40", "data.workers=0", "watchdog.seconds=20"],
     *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true", "eval_every_epochs=5"],
 ]
-SUBMITTED_WITHIN_S = 20  # on two cores that may be busy; undisturbed it takes 2
+SUBMITTED_WITHIN_S = 60  # on two cores that may be busy; undisturbed it takes 2
 Undo = Callable[[], None]
 
 
