@@ -6,11 +6,13 @@ import pytest
 
 import dnw
 from launch import cli
+from shards import terminal
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[tuple[str, list[str]]]:
     """Which modules `dnw` with these words runs, and with which command line."""
     ran: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(terminal, "begin", lambda: None)  # it is for a whole process
     monkeypatch.setattr(sys, "argv", ["dnw", *words])
     monkeypatch.setattr(runpy, "run_module", lambda name, **_: ran.append((name, sys.argv)))
     cli.main()

@@ -15,13 +15,11 @@ def test_nothing_is_missing_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> 
     assert "older than 3.11" in str(environment.missing())
 
 
-def test_only_a_command_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_ended_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "NEEDED", ("no_such",))
-    monkeypatch.setattr(sys, "argv", ["pytest"])
-    environment.require_for_module()
-    monkeypatch.setattr(sys, "argv", ["-m"])
-    with pytest.raises(SystemExit, match=f"lacks no_such: {environment.remedy()}"):
-        environment.require_for_module()
+    with pytest.raises(SystemExit) as ended:
+        environment.require()
+    assert ended.value.code == f"{sys.executable} lacks no_such: {environment.remedy()}"
 
 
 def test_the_remedy_is_what_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
