@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[3]
 LAYERS = {
     "shards": ("*",),
     "dnw": (
-        "dotted invocation preemption speed",
+        "dotted invocation preemption setting_errors speed",
         "ranges",
         "config",
-        "compose model_registry nondeterministic processes schedule",
+        "compose model_registry nondeterministic processes schedule words",
         "wiring/",
         "runs/",
         "models/",
@@ -42,7 +42,7 @@ LAYERS = {
         "scheduler/",
         "config snapshot",
         "compose",
-        "earlier_run grace_period loader_cores",
+        "earlier_run grace_period loader_cores start_lock",
         "node/",
         "self_test/",
         "prepare",
