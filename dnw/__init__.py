@@ -14,9 +14,16 @@ __version__ = "0.1.0"
 
 
 def load(path: Path | str, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Network:
-    """Load a network from a file that python -m dnw.export wrote; it maps images to logits, on `device`.
+    """Load a network from a file that python -m dnw.export wrote; it maps images to logits.
 
-    `engine` is one of dnw.engines.NAMES, other than dense; `threads` None is as many as torch uses.
+    Args:
+        path: the file.
+        engine: one of dnw.engines.NAMES, other than dense.
+        threads: how many cores compute; None: as many as torch uses.
+        device: where images are and logits will be: cpu, cuda, cuda:1 ...
+
+    Returns:
+        the network, as in
 
         network = dnw.load("static.safetensors")
         logits_BK = network(images_BCHW)    # uint8, or float32 normalized as network.card says

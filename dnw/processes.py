@@ -9,9 +9,14 @@ from dnw.ranges import divisors
 def check_processes(train: Train, processes: int, said: str) -> None:
     """Refuse a number of processes that can't share a step.
 
-    `said` begins the message, in the user's words.
-    Raises ConfigError with what works instead: the largest micro-batch that so many can share, and the
-    numbers of processes that can share these.
+    Args:
+        train: batch, micro-batch and reduction.
+        processes: of all nodes together.
+        said: how the message begins, in the user's words.
+
+    Raises:
+        ConfigError: with what works instead: the largest micro-batch that so many can share, and the numbers
+            of processes that can share these.
     """
     parts = train.batch // train.micro_batch
     possible = [count for count in divisors(parts) if _can_reduce(train, count)]

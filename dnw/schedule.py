@@ -29,12 +29,12 @@ def check_length(train: Train, samples: int) -> None:
 
 
 def epochs_done(train: Train, samples: int, step: int) -> int:
-    """Whole epochs behind us after `step` steps."""
+    """Return how many whole epochs `step` steps make."""
     return step * train.batch // samples
 
 
 def is_due(train: Train, samples: int, step: int, every_epochs: int) -> bool:
-    """Whether something that happens every so many epochs happens after this step; always after the last."""
+    """Tell whether what is done every `every_epochs` epochs is done after this step; yes after the last."""
     if step == total_steps(train, samples):
         return True
     before, now = (epochs_done(train, samples, s) // every_epochs for s in (step - 1, step))
@@ -46,6 +46,12 @@ def learning_rate(optim: Optim, step: int, steps: int, steps_per_epoch: float) -
 
     Cosine falls from `lr` to 0 over all steps (paper, appendix); multistep multiplies by `gamma` at each
     milestone epoch. A warm-up rises linearly over its epochs, and the cosine runs over what is left.
+
+    Args:
+        optim: the schedule and its numbers.
+        step: from 0.
+        steps: of the whole run.
+        steps_per_epoch: images of the training split over images of a step.
     """
     warmup = optim.warmup_epochs * steps_per_epoch
     if step < warmup:

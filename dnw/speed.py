@@ -26,9 +26,12 @@ class Speed:
 
 @torch.no_grad()
 def measure(run: Callable[[Tensor], Tensor], image_size: int, device: torch.device) -> Speed:
-    """Time `run`, which maps normalized images [B, 3, image_size, image_size] to logits, on images of noise.
+    """Time a network on images of noise. The first call of each batch size, which may compile, isn't counted.
 
-    The first call of each batch size, which may compile, isn't counted.
+    Args:
+        run: maps normalized images [B, 3, H, W] to logits [B, classes].
+        image_size: H and W, in pixels.
+        device: where the images are.
     """
     draw = torch.Generator().manual_seed(0)
     found = {}

@@ -174,7 +174,15 @@ def save(
     classes: Sequence[str] | None,
     num_classes: int,
 ) -> Index:
-    """Write the index of a split, given the rows of each shard.
+    """Write the index of a split.
+
+    Args:
+        folder: of the shards.
+        split: train or val.
+        shards: what is known of each file, in order.
+        members: the rows of each of them.
+        classes: names, if they are known.
+        num_classes: how many there are; labels are below.
 
     Raises:
         ShardError: the split has no samples, or a class that is none.

@@ -117,7 +117,7 @@ class Order:
 
 
 def part(total: int, rank: int, world: int) -> tuple[int, int]:
-    """(start, stop) of the contiguous part of range(total) that rank of world takes.
+    """Return (start, stop) of the contiguous part of range(total) that rank of world takes.
 
     The parts cover the range once, and their lengths differ by at most one.
 

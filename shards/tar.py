@@ -58,7 +58,7 @@ def end(position: int) -> bytes:
 def members(
     take: Callable[[int], bytes], where: str, skip: Callable[[int], int] | None = None
 ) -> Iterator[Member]:
-    """Each file of an archive, in order, read through `take(size)` from its first byte to its last.
+    """Yield each file of an archive, in order, read through `take(size)` from its first byte to its last.
 
     With `skip(size)`, which passes over bytes and returns how many there were, files of more than a block are
     not read, and their data left empty.

@@ -34,7 +34,7 @@ def build(
     precision: Precision = "fp32",
     device: torch.device | str = CPU,
 ) -> Engine:
-    """Build an engine for images of image_size x image_size pixels that are on `device`.
+    """Build an engine: a function from normalized images [B, 3, H, W] to logits [B, classes].
 
     - dense: the network as it was trained, with its edges baked into plain weights. Of any network.
     - compact: what is left of it (dnw.compact), as dense matrices.
@@ -43,7 +43,13 @@ def build(
     - auto: whichever is fastest here, measured at the first batch of each size and remembered on disk
       (dnw/engines/winners.py); of a network that has no compact form that is dense.
 
-    `threads` None is as many as torch uses. In bf16 only dense and compact compute; logits are float32.
+    Args:
+        name: one of these.
+        network: a trained network, or one in compact form.
+        image_size: H and W, in pixels.
+        threads: how many cores compute; None: as many as torch uses.
+        precision: fp32, or for dense and compact bf16; logits are float32.
+        device: where the images are.
 
     Raises:
         ValueError: no such engine, or none in that precision or on that device; a compact network of another

@@ -42,7 +42,7 @@ def is_continuous(model: nn.Module) -> TypeGuard[Continuous]:
 
 
 def mobilenet_costs(model: MobileNet, image_size: int, wirings: Mapping[str, Edges]) -> Profile:
-    """Count the costs of a MobileNetV1-like network, wired as `wirings` says by path."""
+    """Count the costs of a MobileNetV1-like network for one image; `wirings`: edges by path of the weight."""
     uses, live = [chosen(edges) for edges in wirings.values()], on_paths(list(wirings.values()))
     counts = [_count(use, edges.quota) for use, edges in zip(uses, wirings.values(), strict=True)]
     params, macs = _of_mobilenet(model, counts, image_size)
@@ -52,7 +52,7 @@ def mobilenet_costs(model: MobileNet, image_size: int, wirings: Mapping[str, Edg
 
 
 def tiny_costs(model: Tiny, image_size: int, repeats: int, wirings: Mapping[str, Edges]) -> Profile:
-    """Count the costs of a tiny network that runs its graph so many times for an image."""
+    """Count the costs for one image of a tiny network that runs its graph `repeats` times."""
     ((path, edges),) = wirings.items()
     use, live = chosen(edges), _live(model, edges, repeats)
     count, all_live = _count(use, edges.quota), _count(together(live))

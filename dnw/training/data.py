@@ -191,7 +191,7 @@ def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
 
 
 def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False) -> np.ndarray:
-    """Scaled to another size, bilinear, each new pixel an average over all that it covers; then mirrored.
+    """Scale to another size, bilinear, each new pixel an average over all that it covers; then mirror.
 
     By torch's kernel for bytes, which is faster than Pillow and differs from it by rounding.
     """
@@ -324,7 +324,7 @@ class TrainingAndEvaluations(Sampler[tuple[bool, tuple[int, int]]]):
 def training_batches(
     train: Train, index: Index, rank: int, world: int, first_step: int, steps: int
 ) -> DataLoader[Batch]:
-    """Return the micro-batches of one rank from `first_step` on."""
+    """Return the micro-batches of one rank, of `world`, from `first_step` on until before `steps`."""
     sampler = MicroBatches(train, rank, world, first_step, steps)
     return _loader(ImageDataset(index, train.data, _order(train, index)), sampler, train.data.workers)
 
@@ -338,7 +338,15 @@ def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> Dat
 def batches_of_attempt(
     train: Train, splits: tuple[Index, Index], world: World, steps: range, is_evaluated: Callable[[int], bool]
 ) -> DataLoader[Batch]:
-    """Return the micro-batches of one rank for `steps`, and its evaluation batches where they follow one."""
+    """Return all that one rank loads in an attempt: micro-batches, and evaluation batches in between.
+
+    Args:
+        train: sizes, augmentation, seed, loader processes.
+        splits: the training and the validation split.
+        world: this process among those that share a step.
+        steps: the steps of the attempt.
+        is_evaluated: whether an evaluation follows after so many steps.
+    """
     training = MicroBatches(train, world.rank, world.size, steps.start, steps.stop)
     evaluation = EvaluationBatches(splits[1].num_samples, train.eval_batch, world.rank, world.size)
     sampler = TrainingAndEvaluations(training, evaluation, is_evaluated)
@@ -346,7 +354,7 @@ def batches_of_attempt(
 
 
 def evaluation_count(train: Train, index: Index, world: World) -> int:
-    """How many batches every rank takes in an evaluation."""
+    """Return how many batches every rank takes in an evaluation."""
     return len(EvaluationBatches(index.num_samples, train.eval_batch, world.rank, world.size))
 
 
@@ -367,7 +375,7 @@ def _loader(images: Dataset[Batch], spans: Sampler[Any], workers: int) -> DataLo
 
 
 def digest(batch: Batch) -> int:
-    """63 bits that tell this micro-batch from any other: pixels, labels and their order."""
+    """Return 63 bits that tell this micro-batch from any other: pixels, labels and their order."""
     content = batch.images_BCHW.cpu().numpy().tobytes() + batch.labels_B.cpu().numpy().tobytes()
     text = hashlib.sha256(content).digest()
     return int.from_bytes(text[:8], "big") >> 1

@@ -58,13 +58,19 @@ def evaluate(
     precision: Precision = "fp32",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Accuracy:
-    """Count over the batches of all ranks; sums and counts are added up, not means, and exactly.
+    """Count correct answers over the batches of all ranks; sums are added up, not means, and exactly.
 
-    `run` maps normalized images to logits: an engine, or a network, which is put into evaluation.
-    `should_stop` is asked before each batch, equally often on every rank.
+    Args:
+        run: maps normalized images [B, 3, H, W] to logits [B, classes]: an engine, or a network, which is put
+            into evaluation mode.
+        batches: those of this rank, images as loaded.
+        normalize: what is done to them first.
+        world: the processes that take part; each has to call this.
+        precision: that of matrix products and convolutions.
+        should_stop: asked before each batch, equally often on every rank.
 
     Raises:
-        Interrupted: it said so.
+        Interrupted: `should_stop` returned True.
     """
     if isinstance(run, nn.Module):
         run.eval()

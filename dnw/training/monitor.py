@@ -81,7 +81,16 @@ class Monitor:
             self._bar.update(self._task, completed=step)
 
     def training(self, step: int, epoch: float, loss: float, top1: float, rate: float, batch: int) -> None:
-        """One log interval: mean loss and accuracy, and how fast it went."""
+        """Log the steps since the last call.
+
+        Args:
+            step: the last of them.
+            epoch: how many epochs that makes.
+            loss: their mean.
+            top1: percent of their images.
+            rate: the learning rate.
+            batch: images of a step.
+        """
         before, began = self._last_line
         now = time.monotonic()
         self._last_line = (step, now)
@@ -144,7 +153,15 @@ class Monitor:
         self._show(step, "train", {"unreadable": len(told)})
 
     def saved(self, step: int, seconds: float, stalled_s: float, size: int, interval_s: float) -> None:
-        """Log a checkpoint: seconds to the disk, of standstill, and until the next; its bytes."""
+        """Log a checkpoint.
+
+        Args:
+            step: that it holds.
+            seconds: until it was on the disk.
+            stalled_s: seconds that training stood still for it.
+            size: in bytes.
+            interval_s: seconds until the next one.
+        """
         times = {"seconds": seconds, "stalled": stalled_s, "interval": interval_s}
         rounded = {name: round(value, 4) for name, value in times.items()}
         self._write(step, "save", {**rounded, "bytes": size})

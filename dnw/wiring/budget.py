@@ -12,7 +12,7 @@ from fractions import Fraction
 
 
 def budget(width: float, dense: int, power: int) -> int:
-    """Return width**power * dense, rounded up.
+    """Return how many edges a graph may have: width**power * dense, rounded up.
 
     Computed from the decimal digits of the width, since the binary fraction next to 0.05 may lie above it
     and would round up to an edge too many.

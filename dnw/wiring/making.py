@@ -40,8 +40,15 @@ _DROPPED = int.from_bytes(b"dropout")
 def graph_edges(train: Train, number: int, layout: Layout, *, dense: int, power: int) -> Edges:
     """Make the edges of graph `number` of a model, for a weight of shape [rows, columns, 1, 1].
 
-    `dense` and `power` set its budget, see dnw.wiring.budget.
-    Raises ConfigError if the width asks for more edges than are legal.
+    Args:
+        train: the wiring, the width and the seed.
+        number: of the graph, from 0; each draws edges of its own.
+        layout: of its nodes.
+        dense: edges at width 1.
+        power: of the width, in the budget (dnw.wiring.budget).
+
+    Raises:
+        ConfigError: the width asks for more edges than are legal.
     """
     shape = (layout.rows, layout.columns, 1, 1)
     legal = _legal(train, layout)
@@ -69,7 +76,17 @@ def make_edges(
     layout: Layout | None = None,
     quota: float | None = None,
 ) -> Edges:
-    """Make the edges of weight `number` of a model, wired as `train` says, unless that is complete."""
+    """Make the edges of one weight of a model, by any wiring but complete.
+
+    Args:
+        train: the wiring and the seed.
+        number: of the weight, from 0; each draws edges of its own.
+        shape: of the weight.
+        budget: how many edges it has.
+        legal: where edges may be, bool of `shape`; None: everywhere.
+        layout: of the nodes of a graph; None for any other weight.
+        quota: the budget before rounding, as the paper's code has it.
+    """
     given: dict[str, Any] = {"legal": legal, "layout": layout, "quota": quota}
     match train.wiring.name:
         case "random":

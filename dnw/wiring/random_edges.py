@@ -30,7 +30,17 @@ class RandomEdges(Edges):
 
 
 def draw(shape: Sequence[int], budget: int, *, key: tuple[int, ...], legal: Tensor | None = None) -> Tensor:
-    """Draw exactly `budget` legal edges without replacement, a pure function of `key`: bool of `shape`."""
+    """Draw exactly `budget` legal edges without replacement, as a pure function of `key`.
+
+    Args:
+        shape: of the weight.
+        budget: how many edges are drawn.
+        key: a few numbers; another key draws other edges.
+        legal: where edges may be, bool of `shape`; None: everywhere.
+
+    Returns:
+        bool of `shape`, on the CPU: True for an edge.
+    """
     drawn = torch.zeros(math.prod(shape), dtype=torch.bool)
     positions = torch.arange(len(drawn)) if legal is None else legal.flatten().nonzero()[:, 0]
     drawn[positions[torch.from_numpy(permutation(len(positions), *key)[:budget])]] = True

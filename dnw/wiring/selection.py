@@ -55,11 +55,17 @@ def largest(
 ) -> Tensor:
     """Mark the `budget` legal positions of largest magnitude, ties to the lowest (row-major) index.
 
-    Returns a bool tensor of the weight's shape, the same on every device and in every memory format. Needs
-    at least `budget` legal positions and no NaN. Never waits for a GPU.
+    Never waits for a GPU.
 
-    Where the choice is made again and again, `positions` of this shape and `legal` spares a CPU a look at the
-    illegal positions, and `out`, which may then be what is returned, spares new memory.
+    Args:
+        weight: of any shape, without NaN.
+        legal: bool of the same shape, at least `budget` of them True; None: all.
+        budget: how many positions are marked.
+        positions: of this shape and `legal`: with it a CPU need not look at the illegal ones each time.
+        out: memory for the result, which may then be what is returned.
+
+    Returns:
+        a bool tensor of the weight's shape, the same on every device and in every memory format.
     """
     if out is None or not out.is_contiguous():
         out = torch.empty(weight.shape, dtype=torch.bool, device=weight.device)
@@ -81,8 +87,14 @@ def largest(
 def largest_of_rows(weight: Tensor, legal: Tensor | None, budgets: Tensor, most: int) -> Tensor:
     """Mark the `budgets[r]` legal positions of largest magnitude in each row r, the first dimension.
 
-    `budgets` is int64 [rows], `most` its largest entry, which is given since reading it would wait for a GPU.
-    Otherwise as `largest`.
+    Args:
+        weight: as in `largest`, of two dimensions or more.
+        legal: as in `largest`.
+        budgets: int64 [rows].
+        most: the largest of them, which is given since reading it would wait for a GPU.
+
+    Returns:
+        as `largest`.
     """
     size = weight.abs().flatten(1)
     if legal is not None:

@@ -49,9 +49,14 @@ class StopRequests:
     ) -> int:
         """Wait for the agent to end, and return its exit code.
 
-        It is killed if it lives on for `patience_s` after it was asked to stop, and at once when the
-        attempt's claim doesn't hold any more. With it die its workers: the kernel sees to that. When another
-        node has failed, and nobody was asked to stop, it is told so once.
+        When the agent is killed its workers die with it: the kernel sees to that.
+
+        Args:
+            agent: the process.
+            patience_s: after so many seconds from a stop request on, the agent is killed.
+            holds: whether the attempt's claim holds; once it doesn't, the agent is killed.
+            has_failed_elsewhere: whether another node has failed; unless a stop was asked for, the agent is
+                told so once.
         """
         self._agent = agent
         is_told = False

@@ -74,6 +74,13 @@ def environment(
     CUDA_VISIBLE_DEVICES and everything else that is not named above stays as it is, except that a run that is
     to train on the CPU sees no GPU. Workers refuse to train without the GPUs that were asked for
     (dnw/hardware/device.py): `gpus`, or what Slurm gave to a job for which nobody had named a number.
+
+    Args:
+        current: the environment of the job.
+        code: the run's frozen code.
+        threads: that each worker computes with.
+        attempt: its number.
+        gpus: that were asked for on each node; None: nobody named a number.
     """
     asked = current.get("SLURM_GPUS_ON_NODE") if gpus is None else str(gpus)
     device = {} if asked is None else {"DNW_GPUS": asked}

@@ -47,7 +47,7 @@ class Length:
 
 
 def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | None = None) -> Progress:
-    """How far a run is; `result` is what came out of it, if it is done."""
+    """Return how far a run is; `result` is what came out of it, if it is done."""
     if result is not None:
         return _finished(result, result.get("steps", 0))
     lines = _recent(run.metrics)

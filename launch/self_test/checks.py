@@ -70,7 +70,7 @@ def resumed(precision: str, bench: Bench, is_faulty: bool) -> Finding:
 
 
 def repeated(family: str, bench: Bench, is_faulty: bool) -> Finding:
-    """Two runs from the same configuration end with the same bits."""
+    """Check that two runs from the same configuration end with the same bits."""
     first = whole(bench) if family == "static" else bench.train(family, family, steps=4)
     steps: dict[str, Any] = {} if family == "static" else {"steps": 4}
     again = bench.train(f"{family}-again", family, **steps, **_wrong(is_faulty))

@@ -146,7 +146,7 @@ class Source:
 
 
 def smaller(source: Source, longest: int, quality: int) -> Source:
-    """Return these images, none of them with a side of more than `longest` pixels."""
+    """Return these images, larger ones scaled to `longest` pixels and encoded as JPEG of `quality`."""
     splits = {
         name: dataclasses.replace(
             split, pictures=[Smaller(picture, longest, quality) for picture in split.pictures]
