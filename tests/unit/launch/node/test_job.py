@@ -18,6 +18,7 @@ from dnw.preemption import PEER_FAILED
 from dnw.runs import ledger, lock
 from dnw.runs.folder import Run
 from launch.node import fork_server
+from shards.terminal import ONE_PRESS_S
 
 ROOT = Path(__file__).resolve().parents[4]
 Started = Callable[..., subprocess.Popen[str]]
@@ -261,9 +262,9 @@ def test_a_second_ctrl_c_kills(run: Run, start: Started) -> None:
     process = start("deaf", grace_s=600)
     until(working(run))
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    time.sleep(ONE_PRESS_S + 0.5)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 1
     assert ledger.read(run)[0].reason == "killed"
 
