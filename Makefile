@@ -15,7 +15,7 @@ help:
 	@echo 'make test    set up, then everything that CI runs: check, then all tests'
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
-	@echo 'make quick   for the inner loop: the unit tests that are short; a minute and a half'
+	@echo 'make quick   for the inner loop: the unit tests that are short'
 	@echo 'make gpu     the tests that need a GPU, then the self-test on all of this machine'
 	@echo 'make slurm   of all tests, those on a real Slurm of their own, which needs root on Debian'
 	@echo 'make cluster raise that Slurm to play with; it prints how'
