@@ -37,10 +37,12 @@ from dnw.ranges import (
 )
 from dnw.setting_errors import did_you_mean, explain, known_keys
 from shards.errors import ExpectedError
+from shards.regular_file import read_bytes
 
 if TYPE_CHECKING:
     from shards.remote import Store
 
+VERSION: Literal[1] = 1  # of config.yaml
 Precision = Literal["fp32", "tf32", "bf16"]
 T = TypeVar("T")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
@@ -154,7 +156,7 @@ class Watchdog:
 class Train:
     """One run, whole. What isn't here doesn't change the result."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = VERSION
     exp: str
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     width: Share | None = None  # width multiplier of a graph of channels, or of MobileNetV1
@@ -178,6 +180,13 @@ class Train:
     log: Log
     watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)
 
+
+_REQUIRED = tuple(
+    field.name
+    for field in dataclasses.fields(Train)
+    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+)
+ANEW = "the submit command with fresh=true moves the run aside, and begins it anew"
 
 # Settings that say where and how often, not what comes out: a run keeps its identity when they change.
 NOT_IDENTITY = frozenset(
@@ -218,10 +227,16 @@ def load(path: Path) -> Train:
         ConfigError: it isn't there, or isn't valid for this version of the code.
     """
     values = read(path)
+    if (version := values.get("version", VERSION)) != VERSION:
+        code = path.parent / "code"
+        its_own = f"; use the code that the run keeps, {code}" if code.is_dir() else ""
+        raise ConfigError(f"{path}: has version {version!r}, this code reads version {VERSION}{its_own}")
+    if lacking := [name for name in _REQUIRED if name not in values]:
+        raise ConfigError(f"{path}: damaged, it lacks {', '.join(lacking)}; {ANEW}")
     try:
         return parse(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {'; '.join(str(error).splitlines())}") from None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -231,19 +246,21 @@ def read(path: Path) -> dict[str, Any]:
         ConfigError: it isn't there, or damaged.
     """
     try:
-        text = path.read_text()
+        text = read_bytes(path).decode()
     except FileNotFoundError:
+        if (path.parent / "checkpoints").is_dir():
+            raise ConfigError(f"{path}: gone from its run folder; {ANEW}") from None
         raise ConfigError(
             f"{path}: not there, so {path.parent} is no run folder; {SUBMIT} and {RUN} make one"
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: damaged ({error.reason})") from None
+        raise ConfigError(f"{path}: damaged ({error.reason}); {ANEW}") from None
     try:
         values = yaml.load(text, Loader=_YAML)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+        raise ConfigError(f"{path}: damaged ({str(error).splitlines()[0]}); {ANEW}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds no configuration")
+        raise ConfigError(f"{path}: {'holds no configuration' if text.strip() else 'empty'}; {ANEW}")
     return values
 
 

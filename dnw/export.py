@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--data", type=Path, metavar="FOLDER", help="where the shards are, for names of classes"
     )
     asked = parser.parse_args(arguments)
+    for out in filter(None, (asked.out, asked.onnx)):
+        _check_out(out)
     train, model, step = load_checkpointed_model(asked.path)
     if not can_compact(model):
         raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
@@ -56,6 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
     names = "" if card.class_names else "; names of classes unknown, --data FOLDER says where the shards are"
     print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {step}{names}")
     return 0
+
+
+def _check_out(path: Path) -> None:
+    """Refuse a name that no file can have, before anything is computed."""
+    if path.is_dir():
+        raise ExportError(f"{path}: a folder; name a file, say {path / 'network.safetensors'}")
+    if not path.parent.is_dir():
+        raise ExportError(f"{path}: its folder {path.parent} isn't there; make it first")
 
 
 def card_of(train: Train, step: int, data: Path | None = None) -> Card:

@@ -97,7 +97,8 @@ def decode(content: bytes) -> tuple[Compact, Card]:
     found = hashlib.sha256(content.replace(digest.encode(), _NO_DIGEST.encode(), 1)).hexdigest()
     if found != digest:
         raise ModelFileError(
-            f"damaged: its digest is {found}, it says {digest}: copy it again, or export the run again"
+            f"damaged: its digest is {found[:16]}, it says {digest[:16]}: copy it again, or export the run "
+            "again"
         )
     try:
         network = _put_together(Compact, entry[_NETWORK], _NETWORK, safetensors.torch.load(content))

@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 
 
 EXPECTED = (ConfigError, ShardError, CheckpointError)  # whose message says all there is to say
+FIRST_S = 10.0  # that the other ranks give the first one to tell what they refuse alike
 UNKNOWN = 0  # the number of an attempt
 
 
@@ -71,7 +72,12 @@ def main(arguments: list[str] | None = None, stop: StopRequest | None = None) ->
     if stop is None:
         stop = StopRequest()
         stop.listen()
-    train = load(run.config)
+    try:
+        train = load(run.config)
+    except ConfigError:
+        if _first_tells(stop):
+            return 1
+        raise
     with _claimed(run) as claim:
         return _Worker(run, train, claim, stop).main()
 
@@ -126,7 +132,7 @@ class _Worker:
             self._end("error", detail=str(error), rank=error.rank)
             return 1
         except EXPECTED as error:
-            return self._refuse(_own_words(error))
+            return self._refuse(_own_words(error), by_all=isinstance(error, ConfigError))
         except Exception as error:
             if gpu_fault.is_out_of_memory(error):
                 return self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
@@ -160,8 +166,10 @@ class _Worker:
         where = f"rank {self.rank} on {socket.gethostname()}"
         self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
 
-    def _refuse(self, message: str) -> int:
+    def _refuse(self, message: str, by_all: bool = False) -> int:
         """End with an error whose message says all there is to say."""
+        if by_all and _first_tells(self.stop):
+            return 1
         print(message, file=sys.stderr, flush=True)
         self._end("error", detail=message, rank=self.rank)
         return 1
@@ -197,6 +205,17 @@ class _Worker:
                 log.info("stopped after step %d, saved; start it again to go on", trainer.position.step)
         world.barrier()  # the launcher ends the others as soon as one has gone
         return is_done, trainer.position
+
+
+def _first_tells(stop: StopRequest) -> bool:
+    """Wait for the first rank to tell of a configuration that all ranks refuse alike; return whether it has.
+
+    Its end has this rank ended, too.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        return False
+    stop.wait(FIRST_S)
+    return stop.received
 
 
 def _own_words(error: Exception) -> str:

@@ -73,7 +73,7 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], str, Collection[str]], str]], .
     ),
     (
         r"^(\S+) appears more than once in the final defaults list",
-        lambda found, *_: f"{found[1]}: chosen twice; leave one out",
+        lambda found, *_: f"{found[1]}: chosen twice; leave one out, or write {found[1]}=NAME",
     ),
     (r"^Ambiguous value for argument '(.*)'", lambda found, *_: _several(found[1])),
     (r"full_key: (\S+)", lambda found, first, _known: f"{found[1]}: {first}"),

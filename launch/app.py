@@ -163,6 +163,7 @@ def _found(plans: Sequence[RunPlan]) -> list[RunStatus | None]:
         LaunchError: Slurm doesn't tell whether a job of one still works on it, or its records are damaged.
     """
     there = [plan.run for plan in plans if plan.run.folder.exists()]
+    anew = {plan.run.folder for plan in plans if plan.launch.fresh}
     found, notes = query_status(there)
     for one in found:
         if one.is_out_of_sight and one.is_at_work and not one.is_held and one.submission is not None:
@@ -172,7 +173,7 @@ def _found(plans: Sequence[RunPlan]) -> list[RunStatus | None]:
                     f"{one.submission.job} still works on it. Type this where Slurm answers; if that job is "
                     f"gone for good, delete {one.run.launch}"
                 )
-        elif one.state == "unreadable":
+        elif one.state == "unreadable" and one.run.folder not in anew:
             raise LaunchError(one.problems[0])
     states = {one.run.folder: one for one in found}
     return [states.get(plan.run.folder) for plan in plans]

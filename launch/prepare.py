@@ -69,8 +69,9 @@ def plan(composed: Composed) -> RunPlan:
         nondeterministic.check(train)
     train = _freeze(train)
     train = source_run.resolve_source_run(train, launch.runs_dir)
-    _check_writable(launch.runs_dir / train.exp)
     run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
+    if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
+        _check_writable(launch.runs_dir / train.exp)
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)  # it can be gone on with
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
@@ -229,10 +230,18 @@ def _tells(key: str) -> bool:
 
 def _check_writable(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if broken := next((path for path in (folder, *folder.parents) if _leads_nowhere(path)), None):
+        raise LaunchError(
+            f"runs_dir: {broken} is a link to {broken.readlink()}, which isn't there; make that"
+        )
     if not existing.is_dir():
         raise LaunchError(f"runs_dir: {existing} is a file; name a folder for the runs with runs_dir=")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise LaunchError(f"runs_dir: {existing} can't be written to; name another folder with runs_dir=")
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _free_name(folder: Path) -> Path:

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from shards import command
 from shards.atomic import replacing
 from shards.errors import ShardError, remake
-from shards.regular_file import read_bytes
+from shards.regular_file import descriptor_of, read_bytes
 from shards.remote import Store
 from shards.shard import MEMBER, Contents, Members, Shard, scan
 from shards.split_files import files_of_splits
@@ -104,6 +104,9 @@ class Index:
             self._refuse_rows()
 
     def _check_rows_file(self) -> None:
+        rows = _rows_file(self.folder, self.split)
+        if rows.exists():
+            os.close(descriptor_of(rows))  # or it is told why it can't be opened
         try:
             fits = self.members.dtype == MEMBER and self.members.shape == (self.num_samples,)
         except (OSError, ValueError):
@@ -269,7 +272,7 @@ def build(folder: Path, patterns: Mapping[str, str], workers: int) -> list[Index
 
 def _read(folder: Path, split: str) -> Index:
     path = _record_file(folder, split)
-    if not path.is_file():
+    if not path.exists():
         raise ShardError(_why_no_index(folder, split))
     try:
         record = json.loads(read_bytes(path))
@@ -305,6 +308,8 @@ def _class_names(folder: Path) -> tuple[str, ...] | None:
 
 def _why_no_index(folder: Path, split: str) -> str:
     write = f"python -m shards.write KIND SOURCE {folder}"
+    if folder.exists() and not folder.is_dir():
+        return f"{folder}: a file, must be the folder of the shards"
     if not folder.is_dir():
         return f"{folder}: no such folder: write shards there with: {write}"
     tars = len(list(folder.glob("*.tar")))

@@ -20,6 +20,7 @@ from shards.errors import ShardError
 from shards.shard import Shard
 
 NAME = "write.jsonl"
+_SHOWN = 16  # characters of a value, of a digest enough to tell it from another
 WritePlan = Mapping[str, str | int]
 
 
@@ -100,7 +101,8 @@ def _parse(path: Path, lines: list[bytes]) -> tuple[WritePlan | None, dict[str, 
 
 
 def _words(plan: WritePlan, other: WritePlan) -> str:
-    return ", ".join(f"{key} {value}" for key, value in plan.items() if value != other.get(key))
+    differing = {key: str(value) for key, value in plan.items() if value != other.get(key)}
+    return ", ".join(f"{key} {value[:_SHOWN]}" for key, value in differing.items())
 
 
 def _line(record: Mapping[str, object]) -> bytes:

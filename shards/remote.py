@@ -31,6 +31,7 @@ PAUSE_S = 1.0
 POLL_S = 0.05  # between looks for room in the cache
 THREADS = 2  # that fetch ahead, in each process that reads; other processes fetch other shards
 _CHUNK = 1 << 22
+_LONGEST = 120  # characters of another library's message
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
 
 
@@ -87,8 +88,8 @@ class Store:
                 return
             part.unlink()
         raise ShardError(
-            f"{self.url}/{shard.file}: has the digest {found}, the index says {shard.sha256}: put the right "
-            "shard there, or index what is there"
+            f"{self.url}/{shard.file}: has the digest {found[:16]}, the index says {shard.sha256[:16]}: put "
+            "the right shard there, or index what is there"
         )
 
     def _download(self, shard: Shard, part: Path) -> None:
@@ -102,7 +103,7 @@ class Store:
             except _GONE as error:
                 raise ShardError(f"{address}: can't be read ({error})") from error
             except Exception as error:  # fsspec, what it runs on, the network: their types have no end
-                why = f"{address}: can't be fetched ({error!r})"
+                why = f"{address}: can't be fetched ({_reason(error)})"
                 if number == TRIES - 1:
                     raise ShardError(f"{why}, {TRIES} times tried") from error
             pause_s = PAUSE_S * 2**number
@@ -185,7 +186,6 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
         OSError: the folder can't be written.
     """
     files = _filesystem(url)
-    folder.mkdir(parents=True, exist_ok=True)
     for name in (f"index-{split}.npy", f"index-{split}.json"):  # the one that is looked for last
         if (folder / name).exists():
             continue
@@ -193,9 +193,10 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
             content = files.cat_file(f"{url}/{name}")
         except Exception as error:  # see Store._download
             raise ShardError(
-                f"{url}/{name}: can't be fetched ({error!r}): data.url must be the folder of shards and "
-                "their indexes, which python -m shards.index makes"
+                f"{url}/{name}: can't be fetched ({_reason(error)}): data.url must be the folder of shards "
+                "and their indexes, which python -m shards.index makes"
             ) from error
+        folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_bytes(content)
         temporary.rename(folder / name)
@@ -209,6 +210,14 @@ def _append(files: Any, address: str, part: Path, size: int) -> None:
             if not data:
                 raise EOFError(f"ends after {out.tell():,} of {size:,} bytes")
             out.write(data)
+
+
+def _reason(error: Exception) -> str:
+    """Return why something can't be fetched, in a few words: some libraries repeat their request."""
+    if isinstance(error, FileNotFoundError):
+        return "not there"
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:_LONGEST]}" if words else type(error).__name__
 
 
 def _filesystem(address: str) -> Any:

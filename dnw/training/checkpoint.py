@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import pickle
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -128,12 +129,19 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: can't be read ({error.strerror})") from None
     encoded, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
     if seal != _seal(encoded):
+        if not seal.startswith(MAGIC) and zipfile.is_zipfile(io.BytesIO(content)):
+            raise CheckpointError(
+                f"{path}: no checkpoint of this project, but a file of torch.save by another program; "
+                "python -m dnw.import_reference takes those of the paper's code"
+            )
         raise DamagedError(f"{path}: damaged, its content is not what its SHA-256 was taken of")
     try:
         values = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: no checkpoint of this project ({error})") from None
-    if values.pop("version", None) != VERSION:
+    except (pickle.UnpicklingError, RuntimeError):  # which speak for pages of what might be allowed
+        raise CheckpointError(
+            f"{path}: no checkpoint of this project: more than tensors and numbers"
+        ) from None
+    if not isinstance(values, dict) or values.pop("version", None) != VERSION:
         raise CheckpointError(f"{path}: another version of the format; this code reads version {VERSION}")
     values["identity"] = Identity(**values["identity"])
     values["position"] = Position(**values["position"])
@@ -190,7 +198,7 @@ def check_identity(path: Path, theirs: Identity, ours: Identity) -> None:
     for field in dataclasses.fields(Identity):
         a, b = getattr(theirs, field.name), getattr(ours, field.name)
         if a != b:
-            lines.append(f"  {field.name}: {a} in the checkpoint, {b} in this run")
+            lines.append(f"  {field.name}: {a[:16]} in the checkpoint, {b[:16]} in this run")
     lines.append("move it away, or start over with fresh=true")
     raise CheckpointError("\n".join(lines))
 

@@ -33,7 +33,7 @@ def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
         train, state = load(run.config), _newest_whole(run.checkpoints)
     else:
         state = checkpoint.read(path)
-        train = load(run.config) if run.config.exists() else parse(state.train)
+        train = load(run.config) if run.config.exists() or run.config.is_symlink() else parse(state.train)
     model = models.build(train)
     model.load_state_dict(state.model)
     choose_all(model, state.position.step)

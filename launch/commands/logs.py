@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dnw.invocation import RUNS
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
@@ -186,6 +187,12 @@ def _ending(status: RunStatus, attempt: int | None) -> str:
 
 def _why_nothing(run: Run, attempt: int | None) -> str:
     numbers = sorted({int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")})
+    last = newest(run)
+    if attempt is None and last is not None and last.cluster == "foreground":
+        return (
+            f"{run.name}: ran in the foreground of {last.host}, so the terminal has what it printed; "
+            f"{RUNS} status tells how it stands"
+        )
     if attempt is None:
         return f"{run.name}: nothing has been printed yet; logs -f waits for it"
     known = ", ".join(map(str, numbers)) or "none"

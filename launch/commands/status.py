@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from dnw.runs.folder import Run
 from dnw.runs.goodput import Goodput, goodput, published
 from launch.query.progress import Progress, length, progress
 from launch.query.run_status import RunStatus, State, query_status
+from shards import command
 
 STYLES: dict[State, str] = {
     "finished": "green",
@@ -87,7 +89,7 @@ def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
 def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     """Return a row for each run, and notes on what could not be found out."""
     statuses, notes = query_status(runs)
-    found = [_row(one, progress(one.run, one.attempts, one.result)) for one in statuses]
+    found = [_readable_row(one, notes) for one in statuses]
     unknown = [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
     return found, [*notes, *unknown]
 
@@ -143,6 +145,16 @@ def _shown(runs: Sequence[Run], console: Console) -> Group:
     if left_out:
         notes.append(f"too narrow here for: {', '.join(left_out)}; a wider window shows them, or --json")
     return Group(shown, *(Text(note, style="dim") for note in notes))
+
+
+def _readable_row(one: RunStatus, notes: list[str]) -> Row:
+    """Return the row of a run, without what is in files that can't be read, which is noted."""
+    try:
+        return _row(one, progress(one.run, one.attempts, one.result))
+    except OSError as error:
+        notes.append(f"{one.run.name}: {command.explain(error) or error}")
+        unknown = Progress(0, None, None, None, None, None, None, None)
+        return _row(dataclasses.replace(one, attempts=()), unknown)
 
 
 def _row(one: RunStatus, far: Progress) -> Row:

@@ -14,8 +14,9 @@ from typing import Any
 from dnw import config, schedule
 from dnw.config import ConfigError, Train
 from dnw.runs import jsonl
-from dnw.runs.folder import Run
+from dnw.runs.folder import Run, newest_step
 from dnw.runs.ledger import Attempt
+from shards import command
 from shards.errors import ShardError
 from shards.regular_file import open_file
 
@@ -53,7 +54,10 @@ def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | 
     lines = _recent(run.metrics)
     trained, validated = _last(lines, "train", INTERVALS), _last(lines, "val", 1)
     last = trained[0] if trained else {}
-    whole, step = length(run.config), _step(attempts, int(last.get("step", 0)))
+    whole, step = (
+        length(run.config),
+        _step(attempts, max(int(last.get("step", 0)), newest_step(run.checkpoints) or 0)),
+    )
     speeds = [line["images_per_second"] for line in trained if "images_per_second" in line]
     speed = statistics.median(speeds) if speeds else None
     left = (whole.steps - step) * whole.batch / speed if whole.steps and whole.batch and speed else None
@@ -77,8 +81,8 @@ def length(frozen: Path) -> Length:
         return Length(None, None, problem)
     try:
         samples = 0 if train.steps else _samples(train.data.dir)
-    except ShardError as error:
-        return Length(None, train.batch, str(error).splitlines()[0])
+    except (ShardError, OSError) as error:
+        return Length(None, train.batch, (command.explain(error) or str(error)).splitlines()[0])
     return Length(schedule.total_steps(train, samples), train.batch)
 
 
@@ -91,8 +95,8 @@ def unreadable(frozen: Path) -> str:
 def _loaded(frozen: Path) -> tuple[Train | None, str]:
     try:
         return config.load(frozen), ""
-    except ConfigError as error:
-        return None, str(error).splitlines()[0]
+    except (ConfigError, OSError) as error:
+        return None, (command.explain(error) or str(error)).splitlines()[0]
 
 
 def _samples(folder: Path) -> int:
@@ -105,12 +109,12 @@ def _finished(result: Mapping[str, Any], steps: int) -> Progress:
     return Progress(steps, steps, None, result.get("loss"), None, result.get("top1"), None, None)
 
 
-def _step(attempts: Sequence[Attempt], logged: int) -> int:
+def _step(attempts: Sequence[Attempt], known: int) -> int:
     """Return the steps done, by the newest attempt if it has ended, else by the log."""
     newest = attempts[-1] if attempts else Attempt(0)
-    if newest.last_step is not None:
+    if newest.last_step is not None and newest.start is not None:
         return newest.last_step
-    return max(newest.first_step or 0, logged)
+    return max(newest.first_step or 0, known)  # an attempt that failed before it began knows nothing
 
 
 def _recent(path: Path) -> list[bytes]:

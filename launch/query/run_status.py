@@ -18,6 +18,7 @@ from launch.errors import LaunchError
 from launch.query.progress import unreadable
 from launch.query.result import read_result
 from launch.scheduler.slurm_states import UNKNOWN, slurm_state
+from shards import command
 
 State = Literal["finished", "running", "queued", "stopped", "failed", "ready", "unreadable"]
 T = TypeVar("T")
@@ -165,12 +166,14 @@ def _on_disk(run: Run) -> RunStatus:
     finished = result is not None
     if not finished and (problem := unreadable(run.config)):
         problems.append(problem)
+    attempts = _unless_damaged(ledger.read, run, problems) or []
+    is_held = _unless_damaged(_is_held, run, problems) or False
     return RunStatus(
         run=run,
-        attempts=tuple(ledger.read(run)),
+        attempts=tuple(attempts),
         submission=last,
         result=result,
-        is_held=not finished and lock.holder(run.lock) is not None,
+        is_held=not finished and is_held,
         has_controller=not finished and last is not None and controller(last) is not None,
         is_out_of_sight=last is not None and last.cluster != "slurm" and last.host != socket.gethostname(),
         problems=tuple(problems),
@@ -181,9 +184,13 @@ def _unless_damaged(read: Callable[[Run], T | None], run: Run, problems: list[st
     """Return what a file of the run says; None if it is damaged, which is then one of the problems."""
     try:
         return read(run)
-    except LaunchError as error:
-        problems.append(str(error))
+    except (LaunchError, OSError) as error:
+        problems.append(command.explain(error) or str(error))
         return None
+
+
+def _is_held(run: Run) -> bool:
+    return lock.holder(run.lock) is not None
 
 
 def _is_open_in_slurm(one: RunStatus) -> bool:

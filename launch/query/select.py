@@ -29,7 +29,10 @@ def below(runs_dir: Path) -> list[Run]:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run; without its configuration it still is one by its name."""
-    return Run(folder).config.is_file() or (NAMED.search(folder.name) is not None and folder.is_dir())
+    config = Run(folder).config  # there in whatever form: what is wrong with it is told where it is read
+    return (
+        config.exists() or config.is_symlink() or (NAMED.search(folder.name) is not None and folder.is_dir())
+    )
 
 
 def select_runs(words: Sequence[str], runs_dir: Path) -> list[Run]:

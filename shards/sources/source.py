@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from shards.errors import ShardError
+from shards.regular_file import open_file, read_bytes
 
 
 class Picture(Protocol):
@@ -38,7 +39,7 @@ class ImageFile:
             ShardError: it is no image, or a damaged one.
             OSError: it can't be read.
         """
-        return _checked(self.path.read_bytes(), self.path.suffix, str(self.path))
+        return _checked(read_bytes(self.path), self.path.suffix, str(self.path))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class FilePart:
         Raises:
             As ImageFile.encode.
         """
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             file.seek(self.start)
             data = file.read(self.size)
         return _checked(data, Path(self.name).suffix, f"{self.path}: {self.name} at byte {self.start}")
@@ -94,7 +95,8 @@ def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     except Exception as error:  # a damaged image raises almost anything: OSError, SyntaxError, struct.error
-        raise ShardError(f"{where}: not a readable image ({error}): replace or remove it") from error
+        reason = "empty" if not data else str(error).partition(" <")[0]  # Pillow names the object in memory
+        raise ShardError(f"{where}: not a readable image ({reason}): replace or remove it") from error
     extension = suffix[1:].lower()
     return ("jpg" if extension == "jpeg" else extension), data
 

@@ -1,8 +1,10 @@
 """What a job tells its agent of the other nodes."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import job
-from launch.node.signals import StopRequests
+from launch.node.signals import SIGNALS, Stop, StopRequests
 
 # Ends with how often it was told.
 AGENT = """
@@ -47,3 +49,46 @@ def test_which_reports_are_of_a_failure(tmp_path: Path, codes: list[int], failed
     for node, code in enumerate(codes):
         claim.report(node, code=code)
     assert job._has_failed(claim) == failed
+
+
+# Ends with how often it was asked to stop.
+SAVING = """
+import signal, time
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+print(flush=True)
+until = time.monotonic() + float(__import__("sys").argv[1])
+while time.monotonic() < until:
+    time.sleep(0.05)
+exit(10 + len(asked))
+"""
+
+
+@pytest.mark.parametrize(("pause_s", "code", "lines"), [(0.03, 11, 1), (1.3, -9, 2)])
+def test_a_second_ctrl_c_kills_unless_it_bounced(
+    capfd: pytest.CaptureFixture[str], pause_s: float, code: int, lines: int
+) -> None:
+    stop = Stop(impatient=True)
+    before = signal.getsignal(signal.SIGINT)
+    stop.listen()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", SAVING, "4"], stdout=subprocess.PIPE, start_new_session=True
+        ) as agent:
+            assert agent.stdout is not None
+            agent.stdout.readline()
+            pressed = [threading.Timer(0.3 + n * pause_s, _press) for n in range(2)]
+            for timer in pressed:
+                timer.start()
+            assert stop.watch(agent, 30, lambda: True, lambda: False) == code
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, before)
+    told = capfd.readouterr().err.splitlines()
+    assert told[0] == "saving, then stopping; Ctrl-C again kills without saving"
+    assert len(told) == lines
+
+
+def _press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
