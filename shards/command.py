@@ -57,7 +57,8 @@ def run(main: Callable[[], int | None], failed: int = 1, *, prefix: str = "", st
         code = main() or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"{prefix or f'{terminal.name()}: '}stopped by Ctrl-C. {stopped}".rstrip(), file=sys.stderr)
+        more = f". {stopped}" if stopped else ""
+        print(f"{prefix or f'{terminal.name()}: '}stopped by Ctrl-C{more}", file=sys.stderr)
         code = terminal.INTERRUPTED
     except Exception as error:
         message = explain(error)

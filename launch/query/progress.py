@@ -114,7 +114,9 @@ def _step(attempts: Sequence[Attempt], known: int) -> int:
     newest = attempts[-1] if attempts else Attempt(0)
     if newest.last_step is not None and newest.start is not None:
         return newest.last_step
-    return max(newest.first_step or 0, known)  # an attempt that failed before it began knows nothing
+    return max(
+        newest.last_step or 0, newest.first_step or 0, known
+    )  # an attempt that failed before it began knows nothing
 
 
 def _recent(path: Path) -> list[bytes]:

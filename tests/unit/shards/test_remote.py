@@ -131,7 +131,7 @@ def test_another_shard_than_was_indexed_is_refused(served: Folder, tmp_path: Pat
     content[700] ^= 1
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    with pytest.raises(ShardError, match=f"x-train-0000.tar: has the digest {digest}, the index says"):
+    with pytest.raises(ShardError, match=f"x-train-0000.tar: has the digest {digest[:16]}, the index says"):
         found.read(0)
     path.unlink()
     with pytest.raises(ShardError, match=r"x-train-0000.tar: can't be read"):
@@ -146,7 +146,7 @@ def test_a_cache_smaller_than_a_shard_is_refused(served: Folder, tmp_path: Path)
 def test_no_index_there(served: Folder, tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"/index-val.npy: can't be fetched .*: data.url must be the folder"):
         fetch_index(served.url, tmp_path / "index", "val")
-    assert list((tmp_path / "index").iterdir()) == []
+    assert not (tmp_path / "index").exists()
     with pytest.raises(ShardError, match=r"data\.url=nonsense://x"):
         Store("nonsense://x", tmp_path, 10**9).open(Index.record(served.folder, "train").shards[0])
 

@@ -37,7 +37,8 @@ FAILED = "sbatch: error: Batch job submission failed: "
         ("allocation failure: Invalid feature specification",
          "cluster.constraint (not given): Slurm refuses the job: Invalid feature specification"),
         ("sbatch: error: Unable to contact slurm controller (connect failure)",
-         "sbatch: Slurm refuses the job: Unable to contact slurm controller (connect failure)"),
+         "sbatch: no controller of Slurm answers here: Unable to contact slurm controller (connect failure); "
+         "cluster=local runs in the background of this machine, python launch/local.py in the foreground"),
         ("\n", "sbatch: Slurm refuses the job: without a word"),
     ],
 )  # fmt: skip

@@ -216,7 +216,7 @@ def test_following_a_run_that_waits(
 
 
 @pytest.mark.timeout(60)
-def test_ctrl_c_ends_it_without_a_word(run: Run, following: Callable[..., subprocess.Popen[str]]) -> None:
+def test_ctrl_c_ends_it_in_one_line(run: Run, following: Callable[..., subprocess.Popen[str]]) -> None:
     with submitted_here(run):
         begin(run, 1, ["here"])
         run.log(1, 0).write_text(at(1, "one"))
@@ -224,4 +224,4 @@ def test_ctrl_c_ends_it_without_a_word(run: Run, following: Callable[..., subpro
         read_to(process, "one")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
-        assert (rest, process.returncode) == ("", 130)
+        assert (rest, process.returncode) == ("launch/runs.py: stopped by Ctrl-C\n", 130)

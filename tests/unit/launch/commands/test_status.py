@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 from run_folder import Slurm, finish, log, make, note, slurm, submit
 
+from dnw.config import ANEW
 from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
 from launch.commands import status
@@ -231,7 +232,7 @@ def test_a_configuration_that_cannot_be_read_is_a_note(run: Run, cluster: Slurm)
     run.config.write_text("exp: [")
     ((found,), notes) = rows([run])
     assert (found.state, found.total) == ("unreadable", None)
-    assert notes == [f"{run.name}: {run.config}: damaged (while parsing a flow node)"]
+    assert notes == [f"{run.name}: {run.config}: damaged (while parsing a flow node); {ANEW}"]
 
 
 def test_epochs_are_counted_in_steps_by_the_shards(tmp_path: Path, pets_shards: Path, cluster: Slurm) -> None:

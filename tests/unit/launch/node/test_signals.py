@@ -13,7 +13,7 @@ import pytest
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import job
-from launch.node.signals import SIGNALS, Stop, StopRequests
+from launch.node.signals import SIGNALS, StopRequests
 
 # Ends with how often it was told.
 AGENT = """
@@ -68,7 +68,7 @@ exit(10 + len(asked))
 def test_a_second_ctrl_c_kills_unless_it_bounced(
     capfd: pytest.CaptureFixture[str], pause_s: float, code: int, lines: int
 ) -> None:
-    stop = Stop(impatient=True)
+    stop = StopRequests(impatient=True)
     before = signal.getsignal(signal.SIGINT)
     stop.listen()
     try:
