@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -136,7 +137,9 @@ def read(path: Path) -> Checkpoint:
             )
         raise DamagedError(f"{path}: damaged, its content is not what its SHA-256 was taken of")
     try:
-        values = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of another pickle's protocol torch asks to be told
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            values = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # which speak for pages of what might be allowed
         raise CheckpointError(
             f"{path}: no checkpoint of this project: more than tensors and numbers"
