@@ -31,8 +31,9 @@ from dnw.hardware.device import DeviceError
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.processes import check_processes
 from dnw.profile import profile
-from dnw.runs import ledger
+from dnw.runs import divergence, ledger
 from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.divergence import Divergence
 from dnw.runs.folder import Run, step_path
 from dnw.runs.goodput import goodput, last_logged
 from dnw.runs.lock import Lock
@@ -40,6 +41,8 @@ from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
 from dnw.training.data import open_splits
 from dnw.training.distributed import World, join, leave, patience_s
+from dnw.training.divergence import DivergedError, diagnose_alone
+from dnw.training.finite import not_finite_by_design
 from dnw.training.init_from_run import init_from_run
 from dnw.training.loop import Loop
 from dnw.training.machine import warn_of_others, warn_of_unlike
@@ -88,6 +91,7 @@ def _claimed(run: Run) -> Iterator[Claim]:
 
     Raises:
         HeldError: another attempt works on the run.
+        ConfigError: it has diverged.
     """
     if launched := os.environ.get("DNW_ATTEMPT"):
         yield Claim(run, int(launched))
@@ -96,6 +100,8 @@ def _claimed(run: Run) -> Iterator[Claim]:
         yield Claim(run, UNKNOWN)  # until the first rank tells
         return
     with Lock.take(run.lock) as lock:
+        if diverged := divergence.last(run):
+            raise ConfigError(divergence.message(run, diverged))
         claim = Claim.take_over(run)
         facts = {"job": "-", "restart": 0, "host": socket.gethostname(), "pid": os.getpid()}
         lock.write(attempt=claim.number, **facts)
@@ -112,6 +118,7 @@ class _Worker:
         self.rank = int(os.environ.get("RANK", "0"))
         self.began_s = time.monotonic()
         self.watchdog = Watchdog(train.watchdog.seconds, self._hung)
+        self.trainer: Trainer | None = None
 
     def main(self) -> int:
         """Train; returns the exit code."""
@@ -131,13 +138,11 @@ class _Worker:
             print(error, file=sys.stderr, flush=True)
             self._end("error", detail=str(error), rank=error.rank)
             return 1
-        except EXPECTED as error:
-            return self._refuse(_own_words(error), by_all=isinstance(error, ConfigError))
+        except DivergedError:  # told by the first rank
+            return 1
         except Exception as error:
-            if gpu_fault.is_out_of_memory(error):
-                return self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
-            if message := nondeterministic.remedy(error, self.train):
-                return self._refuse(message)
+            if self._is_explained(error):
+                return 1
             self._failed(error)
             raise
         finally:
@@ -154,6 +159,25 @@ class _Worker:
             step = self.watchdog.step
             ledger.end(self.run, self.claim.number, reason, step=step, seconds=seconds, **facts)
 
+    def _is_explained(self, error: Exception) -> bool:
+        """Whether there is more to say of an exception than its traceback has; then it was said."""
+        if isinstance(error, EXPECTED):
+            self._refuse(_own_words(error), by_all=isinstance(error, ConfigError))
+        elif gpu_fault.is_out_of_memory(error):
+            self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
+        elif message := nondeterministic.remedy(error, self.train):
+            self._refuse(message)
+        elif found := self._divergence_behind(error):
+            self._diverged(found)
+        else:
+            return False
+        return True
+
+    def _divergence_behind(self, error: Exception) -> Divergence | None:
+        if self.trainer is None or gpu_fault.fault_of(error) == "device":
+            return None
+        return diagnose_alone(self.trainer, error)
+
     def _failed(self, error: Exception) -> None:
         """Note an exception; a fault of the GPU, or of a peer, has killed the attempt: it is no error."""
         detail = f"{type(error).__name__}: {error}"
@@ -166,13 +190,24 @@ class _Worker:
         where = f"rank {self.rank} on {socket.gethostname()}"
         self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
 
-    def _refuse(self, message: str, by_all: bool = False) -> int:
+    def _diverged(self, found: Divergence, monitor: Monitor | None = None) -> None:
+        """Note that the run has diverged, and say all there is to say of it, unless another rank has."""
+        last = ledger.last(self.run)
+        if last is not None and last.number == self.claim.number and last.end is not None:
+            return
+        self._end("diverged", detail=found.summary, rank=found.rank, diverged=dataclasses.asdict(found))
+        if (noted := divergence.last(self.run)) is not None:
+            told = divergence.message(self.run, noted)
+            print(told, file=sys.stderr, flush=True)
+            if monitor is not None:
+                monitor.diverged(self.watchdog.step, told)
+
+    def _refuse(self, message: str, by_all: bool = False) -> None:
         """End with an error whose message says all there is to say."""
         if by_all and _first_tells(self.stop):
-            return 1
+            return
         print(message, file=sys.stderr, flush=True)
         self._end("error", detail=message, rank=self.rank)
-        return 1
 
     def _hung(self, step: int) -> None:
         patience = f"{self.train.watchdog.seconds:g} s"
@@ -188,15 +223,17 @@ class _Worker:
         warn_of_unlike(world, trainer.machine)
         precision.warn_of_device(train.precision, world.device)
         _begin(claim, trainer, identity)
+        trainer.exempt = not_finite_by_design(trainer.model)
+        self.trainer = trainer
         trainer.begin()
         self.watchdog.progress(trainer.position.step)
         loop = Loop(claim, trainer, splits, identity, self.stop, self.watchdog)
         if not world.is_first:
-            is_done = loop.run()
+            is_done = self._loop(loop, world)
         else:
             _announce(run, trainer, claim.number)
             with Monitor(claim, trainer.position, trainer.steps, train) as monitor:
-                is_done = loop.run(monitor)
+                is_done = self._loop(loop, world, monitor)
                 if is_done:
                     monitor.done()
             if is_done:
@@ -205,6 +242,16 @@ class _Worker:
                 log.info("stopped after step %d, saved; start it again to go on", trainer.position.step)
         world.barrier()  # the launcher ends the others as soon as one has gone
         return is_done, trainer.position
+
+    def _loop(self, loop: Loop, world: World, monitor: Monitor | None = None) -> bool:
+        """Whether the run is done. Should it diverge, the first rank tells; the others wait for it."""
+        try:
+            return loop.run(monitor)
+        except DivergedError as error:
+            if world.is_first:
+                self._diverged(error.found, monitor)
+            world.barrier()
+            raise
 
 
 def _first_tells(stop: StopRequest) -> bool:

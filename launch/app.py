@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dnw import config
 from dnw.invocation import RUNS, SUBMIT
-from dnw.runs import ledger, lock
+from dnw.runs import divergence, ledger, lock
+from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
 from dnw.runs.goodput import published
 from launch import grace_period, prepare, start_lock
@@ -55,15 +56,22 @@ def background(plans: Sequence[RunPlan]) -> int:
     if plans[0].launch.dry_run:
         _show(plans)
         return 0
-    if ready := _startable(plans):
+    ready, code = _startable(plans)
+    if ready:
         with start_lock.held(plan.run for plan in ready):
-            _start(_startable(ready))  # again: whoever held the lock before may have started one
-    return wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
+            _start(_startable(ready)[0])  # again: whoever held the lock before may have started one
+    waited = wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
+    return code or waited
 
 
-def _startable(plans: Sequence[RunPlan]) -> list[RunPlan]:
-    """Those on which nobody works and which are not done; says of the others how they stand."""
-    return [plan for plan, found in zip(plans, _found(plans), strict=True) if _may_start(plan, found)]
+def _startable(plans: Sequence[RunPlan]) -> tuple[list[RunPlan], int]:
+    """Return those on which nobody works and which are not done; say of the others how they stand.
+
+    Beside them the exit code for these others: 76 if one has diverged.
+    """
+    found = _found(plans)
+    ready = [plan for plan, one in zip(plans, found, strict=True) if _may_start(plan, one)]
+    return ready, DIVERGED if any(map(_has_diverged, plans, found)) else 0
 
 
 def _start(ready: Sequence[RunPlan]) -> None:
@@ -111,13 +119,18 @@ def foreground(plans: Sequence[RunPlan]) -> int:
     """launch/local.py: work on the run here and now, on those of a sweep one after the other.
 
     Returns:
-        the exit code of the attempt, of a sweep that of the first one that isn't 0: it ends there.
+        the exit code of the attempt, of a sweep that of the first one that isn't 0: it ends there, unless
+        that run has diverged, as one may that is to find out which settings do.
     """
     for plan in plans:
         if plan.launch.nodes > 1:
             raise LaunchError(f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or {SUBMIT}")
-    codes = (_work_on(plan) for plan in plans)
-    return next(filter(None, codes), 0)
+    codes = []
+    for plan in plans:
+        codes.append(_work_on(plan))
+        if codes[-1] not in {0, DIVERGED}:
+            return codes[-1]
+    return max(codes)
 
 
 def _work_on(plan: RunPlan) -> int:
@@ -126,16 +139,17 @@ def _work_on(plan: RunPlan) -> int:
         _show_frozen(plan)
         _show_command(plan)
         return 0
-    if not _startable([plan]):
-        return 0
+    ready, code = _startable([plan])
+    if not ready:
+        return code
     with contextlib.ExitStack() as starting:
         starting.enter_context(start_lock.held([plan.run]))
-        if not _startable([plan]):  # whoever held the lock before has started it
+        if not _startable([plan])[0]:  # whoever held the lock before has started it
             return 0
         _check_port(launch)
         _show_checks(plan)
         prepare.write(plan)
-        submission(launch, "foreground", "-", plan.run.slurm).write(plan.run)
+        submission(launch, "foreground", "-", plan.run.slurm, plan.words).write(plan.run)
         for note in plan.notes:
             print(f"note {note}")
         print(
@@ -198,9 +212,18 @@ def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:
     if found.is_finished and not plan.launch.fresh:
         _say_result(plan)
         return False
+    if _has_diverged(plan, found):
+        print(divergence.message(plan.run, found.attempts[-1]), file=sys.stderr)
+        return False
     if not plan.launch.fresh:
         _check_code(plan)
     return True
+
+
+def _has_diverged(plan: RunPlan, found: RunStatus | None) -> bool:
+    """Whether a run has diverged, and isn't to begin anew or to go on all the same."""
+    is_asked_for = plan.launch.fresh or plan.launch.resume_diverged
+    return found is not None and found.state == "diverged" and not is_asked_for
 
 
 def _check_code(plan: RunPlan) -> None:

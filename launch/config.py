@@ -132,6 +132,7 @@ class Launch:
     port: Annotated[int, Field(gt=0, lt=65536)] | None
     wait: bool = False
     error_retries: Count = 0
+    resume_diverged: bool = False
     notify: Notify = Notify()
     self_test: SelfTest | None = None  # this is the self-test, not a training
     cluster: Cluster

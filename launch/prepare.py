@@ -45,6 +45,7 @@ class RunPlan:
     launch: Launch
     need: Need | None = None  # to stop in, where earlier attempts have measured it
     notes: tuple[str, ...] = ()  # what to tell of it
+    words: tuple[str, ...] = ()  # that were typed
 
 
 def plan(composed: Composed) -> RunPlan:
@@ -77,7 +78,8 @@ def plan(composed: Composed) -> RunPlan:
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     cluster = grace_period.settled(launch.cluster, need)
     notes = (*filter(None, [loader_cores.doubt(train, launch)]), *earlier(train, run))
-    return RunPlan(run, train, dataclasses.replace(launch, cluster=cluster), need, notes)
+    launch = dataclasses.replace(launch, cluster=cluster)
+    return RunPlan(run, train, launch, need, notes, composed.overrides)
 
 
 def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:

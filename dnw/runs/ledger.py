@@ -20,7 +20,8 @@ from dnw.runs import jsonl
 from dnw.runs.folder import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
-Reason = Literal["done", "stopped", "error", "killed", "hung", "lost"]
+# diverged: dnw/runs/divergence.py
+Reason = Literal["done", "stopped", "error", "killed", "hung", "lost", "diverged"]
 EVENTS = frozenset({"claim", "start", "step", "end"})
 Cause = Literal["preempted", "timeout", "requeued", "cancelled", "signalled", "node failure"]
 

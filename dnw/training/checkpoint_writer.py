@@ -17,6 +17,7 @@ from dnw.runs.folder import step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint
 from dnw.training.checkpoint_interval import Interval
+from dnw.training.finite import is_healthy
 from dnw.training.monitor import Monitor
 
 
@@ -30,6 +31,7 @@ class CheckpointWriter:
         interval: Interval,
         keep: int,
         saving: AbstractContextManager[Any],
+        exempt: frozenset[str] = frozenset(),
     ) -> None:
         """Write nothing before `begin`.
 
@@ -39,10 +41,12 @@ class CheckpointWriter:
             interval: is told what each one cost.
             keep: how many step checkpoints stay.
             saving: entered for as long as one is on its way to the disk.
+            exempt: buffers of the network that may hold inf.
         """
+        self.has_diverged = False  # a state with values that aren't finite came along; it was not written
         self.seconds = 0.0  # that the last one took, until it was on the disk
         self._claim, self._monitor, self._interval, self._keep = claim, monitor, interval, keep
-        self._saving = saving
+        self._saving, self._exempt = saving, exempt
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[float] | None = None
 
@@ -89,6 +93,9 @@ class CheckpointWriter:
 
     def _put(self, snapshot: Checkpoint, began_s: float, stalled_s: float, best: bool) -> float:
         folder, step = self._claim.run.checkpoints, snapshot.position.step
+        if not is_healthy(snapshot, self._exempt):
+            self.has_diverged = True  # for the training to act on: the healthy ones before it stay
+            return self.seconds
         self._monitor.flush()
         encoded = checkpoint.encode(snapshot)
         if best:  # first: once the step's own is there, no later attempt would write it

@@ -44,9 +44,9 @@ class Normalize(nn.Module):
         return images_BCHW.float().mul_(self._scale).add_(self._shift)
 
 
-def quantize_for_exact_sum(loss: torch.Tensor) -> torch.Tensor:
-    """Nats, float64, rounded to multiples of 2^-20: sums below 2^33 are exact then, in any order."""
-    return loss.mul(2**20).round_().div_(2**20)
+def quantize_for_exact_sum(loss: torch.Tensor, count: int = 1) -> torch.Tensor:
+    """Nats, float64, times `count`, in multiples of 2^-20: sums below 2^33 are exact then, in any order."""
+    return loss.mul(count * 2**20).round_().div_(2**20)  # a power of two rounds nothing
 
 
 @torch.no_grad()

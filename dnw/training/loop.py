@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from dnw.training.checkpoint_interval import Interval
 from dnw.training.checkpoint_writer import CheckpointWriter
 from dnw.training.data import Batch, batches_of_attempt, digest, evaluation_count
 from dnw.training.distributed import Agreement
+from dnw.training.divergence import DivergedError, diagnose
 from dnw.training.evaluation import Interrupted, evaluate
 from dnw.training.monitor import Monitor
 from dnw.training.prefetch import on_device
@@ -32,6 +34,7 @@ from shards.index import Index
 from shards.order import part
 
 log = logging.getLogger(__name__)
+STATE = "a weight, momentum or running statistic"
 
 
 class Loop:
@@ -67,6 +70,9 @@ class Loop:
         """Train to the end (True) or until all ranks have agreed to stop (False); saved either way.
 
         `monitor` is for the first rank alone, which writes.
+
+        Raises:
+            DivergedError: on all ranks, after the same step.
         """
         self._monitor = monitor
         if monitor is None:
@@ -74,7 +80,8 @@ class Loop:
         settings = self._trainer.train.checkpoint
         self._interval = Interval(settings, self._claim.run)
         with CheckpointWriter(
-            self._claim, monitor, self._interval, settings.keep, self._stop.saving
+            *(self._claim, monitor, self._interval, settings.keep, self._stop.saving),
+            exempt=self._trainer.exempt,
         ) as self._writer:
             return self._train()
 
@@ -94,12 +101,10 @@ class Loop:
                 if self._time_to_save or self._is_saving_step():
                     self._save()
         except Interrupted:
-            self._agreement.settle(2)
             self._say_how_long()
-            self._save()
+            self._save_last()
             return False
-        self._agreement.settle(2)
-        self._save()
+        self._save_last()
         return True
 
     def _begin_loading(self) -> Iterator[Batch]:
@@ -124,9 +129,17 @@ class Loop:
         is_time = 0 < interval_s <= time.monotonic() - self._saved_at_s
         wish = is_time and not self._asked_to_save
         self._asked_to_save |= wish
-        must_stop, time_to_save = self._agreement.exchange(self._stop.received, wish)
+        must_stop, time_to_save, has_diverged = self._agreement.exchange(
+            self._stop.received, wish, self._is_unhealthy()
+        )
+        if has_diverged:
+            raise DivergedError(diagnose(self._trainer, STATE))
         self._time_to_save |= time_to_save
         return must_stop
+
+    def _is_unhealthy(self) -> bool:
+        """Whether this rank's writer has been given a state that isn't finite; it is the first rank's."""
+        return self._writer is not None and self._writer.has_diverged
 
     def _is_saving_step(self) -> bool:
         settings = self._trainer.train.checkpoint
@@ -151,6 +164,8 @@ class Loop:
         if self._monitor:
             epoch = trainer.position.consumed / trainer.samples
             self._monitor.training(step, epoch, loss, top1, trainer.rate, trainer.train.batch)
+        if not math.isfinite(loss):  # the same sum on all ranks
+            raise DivergedError(diagnose(trainer, "the loss"))
         self._tell_replaced(step)
         self._check_replaced()
 
@@ -201,21 +216,43 @@ class Loop:
             trainer.train.precision,
             should_stop=self._should_stop_evaluating,
         )
+        is_finite = math.isfinite(accuracy.loss)
         trainer.position = dataclasses.replace(
             position,
             evaluated=position.step,
             top1=accuracy.top1,
             top5=accuracy.top5,
             loss=accuracy.loss,
-            best_top1=max(accuracy.top1, position.best_top1),
+            best_top1=max(accuracy.top1, position.best_top1) if is_finite else position.best_top1,
         )
         swapped = trainer.swapped()
         if self._monitor:
             self._monitor.evaluation(position.step, position.consumed / trainer.samples, accuracy)
             size = trainer.train.data.image_size
             self._monitor.wiring(position.step, trainer.model, trainer.masks, size, swapped)
-        if accuracy.top1 > position.best_top1:
+        if not is_finite:
+            self._check_evaluation()
+        elif accuracy.top1 > position.best_top1:
             self._save(best=True)
+
+    def _check_evaluation(self) -> None:
+        """Act on a validation loss that isn't finite: all ranks together.
+
+        Where the state of the training is finite, its running statistics may come to fit yet: it goes on, and
+        says so. The last evaluation is the result, which there is none of then.
+
+        Raises:
+            DivergedError: the state isn't finite, or it was the last evaluation.
+        """
+        trainer = self._trainer
+        found = diagnose(trainer, "the validation loss")
+        if found.layer or trainer.position.step == trainer.steps:
+            raise DivergedError(found)
+        log.warning(
+            "step %d: the validation loss is not finite, weights and running statistics are; training goes "
+            "on, this evaluation counts as none",
+            trainer.position.step,
+        )
 
     def _should_stop_evaluating(self) -> bool:
         faults.reach(f"evaluate {self._trainer.position.step}")
@@ -231,6 +268,15 @@ class Loop:
                 "of step %d counts (lower checkpoint.every_minutes)",
                 *(self._writer.seconds, granted_s, self._saved.step),
             )
+
+    def _save_last(self) -> None:
+        """Have this position on the disk, and all ranks know whether it could be written."""
+        self._agreement.settle(3)
+        self._save()
+        if self._writer:
+            self._writer.wait()
+        if self._trainer.world.broadcast_int(self._is_unhealthy()):
+            raise DivergedError(diagnose(self._trainer, STATE))
 
     def _save(self, best: bool = False) -> None:
         """Have this position written, unless it was; returns as soon as its state is copied."""

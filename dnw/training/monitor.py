@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -170,6 +171,11 @@ class Monitor:
         """Log that the run is done."""
         dashboard.conclude(self._board)
 
+    def diverged(self, step: int, told: str) -> None:
+        """Note that the run has diverged: a text, and a curve of one point."""
+        self._write(step, "run", {"diverged": 1.0}, told=told)
+        self._board.add_text("run/divergence", f"```\n{told}\n```", step)
+
     def digests(self, step: int, digests: list[int]) -> None:
         """Log what each micro-batch of a step held."""
         self._claim.check()
@@ -193,7 +199,8 @@ class Monitor:
 
     def _note(self, step: int, kind: str, facts: Mapping[str, Any]) -> None:
         of = {"attempt": self._claim.number, "time": round(time.time(), 3)}
-        jsonl.append(self._run.metrics, {"step": step, "kind": kind, **facts, **of})
+        known = {name: value if _is_json(value) else None for name, value in facts.items()}
+        jsonl.append(self._run.metrics, {"step": step, "kind": kind, **known, **of})
 
     def _show(self, step: int, group: str, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -207,6 +214,11 @@ def _is_over(record: dict[str, Any], step: int, is_evaluated: bool) -> bool:
     """Whether a record is of the past: the evaluation of `step` is not, if it has to be repeated."""
     is_of_training = record.get("kind", "train") in {"train", "save", "replaced"}
     return bool(record["step"] < step or (record["step"] == step and (is_of_training or is_evaluated)))
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON has this value: it has neither inf nor nan."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _bar() -> Progress:

@@ -6,6 +6,7 @@ Shapes: B images of a micro-batch, K classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,10 +41,15 @@ class Trainer:
         self.samples = samples
         self.steps = schedule.total_steps(train, samples)
         self.position = Position(world=world.size)
+        self.exempt: frozenset[str] = frozenset()  # buffers that may be inf; see dnw/training/finite.py
         self.model = model.to(world.device)
         self.optimizer = sgd(self.model, train.optim)
         self.running = RunningStatistics(self.model)
-        self.meter = torch.zeros(3, dtype=torch.float64, device=world.device)  # images, loss, top-1
+        # loss and top-1, which the ranks add up; micro-batches and loss of this rank alone: see first_lost
+        self._sums = torch.zeros(4, dtype=torch.float64, device=world.device)
+        self._shared, self._own_loss = self._sums[:2], self._sums[3]
+        self._images = 0  # of all ranks, that were summed over
+        self.metered_from = 0  # the step since which this process sums
         self.machine = machine.facts(world.device)
         self._replaced: list[int] = []  # samples, by this rank since the last take_replaced
         self._wired = edges_of(self.model)
@@ -51,7 +57,7 @@ class Trainer:
         self.masks: Masks = self.current_masks()
         self.rate = 0.0  # of the last step
         self.normalize = Normalize(train.data.mean, train.data.std, world.device)
-        self._share = train.batch // train.micro_batch // world.size  # micro-batches of a step
+        self.micro_batches = train.batch // train.micro_batch // world.size  # of a step, of this rank
         reduction = Exact if train.reduce == "exact" else Fast
         self._reduction = reduction(train, self.model, self.running, world)
 
@@ -63,7 +69,7 @@ class Trainer:
     def step(self, micro_batches: Iterator[Batch]) -> None:
         """One optimizer step over one global batch, of which this rank takes its share."""
         self._begin_training()
-        for number in range(self._share):
+        for number in range(self.micro_batches):
             self._seed(number)
             with self._reduction.micro_batch(number):
                 loss = self._loss(next(micro_batches))
@@ -77,11 +83,12 @@ class Trainer:
         done = self.position.step + 1
         self._choice.choose(done)
         consumed = self.position.consumed + self.train.batch
+        self._images += self.train.batch
         self.position = dataclasses.replace(self.position, step=done, consumed=consumed)
 
     def _seed(self, number: int) -> None:
         """Have dropout and the like draw the same for a micro-batch of a step, whoever takes it."""
-        first = self.world.rank * self._share
+        first = self.world.rank * self.micro_batches
         key = (self.train.seed, _FORWARD, self.position.step, first + number)
         seed = int(bits(*key, n=1)[0])
         torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device
@@ -102,11 +109,10 @@ class Trainer:
             logits_BK = self._reduction.forward(self.normalize(images_BCHW))
         logits_BK = logits_BK.float()
         loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
-        hits = (logits_BK.detach().argmax(1) == labels_B).sum()
-        count = torch.full_like(hits, len(labels_B))
-        self.meter += torch.stack(
-            [count, quantize_for_exact_sum(loss.detach().double() * len(labels_B)), hits]
-        )
+        hits = (logits_BK.detach().argmax(1) == labels_B).sum(dtype=torch.int32)
+        mean = loss.detach()
+        exact = quantize_for_exact_sum(mean.double(), len(labels_B))
+        self._sums += torch.stack([exact, hits, self._own_loss < math.inf, mean])
         return loss
 
     def _learning_rate(self) -> float:
@@ -114,10 +120,29 @@ class Trainer:
         return schedule.learning_rate(self.train.optim, self.position.step, self.steps, steps_per_epoch)
 
     def read_meter(self) -> tuple[float, float]:
-        """Mean loss and top-1 (percent) over all ranks since the last call; all ranks together."""
-        images, loss, hits = self.world.sum(self.meter).tolist()
-        self.meter.zero_()
+        """Mean loss and top-1 (percent) over all ranks since the last call; all ranks together.
+
+        What was summed stays, to be looked into, if the loss isn't finite.
+        """
+        loss, hits = self.world.sum(self._shared).tolist()
+        images = self._images
+        if math.isfinite(loss):
+            self._sums.zero_()
+            self._images, self.metered_from = 0, self.position.step
         return loss / images, 100 * hits / images
+
+    @property
+    def meter(self) -> torch.Tensor:
+        """The sums since the last `read_meter`, as a checkpoint has them: images, loss, top-1."""
+        return torch.cat([self._shared.new_full((1,), self._images), self._shared])
+
+    def first_lost(self) -> int:
+        """Return the first micro-batch of this rank (from 1) since `metered_from` whose loss isn't finite.
+
+        Counted are those before which the sum of this rank's losses was finite; it stays nan or inf. 0: none.
+        """
+        *_, count, loss = self._sums.tolist()
+        return 0 if math.isfinite(loss) else int(count)
 
     def take_replaced(self) -> list[int]:
         """Return and count the samples that all ranks replaced since the last call; all call it together."""
@@ -144,9 +169,9 @@ class Trainer:
 
     def gather_meter(self) -> None:
         """Leave the sums of all ranks to the first, for a snapshot; all ranks together."""
-        self.world.sum(self.meter)
+        self.world.sum(self._shared)
         if not self.world.is_first:
-            self.meter.zero_()
+            self._shared.zero_()
 
     def snapshot(self, identity: Identity) -> Checkpoint:
         """Copy everything that a later process needs to go on from here to host memory."""
@@ -168,9 +193,11 @@ class Trainer:
         self.model.load_state_dict(saved.model)
         self.optimizer.load_state_dict(saved.optimizer)
         self.position = saved.position
+        self.metered_from = saved.position.step
         self.masks = saved.masks
+        self._images = int(saved.meter[0])
         if self.world.is_first:
-            self.meter.copy_(saved.meter)
+            self._shared.copy_(saved.meter[1:])
         self._choice.choose(self.position.step)
 
 

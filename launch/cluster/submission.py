@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Submission:
     nproc: int
     folder: str  # submitit's files
     settings: Mapping[str, Any]  # of the cluster
+    words: Sequence[str] = ()  # that were typed
 
     @property
     def stop_command(self) -> str:
@@ -41,7 +42,7 @@ class Submission:
             file.write((json.dumps(asdict(self), indent=1) + "\n").encode())
 
 
-def submission(launch: Launch, cluster: str, job: str, folder: Path) -> Submission:
+def submission(launch: Launch, cluster: str, job: str, folder: Path, words: Sequence[str] = ()) -> Submission:
     """Return the record of a submission made here and now."""
     settings = {key: value for key, value in asdict(launch.cluster).items() if key != "name"}
     sizes = {"nodes": launch.nodes, "nproc": launch.processes_per_node}
@@ -52,6 +53,7 @@ def submission(launch: Launch, cluster: str, job: str, folder: Path) -> Submissi
         time=round(time.time(), 3),
         folder=str(folder),
         settings=settings,
+        words=words,
         **sizes,
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dnw.invocation import RUN
+from dnw.runs import ledger
 from launch.cluster import local_controller, sbatch_environment, sbatch_errors
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import Submission, submission
@@ -121,6 +122,7 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
         error_retries=launch.error_retries,
         notify=launch.notify.command,
         gpus=launch.gpus,
+        after_diverged=ledger.next_attempt(plan.run) - 1 if launch.resume_diverged else 0,
     )
     if launch.self_test is None:
         return training
@@ -190,7 +192,8 @@ def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submis
     except (OSError, LaunchError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise error if isinstance(error, LaunchError) else _unwritten(folder, error) from None
-    return [submission(plans[0].launch, "slurm", job, folder) for job in jobs]
+    made = zip(plans, jobs, strict=True)
+    return [submission(plan.launch, "slurm", job, folder, plan.words) for plan, job in made]
 
 
 def _sbatch(plans: Sequence[RunPlan], folder: Path, asked: Mapping[str, Any]) -> list[str]:
@@ -233,4 +236,4 @@ def _to_this_machine(plan: RunPlan) -> Submission:
     folder = _files_folder([plan])
     folder.mkdir(parents=True)
     process_id = local_controller.start(job(plan), plan.run.code, plan.launch.cluster, folder)
-    return submission(plan.launch, "local", process_id, folder)
+    return submission(plan.launch, "local", process_id, folder, plan.words)

@@ -14,7 +14,7 @@ from launch.query import select
 from launch.query.run_status import RunStatus, query_status
 
 SETTLED_S = 3600.0  # what was written since may be on its way to its place still
-NEEDS_OUTPUT = frozenset({"failed", "unreadable"})  # their jobs' output may be all that tells why
+NEEDS_OUTPUT = frozenset({"failed", "diverged", "unreadable"})  # their jobs' output may be all that tells why
 
 
 @dataclass(frozen=True)

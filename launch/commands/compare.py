@@ -127,7 +127,7 @@ def _curve(logged: Sequence[Mapping[str, Any]], kind: str, key: str) -> Curve:
     points = {
         line["step"]: line[key]
         for line in logged
-        if line.get("kind") == kind and {"step", key} <= line.keys()
+        if line.get("kind") == kind and "step" in line and line.get(key) is not None
     }
     return tuple(sorted(points.items()))
 

@@ -194,7 +194,7 @@ def plan_again(run: Run, last: Submission) -> RunPlan:
     cluster = parse_as(Cluster, {"name": last.cluster, **last.settings})
     values: dict[str, Any] = {"nodes": last.nodes, "nproc": last.nproc, "runs_dir": run.folder.parent.parent}
     launch = Launch(**values, fresh=False, dry_run=False, port=None, cluster=cluster)
-    return RunPlan(run, config.load(run.config), launch)
+    return RunPlan(run, config.load(run.config), launch, words=tuple(last.words))
 
 
 def _check(before: RunStatus) -> tuple[Submission, Attempt]:

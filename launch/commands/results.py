@@ -22,6 +22,7 @@ from rich.table import Table
 
 from dnw.config import ConfigError, Train, load, signature
 from dnw.invocation import RUNS
+from dnw.runs import divergence
 from dnw.runs.folder import Run
 from launch.commands.published import published
 from launch.commands.table import count
@@ -90,7 +91,8 @@ def show(runs: Sequence[Run], form: Form) -> list[Row]:
 def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
     """One row for each kind of finished run, in order of appearance, and remarks on those left out."""
     kinds: dict[str, list[Done]] = {}
-    notes, unfinished = [], 0
+    notes: list[str] = []
+    unfinished: list[Run] = []
     for run in runs:
         try:
             done = _done(run)
@@ -98,11 +100,13 @@ def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
             notes.append(f"left out: {error}")
             continue
         if done is None:
-            unfinished += 1
+            unfinished.append(run)
         else:
             kinds.setdefault(_kind(done.train), []).append(done)
-    if unfinished:
-        notes.append(f"not finished, so left out: {unfinished}; {RUNS} status shows them")
+    diverged = [run for run in unfinished if divergence.last(run)]
+    notes += [f"left out: {run.name}: diverged" for run in diverged]
+    if others := len(unfinished) - len(diverged):
+        notes.append(f"not finished, so left out: {others}; {RUNS} status shows them")
     return [_row(found) for found in kinds.values()], notes
 
 

@@ -27,6 +27,7 @@ STYLES: dict[State, str] = {
     "queued": "yellow",
     "stopped": "cyan",
     "failed": "bold red",
+    "diverged": "bold red",
     "ready": "dim",
     "unreadable": "bold red",
 }

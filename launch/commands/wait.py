@@ -46,6 +46,6 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
 
 def _reason(one: RunStatus) -> str:
     """Why it ended so, or can't be told."""
-    if one.state in {"failed", "stopped"}:
+    if one.state in {"failed", "stopped", "diverged"}:
         return one.why
     return one.problems[0] if one.state == "unreadable" else ""

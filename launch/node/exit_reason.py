@@ -11,6 +11,7 @@ from typing import Any
 
 from dnw.preemption import STOPPED
 from dnw.runs import ledger
+from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run, newest_step
 from dnw.runs.ledger import Attempt, Cause, Reason
 from launch.node import slurm_job
@@ -42,7 +43,7 @@ def conclude(ended: Ended) -> int:
     """Complete the ledger, and say how the attempt ended.
 
     Returns:
-        0 done, 75 stopped on request with everything saved, 1 failed.
+        0 done, 75 stopped on request with everything saved, 76 diverged, 1 failed.
     """
     run, attempt = ended.run, ended.attempt
     found = next((one for one in ledger.read(run) if one.number == attempt), Attempt(attempt))
@@ -50,8 +51,11 @@ def conclude(ended: Ended) -> int:
         if found.end is None:
             ledger.end(run, attempt, "done", by="launcher")
         return DONE
-    facts = _judge(found, ended)
-    if cause := why_asked(ended.node, ended.asked):
+    # what all ranks have agreed on holds, whatever ended them then
+    facts = _as("diverged") if found.reason == "diverged" else _judge(found, ended)
+    has_diverged = facts["reason"] == "diverged"
+    cause = None if has_diverged else why_asked(ended.node, ended.asked)
+    if cause:
         facts["cause"] = cause
     saved = newest_step(run.checkpoints) or 0
     ledger.end(run, attempt, by="launcher", saved=saved, **facts)
@@ -65,7 +69,7 @@ def conclude(ended: Ended) -> int:
     if ended.log is not None:
         _say("\n".join(f"  {line}" for line in _tail(ended.log)))
         _say(f"the whole log: {ended.log}")
-    return FAILED
+    return DIVERGED if has_diverged else FAILED
 
 
 def why_asked(node: Node, asked: signal.Signals | None) -> Cause | None:

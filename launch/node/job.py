@@ -23,7 +23,7 @@ from typing import IO
 
 from dnw import config
 from dnw.preemption import STOPPED
-from dnw.runs import ledger, lock
+from dnw.runs import divergence, ledger, lock
 from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
@@ -55,6 +55,7 @@ class Job:
     error_retries: int = 0
     notify: str | None = None
     gpus: int | None = None  # of each node; None: nobody said
+    after_diverged: int = 0  # the attempt that diverged and may be followed by another; 0: none may
     worker: tuple[str, ...] = torchrun.TRAINING  # the module that workers run, and their further arguments
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, for agent and workers
 
@@ -68,7 +69,7 @@ class Job:
         sys.exit(self.run())
 
     def run(self, begun: Callable[[], None] | None = None) -> int:
-        """Work on the run, and say how that ended: 0, 75, 73 or 1.
+        """Work on the run, and say how that ended: 0, 75, 73, 76 or 1.
 
         `begun` is called when the first node has the run's lock, from which on others see that it is at work.
         """
@@ -133,6 +134,10 @@ class Job:
         """Attempt after attempt on the first node; the job's exit code, and what there is to tell of it."""
         if run.result.exists():
             return exit_reason.DONE, None
+        diverged = divergence.last(run)
+        if diverged is not None and diverged.number != self.after_diverged:  # Slurm has requeued the job, say
+            print(divergence.message(run, diverged), file=sys.stderr, flush=True)
+            return divergence.DIVERGED, None
         claim = Claim.take_over(run)
         backfill.complete(run, node)
         while True:
@@ -168,7 +173,7 @@ class Job:
         stop: StopRequests,
         announce: Callable[[int, int], None] | None,
     ) -> int:
-        """One attempt, led from here: 0 done, 75 stopped, 1 failed."""
+        """One attempt, led from here: 0 done, 75 stopped, 76 diverged, 1 failed."""
         run, port = claim.run, self._port(node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)

@@ -18,12 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from dnw.runs import divergence
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from launch.node import exit_reason, retry_policy
 
 # failed: by an error that isn't tried again. no progress: killed, hung or out of time without getting on.
-Event = Literal["done", "failed", "no progress"]
+# diverged: a value isn't finite; dnw/runs/divergence.py
+Event = Literal["done", "failed", "diverged", "no progress"]
 LIMIT_S = 60.0  # for the command
 
 
@@ -37,6 +39,8 @@ def event(last: Attempt, code: int, is_asked: bool) -> Event | None:
     """
     if code == exit_reason.DONE:
         return "done"
+    if last.reason == "diverged":
+        return "diverged"
     if last.cause == "error":
         return "failed"
     if last.cause == "timeout" and not retry_policy.progressed(last):
@@ -100,7 +104,7 @@ def told(run: Run, last: Attempt, event: Event) -> dict[str, Any]:
         "host": claim.get("host", socket.gethostname()),
         "attempt": last.number,
         "reason": last.cause,
-        "detail": end.get("detail"),
+        "detail": divergence.message(run, last) if event == "diverged" else end.get("detail"),
         "step": result.get("steps", last.last_step),
         "top1": result.get("top1"),
         "time": round(time.time(), 3),

@@ -27,6 +27,8 @@ LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was
 def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
     """Have Slurm start this job again, if that is what the signal was for."""
     last = ledger.last(run)
+    if last is not None and last.reason == "diverged":
+        return  # it would again
     cause = last.cause if last else None
     if cause == "preempted":
         _requeue(node.job, "preempted; Slurm may start it again")

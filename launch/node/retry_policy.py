@@ -35,7 +35,9 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
     """
     last = attempts[-1]
     if last.reason not in OWN_FAULTS:
-        return Decision(True, "that was not the run's fault")
+        has_diverged = last.reason == "diverged"
+        why = "the same steps would give the same values" if has_diverged else "that was not the run's fault"
+        return Decision(not has_diverged, why)
     if last.reason == "error":
         errors = sum(attempt.reason == "error" for attempt in attempts)
         if errors > error_retries:

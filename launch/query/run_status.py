@@ -20,7 +20,7 @@ from launch.query.result import read_result
 from launch.scheduler.slurm_states import UNKNOWN, slurm_state
 from shards import command
 
-State = Literal["finished", "running", "queued", "stopped", "failed", "ready", "unreadable"]
+State = Literal["finished", "running", "queued", "stopped", "failed", "diverged", "ready", "unreadable"]
 T = TypeVar("T")
 AT_WORK = frozenset({"running", "queued"})
 SKEW_S = 1.0  # between the clocks of a login node and a compute node
@@ -119,6 +119,8 @@ class RunStatus:
             return "stopped" if is_cancelled else "failed"
         if last is None:
             return "ready"
+        if last.reason == "diverged":
+            return "diverged"
         return "stopped" if last.reason == "stopped" else "failed"
 
     @property
