@@ -279,6 +279,7 @@ def _read(folder: Path, split: str) -> Index:
         version = record["version"]
         if version == VERSION:
             shards = tuple(Shard(**shard) for shard in record["shards"])
+            _check_split(path, split, record["split"])
             names = record["classes"]
             classes = None if names is None else tuple(names)
             row_sums = tuple(int(one) for one in record["row_sums"])
@@ -294,6 +295,15 @@ def _read(folder: Path, split: str) -> Index:
     if fingerprint(shards) != index.fingerprint:
         raise ShardError(f"{path}: damaged (fingerprint): make it again with: {remake(folder)}")
     return index
+
+
+def _check_split(path: Path, split: str, said: str) -> None:
+    """Refuse the index of another split: images to validate with would be trained on."""
+    if said != split:
+        raise ShardError(
+            f"{path}: is the index of split {said!r}: copy the right one there, or make it again with: "
+            f"{remake(path.parent)}"
+        )
 
 
 def _class_names(folder: Path) -> tuple[str, ...] | None:
@@ -333,6 +343,8 @@ def _check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
                 f"{folder / shard.file}: has {size} bytes, the index says {shard.bytes}: copy or write this "
                 f"shard again; if it is meant to be another one, make the index again with: {remake(folder)}"
             )
+        if not os.access(folder / shard.file, os.R_OK):
+            raise ShardError(f"{folder / shard.file}: can't be read by you: its owner can allow it, chmod +r")
 
 
 def _record_file(folder: Path, split: str) -> Path:

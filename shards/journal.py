@@ -54,6 +54,7 @@ def journal(folder: Path, plan: WritePlan) -> Iterator[Journal]:
     path = folder / NAME
     if not path.exists():
         _refuse_others(folder)
+        _refuse_indexes(folder)
     with path.open("a+b") as file:
         _lock(file, folder)
         file.seek(0)
@@ -88,6 +89,14 @@ def _refuse_others(folder: Path) -> None:
             f"{folder}: already holds {len(tars)} tar files that this command didn't write, say "
             f"{tars[0].name}: write into another folder, or index what is there with: "
             f"python -m shards.index {folder}"
+        )
+
+
+def _refuse_indexes(folder: Path) -> None:
+    if indexes := sorted(folder.glob("index-*.json")):
+        raise ShardError(
+            f"{folder}: already holds {', '.join(path.name for path in indexes)} of other shards, "
+            "which may lie elsewhere: write into another folder, or remove these first"
         )
 
 

@@ -249,3 +249,18 @@ def test_loading_is_fast(fashion_mnist_shards: Path) -> None:
 
 
 PINNED = "e7564cdfdc69fecc763ca66fa3320f0bccceed82bdbbb050d04843797ee36d89"
+
+
+def test_an_index_knows_its_split(pets_shards: Path) -> None:
+    """Else validation images would be trained on."""
+    for extension in ("json", "npy"):
+        shutil.copy(pets_shards / f"index-val.{extension}", pets_shards / f"index-train.{extension}")
+    refuse(pets_shards, "index-train.json: is the index of split 'val'", "python -m shards.index")
+    index.main([str(pets_shards)])
+    assert Index.load(pets_shards, "train").num_samples == 11
+
+
+def test_a_shard_that_may_not_be_read(pets_shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, _mode: path.name != "pets-train-0001.tar")  # root may
+    refuse(pets_shards, "pets-train-0001.tar: can't be read by you")
+    Index.load(pets_shards, "val")

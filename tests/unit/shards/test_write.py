@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folder_digest import digest
 from PIL import Image
 
 from shards import write
@@ -271,3 +272,15 @@ def test_help_teaches() -> None:
     for word in ("--shard-samples N", "--workers N", "--seed N", "--size N", "Debian's package"):
         assert word in out
     assert run("imagefolder", "a", "b", "--workers", "0")[0] == 2
+
+
+def test_indexes_of_other_shards_are_not_replaced(
+    image_folder: Path, tmp_path: Path, pets_shards: Path
+) -> None:
+    """Of shards that lie elsewhere, there are but the indexes."""
+    for path in [*pets_shards.glob("*.tar"), pets_shards / "write.jsonl"]:
+        path.unlink()
+    before = digest(pets_shards)
+    with pytest.raises(ShardError, match=r"already holds index-train.json, index-val.json of other shards"):
+        write.write(imagefolder(image_folder), pets_shards, shard_samples=2, seed=1, workers=0)
+    assert digest(pets_shards) == before
