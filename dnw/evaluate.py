@@ -23,8 +23,9 @@ from dnw.engines import NAMES, build
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
+from dnw.splits import open_splits
 from dnw.training.checkpointed_model import load_checkpointed_model
-from dnw.training.data import evaluation_batches, open_splits
+from dnw.training.data import evaluation_batches
 from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
 from shards import command

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from dnw import model_file
 from dnw.compact import Compact, can_compact, compact
 from dnw.config import Train, signature
 from dnw.model_file import Card
+from dnw.splits import check_classes
 from dnw.training.checkpointed_model import load_checkpointed_model
 from dnw.training.data import RESIZE_TO_CROP
 from shards import command
 from shards.atomic import replacing
 from shards.errors import ExpectedError
 from shards.index import Index
+
+SAFETENSORS, ONNX = ".safetensors", ".onnx"
 
 
 class ExportError(ExpectedError):
@@ -38,8 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("path", type=Path, metavar="RUN", help="a run folder, or a checkpoint in one")
-    parser.add_argument("out", type=Path, help="the file to write, OUT.safetensors")
-    parser.add_argument("--onnx", type=Path, metavar="FILE", help="also as ONNX, with dense matrices")
+    parser.add_argument(
+        "out",
+        type=partial(_file, suffixes=(SAFETENSORS, ONNX)),
+        metavar="OUT",
+        help="the file to write: OUT.safetensors, which dnw.load reads, or OUT.onnx, with dense matrices",
+    )
+    parser.add_argument(
+        "--onnx", type=partial(_file, suffixes=(ONNX,)), metavar="FILE.onnx", help="also as ONNX"
+    )
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="where the shards are, for names of classes"
     )
@@ -51,9 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
     card = card_of(train, step, asked.data)
     network = compact(model, card.image_size)
-    model_file.write(asked.out, network, card)
-    if asked.onnx is not None:
-        _write_onnx(asked.onnx, network, card)
+    for path in filter(None, (asked.out, asked.onnx)):
+        _WRITE[path.suffix](path, network, card)
     edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
     names = "" if card.class_names else "; names of classes unknown, --data FOLDER says where the shards are"
     print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {step}{names}")
@@ -71,11 +82,16 @@ def _check_out(path: Path) -> None:
 def card_of(train: Train, step: int, data: Path | None = None) -> Card:
     """Return what a file says of the network of a run.
 
-    Names of classes come from the shards in `data`, or in data.dir if that is here. Raises ShardError for
-    shards that are damaged, or aren't in `data`.
+    Names of classes come from the shards in `data`, or in data.dir if that is here.
+
+    Raises:
+        ShardError: shards that are damaged, or aren't in `data`.
+        ConfigError: they have another number of classes.
     """
     folder = train.data.dir if data is None else data
-    known = data is not None or folder.is_dir()
+    known = Index.record(folder, "val") if data is not None or folder.is_dir() else None
+    if known is not None:
+        check_classes(known, train.data)
     is_photographs = train.data.augment == "resized_crop_flip"
     return Card(
         run=f"{train.exp}-{signature(train)}",
@@ -85,7 +101,7 @@ def card_of(train: Train, step: int, data: Path | None = None) -> Card:
         mean=train.data.mean,
         std=train.data.std,
         classes=train.data.classes,
-        class_names=Index.record(folder, "val").classes if known else None,
+        class_names=None if known is None else known.classes,
     )
 
 
@@ -96,6 +112,17 @@ def _write_onnx(path: Path, network: Compact, card: Card) -> None:
         raise ExportError(f"--onnx needs onnx ({error}): python -m pip install 'dnw[onnx]'") from None
     with replacing(path) as file:
         file.write(onnx_model(network, card).SerializeToString())
+
+
+_WRITE = {SAFETENSORS: model_file.write, ONNX: _write_onnx}
+
+
+def _file(word: str, suffixes: Sequence[str]) -> Path:
+    """Return a file whose name says how it is written."""
+    path = Path(word)
+    if path.suffix not in suffixes:
+        raise argparse.ArgumentTypeError(f"{word!r}: must end in {' or '.join(suffixes)}")
+    return path
 
 
 if __name__ == "__main__":

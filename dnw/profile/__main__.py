@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from dnw import models
+from dnw import model_registry, models
 from dnw.compose import training
 from dnw.config import Train
 from dnw.invocation import SUBMIT
@@ -66,6 +66,7 @@ def _network(words: Sequence[str]) -> tuple[Train, nn.Module]:
         train, model, _ = load_checkpointed_model(Path(words[0]))
         return train, model
     train = training(words)
+    model_registry.check(train)
     return train, models.build(train)
 
 

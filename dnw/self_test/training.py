@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from dnw import models
 from dnw.config import Train
-from dnw.training.data import Batch, open_splits, training_batches
+from dnw.splits import open_splits
+from dnw.training.data import Batch, training_batches
 from dnw.training.distributed import World
 from dnw.training.trainer import Trainer
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from torch import nn
 
 from dnw import models
-from dnw.config import ConfigError, Train, load, parse
-from dnw.runs.folder import Run
+from dnw.config import ConfigError, Train, identity, load, parse, plain, signature
+from dnw.dotted import dotted
+from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
-from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError
+from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity
 from dnw.wiring import choose_all
 
 log = logging.getLogger(__name__)
@@ -24,20 +25,31 @@ def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
     where they are, as the run may be at work. A checkpoint needs no folder around it.
 
     Raises:
-        ConfigError, CheckpointError: no such run, nothing saved yet, damaged.
+        ConfigError, CheckpointError: no such run, nothing saved yet, damaged, or a checkpoint of another run.
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such run folder or checkpoint")
     run = Run(path if path.is_dir() else path.parent.parent)
     if path.is_dir():
         train, state = load(run.config), _newest_whole(run.checkpoints)
+        path = step_path(run.checkpoints, state.position.step)
     else:
         state = checkpoint.read(path)
         train = load(run.config) if run.config.exists() or run.config.is_symlink() else parse(state.train)
+    _check_identity(path, state, train)
     model = models.build(train)
     model.load_state_dict(state.model)
     choose_all(model, state.position.step)
     return train, model, state.position.step
+
+
+def _check_identity(path: Path, state: Checkpoint, train: Train) -> None:
+    """Refuse weights of another run, as the worker does; an earlier version may have fewer settings."""
+    ours, theirs = (dotted(identity(values)) for values in (plain(train), state.train))
+    if not theirs or any(theirs[key] != ours[key] for key in theirs.keys() & ours.keys()):
+        data = train.data
+        mine = Identity(train.exp, signature(train), data.train_fingerprint, data.val_fingerprint)
+        checkpoint.check_identity(path, state.identity, mine)
 
 
 def _newest_whole(folder: Path) -> Checkpoint:

@@ -28,7 +28,7 @@ from dnw.config import ConfigError, Data, Train
 from dnw.preemption import leave_signals_to_parent
 from dnw.training.distributed import World
 from shards.decode import NoImageError, Picture
-from shards.errors import BadSampleError, ShardError
+from shards.errors import BadSampleError
 from shards.index import Index
 from shards.order import Order, part
 from shards.reader import Reader
@@ -379,20 +379,3 @@ def digest(batch: Batch) -> int:
     content = batch.images_BCHW.cpu().numpy().tobytes() + batch.labels_B.cpu().numpy().tobytes()
     text = hashlib.sha256(content).digest()
     return int.from_bytes(text[:8], "big") >> 1
-
-
-def open_splits(data: Data) -> tuple[Index, Index]:
-    """Return the training and the validation split.
-
-    Raises:
-        ShardError: not there, damaged, or other data than the configuration was frozen with.
-    """
-    train, val = (Index.load(data.dir, split, data.store()) for split in ("train", "val"))
-    for index, frozen in ((train, data.train_fingerprint), (val, data.val_fingerprint)):
-        if frozen and index.fingerprint != frozen:
-            raise ShardError(
-                f"{data.dir}: other shards than this run began with\n"
-                f"  now:     {index.fingerprint}\n  the run: {frozen}\n"
-                "put the old shards back, or start over with fresh=true"
-            )
-    return train, val

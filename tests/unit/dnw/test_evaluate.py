@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from folder_digest import digest
 from run_folder import make
 
-from dnw import models
-from dnw.config import load
+from dnw import export, models
+from dnw.config import load, signature
 from dnw.evaluate import main
+from dnw.profile import __main__ as profile_command
 from dnw.profile import profile
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
@@ -25,7 +29,12 @@ def save(run: Run, step: int) -> Path:
     model = models.build(load(run.config))
     torch.nn.init.constant_(model.fc.bias, step)  # type: ignore[arg-type]
     saved = Checkpoint(
-        Identity("example", "0", "", ""), Position(step=step), model.state_dict(), {}, torch.zeros(3), {}
+        Identity("example", signature(load(run.config)), "", ""),
+        Position(step=step),
+        model.state_dict(),
+        {},
+        torch.zeros(3),
+        {},
     )
     path = step_path(run.checkpoints, step)
     checkpoint.write(path, checkpoint.encode(saved))
@@ -117,3 +126,43 @@ def test_no_such_engine(run: Run, capsys: pytest.CaptureFixture[str], word: str)
     with pytest.raises(SystemExit, match="2"):
         main([str(run.folder), word])
     assert f"{word!r}: engine=NAME, with one of dense, compact, csr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_file", [False, True], ids=["run", "checkpoint"])
+@pytest.mark.parametrize(
+    "command", [main, export.main, profile_command.main], ids=["evaluate", "export", "profile"]
+)
+def test_a_checkpoint_of_another_width(
+    run: Run,
+    tmp_path: Path,
+    few_images: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
+    is_file: bool,
+) -> None:
+    """It fits: a width chooses edges of the same weights."""
+    other = make(tmp_path / "other", width=0.1, data__dir=str(few_images))
+    shutil.copy(save(other, 9), run.checkpoints)
+    before = digest(run.folder)
+    path = step_path(run.checkpoints, 9) if is_file else run.folder
+    assert command([str(path), *([str(tmp_path / "out.onnx")] if command is export.main else [])]) != 0
+    out, err = capsys.readouterr()
+    assert "step-00000009.pt: belongs to another run" in err
+    assert not out
+    assert digest(run.folder) == before
+
+
+@pytest.mark.parametrize("command", [main, export.main], ids=["evaluate", "export"])
+def test_images_of_other_classes(
+    run: Run,
+    tmp_path: Path,
+    pets_shards: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
+) -> None:
+    """Named by --data: the launcher refuses them, too."""
+    out = [str(tmp_path / "out.safetensors")] if command is export.main else []
+    assert command([str(run.folder), *out, "--data", str(pets_shards)]) == 1
+    assert "data.classes: 10, but the" in (err := capsys.readouterr().err)
+    assert f"split in {pets_shards} has 2 classes" in err
+    assert not any(Path(path).exists() for path in out)

@@ -24,6 +24,7 @@ from drawn_networks import (
     of_small_blocks,
     one_thread,  # noqa: F401
 )
+from folder_digest import digest
 from torch import Tensor, nn
 
 import dnw
@@ -280,7 +281,7 @@ def test_export_refuses(
     assert main([str(tmp_path / "none"), out]) == 1
     assert "none: no such run folder or checkpoint" in capsys.readouterr().err
     run = _run(tmp_path, drawn("static", 32, oddity=None))
-    assert main([str(run.folder), str(tmp_path / "no" / "folder")]) == 1
+    assert main([str(run.folder), str(tmp_path / "no" / "folder.safetensors")]) == 1
     assert "its folder" in capsys.readouterr().err
     assert main([str(run.folder), out, "--data", str(tmp_path)]) == 1
     assert "no shards" in capsys.readouterr().err
@@ -289,6 +290,27 @@ def test_export_refuses(
     assert main([str(other.folder), out]) == 1
     assert "model=discrete has no compact form, only mobilenet and static have" in capsys.readouterr().err
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize("words", [["x.pt"], ["x"], ["x.safetensors", "--onnx", "x.pb"], ["x.ONNX"]])
+def test_a_name_that_says_no_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = _run(tmp_path, drawn("static", 32, oddity=None))
+    before = digest(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([str(run.folder), *words])
+    assert ended.value.code == 2
+    assert f"{words[-1]!r}: must end in " in capsys.readouterr().err
+    assert digest(tmp_path) == before
+
+
+def test_onnx_by_its_name(tmp_path: Path) -> None:
+    run = _run(tmp_path, drawn("static", 32, oddity=None))
+    assert main([str(run.folder), str(tmp_path / "x.onnx")]) == 0
+    onnx.checker.check_model(onnx.load(tmp_path / "x.onnx"))
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_card_of_photographs() -> None:

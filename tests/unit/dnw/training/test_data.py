@@ -19,6 +19,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from dnw.config import ConfigError, Train
+from dnw.splits import open_splits
 from dnw.training import data
 from dnw.training.data import (
     EvaluationBatches,
@@ -282,7 +283,7 @@ def test_a_shard_that_cannot_be_had_just_now_is_no_bad_image(
             "data__cache": str(tmp_path / "c"),
         }
         config = train(data__workers=0, **places)
-        split, _ = data.open_splits(config.data)
+        split, _ = open_splits(config.data)
         with pytest.raises(ShardError, match="can't be fetched"):
             next(iter(training_batches(config, split, 0, 1, 0, 1)))
 
@@ -305,4 +306,4 @@ def test_image_of_another_size_is_refused_with_the_remedy(few_images: Path) -> N
 def test_other_shards_than_the_frozen_ones_are_refused(few_images: Path) -> None:
     config = train(data__dir=str(few_images), data__train_fingerprint="0" * 64)
     with pytest.raises(ShardError, match=r"other shards than this run began with[\s\S]*fresh=true"):
-        data.open_splits(config.data)
+        open_splits(config.data)
