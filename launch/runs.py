@@ -236,12 +236,21 @@ def _parser() -> argparse.ArgumentParser:
     status = _command(commands, "status", STATUS, _status, "how runs stand", runs="*")
     status.add_argument("--json", action="store_true", help="a list of objects, times in seconds since 1970")
     status.add_argument(
-        "--watch", metavar="S", nargs="?", type=_seconds, const=5.0, help="every S seconds (5), until Ctrl-C"
+        "--watch",
+        metavar="S",
+        nargs="?",
+        type=command.seconds,
+        const=5.0,
+        help="every S seconds (5), until Ctrl-C",
     )
     logs = _command(commands, "logs", LOGS, _logs, "what a run prints", runs=None)
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends, or Ctrl-C")
-    logs.add_argument("--attempt", metavar="N", type=int, help="this one, in place of the newest")
-    logs.add_argument("--lines", metavar="N", type=int, default=50, help="the last N lines (50); 0: all")
+    logs.add_argument(
+        "--attempt", metavar="N", type=command.positive, help="this one, in place of the newest"
+    )
+    logs.add_argument(
+        "--lines", metavar="N", type=command.count, default=50, help="the last N lines (50); 0: all"
+    )
     cancel = _command(commands, "cancel", CANCEL, _cancel, "stop runs, saving first", runs="+")
     cancel.add_argument("--now", action="store_true", help="kill, without saving")
     cancel.add_argument("--no-wait", dest="wait", action="store_false", help="return at once")
@@ -263,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--dry-run", action="store_true", help="list alone")
     board = _command(commands, "tensorboard", TENSORBOARD, _tensorboard, "curves in a browser", runs="*")
     board.add_argument(
-        "--port", metavar="N", type=_port, help="this one; else 6006, or the next that is free"
+        "--port", metavar="N", type=command.port, help="this one; else 6006, or the next that is free"
     )
     return parser
 
@@ -288,20 +297,6 @@ def _command(
         "--runs-dir", metavar="DIR", type=Path, default=Path("runs"), help="where runs lie (runs)"
     )
     return parser
-
-
-def _seconds(text: str) -> float:
-    seconds = command.amount(text)
-    if not 0 < seconds <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"must be greater than 0, and at most {LONGEST_S:g} (got {text})")
-    return seconds
-
-
-def _port(text: str) -> int:
-    port = int(text) if text.isdecimal() else 0
-    if not 0 < port < 1 << 16:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535 (got {text})")
-    return port
 
 
 if __name__ == "__main__":

@@ -21,11 +21,30 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, er
 Arguments = ParamSpec("Arguments")
 
 
+def count(text: str) -> int:
+    """Parse a whole number, 0 or more; for argparse."""
+    return _whole(text, 0)
+
+
 def positive(text: str) -> int:
     """Parse a whole number, 1 or more; for argparse."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
-    return int(text)
+    return _whole(text, 1)
+
+
+def port(text: str) -> int:
+    """Parse a port that can be listened on; for argparse."""
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 0 < number < 1 << 16:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535 (got {text})")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Parse a time to wait for, finite and greater than 0; for argparse."""
+    found = amount(text)
+    if found == 0:
+        raise argparse.ArgumentTypeError(f"must be greater than 0 (got {text})")
+    return found
 
 
 def amount(text: str) -> float:
@@ -36,6 +55,13 @@ def amount(text: str) -> float:
         number = math.nan
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: must be a finite number, 0 or more")
+    return number
+
+
+def _whole(text: str, least: int) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, {least} or more")
     return number
 
 

@@ -232,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
             help="processes [%(default)s]",
         )
         one.add_argument(
-            "--seed", type=int, default=0, metavar="N", help="mixes the classes over the shards [%(default)s]"
+            "--seed", type=command.count, default=0, metavar="N", help="mixes classes [%(default)s]"
         )
         one.add_argument(
             "--longest",
