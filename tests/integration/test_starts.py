@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,12 +21,17 @@ APART_S = 1.0  # at most, between the two starts
 def both(script: str, shards: Path, here: Path, apart_s: float, *words: str) -> list[tuple[int, str, str]]:
     """Type a line twice, that long after one another: exit code, stdout and stderr of each."""
     line = [sys.executable, str(ROOT / "launch" / script), *WORDS, *QUICK, f"data.dir={shards}", *words]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    first = subprocess.Popen(line, cwd=here, **pipes)
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(line, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    first = start()
     time.sleep(apart_s)
-    second = subprocess.Popen(line, cwd=here, **pipes)
-    done = [(*process.communicate(timeout=300), process.returncode) for process in (first, second)]
-    return [(code, out, err) for out, err, code in done]
+    answers = []
+    for process in (first, start()):
+        out, err = process.communicate(timeout=300)
+        answers.append((process.returncode, out, err))
+    return answers
 
 
 def seed() -> int:
