@@ -37,9 +37,9 @@ from dnw.runs.divergence import Divergence
 from dnw.runs.folder import Run, step_path
 from dnw.runs.goodput import goodput, last_logged
 from dnw.runs.lock import Lock
+from dnw.splits import open_splits
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
-from dnw.training.data import open_splits
 from dnw.training.distributed import World, join, leave, patience_s
 from dnw.training.divergence import DivergedError, diagnose_alone
 from dnw.training.finite import not_finite_by_design
@@ -336,7 +336,7 @@ def _publish(claim: Claim, trainer: Trainer) -> None:
     with claim.replacing(claim.run.wiring) as file:
         file.write(wiring_png(model))
     costs = profile(model, trainer.train.data.image_size)
-    result = {
+    result: dict[str, Any] = {
         "exp": trainer.train.exp,
         "signature": signature(trainer.train),
         "width": trainer.train.width,
@@ -351,6 +351,8 @@ def _publish(claim: Claim, trainer: Trainer) -> None:
         "attempts": claim.number,
         "goodput": dataclasses.asdict(goodput(claim.run, now=time.time())),
     }
+    if changes := ledger.code_changes(claim.run):  # bits may differ from there on
+        result["code_changes"] = changes
     with claim.replacing(claim.run.result) as file:
         file.write((json.dumps(result, indent=2) + "\n").encode())
     log.info("done: top-1 %.2f %%, %d parameters, %d multiply-adds", position.top1, costs.params, costs.macs)

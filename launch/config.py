@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +32,11 @@ SETTINGS = {
     **{"signal": "cluster.signal_delay_s", "nodes": "nodes"},
 }
 TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
+
+
+# settings of a cluster that mean something where there is no Slurm
+FOREGROUND = frozenset({"grace_s", "gpus_per_node"})
+LOCAL = FOREGROUND | {"name", "timeout_min", "time", "signal_delay_s"}
 
 
 def _checked_time(text: str) -> str:
@@ -128,6 +133,7 @@ class Launch:
     nproc: Positive | None
     runs_dir: Annotated[Path, BeforeValidator(_named)]
     fresh: bool
+    code: Literal["frozen", "new"] = "frozen"  # of a run that goes on: what it has, or the present one
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
     wait: bool = False
@@ -181,6 +187,26 @@ def is_launch_key(key: str) -> bool:
     return key.split(".", maxsplit=1)[0] in {field.name for field in dataclasses.fields(Launch)}
 
 
+def without_effect(overrides: Iterable[str], effective: frozenset[str]) -> list[str]:
+    """Return the settings of the cluster that were typed, and are none of those that have an effect."""
+    keys = (word.lstrip("+~").partition("=")[0] for word in overrides)
+    typed = dict.fromkeys(key for key in keys if key.startswith("cluster."))
+    return [key for key in typed if key.removeprefix("cluster.") not in effective]
+
+
+def check_effect(launch: Launch, overrides: Iterable[str]) -> None:
+    """Refuse settings that were typed for Slurm, where there is none.
+
+    Raises:
+        ConfigError: with their names.
+    """
+    if launch.cluster.name == "local" and (keys := without_effect(overrides, LOCAL)):
+        raise ConfigError(
+            f"{', '.join(keys)}: no effect with cluster=local, which starts the job here and at once; leave "
+            "out, or submit to Slurm with cluster=slurm"
+        )
+
+
 def check_processes(train: Train, launch: Launch) -> None:
     """Refuse a number of processes that can't share a step.
 
@@ -196,7 +222,12 @@ def _check(launch: Launch) -> None:
     cluster = launch.cluster
     if cluster.name == "local" and launch.nodes > 1:
         raise ConfigError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or Slurm")
-    if problems := [*_said_twice(cluster), *_no_options(cluster), *_too_few_gpus(launch)]:
+    if problems := [
+        *_said_twice(cluster),
+        *_no_options(cluster),
+        *_broken_lines(cluster),
+        *_too_few_gpus(launch),
+    ]:
         raise ConfigError("\n".join(problems))
 
 
@@ -217,6 +248,19 @@ def _said_twice(cluster: Cluster) -> Iterator[str]:
                 f"cluster.{one}, cluster.{other}: both say the same thing (got {values[0]} and {values[1]}); "
                 "leave one out"
             )
+
+
+def _broken_lines(cluster: Cluster) -> Iterator[str]:
+    """Lines of the script are ended by what these values may not have in them; shell lines of `setup` may."""
+    values = {field.name: getattr(cluster, field.name) for field in dataclasses.fields(cluster)}
+    del values["setup"], values["additional_parameters"]
+    more = cluster.additional_parameters or {}
+    values |= {f"additional_parameters.{key}": value for key, value in more.items()}
+    for key, value in values.items():
+        if any(
+            not letter.isprintable() for letter in "".join(value if isinstance(value, tuple) else str(value))
+        ):
+            yield f"cluster.{key}: must be on one line, without control characters (got {value!r})"
 
 
 def _no_options(cluster: Cluster) -> Iterator[str]:

@@ -5,6 +5,7 @@ A run folder appears whole or not at all: it is written under another name besid
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -12,7 +13,9 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +24,20 @@ from dnw.config import ConfigError, Data, Train
 from dnw.runs import source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
-from launch import grace_period, loader_cores, snapshot
+from launch import frozen_config, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
-from launch.config import Launch, SelfTest, check_processes, is_launch_key, split
+from launch.config import Launch, SelfTest, check_effect, check_processes, is_launch_key, split
 from launch.earlier_run import earlier
 from launch.errors import LaunchError, not_written
 from launch.grace_period import Need
 from launch.self_test import settings as self_test
-from shards.atomic import replacing
+from shards.errors import ShardError
 
 if TYPE_CHECKING:
     from shards.index import Index
 
+# Slurm's and submitit's %j, Slurm's \\ against it, PYTHONPATH's : and what ends a line of the script
+_UNFIT = re.compile(r"[%\\:\x00-\x1f\x7f]")
 LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
 
 
@@ -46,6 +51,17 @@ class RunPlan:
     need: Need | None = None  # to stop in, where earlier attempts have measured it
     notes: tuple[str, ...] = ()  # what to tell of it
     words: tuple[str, ...] = ()  # that were typed
+    missing: tuple[str, ...] = ()  # in a dry run, why its images or its source aren't known
+
+    @property
+    def outside(self) -> tuple[Path, ...]:
+        """Folders that hold no code."""
+        return self.launch.runs_dir, self.train.data.dir
+
+
+def alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
+    """Those that follow each other and are launched in the same way, together."""
+    return [list(alike) for _, alike in groupby(plans, key=lambda plan: plan.launch)]
 
 
 def plan(composed: Composed) -> RunPlan:
@@ -62,39 +78,50 @@ def plan(composed: Composed) -> RunPlan:
     values, launch = split(composed.values)
     train = config.parse(values)
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
+    check_effect(launch, composed.overrides)
     if launch.self_test is not None:
         return _plan_self_test(train, launch, launch.self_test, composed.overrides)
     model_registry.check(train)
     check_processes(train, launch)
     if launch.gpus:
         nondeterministic.check(train)
-    train = _freeze(train)
-    train = source_run.resolve_source_run(train, launch.runs_dir)
-    run = Run(_folder(launch.runs_dir / train.exp, train, composed.overrides))
+    parent = _parent(launch, train)
+    train, missing = _resolved(train, launch)
+    run = Run(_folder(parent, composed.overrides, "SIGNATURE" if missing else config.signature(train)))
     if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
-        _check_writable(launch.runs_dir / train.exp)
+        _check_writable(parent)
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)  # it can be gone on with
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     cluster = grace_period.settled(launch.cluster, need)
-    notes = (*filter(None, [loader_cores.doubt(train, launch)]), *earlier(train, run))
+    notes = (*filter(None, [loader_cores.doubt(train, launch)]), *(() if missing else earlier(train, run)))
     launch = dataclasses.replace(launch, cluster=cluster)
-    return RunPlan(run, train, launch, need, notes, composed.overrides)
+    return RunPlan(run, train, launch, need, notes, composed.overrides, missing)
+
+
+def _resolved(train: Train, launch: Launch) -> tuple[Train, tuple[str, ...]]:
+    """With the identity of its images and of its source; in a dry run, what keeps these from being known."""
+    try:
+        return source_run.resolve_source_run(_freeze(train, launch.dry_run), launch.runs_dir), ()
+    except (ConfigError, ShardError) as error:
+        if not launch.dry_run:
+            raise
+        data = dataclasses.replace(train.data, dir=train.data.dir.expanduser().absolute())
+        return dataclasses.replace(train, data=data), (str(error),)
 
 
 def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
     """Plan the self-test, which writes its images itself, and shares them as it likes."""
     self_test.check(asked, overrides)
-    parent = launch.runs_dir / train.exp
+    parent = _parent(launch, train)
     _check_writable(parent)
     run = Run(self_test.folder(parent, train, launch))
     data = dataclasses.replace(train.data, dir=run.folder / "images")
     train = dataclasses.replace(train, data=data, steps=len(self_test.checks(asked)))
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)
-    return RunPlan(
-        run, train, dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, None))
-    )
+    launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, None))
+    return RunPlan(run, train, launch, words=overrides)
 
 
 def write(planned: RunPlan) -> bool:
@@ -106,7 +133,9 @@ def write(planned: RunPlan) -> bool:
     folder = planned.run.folder
     try:
         if folder.exists() and not planned.launch.fresh:
-            _refresh(planned)
+            if planned.launch.code == "new":
+                new_code.take_over(planned.run, planned.outside)
+            frozen_config.write(planned.run.config, planned.train)  # what changes no result is as typed last
             return False
         return _make(planned)
     except OSError as error:
@@ -136,14 +165,6 @@ def _move_aside(run: Run) -> None:
         raise LaunchError(f"fresh: {run.name} is at work ({error}); stop it first") from None
 
 
-def _refresh(planned: RunPlan) -> None:
-    """Take over the settings that change no result, such as where the shards are, as typed last."""
-    path, text = planned.run.config, config.dump(planned.train)
-    if path.read_text() != text:
-        with replacing(path) as file:
-            file.write(text.encode())
-
-
 def _publish(building: Path, folder: Path) -> bool:
     try:
         building.rename(folder)
@@ -155,42 +176,34 @@ def _publish(building: Path, folder: Path) -> bool:
 
 
 def _fill(run: Run, planned: RunPlan) -> None:
-    outside = (planned.launch.runs_dir, planned.train.data.dir)
-    snapshot.write(run.code, outside=outside)
+    snapshot.write(run.code, outside=planned.outside)
     for folder in (run.slurm, run.logs, run.checkpoints):
         folder.mkdir()
-    with run.config.open("w") as file:
-        file.write(config.dump(planned.train))
-        file.flush()
-        os.fsync(file.fileno())
+    frozen_config.write(run.config, planned.train)
 
 
-def _freeze(train: Train) -> Train:
+def _freeze(train: Train, dry_run: bool) -> Train:
     """With an absolute folder, and the identity of the images that are there.
 
     Raises:
         shards.errors.ShardError: there are none, or damaged ones.
         ConfigError: they have another number of classes, or make too many steps.
     """
-    from shards.index import Index  # noqa: PLC0415  (brings numpy, and --help needs none)
+    from dnw.splits import open_splits  # noqa: PLC0415  (brings numpy, and --help needs none)
     from shards.remote import fetch_index  # noqa: PLC0415
 
-    data = train.data
+    data, store = train.data, train.data.store()
     folder = data.dir.expanduser().absolute()
-    store = data.store()
-    if store is not None:
-        for split in ("train", "val"):
-            fetch_index(store.url, folder, split)
-    images, val = (Index.load(folder, split, store) for split in ("train", "val"))
-    schedule.check_length(train, images.num_samples)
-    _check_cache(data, images)
-    for index in (images, val):
-        if index.num_classes != data.classes:
-            raise ConfigError(
-                f"data.classes: {data.classes}, but the {index.split} split in {folder} has "
-                f"{index.num_classes} classes; set data.classes={index.num_classes}, or data.dir to the "
-                "shards that you mean"
-            )
+    with contextlib.ExitStack() as discarded:
+        indexes = folder
+        if store is not None:
+            if dry_run:  # which writes nothing
+                indexes = Path(discarded.enter_context(tempfile.TemporaryDirectory(prefix="dnw-")))
+            for split in ("train", "val"):
+                fetch_index(store.url, indexes, split)
+        images, val = open_splits(dataclasses.replace(data, dir=indexes))
+        schedule.check_length(train, images.num_samples)
+        _check_cache(data, images)
     frozen = dataclasses.replace(
         data, dir=folder, train_fingerprint=images.fingerprint, val_fingerprint=val.fingerprint
     )
@@ -210,9 +223,23 @@ def _check_cache(data: Data, train: Index) -> None:
         )
 
 
-def _folder(parent: Path, train: Train, overrides: tuple[str, ...]) -> Path:
+def _parent(launch: Launch, train: Train) -> Path:
+    """Return the folder in which the run's is made.
+
+    Raises:
+        LaunchError: it has a name that Slurm or the search path of Python would take for another.
+    """
+    parent = launch.runs_dir / train.exp
+    if found := _UNFIT.search(str(parent)):
+        raise LaunchError(
+            f"runs_dir: {str(parent)!r} has {found[0]!r} in it, which Slurm, submitit or PYTHONPATH would "
+            "read as something else; name a folder without % \\ : and control characters with runs_dir="
+        )
+    return parent
+
+
+def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
     """Return the folder of this run: the one that has its signature, else named after what was overridden."""
-    signature = config.signature(train)
     existing = sorted(path for path in parent.glob(f"*-{signature}") if not path.name.startswith("."))
     return existing[0] if existing else parent / f"{overridden(overrides)}-{signature}"
 

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 # the code, where git can't list it; other projects, too, have plugins in the folder that Hydra looks into
 PATTERNS = ("launch/**/*", "dnw/**/*", "shards/**/*", "configs/**/*", "hydra_plugins/dnw_*.py")
+RECORD = "code.json"
+NOT_RUN = frozenset({"tests", "bench"})  # no attempt executes these
 LIMIT_MB = 64  # code is small: more than that is data that git was not told to ignore
 
 
@@ -29,15 +32,63 @@ def write(folder: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> str:
     Raises:
         LaunchError: the code is larger than LIMIT_MB.
     """
-    listed = _git_files(root)
-    names = _allowed(root, listed if listed is not None else _package_files(root), outside)
+    names, is_checkout = _names(root, outside)
     _check_size(root, names)
     digests = {str(name): _copy(root / name, folder / name) for name in names}
     digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    commit, dirty = _git_state(root) if listed is not None else (None, None)
+    commit, dirty = _git_state(root) if is_checkout else (None, None)
     record = {"commit": commit, "dirty": dirty, "digest": digest, "files": digests}
-    (folder / "code.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     return digest
+
+
+def check(root: Path = ROOT, outside: Iterable[Path] = ()) -> None:
+    """Refuse what `write` would refuse. Raises LaunchError: the code is larger than LIMIT_MB."""
+    _check_size(root, _names(root, outside)[0])
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return what `write` noted of the code in a folder; empty where that is missing or damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and isinstance(record.get("files"), dict) else {}
+
+
+def changed(folder: Path) -> list[str]:
+    """Return what of the code in a folder is not as `write` left it: missing, changed, or not recorded."""
+    files = read_record(folder).get("files")
+    if not files:
+        return [f"{RECORD if folder.is_dir() else folder.name} is missing or damaged"]
+    found = {name: _digest(folder / name) for name in files}
+    return [
+        f"{name} {'is missing' if found[name] is None else 'was changed'}"
+        for name, digest in files.items()
+        if found[name] != digest
+    ]
+
+
+def differing(folder: Path, root: Path = ROOT) -> list[str]:
+    """Return the Python files in which frozen code and the working tree differ; not tests, benchmarks."""
+    files = read_record(folder).get("files", {})
+    names = {*files, *map(str, _names(root, ())[0])}
+    code = sorted(name for name in names if name.endswith(".py") and name.split("/")[0] not in NOT_RUN)
+    return [name for name in code if files.get(name) != _digest(root / name)]
+
+
+def _names(root: Path, outside: Iterable[Path]) -> tuple[list[PurePosixPath], bool]:
+    """Which files are code, and whether git said so."""
+    listed = _git_files(root)
+    return _allowed(root, listed if listed is not None else _package_files(root), outside), listed is not None
+
+
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file, in hex; None where there is none that can be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _git_files(root: Path) -> list[PurePosixPath] | None:

@@ -36,6 +36,10 @@ class Run:
         """The code that was submitted; every attempt runs it."""
         return self.folder / "code"
 
+    def code_before(self, attempt: int) -> Path:
+        """Return where the code lies that was used until this attempt, before code=new replaced it."""
+        return self.folder / f"code-before-{attempt:03d}"
+
     @property
     def slurm(self) -> Path:
         """submitit's files, the sbatch script among them."""

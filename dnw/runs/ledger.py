@@ -1,6 +1,7 @@
 """The ledger of a run: which attempts there were, how far each came, and why it ended.
 
-Records, appended to attempts.jsonl, of four events an attempt:
+Records, appended to attempts.jsonl, of four events an attempt, and of `code`: the run's code was replaced
+before that attempt.
 
 - `claim`, by the launcher: the attempt has taken the run over; job, restart, hosts;
 - `start`, by the worker of rank 0: the checkpoint is loaded, of `step`; world, nodes, device; and how far the
@@ -85,6 +86,30 @@ def first_step(run: Run, attempt: int, step: int) -> None:
 def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
     """Say that an attempt is over, and why."""
     append(run, {"attempt": attempt, "event": "end", "reason": reason, **facts})
+
+
+def code(run: Run, attempt: int, **facts: Any) -> None:
+    """Say that other code is used from this attempt on."""
+    append(run, {"attempt": attempt, "event": "code", **facts})
+
+
+def code_changes(run: Run) -> list[dict[str, Any]]:
+    """Return what other code was used than the one that the run began with.
+
+    Returns:
+        a record for each: digest, commit, dirty; the first attempt that used it, and the step after which.
+    """
+    used: dict[int, dict[str, Any]] = {}  # of two before the same attempt, the first was never used
+    attempts = read(run)
+    for record in jsonl.read(run.attempts):
+        if record.get("event") == "code":
+            began = [
+                one for one in attempts if one.number >= record["attempt"] and one.first_step is not None
+            ]
+            if began:
+                facts = {name: record.get(name) for name in ("digest", "commit", "dirty")}
+                used[began[0].number] = {"attempt": began[0].number, "step": began[0].first_step, **facts}
+    return list(used.values())
 
 
 def read(run: Run) -> list[Attempt]:

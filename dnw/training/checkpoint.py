@@ -142,8 +142,8 @@ def read(path: Path) -> Checkpoint:
             values = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # which speak for pages of what might be allowed
         raise CheckpointError(
-            f"{path}: no checkpoint of this project: it holds more than tensors and numbers, or is no file of "
-            "torch.save"
+            f"{path}: no checkpoint of this project: it holds more than tensors and numbers, or is no file "
+            "of torch.save"
         ) from None
     if not isinstance(values, dict) or values.pop("version", None) != VERSION:
         raise CheckpointError(f"{path}: another version of the format; this code reads version {VERSION}")

@@ -76,6 +76,11 @@ class Job:
         stop = StopRequests(impatient=self.foreground)
         stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
+        if not run.code.is_dir():  # an installed package of the same name would be run in its place
+            print(
+                f"{run.code}: gone; type the submit command again, it says what can be done", file=sys.stderr
+            )
+            return exit_reason.FAILED
         if node.rank > 0:
             self._follow(run, node, stop)
             return 0  # how the job ended, the first node says

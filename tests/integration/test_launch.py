@@ -1,5 +1,6 @@
 """The launcher, end to end: real commands, submitit, torchrun and worker, and a few real images."""
 
+import hashlib
 import json
 import os
 import signal
@@ -106,6 +107,34 @@ def test_in_the_foreground(few_images: Path, tmp_path: Path) -> None:
     assert str(top1) in again.stdout
     assert len(ledger.read(run)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]  # no trace of Hydra
+
+
+@pytest.mark.parametrize("script", ["local.py", "slurm.py"])
+def test_code_that_is_mended_takes_over(few_images: Path, tmp_path: Path, script: str) -> None:
+    """A run fails of its own code, and again when typed again, which says why and how it goes on."""
+    words = [*QUICK, "cluster=local"]
+    done = typed("local.py", few_images, tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    run = the_run(tmp_path)
+    run.result.unlink()
+    fault = "raise SystemExit('a fault')"
+    (run.code / "dnw" / "train.py").write_text(fault)
+    record = json.loads((run.code / "code.json").read_text())
+    record["files"]["dnw/train.py"] = hashlib.sha256(fault.encode()).hexdigest()
+    (run.code / "code.json").write_text(json.dumps(record))
+    again = typed("local.py", few_images, tmp_path, *words)
+    assert again.returncode == 1
+    assert "here differ dnw/train.py: code=new takes over the present code" in again.stderr.splitlines()[-1]
+    assert not run.result.exists()
+
+    done = typed(script, few_images, tmp_path, *words, "code=new")
+    assert done.returncode == 0, done.stderr
+    until(run.result.exists)
+    (change,) = json.loads(run.result.read_text())["code_changes"]
+    assert (change["attempt"], change["step"]) == (3, 2)
+    assert change["digest"] == json.loads((run.code / "code.json").read_text())["digest"]
+    assert (run.code_before(3) / "dnw" / "train.py").read_text() == fault
+    assert the_run(tmp_path) == run  # it is the same run
 
 
 def test_ctrl_c_saves_and_stops(few_images: Path, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_dry_run_shows_what_slurm_would_do(cluster: Cluster, typed: Typed, tmp
     assert answer.startswith("# sbatch --test-only: Job ")
     assert "on nodes n[1-2]" in answer
     done = typed("dry_run=true", "cluster.partition=nope")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout.splitlines()[-1].startswith("# REFUSED: cluster.partition=nope: Slurm refuses the job")
     assert list(tmp_path.iterdir()) == []
     assert cluster.run("squeue", "--noheader", "--name=dnw-demo_dnw") == ""

@@ -61,6 +61,8 @@ def test_shards_that_lie_elsewhere(composed: Composed, launch_shards: Path, tmp_
     here = plan(composed)
     with http(launch_shards) as served:
         values = composed.values["data"] | {"dir": str(tmp_path / "index"), "url": served.url}
+        assert plan(changed(composed, data=values, dry_run=True)).run.folder == here.run.folder
+        assert not (tmp_path / "index").exists()  # a dry run writes nothing
         away = plan(changed(composed, data=values))
         assert plan(changed(composed, data=values)).train == away.train
         assert not [name for name in served.asked if name.endswith(".tar")]

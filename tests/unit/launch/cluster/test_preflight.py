@@ -52,7 +52,7 @@ def test_a_dry_run_of_a_job_that_would_be_refused(
 ) -> None:
     if refused:
         (lab / "refuse").touch()
-    assert typed(*words, "dry_run=true") == 0
+    assert typed(*words, "dry_run=true") == 2
     assert capfd.readouterr().out.splitlines()[-1] == said
     assert runs_dir_is_empty(tmp_path)
 
@@ -174,6 +174,7 @@ def test_a_disk_that_is_full(
     """Prepared while there was room."""
     (lab / "refuse").write_text("later")
     monkeypatch.setattr(snapshot, "write", lambda code, outside: code.mkdir())
+    monkeypatch.setattr(snapshot, "changed", lambda _code: [])
     assert typed(f"runs_dir={small_disk}") == 2
     (lab / "refuse").unlink()
     with contextlib.suppress(OSError):

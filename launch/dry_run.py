@@ -1,0 +1,83 @@
+"""dry_run=true: show what would be submitted, and what keeps it from going through; write nothing."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+
+from dnw import config
+from dnw.runs import divergence
+from launch import existing, grace_period, snapshot
+from launch.cluster.preflight import preflight
+from launch.cluster.submit import job, script, trial
+from launch.node import torchrun
+from launch.node.topology import LOOPBACK, Node
+from launch.prepare import RunPlan, alike
+from shards.errors import ExpectedError
+
+
+def show(plans: Sequence[RunPlan], in_foreground: bool) -> bool:
+    """Print run folder, configuration and sbatch script, or torchrun's command line, of each run.
+
+    Returns:
+        whether the line would go through without dry_run=true, as far as can be told here: a machine without
+        Slurm leaves open what Slurm would say.
+    """
+    refusals = [refusal for plan in plans for refusal in _show_frozen(plan)]
+    if plans[0].launch.cluster.name == "slurm" and not in_foreground:
+        refusals += [refusal for group in alike(plans) for refusal in _show_submission(group)]
+    else:
+        for plan in plans:
+            _show_command(plan)
+    for refusal in dict.fromkeys(refusals):
+        print("# REFUSED: " + refusal.replace("\n", "\n# "))
+    return not refusals
+
+
+def _show_frozen(plan: RunPlan) -> list[str]:
+    """Print what would be frozen; what the run would be refused for."""
+    refusals = list(plan.missing)
+    try:
+        (found,) = existing.find([plan])
+        told = "new" if found is None else ", ".join(filter(None, [found.state, found.who]))
+        existing.check(plan, found)
+        if found is not None and existing.has_diverged(plan, found):
+            refusals.append(divergence.message(plan.run, found.attempts[-1]))
+        if found is None or plan.launch.fresh or plan.launch.code == "new":
+            snapshot.check(outside=plan.outside)
+        if plan.launch.port is not None and (found is None or not existing.is_at_work(found)):
+            torchrun.check_port(plan.launch.port)
+    except ExpectedError as error:
+        told = "refused"
+        refusals.append(str(error))
+    told = "named once its images are known" if plan.missing else told
+    print(f"# run folder: {told}\n{plan.run.folder}\n")
+    for note in plan.notes:
+        print(f"# {note}\n")
+    print(f"# frozen configuration\n{config.dump(plan.train)}")
+    return refusals
+
+
+def _show_submission(plans: Sequence[RunPlan]) -> list[str]:
+    """Print the script, and what Slurm says of it, where there is one; why Slurm would not take it."""
+    checks = preflight(plans)
+    stopping = [f"stopping takes up to {need}" for need in dict.fromkeys(plan.need for plan in plans) if need]
+    grants = checks.grants
+    granted = [f"after the TERM of a preemption: {grace_period.granted(grants)}"] if grants else []
+    print(f"# sbatch script\n{script(plans, checks)}")
+    for line in (*stopping, *granted, *checks.notes, *checks.doubts):
+        print(f"# {line}")
+    if shutil.which("sbatch") is None:
+        print("# no sbatch here: Slurm was not asked")
+        return []
+    accepted, words = trial(plans, checks)
+    if accepted and checks.refusal is None:
+        print(f"# sbatch --test-only: {words}")
+        return []
+    return [words if checks.refusal is None else checks.refusal]
+
+
+def _show_command(plan: RunPlan) -> None:
+    words = job(plan).command(Node(0, 1, LOOPBACK, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
+    print(f"# torchrun, as launch/node/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")

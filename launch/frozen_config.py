@@ -1,0 +1,49 @@
+"""config.yaml of a run, as it was frozen: with a digest at its head, so that an edit by hand is noticed.
+
+What was typed last overwrites the settings that change no result, which would undo an edit without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from dnw import config
+from dnw.config import Train
+from dnw.dotted import dotted
+from shards.atomic import replacing
+
+SEAL = "# Frozen: type settings, don't edit them here. SHA-256 of what follows: "
+
+
+def write(path: Path, train: Train) -> None:
+    """Freeze a configuration, whole or not at all, unless that is what is there."""
+    text = config.dump(train)
+    content = f"{SEAL}{_digest(text)}\n{text}".encode()
+    if not path.exists() or path.read_bytes() != content:
+        with replacing(path) as file:
+            file.write(content)
+
+
+def edited(path: Path, train: Train) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that were edited by hand, each with its value there and that of `train`.
+
+    Of a file without a digest, as earlier versions wrote it, only those that the result depends on can be
+    told from what was typed before.
+
+    Raises:
+        dnw.config.ConfigError: it is damaged, or isn't valid for this version of the code.
+    """
+    head, _, text = path.read_text().partition("\n")
+    if head == SEAL + _digest(text):
+        return {}
+    ours, theirs = config.plain(train), config.plain(config.load(path))
+    if not head.startswith(SEAL):
+        ours, theirs = config.identity(ours), config.identity(theirs)
+    there, typed = dotted(theirs), dotted(ours)
+    return {key: (there[key], typed[key]) for key in typed if there[key] != typed[key]}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
