@@ -7,6 +7,7 @@ would take weeks there, and look healthy.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import warnings
@@ -17,6 +18,7 @@ import torch
 
 GPUS = "DNW_GPUS"  # how many GPUs were asked for on this node; 0: train on the CPU
 NO_DRIVER = "no driver"
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # for kernels on a GPU; torch for CUDA brings it
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 

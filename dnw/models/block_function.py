@@ -12,11 +12,12 @@ bound a step, so both passes are written out here:
   stay zero. In a block of many layers the gradients of all that was received stand in one matrix, filled from
   the last layer to the first, so that a layer takes two products over all its targets. In one of two layers
   the copies into it would cost more than the two products that they spare.
-- Under autocast each weight is cast once in either direction, a block's inner filters together.
+- Under autocast each weight is cast once in either direction, all of a block by one launch.
+- Norm and ReLU are one operation on a GPU, see dnw.models.norm_relu.
 
 Saved of each layer: what it received, the batch's mean and deviation, its nodes' outputs before and after the
-filter: what autograd would save, too. ReLU is in place. Nothing is recomputed: to write and read a map again
-costs more than to keep it. The running statistics are written as torch's own norm writes them;
+filter: what autograd would save, too. No map is recomputed: to write and read it again costs more than to
+keep it. The running statistics are written as torch's own norm writes them;
 `num_batches_tracked`, which dnw.training.running_stats sets itself, is not counted. There is no second
 derivative.
 
@@ -34,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from dnw.models import norm_relu
 from dnw.models.graph import maps, pixels
 from dnw.wiring import Layout
 
@@ -58,10 +60,6 @@ class _Kept(NamedTuple):
     given_BCHW: Tensor  # normalized, cut off
     h_BCHW: Tensor  # filtered
     filters: Tensor
-    scale: Tensor  # of the norm
-    mean: Tensor  # of the batch
-    deviation: Tensor  # its inverse
-    reserve: Tensor  # the norm's own
 
 
 def block(plan: Plan, x_BCHW: Tensor, weight_TS: Tensor, first: Tensor, inner: Tensor | None) -> Tensor:
@@ -89,19 +87,20 @@ class _Block(torch.autograd.Function):
         ctx.plan, ctx.dtypes = plan, (x_BCHW.dtype, weight_TS.dtype)
         kind = x_BCHW.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_BCHW.dtype
-        x_BCHW, weight_TS, first = x_BCHW.to(dtype), weight_TS.to(dtype), first.to(dtype)
-        nodes = plan.layout.outputs
-        filters = [first] if inner is None else [first, *inner.to(dtype).split(nodes)]
+        x_BCHW, nodes = x_BCHW.to(dtype), plan.layout.outputs
+        weight_TS, first, *more = _cast([weight_TS, first, *([] if inner is None else [inner])], dtype)
+        filters = [first, *(part for whole in more for part in whole.split(nodes))]
         kept: list[Tensor] = []
         ctx.norms_used = []  # which of torch's
         later_NT = None  # what the layers after the coming one have received so far
         for layer, (row, start, stop) in enumerate(plan.layout.blocks):
-            normed_BCHW, *statistics, used = _normalize(plan.norms[layer], x_BCHW, *affine[2 * layer :][:2])
+            given_BCHW, saved, used = norm_relu.forward(
+                plan.norms[layer], x_BCHW, *affine[2 * layer : 2 * layer + 2]
+            )
             ctx.norms_used.append(used)
-            given_BCHW = normed_BCHW.relu_()
             stride = plan.stride_of(layer)
             h_BCHW = F.conv2d(given_BCHW, filters[layer], stride=stride, padding=1, groups=stop - start)
-            kept += _Kept(x_BCHW, given_BCHW, h_BCHW, filters[layer], affine[2 * layer], *statistics)
+            kept += (*_Kept(x_BCHW, given_BCHW, h_BCHW, filters[layer]), *saved)
             x_NC, later_NT = _send(pixels(h_BCHW), weight_TS[row:, start:stop], later_NT, nodes)
             x_BCHW = maps(x_NC, h_BCHW.shape)
         ctx.save_for_backward(weight_TS, *kept)
@@ -111,7 +110,7 @@ class _Block(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         plan: Plan = ctx.plan
-        layout, depth, size = plan.layout, len(plan.norms), len(_Kept._fields)
+        layout, depth = plan.layout, len(plan.norms)
         weight_TS, *kept = ctx.saved_tensors
         x_dtype, weight_dtype = ctx.dtypes
         to_weight_TS = torch.zeros_like(weight_TS)
@@ -121,19 +120,20 @@ class _Block(torch.autograd.Function):
         received = _Received(layout)
         for layer in reversed(range(depth)):
             _, start, stop = layout.blocks[layer]
-            of_layer = _Kept(*kept[size * layer : size * (layer + 1)])
+            of_layer, saved = _of_layer(kept, layer)
             received.prepend(pixels(to_x_BCHW))
             h_NS = pixels(of_layer.h_BCHW)
             to_h_NS = received.send_back(h_NS, weight_TS[:, start:stop], to_weight_TS[:, start:stop])
             to_h_BCHW = maps(to_h_NS, of_layer.h_BCHW.shape)
-            used = ctx.norms_used[layer]
-            to_x_BCHW, to_layer_filters, *to_norm = _node_backward(plan, layer, of_layer, to_h_BCHW, used)
+            to_given_BCHW, to_layer_filters = _filter_backward(plan, layer, of_layer, to_h_BCHW)
+            to_x_BCHW, *to_norm = norm_relu.backward(
+                *(plan.norms[layer], to_given_BCHW, of_layer.given_BCHW, of_layer.x_BCHW),
+                *(saved, ctx.norms_used[layer]),
+            )
             to_filters.insert(0, to_layer_filters)
             to_affine[:0] = to_norm
-        first, *inner = to_filters
-        to_inner = torch.cat(inner).to(weight_dtype) if inner else None
-        to_first, to_weight_TS = first.to(weight_dtype), to_weight_TS.to(weight_dtype)
-        return None, to_x_BCHW.to(x_dtype), to_weight_TS, to_first, to_inner, *to_affine
+        learned = _joined([to_weight_TS, *to_filters], weight_dtype)
+        return None, to_x_BCHW.to(x_dtype), *learned, *to_affine
 
 
 class _Received:
@@ -170,17 +170,34 @@ class _Received:
         return to_h_NS
 
 
-def _normalize(norm: nn.BatchNorm2d, x_BCHW: Tensor, scale: Tensor, shift: Tensor) -> tuple[Any, ...]:
-    """Return the maps, mean and deviation of the batch, a reserve, and the number of torch's norm that ran.
+def _of_layer(kept: Sequence[Tensor], layer: int) -> tuple[_Kept, norm_relu.Saved]:
+    count = len(_Kept._fields)
+    size = count + len(norm_relu.Saved._fields)
+    of_layer = kept[layer * size : (layer + 1) * size]
+    return _Kept(*of_layer[:count]), norm_relu.Saved(*of_layer[count:])
 
-    It is what torch.batch_norm does, except that the latter keeps what the backward is to be told.
-    """
-    F._verify_batch_size(list(x_BCHW.shape))  # type: ignore[attr-defined]
-    running, cudnn = (norm.running_mean, norm.running_var), torch.backends.cudnn.enabled
-    result: tuple[Any, ...] = torch.ops.aten._batch_norm_impl_index(
-        x_BCHW, scale, shift, *running, True, norm.momentum, norm.eps, cudnn
-    )
-    return result
+
+def _cast(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Return the tensors as `dtype`, by one launch; those that have it as they are."""
+    if all(tensor.dtype == dtype for tensor in tensors):
+        return tensors
+    cast = [torch.empty_like(tensor, dtype=dtype) for tensor in tensors]
+    torch._foreach_copy_(cast, tensors)
+    return cast
+
+
+def _joined(gradients: list[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the gradients of the graph, of the first filters, and of all later ones, by one launch."""
+    to_weight_TS, to_first, *to_later = gradients
+    to_inner = to_first.new_empty(sum(map(len, to_later)), *to_first.shape[1:], dtype=dtype)
+    parts = list(to_inner.split([len(part) for part in to_later]))
+    if to_first.dtype != dtype:
+        cast = [torch.empty_like(one, dtype=dtype) for one in (to_weight_TS, to_first)]
+        torch._foreach_copy_([*cast, *parts], gradients)
+        to_weight_TS, to_first = cast
+    elif parts:
+        torch._foreach_copy_(parts, to_later)
+    return to_weight_TS, to_first, to_inner if to_later else None
 
 
 def _send(
@@ -195,24 +212,11 @@ def _send(
     return coming_NT, None if is_last else later_NT[:, nodes:].addmm_(h_NS, beyond_ST)
 
 
-def _node_backward(plan: Plan, layer: int, kept: _Kept, to_h_BCHW: Tensor, used: int) -> tuple[Tensor, ...]:
-    """Return the gradients of what a layer received, of its filters, and of its norm's scale and shift."""
-    norm, stride = plan.norms[layer], [plan.stride_of(layer)] * 2
+def _filter_backward(plan: Plan, layer: int, kept: _Kept, to_h_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of what a layer's filters received, and of the filters."""
+    stride = [plan.stride_of(layer)] * 2
     geometry = (None, stride, [1, 1], [1, 1], False, [0, 0], len(kept.filters), [True, True, False])
     to_given_BCHW, to_filters, _ = torch.ops.aten.convolution_backward(
         to_h_BCHW, kept.given_BCHW, kept.filters, *geometry
     )
-    to_normed_BCHW = torch.ops.aten.threshold_backward(to_given_BCHW, kept.given_BCHW, 0)
-    statistics = (norm.running_mean, norm.running_var, kept.mean, kept.deviation)
-    to_x_BCHW, to_scale, to_shift = torch.ops.aten._batch_norm_impl_index_backward(
-        used,
-        kept.x_BCHW,
-        to_normed_BCHW,
-        kept.scale,
-        *statistics,
-        True,
-        norm.eps,
-        [True, True, True],
-        kept.reserve,
-    )
-    return to_x_BCHW, to_filters, to_scale, to_shift
+    return to_given_BCHW, to_filters

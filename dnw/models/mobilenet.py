@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dnw.config import Train
 from dnw.models.block_function import Plan, block
 from dnw.models.graph import Graph, channels_last
+from dnw.models.norm_relu import norm_relu
 from dnw.wiring import Layout
 
 # inputs, outputs, stride, depth
@@ -44,7 +45,7 @@ class MobileNet(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map normalized images [B, 3, H, W] to logits [B, classes]."""
         x_BCHW = self.layers(self.conv1(channels_last(x_BCHW)))
-        logits_BK: Tensor = self.linear(F.relu(self.bn(x_BCHW)).mean((2, 3)))
+        logits_BK: Tensor = self.linear(norm_relu(self.bn, x_BCHW).mean((2, 3)))
         return logits_BK
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnw.config import ConfigError, Train
 from dnw.models.mobilenet import stem_stride
+from dnw.models.norm_relu import norm_relu
 
 STEM = 32
 # outputs, stride
@@ -39,7 +39,7 @@ class MobileNetV1(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map normalized images [B, 3, H, W] to logits [B, classes]."""
-        x_BCHW = self.layers(F.relu(self.bn1(self.conv1(x_BCHW))))
+        x_BCHW = self.layers(norm_relu(self.bn1, self.conv1(x_BCHW)))
         logits_BK: Tensor = self.linear(x_BCHW.mean((2, 3)))
         return logits_BK
 
@@ -56,8 +56,8 @@ class SeparableBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
-        x_BCHW = F.relu(self.bn1(self.conv1(x_BCHW)))
-        return F.relu(self.bn2(self.conv2(x_BCHW)))
+        x_BCHW = norm_relu(self.bn1, self.conv1(x_BCHW))
+        return norm_relu(self.bn2, self.conv2(x_BCHW))
 
 
 def _thinned(channels: int, train: Train) -> int:

@@ -41,7 +41,7 @@ class Normalize(nn.Module):
         """Normalize one batch."""
         if images_BCHW.device.type == "cpu":  # where scaling plane by plane is faster
             images_BCHW = images_BCHW.contiguous()
-        return images_BCHW.float().mul_(self._scale).add_(self._shift)
+        return images_BCHW.mul(self._scale).add_(self._shift)
 
 
 def quantize_for_exact_sum(loss: torch.Tensor, count: int = 1) -> torch.Tensor:

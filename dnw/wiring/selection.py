@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnw.hardware.device import HAS_TRITON
 from dnw.wiring.areas import Area, areas
 from shards import rng
 
@@ -23,7 +23,6 @@ Magnitudes = npt.NDArray[np.int32]  # the bits of |w|, which are ordered as |w| 
 CHUNK = 1 << 18  # weights that are looked at together: what is computed of them stays in the cache
 RUN = 16  # neighbours that a sample takes together: a line of the cache
 DEVIATIONS = 6.0  # of a sample's count, by which the bound is low: weights of a run are somewhat alike
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # else torch.topk finds the threshold on a GPU
 
 
 class LegalPositions:
@@ -71,7 +70,7 @@ def largest(
         out = torch.empty(weight.shape, dtype=torch.bool, device=weight.device)
     if weight.device.type == "cuda" and HAS_TRITON:
         return _largest_by_kernels(weight, legal, budget, out)
-    if weight.device.type != "cpu":
+    if weight.device.type != "cpu":  # torch.topk finds the threshold
         if budget == 0:
             return out.zero_()
         marks = None if legal is None else legal.flatten()

@@ -19,7 +19,8 @@ class StrongestEdges(Edges):
 
     def take(self, mask: Tensor, step: int) -> None:
         """Use the edges of `mask` from step `step` on."""
-        self.mask.copy_(mask)
+        if mask is not self.mask:
+            self.mask.copy_(mask)
 
     def _strongest(self, weight: Tensor) -> Tensor:
         positions = self._legal_positions if weight.device.type == "cpu" else None
