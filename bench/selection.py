@@ -27,9 +27,10 @@ from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from dnw.hardware import memory  # noqa: E402
+from dnw.hardware.device import HAS_TRITON
 from dnw.models.mobilenet import BLOCKS  # noqa: E402
 from dnw.wiring import Layout  # noqa: E402
-from dnw.wiring.selection import HAS_TRITON, largest  # noqa: E402
+from dnw.wiring.selection import largest  # noqa: E402
 from shards.command import amount  # noqa: E402
 
 PEAK = 3.35e12  # bytes a second that the memory of an H100 SXM moves, by its data sheet

@@ -32,7 +32,7 @@ def by_torch(x_NC: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, to_NC
     learned = [one.double().requires_grad_() for one in (x_NC, scale, shift)]
     running = [torch.full_like(scale, 0.5).double(), torch.full_like(scale, 2.0).double()]
     x_NC, scale, shift = learned
-    given_NC = F.relu(F.batch_norm(x_NC, *running, scale, shift, True, MOMENTUM, EPS))
+    given_NC = F.relu(F.batch_norm(x_NC, running[0], running[1], scale, shift, True, MOMENTUM, EPS))
     return [given_NC.detach(), *torch.autograd.grad(given_NC, learned, to_NC.double()), *running]
 
 

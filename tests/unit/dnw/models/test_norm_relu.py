@@ -33,13 +33,13 @@ def test_its_own_backward_is_that_of_autograd() -> None:
     norm, x_BCHW, to_BCHW = example()
     learned = [x_BCHW.requires_grad_(), *norm.parameters()]
     wanted = torch.autograd.grad(F.relu(norm(x_BCHW)), learned, to_BCHW)
-    running = (norm.running_mean.clone(), norm.running_var.clone())  # type: ignore[operator,union-attr]
+    running = (norm.running_mean.clone(), norm.running_var.clone())
     norm.reset_running_stats()
     with torch.no_grad():
         given_BCHW, saved, used = norm_relu.forward(norm, x_BCHW, norm.weight, norm.bias)
         found = norm_relu.backward(norm, to_BCHW, given_BCHW, x_BCHW, saved, used)
     assert all(map(torch.equal, found, wanted))
-    assert torch.equal(torch.stack(running), torch.stack([norm.running_mean, norm.running_var]))  # type: ignore[list-item]
+    assert torch.equal(torch.stack(running), torch.stack([norm.running_mean, norm.running_var]))
 
 
 def test_own_function_and_its_gradients(monkeypatch: Any) -> None:
