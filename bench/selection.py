@@ -27,7 +27,7 @@ from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from dnw.hardware import memory  # noqa: E402
-from dnw.hardware.device import HAS_TRITON
+from dnw.hardware.device import HAS_TRITON  # noqa: E402
 from dnw.models.mobilenet import BLOCKS  # noqa: E402
 from dnw.wiring import Layout  # noqa: E402
 from dnw.wiring.selection import largest  # noqa: E402
