@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from dnw.config import load
+from dnw.config import Train, load
 from dnw.invocation import RUN, SUBMIT
 from dnw.runs import ledger
 from dnw.runs.folder import Run, step_path, steps
@@ -82,7 +82,9 @@ def _remedies(run: Run) -> list[str]:
     train = load(run.config)
     others = [word for word in words if _key(word) not in {"optim.lr", "fresh", "resume_diverged"}]
     lower = train.optim.lr / 10
-    if others and (usual := training(others).optim.lr) < train.optim.lr:
+    settings = {field.name for field in dataclasses.fields(Train)}
+    ours = [word for word in others if _key(word).split(".")[0] in settings]
+    if ours and (usual := training(ours).optim.lr) < train.optim.lr:
         lower = usual
     anew = shlex.join([*others, f"optim.lr={lower:g}", "fresh=true"]) if others else ""
     again = shlex.join([*(word for word in words if _key(word) != "fresh"), "resume_diverged=true"])

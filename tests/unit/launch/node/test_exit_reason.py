@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dnw.runs import ledger
+from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
 from launch.node import exit_reason
 from launch.node.topology import Node
@@ -71,3 +72,22 @@ def test_nccl_aborts_where_a_peer_went_wrong(tmp_path: Path, ends: list[dict[str
 def test_an_abort_without_a_word(tmp_path: Path) -> None:
     end = concluded(tmp_path, [], (1, ABORTED))
     assert (end["reason"], end["node"], end["detail"]) == ("killed", "n2", "by SIGABRT on n2")
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (ABORTED, 1), (1, 128 + signal.SIGKILL)])
+def test_a_divergence_holds_whatever_ended_the_ranks_then(
+    tmp_path: Path, codes: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does it matter that a node is silent, or that the job was asked to stop meanwhile."""
+    run = Run(tmp_path)
+    ledger.start(run, 1, step=0, world=4)
+    ledger.end(run, 1, "diverged", detail="the loss of step 7 is not finite", rank=2, step=8)
+    for reports in ({0: {"code": codes[0]}, 1: {"code": codes[1]}}, {0: {"code": codes[0]}}):
+        for asked in (None, signal.SIGTERM):
+            ended = exit_reason.Ended(run, 1, 2, NODE, reports, asked, None)
+            assert exit_reason.conclude(ended) == DIVERGED
+    last = ledger.last(run)
+    assert last is not None
+    assert last.end is not None
+    assert (last.reason, last.cause, last.end.get("node")) == ("diverged", "diverged", None)
+    assert "failed (diverged): the loss of step 7 is not finite" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from run_folder import finish, make
 
 from dnw.runs import ledger
 from dnw.runs.claim import Claim
+from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt, Reason
 from launch.cluster import submit
@@ -51,6 +52,8 @@ def test_the_setting_reaches_the_job(run: Run) -> None:
         (ended("done"), exit_reason.DONE, True, "done"),  # asked while it was ending
         (ended("error"), exit_reason.FAILED, False, "failed"),
         (ended("error"), exit_reason.FAILED, True, "failed"),  # by Ctrl-C, and failed as it saved
+        (ended("diverged"), DIVERGED, False, "diverged"),
+        (ended("diverged"), DIVERGED, True, "diverged"),  # asked while it was ending
         (ended("error", cause="preempted"), exit_reason.FAILED, True, None),  # goes on
         (ended("killed"), exit_reason.FAILED, False, "no progress"),
         (ended("hung"), exit_reason.FAILED, False, "no progress"),

@@ -58,6 +58,18 @@ def test_without_progress_it_would_go_on_for_ever(
     assert "raise cluster.timeout_min; not started again" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_what_has_diverged_is_not_requeued(
+    tmp_path: Path, scontrol: Path, slept: list[float], number: signal.Signals
+) -> None:
+    """Preempted, say, while it was ending."""
+    run = stopped(tmp_path, None)
+    ledger.end(run, 1, "diverged", by="launcher", saved=15)
+    requeue.after_stop(run, NODE, number)
+    assert not scontrol.exists()
+    assert slept == []
+
+
 @pytest.mark.parametrize(("number", "asked"), [(signal.SIGTERM, "requeue 7\n"), (signal.SIGINT, "")])
 def test_a_signal_that_slurm_knows_nothing_of(
     tmp_path: Path, scontrol: Path, slept: list[float], number: signal.Signals, asked: str

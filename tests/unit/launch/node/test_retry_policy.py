@@ -44,6 +44,12 @@ def test_errors_are_tried_again_as_often_as_asked() -> None:
     assert retry_policy.decide(twice, 1).why == "not started again after 1 retries (error_retries=1)"
 
 
+def test_what_diverged_is_never_tried_again() -> None:
+    decision = retry_policy.decide([attempt(1, "diverged", 0, 12, 10)], 100)
+    assert not decision.again
+    assert decision.why == "the same steps would give the same values"
+
+
 def test_lost_nodes_are_nobodys_fault() -> None:
     assert retry_policy.decide([attempt(n, "lost") for n in range(1, 30)], 0).again
 
