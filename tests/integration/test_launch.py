@@ -35,8 +35,13 @@ def typed(script: str, shards: Path, here: Path, *words: str) -> subprocess.Comp
 
 
 def the_run(here: Path) -> Run:
-    (folder,) = (here / "runs" / "static_dnw").iterdir()
+    (folder,) = _folders(here)
     return Run(folder)
+
+
+def _folders(here: Path) -> list[Path]:
+    """Return the run folders, without what is there while a run is started."""
+    return list((here / "runs" / "static_dnw").glob("[!.]*"))
 
 
 def until(there: Callable[[], bool], timeout_s: float = 100) -> None:
@@ -140,7 +145,7 @@ def test_code_that_is_mended_takes_over(few_images: Path, tmp_path: Path, script
 def test_ctrl_c_saves_and_stops(few_images: Path, tmp_path: Path) -> None:
     line = command("local.py", few_images, *LONG)
     process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    until(lambda: (tmp_path / "runs" / "static_dnw").exists() and has_trained(the_run(tmp_path)))
+    until(lambda: bool(_folders(tmp_path)) and has_trained(the_run(tmp_path)))
     run = the_run(tmp_path)
     other = typed("local.py", few_images, tmp_path, *LONG)
     assert (other.returncode, "running, attempt 1" in other.stdout) == (0, True)
@@ -155,7 +160,7 @@ def test_ctrl_c_saves_and_stops(few_images: Path, tmp_path: Path) -> None:
 
 def test_a_launcher_that_is_killed_leaves_nothing_behind(few_images: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command("local.py", few_images, *LONG), cwd=tmp_path)
-    until(lambda: (tmp_path / "runs" / "static_dnw").exists() and has_trained(the_run(tmp_path)))
+    until(lambda: bool(_folders(tmp_path)) and has_trained(the_run(tmp_path)))
     run = the_run(tmp_path)
     worker = ledger.read(run)[0].start
     assert worker is not None
