@@ -37,33 +37,37 @@ def held(runs: Iterable[Run]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    path, missing = folder / NAME, [one for one in (folder, folder.parent) if not one.exists()]
+    path = folder / NAME
     try:
-        descriptor = _take(path)
+        descriptor, made = _take(path)
     except OSError as error:
         raise not_written(folder, error) from None
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: see _take
-        os.close(descriptor)
+        path.unlink(missing_ok=True)  # while it is held, and so are its folders: see _take
         with contextlib.suppress(OSError):  # where something came of it
-            for one in missing:
+            for one in made:
                 one.rmdir()
+        os.close(descriptor)
 
 
-def _take(path: Path) -> int:
-    """Return a descriptor of the locked file that has this name: whoever held it has removed theirs."""
+def _take(path: Path) -> tuple[int, list[Path]]:
+    """Return a descriptor of the locked file that has this name, and the folders that were made for it.
+
+    Whoever held the lock before has removed their file, and the folders that were made for that.
+    """
     while True:
+        made = [one for one in (path.parent, path.parent.parent) if not one.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:  # whoever had it has removed the empty folder
+        except FileNotFoundError:
             continue
         try:
             _wait(descriptor, path)
             if _is_named(descriptor, path):
-                return descriptor
+                return descriptor, made
         except BaseException:
             os.close(descriptor)
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -80,3 +82,18 @@ def runs(tmp_path: Path) -> list[Run]:
 
 def runs_dir_is_empty(tmp_path: Path) -> bool:
     return not (tmp_path / "runs").exists()
+
+
+def refreeze(run: Run, name: str, text: str) -> None:
+    """Have a run keep other code than that of the working tree, as if this had been mended since."""
+    (run.code / name).write_text(text)
+    record = json.loads((run.code / "code.json").read_text())
+    record["files"][name] = hashlib.sha256(text.encode()).hexdigest()
+    record["digest"] = "0" * 64
+    (run.code / "code.json").write_text(json.dumps(record))
+
+
+def edit(run: Run, before: str, after: str) -> None:
+    text = run.config.read_text()
+    assert before in text
+    run.config.write_text(text.replace(before, after))

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from folder_digest import digest
-from login_node import Captured, Typed, runs
+from login_node import Captured, Typed, edit, refreeze
 
-from dnw import config
-from dnw.runs import ledger, lock
 from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
-from launch import snapshot
-
-
-@pytest.fixture
-def run(typed: Typed, tmp_path: Path, capfd: Captured) -> Run:
-    """A run whose job is over."""
-    assert typed() == 0
-    capfd.readouterr()
-    (made,) = runs(tmp_path)
-    return made
-
-
-def refreeze(run: Run, name: str, text: str) -> None:
-    """Have a run keep other code than that of the working tree, as if this had been mended since."""
-    (run.code / name).write_text(text)
-    record = json.loads((run.code / "code.json").read_text())
-    record["files"][name] = hashlib.sha256(text.encode()).hexdigest()
-    record["digest"] = "0" * 64
-    (run.code / "code.json").write_text(json.dumps(record))
-
-
-def edit(run: Run, before: str, after: str) -> None:
-    text = run.config.read_text()
-    assert before in text
-    run.config.write_text(text.replace(before, after))
-
 
 DAMAGES: dict[str, tuple[Callable[[Run], object], tuple[str, ...]]] = {
     "no code": (lambda run: shutil.rmtree(run.code), ("code is missing", "code=new", "fresh=true")),
@@ -84,23 +53,6 @@ def test_what_was_frozen_has_changed(
     assert len(list(lab.glob("script-*"))) == 1
 
 
-def test_an_edit_that_is_typed_too_is_none(typed: Typed, run: Run) -> None:
-    edit(run, "keep: 2", "keep: 7")
-    assert typed("checkpoint.keep=7") == 0
-    assert config.load(run.config).checkpoint.keep == 7
-    assert typed() == 0  # and what was typed is no edit
-    assert config.load(run.config).checkpoint.keep == 2
-
-
-def test_a_configuration_of_an_earlier_version_has_no_digest(typed: Typed, run: Run, capfd: Captured) -> None:
-    plain = config.dump(config.load(run.config))
-    run.config.write_text(plain.replace("keep: 2", "keep: 7"))  # may have been typed, then
-    assert typed() == 0
-    run.config.write_text(plain.replace("momentum: 0.9", "momentum: 0.8"))
-    assert typed() == 2
-    assert "optim.momentum is 0.8 there" in capfd.readouterr().err
-
-
 def test_mended_code_is_told_of_and_both_ways(typed: Typed, run: Run, capfd: Captured) -> None:
     refreeze(run, "dnw/train.py", "a fault")
     refreeze(run, "tests/conftest.py", "which no attempt executes")
@@ -108,35 +60,6 @@ def test_mended_code_is_told_of_and_both_ways(typed: Typed, run: Run, capfd: Cap
     note = "goes on with the code that it was submitted with; here differ dnw/train.py: code=new takes"
     assert f"note    {note}" in capfd.readouterr().out
     assert (run.code / "dnw" / "train.py").read_text() == "a fault"
-
-
-def test_new_code(typed: Typed, run: Run, tmp_path: Path, capfd: Captured) -> None:
-    refreeze(run, "dnw/train.py", "a fault")
-    ledger.claim(run, 1, job="1")
-    ledger.start(run, 1, step=0, nodes=1, world=1)
-    ledger.end(run, 1, "error", step=3)
-    assert typed("code=new") == 0
-    assert "note    code=new: takes over what differs here: dnw/train.py" in capfd.readouterr().out
-    assert runs(tmp_path) == [run]  # it is no part of what a run is
-    assert snapshot.differing(run.code) == snapshot.changed(run.code) == []
-    assert (run.code_before(2) / "dnw" / "train.py").read_text() == "a fault"
-    assert lock.holder(run.lock) is None
-    ledger.claim(run, 2, job="2")
-    ledger.start(run, 2, step=3, nodes=1, world=1)
-    record = snapshot.read_record(run.code)
-    assert ledger.code_changes(run) == [
-        {"attempt": 2, "step": 3, **{key: record[key] for key in ("digest", "commit", "dirty")}}
-    ]
-    assert [one.number for one in ledger.read(run)] == [1, 2]
-    before = digest(run.code)
-    assert typed("code=new") == 0  # the same once more
-    assert (digest(run.code), len(ledger.code_changes(run))) == (before, 1)
-
-
-def test_new_code_in_place_of_what_is_gone(typed: Typed, run: Run) -> None:
-    shutil.rmtree(run.code)
-    assert typed("code=new") == 0
-    assert snapshot.changed(run.code) == []
 
 
 @pytest.mark.parametrize("word", ["code=new", "fresh=true"])
@@ -159,48 +82,6 @@ def test_a_finished_run_takes_no_other_code(typed: Typed, run: Run, capfd: Captu
     assert typed() == 0
     assert "other code    attempt 2, after step 3" in capfd.readouterr().out
     assert digest(run.folder.parent) == before
-
-
-def test_dry_run_without_images(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
-    assert typed("dry_run=true", "data.dir=nowhere") == 2
-    out = capfd.readouterr().out
-    assert "#SBATCH --nodes=1" in out
-    assert "momentum: 0.9" in out
-    assert f"{tmp_path}/runs/static_dnw/default-SIGNATURE\n" in out
-    last = out.splitlines()[-1]
-    assert last.startswith(f"# REFUSED: {tmp_path}/nowhere: no such folder: write shards there with: python")
-    assert {path.name for path in tmp_path.iterdir()} == {"lab"}
-
-
-@pytest.mark.parametrize("fault", ["too much code", "unreadable shard", "port", "sbatch"])
-def test_dry_run_of_what_would_fail(
-    typed: Typed,
-    tmp_path: Path,
-    lab: Path,
-    capfd: Captured,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: str,
-) -> None:
-    words, said = ["dry_run=true"], "the code to freeze comes to"
-    if fault == "too much code":
-        monkeypatch.setattr(snapshot, "LIMIT_MB", 0)
-    elif fault == "unreadable shard":  # root may read everything
-        real = os.access
-        monkeypatch.setattr(
-            "os.access", lambda path, mode: not str(path).endswith(".tar") and real(path, mode)
-        )
-        said = "-train-0000.tar: can't be read by you"
-    elif fault == "port":
-        words, said = [*words, "port=1", "cluster=local"], "port: 1 can't be used"
-        monkeypatch.setattr("launch.node.torchrun._why_not", lambda *_: "taken")
-    else:
-        (lab / "refuse").write_text("")
-        said = "Slurm refuses the job"
-    assert typed(*words) == 2
-    out = capfd.readouterr().out
-    assert out.splitlines()[-1].startswith("# REFUSED: ")
-    assert said in out.splitlines()[-1]
-    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

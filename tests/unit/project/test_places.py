@@ -18,7 +18,6 @@ WITHOUT = {
     "dnw/training": "checkpointed_model dashboard distributed drawing evaluation loop reduction",
     "dnw/wiring": "making paths",
     "launch/commands": "table",
-    "launch": "start_lock",
 }
 
 

@@ -1,0 +1,63 @@
+"""The lock of starts: who waits for it, and what is left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from folder_digest import digest
+
+from dnw.runs.folder import Run
+from launch import start_lock
+from launch.errors import LaunchError
+
+ROOT = Path(__file__).resolve().parents[3]
+HOLD = """
+import sys
+from pathlib import Path
+from dnw.runs.folder import Run
+from launch import start_lock
+with start_lock.held([Run(Path(sys.argv[1]))]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_second_waits_and_nothing_is_left(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "exp" / "default"
+    line = [sys.executable, "-c", HOLD, str(run)]
+
+    def start() -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(line, cwd=ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    first = start()
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    second = start()
+    assert second.stderr is not None
+    assert second.stderr.readline() == f"waiting for another start in {run.parent}\n"
+    first.communicate("\n", timeout=60)
+    assert second.communicate("\n", timeout=60)[0] == "held\n"
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "exp" / "default").mkdir(parents=True)
+    before = digest(tmp_path)
+    runs = [Run(tmp_path / "runs" / name / "default") for name in ("exp", "other")]
+    with start_lock.held([*runs, *runs]):
+        assert len(list(tmp_path.rglob(start_lock.NAME))) == 2
+    assert digest(tmp_path) == before
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with (
+        pytest.raises(LaunchError, match=r"not written, not a directory; make room"),
+        start_lock.held([Run(tmp_path / "runs" / "exp" / "default")]),
+    ):
+        pass
