@@ -13,19 +13,22 @@ Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size, R samples
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from dnw.config import ConfigError, Data, Train
-from dnw.preemption import leave_signals_to_parent
+from dnw.preemption import end_children, leave_signals_to_parent
 from dnw.training.distributed import World
 from shards.decode import NoImageError, Picture
 from shards.errors import BadSampleError
@@ -227,6 +230,22 @@ def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, i
     return left, top, left + w, top + h
 
 
+class Loader(DataLoader[Batch]):
+    """A loader whose processes end with the process that they load for, whatever it ends of.
+
+    They ignore SIGTERM, and an exception on its way out holds on to the iterator that would end them: Python
+    would await them for ever.
+    """
+
+    def __iter__(self) -> _BaseDataLoaderIter:
+        """Start the processes, and have them killed before torch and Python look after them."""
+        iterator = super().__iter__()
+        atexit.unregister(end_children)
+        atexit.register(end_children)  # the last one registered is the first to be called
+        Finalize(None, end_children, exitpriority=0)  # in a forked process nothing else is called
+        return iterator
+
+
 class MicroBatches(Sampler[tuple[int, int]]):
     """The spans of positions that one rank loads, from one step to the last."""
 
@@ -363,7 +382,7 @@ def _order(train: Train, index: Index) -> Order:
 
 
 def _loader(images: Dataset[Batch], spans: Sampler[Any], workers: int) -> DataLoader[Batch]:
-    return DataLoader(
+    return Loader(
         images,
         batch_size=None,
         sampler=spans,

@@ -21,7 +21,7 @@ from slurm.job import fields, state, submit, until
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
-    *["+exp=demo_dnw", "nodes=2", "nproc=2", "cluster=slurm", "cluster.partition=low"],
+    *["+exp=demo_dnw", "nodes=2", "nproc=2", "cluster=slurm"],
     *["batch=32", "micro_batch=8", "steps=40", "data.workers=0", "watchdog.seconds=20"],
     *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true", "eval_every_epochs=5"],
 ]
@@ -31,7 +31,9 @@ Undo = Callable[[], None]
 
 def typed(cluster: Cluster, shards: Path, here: Path, *words: str, fault: str = "", root: Path = ROOT) -> str:
     """What the submit command prints, typed on the login node."""
-    line = [sys.executable, str(root / "launch" / "slurm.py"), *WORDS, f"data.dir={shards}", *words]
+    partition = ["cluster.partition=low"] if "cluster=local" not in words else []
+    given = [*WORDS, *partition, f"data.dir={shards}", *words]
+    line = [sys.executable, str(root / "launch" / "slurm.py"), *given]
     done = subprocess.run(
         line,
         cwd=here,
