@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
-from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from dnw.config import ConfigError, Data, Train
 from dnw.preemption import end_children, leave_signals_to_parent
@@ -237,7 +236,7 @@ class Loader(DataLoader[Batch]):
     would await them for ever.
     """
 
-    def __iter__(self) -> _BaseDataLoaderIter:
+    def __iter__(self) -> Any:
         """Start the processes, and have them killed before torch and Python look after them."""
         iterator = super().__iter__()
         atexit.unregister(end_children)
