@@ -1,7 +1,7 @@
 # `make help` says what each target does.
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 4
+WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The order of tests/durations.py, in which the longest begin first, is kept.
@@ -23,7 +23,7 @@ help:
 	@echo 'make setup   the environment alone: .venv, with the versions of constraints.txt'
 	@echo 'make docs    the documentation as HTML, a page for each module, in site/'
 	@echo 'make clean   remove .venv and what tests and tools leave; never runs/ or data/'
-	@echo 'WORKERS=N    with tests, quick: processes to test in, 4; half of them wait, so twice the cores is good'
+	@echo 'WORKERS=N    with tests, quick: processes to test in, 2; each may run a Slurm cluster, and tests with time limits need their cores'
 	@echo 'IMAGES=DIR   with demo: a folder that holds Fashion-MNIST already'
 
 setup: $(STAMP)

@@ -28,6 +28,22 @@ def typed(command: str, *more: str, timeout: float = 250) -> subprocess.Complete
     return done
 
 
+def dry_run(command: str, *more: str) -> str:
+    """Type a command with dry_run=true, and return what it prints.
+
+    It has to be accepted, or refused for nothing but that Slurm's programs find no Slurm on this machine.
+    """
+    words = [*shlex.split(command), *more, *([] if "dry_run=true" in command else ["dry_run=true"])]
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=250, check=False
+    )
+    refused = [line for line in done.stdout.splitlines() if line.startswith("# REFUSED: ")]
+    assert done.returncode == (2 if refused else 0), f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    for line in refused:
+        assert line.startswith("# REFUSED: sbatch: no controller of Slurm answers here: ")
+    return done.stdout
+
+
 def wait_for(found: Callable[[], object], seconds: float = 120) -> None:
     """Wait until `found()` is true."""
     deadline = time.monotonic() + seconds

@@ -130,8 +130,8 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: can't be read ({error.strerror})") from None
     encoded, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
     if seal != _seal(encoded):
-        if not seal.startswith(MAGIC) and zipfile.is_zipfile(io.BytesIO(content)):
-            raise CheckpointError(
+        if MAGIC not in seal and zipfile.is_zipfile(io.BytesIO(content)):
+            raise DamagedError(
                 f"{path}: no checkpoint of this project, but a file of torch.save by another program; "
                 "python -m dnw.import_reference takes those of the paper's code"
             )

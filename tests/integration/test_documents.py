@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from documents import environment, typed, wait_for
+from documents import dry_run, environment, typed, wait_for
 from worker import ROOT
 
 import dnw
@@ -70,12 +70,12 @@ def test_command_of_the_readme(command: str, run: Run, runs: Path, few_images: P
             typed(command, *SMALL, *few, "seed=1")
             wait_for(lambda: list(runs.glob("demo_dnw/*seed=1*/result.json")))
         case "python launch/slurm.py +exp=imagenet_dnw nodes=2":
-            printed = typed(command, *few, "data.classes=10", "dry_run=true").stdout
+            printed = dry_run(command, *few, "data.classes=10")
             assert "#SBATCH --nodes=2" in printed
         case "python launch/slurm.py +exp=demo_dnw nodes=2 dry_run=true":
-            assert "#SBATCH --nodes=2" in typed(command, *few).stdout
+            assert "#SBATCH --nodes=2" in dry_run(command, *few)
         case "python launch/slurm.py +exp=self_test nodes=2":
-            assert "#SBATCH --nodes=2" in typed(command, f"runs_dir={runs}", "dry_run=true").stdout
+            assert "#SBATCH --nodes=2" in dry_run(command, f"runs_dir={runs}")
         case "python launch/slurm.py --help":
             assert "+exp=NAME" in typed(command).stdout
         case "python launch/runs.py status":

@@ -55,7 +55,7 @@ def test_same_state_gives_same_bytes() -> None:
     assert checkpoint.encode(made()) == checkpoint.encode(made())
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other digest"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other digest", "-1", "-20", "-39", "-40", "-41"])
 def test_damaged_newest_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
     save(tmp_path, 4)
     path = save(tmp_path, 8)
@@ -66,6 +66,8 @@ def test_damaged_newest_is_passed_over(tmp_path: Path, caplog: pytest.LogCapture
         path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
     elif damage == "empty":
         path.write_bytes(b"")
+    elif damage.startswith("-"):  # so many bytes of its end, where the seal is
+        path.write_bytes(content[: int(damage)])
     else:
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     found = checkpoint.newest(tmp_path, OURS)
