@@ -53,7 +53,7 @@ def submission(launch: Launch, cluster: str, job: str, folder: Path, words: Sequ
         time=round(time.time(), 3),
         folder=str(folder),
         settings=settings,
-        words=words,
+        words=list(words),
         **sizes,
     )
 

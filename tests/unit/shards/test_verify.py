@@ -241,7 +241,7 @@ def test_swapped_shards_are_named(folder: Path) -> None:
 
 def test_what_is_whole_is_indexed_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "x-train-0001.tar").write_bytes(b"")
-    words = [str(folder), "--repair", "--workers=0"]
+    words = [str(folder), "--repair", "--workers=1"]
     with pytest.raises(ShardError, match="1 faults in 1 files"):
         verify.main(words)
     assert "x-train-0001.tar: not in the index any more" in capsys.readouterr().err
@@ -259,7 +259,7 @@ def test_nothing_is_changed_where_a_split_has_nothing_whole(folder: Path) -> Non
         path.write_bytes(b"")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ShardError, match="nothing of split val is whole"):
-        verify.main([str(folder), "--repair", "--workers=0"])
+        verify.main([str(folder), "--repair", "--workers=1"])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

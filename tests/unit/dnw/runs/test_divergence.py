@@ -20,6 +20,7 @@ FOUND = Divergence(step=7, what="the loss", rate=0.05, rank=1, layer="blocks.0 (
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     run = make(tmp_path / "runs", exp="demo_dnw")
+    run.code.mkdir()
     ledger.claim(run, 1, job="7", restart=0, hosts=["n1"])
     ledger.start(run, 1, step=0)
     ledger.end(run, 1, "diverged", step=8, detail=FOUND.summary, diverged=dataclasses.asdict(FOUND))

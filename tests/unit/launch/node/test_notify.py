@@ -28,7 +28,9 @@ from launch.prepare import RunPlan
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return make(tmp_path / "runs")
+    run = make(tmp_path / "runs")
+    run.code.mkdir()
+    return run
 
 
 def ended(reason: str, first: int = 5, saved: int = 5, **facts: Any) -> Attempt:
