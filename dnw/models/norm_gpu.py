@@ -106,6 +106,21 @@ def _split(rows: int, channels: int) -> tuple[tuple[int, int], dict[str, int]]:
     return grid, {"HIGH": high, "WIDE": wide, "TILES": tiles, "num_warps": WARPS}
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _places(first, rows, channels, channel, inside, HIGH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return where the values of a tile are whose first row is `first`, and which of them there are."""
+    row = first + tl.arange(0, HIGH)
+    return row.to(tl.int64)[:, None] * channels + channel[None, :], (row < rows)[:, None] & inside[None, :]
+
+
+@triton.jit
+def _before_relu(x, to_given, mask, of_scale, of_shift, of_mean, of_inverse):  # type: ignore[no-untyped-def]
+    """Return the normalized values of a tile, and the gradient of what ReLU was given."""
+    centred = (tl.load(x, mask=mask, other=0).to(tl.float32) - of_mean) * of_inverse
+    gradient = tl.load(to_given, mask=mask, other=0).to(tl.float32)
+    return centred, tl.where(centred * of_scale + of_shift <= 0, 0, gradient)
+
+
 @triton.jit
 def _merged(count, mean, spread, other_count, other_mean, other_spread):  # type: ignore[no-untyped-def]
     """Return number, mean and sum of squared deviations of two sets together; 0 of none."""
@@ -127,9 +142,7 @@ def _sum_up(  # type: ignore[no-untyped-def]
     mean = tl.zeros([WIDE], tl.float32)
     spread = tl.zeros([WIDE], tl.float32)
     for tile in range(TILES):
-        row = first + tile * HIGH + tl.arange(0, HIGH)
-        mask = (row < rows)[:, None] & inside[None, :]
-        at = row.to(tl.int64)[:, None] * channels + channel[None, :]
+        at, mask = _places(first + tile * HIGH, rows, channels, channel, inside, HIGH)
         x = tl.load(x_NC + at, mask=mask, other=0).to(tl.float32)
         here = tl.minimum(tl.maximum(rows - first - tile * HIGH, 0), HIGH).to(tl.float32)
         tile_mean = tl.sum(x, 0) / tl.maximum(here, 1)
@@ -165,18 +178,14 @@ def _to_statistics(  # type: ignore[no-untyped-def]
     inside = channel < channels
     total = tl.zeros([WIDE], tl.float32)
     for start in range(0, programs, HIGH):
-        program = start + tl.arange(0, HIGH)
-        mask = (program < programs)[:, None] & inside[None, :]
-        here = tl.minimum(rows - program * (HIGH * TILES), HIGH * TILES).to(tl.float32)
-        at = program[:, None] * channels + channel[None, :]
+        at, mask = _places(start, programs, channels, channel, inside, HIGH)
+        here = tl.minimum(rows - (start + tl.arange(0, HIGH)) * (HIGH * TILES), HIGH * TILES).to(tl.float32)
         total += tl.sum(tl.load(sums + at, mask=mask, other=0) * here[:, None], 0)
     of_all = total / rows
     spread = tl.zeros([WIDE], tl.float32)
     for start in range(0, programs, HIGH):
-        program = start + tl.arange(0, HIGH)
-        mask = (program < programs)[:, None] & inside[None, :]
-        here = tl.minimum(rows - program * (HIGH * TILES), HIGH * TILES).to(tl.float32)
-        at = program[:, None] * channels + channel[None, :]
+        at, mask = _places(start, programs, channels, channel, inside, HIGH)
+        here = tl.minimum(rows - (start + tl.arange(0, HIGH)) * (HIGH * TILES), HIGH * TILES).to(tl.float32)
         apart = tl.load(sums + at, mask=mask, other=0) - of_all[None, :]
         own = tl.load(sums + programs * channels + at, mask=mask, other=0)
         spread += tl.sum(tl.where(mask, own + apart * apart * here[:, None], 0), 0)
@@ -218,9 +227,7 @@ def _apply(  # type: ignore[no-untyped-def]
     inside = channel < channels
     of_scale, of_shift, of_mean, of_inverse = _channel_values(scale, shift, mean, inverse, channel, inside)
     for tile in range(TILES):
-        row = (tl.program_id(0) * TILES + tile) * HIGH + tl.arange(0, HIGH)
-        mask = (row < rows)[:, None] & inside[None, :]
-        at = row.to(tl.int64)[:, None] * channels + channel[None, :]
+        at, mask = _places((tl.program_id(0) * TILES + tile) * HIGH, rows, channels, channel, inside, HIGH)
         x = tl.load(x_NC + at, mask=mask, other=0).to(tl.float32)
         normed = (x - of_mean) * of_inverse * of_scale + of_shift
         tl.store(given_NC + at, tl.where(normed < 0, 0, normed), mask=mask)
@@ -248,12 +255,10 @@ def _sum_up_gradients(  # type: ignore[no-untyped-def]
     to_scale = tl.zeros([WIDE], tl.float32)
     to_shift = tl.zeros([WIDE], tl.float32)
     for tile in range(TILES):
-        row = (tl.program_id(0) * TILES + tile) * HIGH + tl.arange(0, HIGH)
-        mask = (row < rows)[:, None] & inside[None, :]
-        at = row.to(tl.int64)[:, None] * channels + channel[None, :]
-        centred = (tl.load(x_NC + at, mask=mask, other=0).to(tl.float32) - of_mean) * of_inverse
-        gradient = tl.load(to_given_NC + at, mask=mask, other=0).to(tl.float32)
-        gradient = tl.where(centred * of_scale + of_shift <= 0, 0, gradient)
+        at, mask = _places((tl.program_id(0) * TILES + tile) * HIGH, rows, channels, channel, inside, HIGH)
+        centred, gradient = _before_relu(
+            x_NC + at, to_given_NC + at, mask, of_scale, of_shift, of_mean, of_inverse
+        )
         to_scale += tl.sum(gradient * centred, 0)
         to_shift += tl.sum(gradient, 0)
     at = tl.program_id(0) * channels + channel
@@ -278,9 +283,7 @@ def _combine(  # type: ignore[no-untyped-def]
     of_scale = tl.zeros([WIDE], tl.float32)
     of_shift = tl.zeros([WIDE], tl.float32)
     for start in range(0, programs, HIGH):
-        program = start + tl.arange(0, HIGH)
-        mask = (program < programs)[:, None] & inside[None, :]
-        at = program[:, None] * channels + channel[None, :]
+        at, mask = _places(start, programs, channels, channel, inside, HIGH)
         of_scale += tl.sum(tl.load(sums + at, mask=mask, other=0), 0)
         of_shift += tl.sum(tl.load(sums + programs * channels + at, mask=mask, other=0), 0)
     tl.store(to_scale + channel, of_scale, mask=inside)
@@ -311,10 +314,8 @@ def _apply_backward(  # type: ignore[no-untyped-def]
     along = tl.load(to_scale + channel, mask=inside, other=0)[None, :] / rows
     level = tl.load(to_shift + channel, mask=inside, other=0)[None, :] / rows
     for tile in range(TILES):
-        row = (tl.program_id(0) * TILES + tile) * HIGH + tl.arange(0, HIGH)
-        mask = (row < rows)[:, None] & inside[None, :]
-        at = row.to(tl.int64)[:, None] * channels + channel[None, :]
-        centred = (tl.load(x_NC + at, mask=mask, other=0).to(tl.float32) - of_mean) * of_inverse
-        gradient = tl.load(to_given_NC + at, mask=mask, other=0).to(tl.float32)
-        gradient = tl.where(centred * of_scale + of_shift <= 0, 0, gradient)
+        at, mask = _places((tl.program_id(0) * TILES + tile) * HIGH, rows, channels, channel, inside, HIGH)
+        centred, gradient = _before_relu(
+            x_NC + at, to_given_NC + at, mask, of_scale, of_shift, of_mean, of_inverse
+        )
         tl.store(to_x_NC + at, (gradient - level - centred * along) * of_inverse * of_scale, mask=mask)
