@@ -7,15 +7,13 @@ from pathlib import Path
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 over the paths and contents of all files, folders and links."""
-    found = hashlib.sha256()
+    """Return a digest of names, kinds, links and contents in a folder."""
+    whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        content = (
-            b"/"
-            if path.is_dir()
-            else str(path.readlink()).encode()
-            if path.is_symlink()
-            else path.read_bytes()
-        )
-        found.update(f"{path.relative_to(folder)} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return found.hexdigest()
+        facts = path.lstat()
+        whole.update(f"{path.relative_to(folder)} {facts.st_mode}".encode())
+        if path.is_symlink():
+            whole.update(str(path.readlink()).encode())
+        elif path.is_file():
+            whole.update(path.read_bytes())
+    return whole.hexdigest()

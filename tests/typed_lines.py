@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import shlex
 import sys
@@ -64,19 +63,6 @@ def _commands(words: Sequence[str]) -> dict[str, Callable[[], int]]:
         "import": partial(import_reference.main, listed),
         **{name: partial(command.run, partial(main, listed)) for name, main in shards.items()},
     }
-
-
-def digest(folder: Path) -> str:
-    """Return a digest of names, kinds, links and contents in a folder."""
-    whole = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        facts = path.lstat()
-        whole.update(f"{path.relative_to(folder)} {facts.st_mode}".encode())
-        if path.is_symlink():
-            whole.update(str(path.readlink()).encode())
-        elif path.is_file():
-            whole.update(path.read_bytes())
-    return whole.hexdigest()
 
 
 def save(run: Run, step: int) -> Path:

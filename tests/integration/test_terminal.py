@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from typed_lines import digest
+from folder_digest import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"slurm": "launch/slurm.py", "local": "launch/local.py", "runs": "launch/runs.py"}

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from folder_digest import digest
 from run_folder import make
-from typed_lines import digest, save, type_line
+from typed_lines import save, type_line
 
 from dnw.config import ANEW
 from dnw.runs import ledger

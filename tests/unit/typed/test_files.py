@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from folder_digest import digest
 from run_folder import make
-from typed_lines import digest, held_to_permissions, save, type_line
+from typed_lines import held_to_permissions, save, type_line
 
 from launch.commands import status
 

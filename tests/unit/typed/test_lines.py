@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from typed_lines import digest, type_line
+from folder_digest import digest
+from typed_lines import type_line
 
 HERE = Path(__file__).parent
 COMPOSED = yaml.safe_load((HERE / "composed.yaml").read_text())
