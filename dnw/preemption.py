@@ -11,8 +11,9 @@ import time
 from types import FrameType
 
 STOPPED = 75  # a worker's exit code: stopped on request after saving, start me again (EX_TEMPFAIL)
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-PEER_FAILED = signal.SIGUSR1  # from the agent to workers: one of you has failed, or from its job to the agent
+TIME_IS_UP = (signal.SIGUSR2, signal.SIGUSR1)  # ours, and what other programs have Slurm or their users send
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_IS_UP)
+PEER_FAILED = signal.SIGRTMIN  # to workers: one of you has failed; or from its job to the agent
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # <linux/prctl.h>
 
 
@@ -24,7 +25,7 @@ class StopRequest:
         self.saving = threading.Lock()  # held by whoever puts a checkpoint on the disk
 
     def listen(self) -> None:
-        """Record SIGTERM, SIGINT and SIGUSR2 from now on."""
+        """Record SIGNALS from now on."""
         for number in SIGNALS:
             signal.signal(number, self._record)
 

@@ -27,10 +27,10 @@ if __name__ == "__main__":
 
 environment.require()
 
-from rich.console import Console  # noqa: E402
 from rich.progress import Progress, TimeElapsedColumn  # noqa: E402
 
 from dnw.config import ConfigError  # noqa: E402
+from dnw.console import PlainConsole  # noqa: E402
 from dnw.runs import jsonl, ledger, lock  # noqa: E402
 from dnw.runs.folder import Run  # noqa: E402
 from launch import prepare  # noqa: E402
@@ -57,7 +57,7 @@ What to type next
   python launch/slurm.py --help
 (first: source .venv/bin/activate)"""
 
-console = Console(highlight=False, markup=False, soft_wrap=True)
+console = PlainConsole(soft_wrap=True)
 
 
 @command.answers()

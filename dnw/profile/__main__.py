@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from dnw import model_registry, models
 from dnw.compose import training
 from dnw.config import Train
+from dnw.console import PlainConsole
 from dnw.invocation import SUBMIT
 from dnw.models.mobilenet import MobileNet
 from dnw.profile import Profile, profile
@@ -30,8 +30,6 @@ from dnw.training.checkpointed_model import load_checkpointed_model
 from shards import command
 
 COLUMNS = ("name", "edges", "illegal", "live_edges", "nodes", "has_output", "live", "dead")
-
-UNBOUNDED = 200  # columns, where no terminal bounds them
 
 
 @command.answers(2)
@@ -53,9 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(dataclasses.asdict(found)))
     else:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = UNBOUNDED
+        console = PlainConsole(width=200)
         console.print(_table(found))
         console.print(_totals(found, model))
     return 0

@@ -10,15 +10,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from dnw.console import PlainConsole
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.commands.cleanup_candidates import CleanupCandidate, cleanup_candidates
 from launch.errors import LaunchError
-
-UNBOUNDED = 400  # columns, where no terminal bounds them
 
 
 def clean(runs: Sequence[Run], runs_dir: Path | None, yes: bool, dry_run: bool) -> int:
@@ -63,9 +61,7 @@ def _print(found: Sequence[CleanupCandidate]) -> None:
     table.add_column("Size", size(sum(sizes)), justify="right", no_wrap=True)
     for one, its in zip(found, sizes, strict=True):
         table.add_row(str(one.path.relative_to(one.runs_dir)), one.why, size(its))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = UNBOUNDED
+    console = PlainConsole()
     console.print(table)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from dnw import config
 from dnw.config import ConfigError
+from dnw.console import PlainConsole
 from dnw.dotted import dotted
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS = 12  # of each curve, in the terminal
-UNBOUNDED = 400  # columns, where no terminal bounds them
 ABSENT = "-"
 Curve = tuple[tuple[int, float], ...]  # step, value
 Quantity = Literal["val_top1", "train_loss"]
@@ -133,9 +132,7 @@ def _curve(logged: Sequence[Mapping[str, Any]], kind: str, key: str) -> Curve:
 
 
 def _print(found: Sequence[Compared]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = UNBOUNDED
+    console = PlainConsole()
     if not found[0].settings:
         console.print("the same settings in all of them")
     console.print(_side_by_side(found))

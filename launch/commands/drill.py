@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-
 from dnw import config
 from dnw.config import parse_as
+from dnw.console import PlainConsole
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from launch import start_lock
@@ -51,9 +50,9 @@ def show(run: Run, as_json: bool) -> int:
     if as_json:
         print(json.dumps(report.plain(), indent=1))
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = PlainConsole(soft_wrap=True)
         console.print(report.table())
-        console.print(*report.summary(), sep="\n", markup=False)
+        console.print(*report.summary(), sep="\n")
     return 0 if report.steps_lost == 0 else 1
 
 

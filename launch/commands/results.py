@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from dnw.config import ConfigError, Train, load, signature
+from dnw.console import PlainConsole
 from dnw.invocation import RUNS
 from dnw.runs import divergence
 from dnw.runs.folder import Run
@@ -79,9 +79,7 @@ def show(runs: Sequence[Run], form: Form) -> list[Row]:
     elif form == "markdown":
         print(_markdown(found))
     else:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = 200
+        console = PlainConsole(width=200)
         console.print(_table(found) if found else "no finished runs")
     for note in notes:
         print(note, file=sys.stderr)

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dnw.console import PlainConsole
 from dnw.runs.folder import Run
 from dnw.runs.goodput import Goodput, goodput, published
 from launch.query.progress import Progress, length, progress
@@ -31,7 +32,6 @@ STYLES: dict[State, str] = {
     "ready": "dim",
     "unreadable": "bold red",
 }
-UNBOUNDED = 400  # columns, where no terminal bounds them: one line a run, for grep
 COLUMNS = (
     *("Run", "State", "Job", "Nodes", "Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left"),
     *("Goodput", "Attempts", "Last ended", "Since"),
@@ -77,9 +77,7 @@ def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
             lambda: print(json.dumps([asdict(row) for row in rows(runs)[0]], indent=1), flush=True), watch_s
         )
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = UNBOUNDED
+    console = PlainConsole()
     if watch_s is None or not console.is_terminal:
         _repeat(lambda: console.print(_shown(runs, console)), watch_s)
         return
@@ -138,7 +136,7 @@ def _repeat(act: Callable[[], None], every_s: float | None) -> None:
             raise
 
 
-def _shown(runs: Sequence[Run], console: Console) -> Group:
+def _shown(runs: Sequence[Run], console: PlainConsole) -> Group:
     found, notes = rows(runs)
     if not found:
         return Group(Text("no runs"))

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, StopRequest, follow_parent, name_process
+from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, TIME_IS_UP, StopRequest, follow_parent, name_process
 from dnw.training.watchdog import HUNG
 from launch.node import fork_server
 from launch.node.peer_failure import Peers
@@ -55,7 +55,8 @@ def main(arguments: list[str]) -> int:
         a worker; 70 if the watchdog of one has ended it; else 1, which it is too where another node failed.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell started us with `&`
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    for number in TIME_IS_UP:  # meant for the workers, which get it, too
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, StopOnce())
     peers = Peers()
     signal.signal(PEER_FAILED, peers)

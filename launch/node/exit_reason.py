@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnw.preemption import STOPPED
+from dnw.preemption import STOPPED, TIME_IS_UP
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run, newest_step
@@ -77,7 +77,7 @@ def why_asked(node: Node, asked: signal.Signals | None) -> Cause | None:
     if asked is None or not node.in_slurm:
         return None
     known = slurm_job.why_stopping(node)
-    return "timeout" if known in {None, "signalled"} and asked is signal.SIGUSR2 else known
+    return "timeout" if known in {None, "signalled"} and asked in TIME_IS_UP else known
 
 
 def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from dnw import preemption
 from dnw.preemption import PEER_FAILED
 from shards.terminal import ONE_PRESS_S
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
+SIGNALS = (*preemption.SIGNALS, signal.SIGHUP)
 LOOK_S = 1.0
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dnw import config
+from dnw.console import PlainConsole
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.self_test import cases, findings
@@ -31,9 +31,7 @@ def show(run: Run) -> None:
     records = findings.read(run, NAMES)
     if not records:
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = PlainConsole(width=WIDTH)
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,

@@ -110,7 +110,7 @@ def test_killed_at_every_third_attempt_it_still_gets_there(
     ("fault", "last_step"),
     [
         ("0:step 1:SIGTERM", 2),
-        ("1:step 5:SIGINT", 6),
+        ("1:step 5:SIGUSR1", 6),
         ("0:step 6:SIGUSR2", 7),
         ("1:evaluate 8:SIGTERM", 8),
         ("1:step 12:SIGTERM", 12),

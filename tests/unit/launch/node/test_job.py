@@ -38,7 +38,7 @@ def main(arguments, stop):
     die_with_parent()
     run, rank, act = Path(arguments[0]), int(os.environ["RANK"]), os.environ["ACT"]
     asked = []
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: asked.append(number))
 
     def record(always=False, **facts):
@@ -154,8 +154,9 @@ def test_done(run: Run, start: Started) -> None:
     assert len(ledger.read(run)) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP])
-def test_stopped_on_request(run: Run, start: Started, number: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["TERM", "INT", "USR1", "USR2", "HUP"])
+def test_stopped_on_request(run: Run, start: Started, name: str) -> None:
+    number = signal.Signals[f"SIG{name}"]
     process = start()
     until(working(run))
     process.send_signal(number)
@@ -173,7 +174,7 @@ def test_signals_that_go_on_cut_no_saving_short(run: Run, start: Started) -> Non
     process = start(saving_s=3)
     until(working(run))
     agent = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM):
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM):
         process.send_signal(number)
         os.kill(agent, number)
         time.sleep(0.3)

@@ -19,7 +19,7 @@ from launch.node.signals import SIGNALS, StopRequests
 AGENT = """
 import signal, time
 told = []
-signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
+signal.signal(signal.SIGRTMIN, lambda *_: told.append(1))
 print(flush=True)
 while not told:
     time.sleep(0.1)
