@@ -5,8 +5,9 @@ A job that ends by itself within its grace time has merely failed, or completed.
 - when Slurm knows of no reason for the TERM. Where a node was cut off, the srun of the attempt before may be
   there still; when the link is back it ends the step of its number, and that is now another one.
 
-Where it can't ask, it waits to be killed: Slurm then requeues what it preempted. A job that an operator
-requeued, or whose node was lost, is requeued already; one that was cancelled shall not be.
+Exiting before Slurm has agreed would be the end of the run. So it asks again and again, as long as no
+controller answers, and is there to be killed meanwhile: Slurm then requeues what it preempted. A job that an
+operator requeued, or whose node was lost, is requeued already; one that was cancelled shall not be.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import get_args
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from dnw.runs.ledger import Cause
 from launch.node import retry_policy, slurm_job
 from launch.node.topology import Node
 
+OVER = frozenset({"requeued", "cancelled"})  # what Slurm has decided already
+FIRST_PAUSE_S = 1.0  # before asking again, doubled each time
+LONGEST_PAUSE_S = 10.0  # a controller that comes back ends jobs that are over their limit within 30 s
 LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was someone's kill
 
 
@@ -30,30 +36,61 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
     if last is not None and last.reason == "diverged":
         return  # it would again
     cause = last.cause if last else None
+    if asked is signal.SIGTERM and cause not in {*get_args(Cause), "done"}:
+        cause = _why_stopping(node)  # nobody told
     if cause == "preempted":
-        _requeue(node.job, "preempted; Slurm may start it again")
+        _requeue(node, "preempted; Slurm may start it again")
     elif cause == "signalled" and asked is signal.SIGTERM:
-        _requeue(node.job, "a TERM for which Slurm has no reason")
+        _requeue(node, "a TERM for which Slurm has no reason")
     elif cause == "timeout" and last is not None and retry_policy.progressed(last):
-        _requeue(node.job, "the time limit")
+        _requeue(node, "the time limit")
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
-    elif asked is signal.SIGTERM and cause not in {*get_args(ledger.Cause), "done"}:
-        time.sleep(LONGEST_GRACE_S)  # nobody told why
 
 
 def elsewhere(node: Node, bad: list[str]) -> None:
     """Leave nodes that failed twice: the job is requeued without them."""
     _say(f"{', '.join(bad)} failed twice: excluded from now on")
-    _requeue(node.job, "go on without these nodes")
+    _requeue(node, "go on without these nodes")
     if refused := slurm_job.exclude(node.job, bad):
         _say(f"excluding {', '.join(bad)}: {refused}")
 
 
-def _requeue(job: str, why: str) -> None:
-    if refused := slurm_job.requeue(job):
-        _say(f"job {job} not requeued ({why}): {refused}; should it not go on, type the submit command again")
-        time.sleep(LONGEST_GRACE_S)
+def _requeue(node: Node, why: str) -> None:
+    """Ask Slurm to start the job again until it agrees.
+
+    An answer may be lost. So before asking again it looks whether this start of the job still is the one that
+    Slurm knows: it would stop the next one.
+    """
+    refused = slurm_job.requeue(node.job)
+    if refused is None:
+        return
+    _say(f"job {node.job} not requeued yet ({why}): {refused}; asking again")
+    for known in _asked_again(node):
+        if known in OVER or (known is not None and slurm_job.requeue(node.job) is None):
+            return
+    _say(f"job {node.job} not requeued ({why}): {refused}; type the submit command again to go on")
+
+
+def _why_stopping(node: Node) -> Cause | None:
+    """Return why Slurm stops this job, once it tells; None if it never does."""
+    return next((known for known in _asked_again(node) if known is not None), None)
+
+
+def _asked_again(node: Node) -> Iterator[Cause | None]:
+    """Return why Slurm stops this job, again and again; None while no controller answers.
+
+    That ends after LONGEST_GRACE_S, of which the time without an answer is no part: nobody can kill the job
+    then, or start another one on its nodes. Where there is no command to ask with, it is.
+    """
+    deadline, pause_s = time.monotonic() + LONGEST_GRACE_S, FIRST_PAUSE_S
+    while time.monotonic() < deadline:
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        known = slurm_job.why_stopping(node)
+        if known is None and slurm_job.has_commands():
+            deadline = time.monotonic() + LONGEST_GRACE_S
+        yield known
 
 
 def _say(text: str) -> None:

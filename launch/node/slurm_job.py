@@ -6,12 +6,13 @@ answered with None, and what Slurm does by itself has to do.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from dnw.runs.ledger import Cause
 from dnw.runs.lock import HolderState, Record
 from launch.node.topology import Node
-from launch.scheduler.slurm_command import SlurmError, ask, fields
+from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, ask, job_record
 from launch.scheduler.slurm_states import slurm_state
 
 
@@ -31,10 +32,10 @@ def why_stopping(node: Node) -> Cause | None:
 
 def why_ended(job: str, restart: int) -> Cause | None:
     """Why an earlier start of a job ended, from the accounts."""
-    options = ["--noheader", "--parsable2", "--allocations", "--duplicates", "--format=State"]
+    options = ["--noheader", "--parsable2", "--allocations", "--duplicates", "--format=JobID,State"]
     options.append("--endtime=now+7days")  # by the controller's clock it may have begun after `now`
     said = _said("sacct", *options, f"--jobs={job}")
-    ends = said.splitlines() if said else []
+    ends = [state for one, _, state in _lines(said or "") if one == job]
     return slurm_state(ends[restart]).cause if restart < len(ends) else None
 
 
@@ -52,10 +53,17 @@ def holder_state(node: Node, record: Record) -> HolderState:
         return "unknown"
     if job == node.job:
         return "gone" if restart < node.restart else "unknown"
-    said = _said("squeue", "--noheader", f"--jobs={job}", "--format=%T")
-    if said is None:
-        return "unknown"
-    return "works" if said.strip() and slurm_state(said.strip()).works else "gone"
+    try:
+        said = ask("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%i|%T")
+    except SlurmError as error:
+        return "gone" if FORGOTTEN in str(error) else "unknown"
+    states = [state for one, _, state in _lines(said) if one == job]
+    return "works" if any(slurm_state(state).works for state in states) else "gone"
+
+
+def has_commands() -> bool:
+    """Whether there is a command to ask with, whatever becomes of the question."""
+    return shutil.which("scontrol") is not None
 
 
 def requeue(job: str) -> str | None:
@@ -70,7 +78,12 @@ def exclude(job: str, hosts: Sequence[str]) -> str | None:
 
 def _facts(job: str) -> dict[str, str] | None:
     said = _said("scontrol", "--oneliner", "show", "job", job)
-    return None if said is None else fields(said)
+    return None if said is None else job_record(said, job)
+
+
+def _lines(said: str) -> list[tuple[str, str, str]]:
+    """Return the two words of each line: a job, `|`, and its state."""
+    return [line.strip().partition("|") for line in said.splitlines()]
 
 
 def _said(*words: str) -> str | None:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 from dataclasses import dataclass
 
+from launch.scheduler import array
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -18,7 +20,7 @@ class Node:
     count: int
     address: str  # under which the other nodes reach it
     head: str  # the address of rank 0, where the nodes meet
-    job: str  # what the cluster calls the job
+    job: str  # what the cluster calls the job; ARRAY_INDEX in a job array
     restart: int  # how often the cluster has started this job again
     hosts: tuple[str, ...]  # all nodes of the job, by rank
     in_slurm: bool = False
@@ -40,7 +42,7 @@ def this_node(count: int) -> Node:
 
 
 def _slurm_node(count: int) -> Node:
-    job, restart = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    job, restart = array.own_name(os.environ), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     address = os.environ.get("SLURMD_NODENAME", socket.gethostname())
     if count == 1:
         return Node(0, 1, LOOPBACK, LOOPBACK, job, restart, (address,), in_slurm=True)

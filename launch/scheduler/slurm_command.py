@@ -7,7 +7,10 @@ import re
 import subprocess
 import time
 
+from launch.scheduler import slurm_environment
+
 PATIENCE_S = 20  # a controller that is down keeps its clients waiting
+FORGOTTEN = "Invalid job id"  # what a Slurm that answers says of a job that it no longer knows
 TRIES = 3  # a signal for all processes of a job hits the command that it is running, too
 
 
@@ -16,12 +19,12 @@ class SlurmError(RuntimeError):
 
 
 def ask(*words: str) -> str:
-    """Return what a command prints; times are in seconds since 1970, without time zones or gaps in October.
+    """Return what a command prints; whoever asks Slurm, or orders, does it here (slurm_environment.py).
 
     Raises:
         SlurmError: there is no such command, it does not answer, or it refuses; with its own words.
     """
-    environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
+    environment = slurm_environment.for_queries(os.environ)
     for _ in range(TRIES):
         try:
             done = subprocess.run(
@@ -43,3 +46,18 @@ def ask(*words: str) -> str:
 def fields(line: str) -> dict[str, str]:
     """Return the words of one line of scontrol's, NAME=VALUE."""
     return dict(re.findall(r"(\w+)=(\S*)", line))
+
+
+def job_record(text: str, job: str) -> dict[str, str] | None:
+    """Return the words of a job's own line in what `scontrol --oneliner show job` prints; None without one.
+
+    Args:
+        text: one line a job; those of an array, where it was asked for as a whole.
+        job: an id, or ARRAY_INDEX.
+    """
+    return next((one for one in map(fields, text.splitlines()) if _is_of(one, job)), None)
+
+
+def _is_of(record: dict[str, str], job: str) -> bool:
+    array, index = record.get("ArrayJobId"), record.get("ArrayTaskId")
+    return job == (record.get("JobId") if array is None else f"{array}_{index}")

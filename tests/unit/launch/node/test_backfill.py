@@ -40,7 +40,7 @@ def says(folder: Path, name: str, text: str) -> None:
 
 
 def test_an_attempt_that_left_no_word(run: Run, slurm: Path) -> None:
-    says(slurm, "sacct", "NODE_FAIL")
+    says(slurm, "sacct", "7|NODE_FAIL")
     backfill.complete(run, SECOND)
     (attempt,) = ledger.read(run)
     assert (attempt.reason, attempt.cause) == ("lost", "node failure")
@@ -69,14 +69,14 @@ def test_causes(
     run: Run, slurm: Path, reason: Reason, told: dict[str, str], accounts: str, cause: str
 ) -> None:
     ledger.end(run, 1, reason, step=5, **told)
-    says(slurm, "sacct", accounts)
+    says(slurm, "sacct", f"7|{accounts}")
     backfill.complete(run, SECOND)
     (attempt,) = ledger.read(run)
     assert (attempt.reason, attempt.cause, attempt.last_step) == (reason, cause, 5)
 
 
 def test_an_attempt_of_this_start_of_the_job_is_known(run: Run, slurm: Path) -> None:
-    says(slurm, "sacct", "RUNNING")
+    says(slurm, "sacct", "7|RUNNING")
     ledger.end(run, 1, "killed", step=5)
     backfill.complete(run, Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True))
     assert len(run.attempts.read_text().splitlines()) == 3

@@ -31,8 +31,32 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it would have waited to be killed."""
     waits: list[float] = []
-    monkeypatch.setattr(requeue, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(requeue, "time", SimpleNamespace(sleep=waits.append, monotonic=lambda: sum(waits)))
     return waits
+
+
+AWAY = "echo Unable to contact slurm controller >&2; exit 1"
+STATES = {
+    "signalled": "JobState=RUNNING Restarts=0",
+    "preempted": "JobState=RUNNING Restarts=0 PreemptTime=2026-11-23T01:08:04",
+    "cancelled": "JobState=COMPLETING Restarts=0",
+    "requeued": "JobState=PENDING Restarts=1",
+}
+
+
+def answers(scontrol: Path, away: int, then: str, refuses: str = "") -> None:
+    """Have scontrol fail the first times that it is called, and then answer; each call is noted."""
+    program = scontrol.with_name("scontrol")
+    show = f"echo JobId=7 Reason=None {STATES[then]}"
+    program.write_text(
+        f'#!/bin/sh\necho "$*" >>{scontrol}\n[ $(wc -l <{scontrol}) -le {away} ] && {{ {AWAY}; }}\n'
+        f'case "$*" in *"show job"*) {show} ;; *) {refuses or ":"} ;; esac\n'
+    )
+
+
+def requeues(scontrol: Path) -> int:
+    """How often it was asked to requeue the job."""
+    return scontrol.read_text().splitlines().count("requeue 7")
 
 
 def stopped(folder: Path, cause: str | None, first: int = 10, saved: int = 15) -> Run:
@@ -86,22 +110,72 @@ def test_preempted_it_frees_its_nodes_at_once(tmp_path: Path, scontrol: Path, sl
     assert slept == []
 
 
-def test_where_slurm_can_not_be_asked_it_is_there_to_be_killed(
-    tmp_path: Path, scontrol: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("cause", ["preempted", "timeout"])
+def test_a_controller_that_was_away_is_asked_until_it_agrees(
+    tmp_path: Path, scontrol: Path, slept: list[float], cause: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scontrol.mkdir()
-    requeue.after_stop(stopped(tmp_path, "preempted"), NODE, signal.SIGTERM)
-    assert slept == [requeue.LONGEST_GRACE_S]
+    """For half an hour here, longer than any grace time."""
+    answers(scontrol, away=180, then="signalled")
+    number = signal.SIGTERM if cause == "preempted" else signal.SIGUSR2
+    requeue.after_stop(stopped(tmp_path, cause), NODE, number)
+    assert requeues(scontrol) == 2
+    assert scontrol.read_text().splitlines()[-1] == "requeue 7"
+    assert slept[:5] == [1, 2, 4, 8, requeue.LONGEST_PAUSE_S]
+    assert sum(slept) > 1700
     said = capsys.readouterr().err
-    assert (
-        "job 7 not requeued (preempted; Slurm may start it again): scontrol: no; should it not go on" in said
+    assert said.startswith("job 7 not requeued yet (")
+    assert said.endswith("): scontrol: Unable to contact slurm controller; asking again\n")
+
+
+@pytest.mark.parametrize("then", ["requeued", "cancelled"])
+def test_the_next_start_is_not_requeued(
+    tmp_path: Path, scontrol: Path, slept: list[float], then: str
+) -> None:
+    """Slurm had done so, and its answer was lost; or it was told to cancel the job meanwhile."""
+    answers(scontrol, away=3, then=then)
+    requeue.after_stop(stopped(tmp_path, "preempted"), NODE, signal.SIGTERM)
+    assert requeues(scontrol) == 1
+
+
+@pytest.mark.parametrize("has_scontrol", [True, False])
+def test_where_slurm_refuses_or_can_not_be_asked_it_is_there_to_be_killed(
+    tmp_path: Path,
+    scontrol: Path,
+    slept: list[float],
+    has_scontrol: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers(scontrol, away=0, then="signalled", refuses="echo disabled >&2; exit 1")
+    if not has_scontrol:
+        monkeypatch.setenv("PATH", "/nowhere")
+    requeue.after_stop(stopped(tmp_path, "preempted"), NODE, signal.SIGTERM)
+    assert requeue.LONGEST_GRACE_S <= sum(slept) <= requeue.LONGEST_GRACE_S + requeue.LONGEST_PAUSE_S
+    why = "disabled" if has_scontrol else "not found here"
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == (
+        f"job 7 not requeued (preempted; Slurm may start it again): scontrol: {why}; type the submit command "
+        "again to go on"
     )
 
 
-def test_a_term_that_nobody_explains(tmp_path: Path, scontrol: Path, slept: list[float]) -> None:
+@pytest.mark.parametrize(("then", "times"), [("signalled", 1), ("preempted", 1), ("cancelled", 0)])
+def test_a_term_that_is_explained_later(
+    tmp_path: Path, scontrol: Path, slept: list[float], then: str, times: int
+) -> None:
+    """The controller was away when it came."""
+    answers(scontrol, away=100, then=then)
     requeue.after_stop(stopped(tmp_path, None), NODE, signal.SIGTERM)
-    assert slept == [requeue.LONGEST_GRACE_S]
-    assert not scontrol.exists()
+    assert requeues(scontrol) == times
+    assert sum(slept) > requeue.LONGEST_GRACE_S
+
+
+def test_a_term_that_nobody_explains(
+    tmp_path: Path, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    requeue.after_stop(stopped(tmp_path, None), NODE, signal.SIGTERM)
+    assert sum(slept) >= requeue.LONGEST_GRACE_S
 
 
 @pytest.mark.parametrize("cause", ["requeued", "cancelled", "node failure"])

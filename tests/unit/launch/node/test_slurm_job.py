@@ -1,6 +1,7 @@
 """What a job understands of Slurm's answers; the answers are those of a real Slurm 22.05."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_without_slurms_commands_nothing_is_known(monkeypatch: pytest.MonkeyPatc
 
 
 def test_why_earlier_starts_ended(commands: Path) -> None:
-    program(commands, "sacct", "PREEMPTED\nNODE_FAIL\nCANCELLED by 1000\nRUNNING")
+    program(commands, "sacct", "7|PREEMPTED\n7|NODE_FAIL\n7|CANCELLED by 1000\n7|RUNNING")
     said = [slurm_job.why_ended("7", restart) for restart in range(5)]
     assert said == ["preempted", "node failure", "cancelled", None, None]
 
@@ -75,7 +76,7 @@ def test_nodes_that_are_lost(commands: Path) -> None:
 def test_standing_of_another_attempt(
     commands: Path, record: dict[str, object], standing: HolderState
 ) -> None:
-    program(commands, "squeue", "RUNNING")
+    program(commands, "squeue", "5|RUNNING\n")
     assert slurm_job.holder_state(NODE, record) == standing
 
 
@@ -87,6 +88,42 @@ def test_an_earlier_start_of_the_same_job_is_gone(commands: Path) -> None:
 def test_a_job_that_slurm_has_forgotten_is_gone(commands: Path) -> None:
     program(commands, "squeue", "")
     assert slurm_job.holder_state(NODE, {"job": "5", "restart": 0, "slurm": True}) == "gone"
+
+
+# Of an array whose last element, 7_2, has the array's own id; as `scontrol --oneliner show job 7` lists it.
+ARRAY = """\
+JobId=7 ArrayJobId=7 ArrayTaskId=2 JobName=dnw JobState=RUNNING Reason=None Restarts=0 PreemptTime=None
+JobId=9 ArrayJobId=7 ArrayTaskId=1 JobName=dnw JobState=COMPLETING Reason=None Restarts=0 PreemptTime=None
+JobId=8 ArrayJobId=7 ArrayTaskId=0 JobName=dnw JobState=RUNNING Reason=None Restarts=3 PreemptTime=2026"""
+
+
+@pytest.mark.parametrize(("index", "cause"), [(0, "requeued"), (1, "cancelled"), (2, "signalled"), (3, None)])
+def test_of_several_records_each_element_reads_its_own(
+    commands: Path, index: int, cause: Cause | None
+) -> None:
+    program(commands, "scontrol", ARRAY)
+    assert slurm_job.why_stopping(replace(NODE, job=f"7_{index}")) == cause
+
+
+def test_accounts_and_queue_of_several_elements(commands: Path) -> None:
+    program(commands, "sacct", "7_1|CANCELLED by 0\n7_2|PREEMPTED\n7_2|TIMEOUT\n7_[3-4%2]|PENDING")
+    assert [slurm_job.why_ended("7_2", restart) for restart in range(3)] == ["preempted", "timeout", None]
+    program(commands, "squeue", "7_1|COMPLETING\n7_2|RUNNING")
+    records = [{"job": f"7_{index}", "restart": 0, "slurm": True} for index in (1, 2, 3)]
+    assert [slurm_job.holder_state(NODE, record) for record in records] == ["gone", "works", "gone"]
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ("slurm_load_jobs error: Invalid job id specified", "gone"),
+        ("Unable to contact controller", "unknown"),
+    ],
+)
+def test_no_answer_is_not_no(commands: Path, said: str, state: HolderState) -> None:
+    (commands / "squeue").write_text(f"#!/bin/sh\necho {said!r} >&2\nexit 1\n")
+    (commands / "squeue").chmod(0o755)
+    assert slurm_job.holder_state(NODE, {"job": "5", "restart": 0, "slurm": True}) == state
 
 
 def test_what_slurm_refuses(commands: Path) -> None:

@@ -31,6 +31,14 @@ def test_one_of_the_nodes_of_a_job() -> None:
         this_node(3)
 
 
+@pytest.mark.usefixtures("in_slurm")
+def test_an_element_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm takes the id of the last element to start, 7 here, for all of them."""
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert this_node(1).job == "7_3"
+
+
 def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
     assert this_node(1) == Node(0, 1, LOOPBACK, LOOPBACK, str(os.getpid()), 0, (socket.gethostname(),))

@@ -37,3 +37,14 @@ def test_words_of_scontrol() -> None:
     assert slurm_command.fields("JobId=7 Name=a=b Dependency= Nodes=n[1-2]") == {
         **{"JobId": "7", "Name": "a=b", "Dependency": "", "Nodes": "n[1-2]"}
     }
+
+
+def test_the_record_of_one_job_among_those_of_its_array() -> None:
+    text = (
+        "JobId=7 ArrayJobId=7 ArrayTaskId=2 JobState=RUNNING\n"
+        "JobId=8 ArrayJobId=7 ArrayTaskId=0 JobState=PENDING\n\n"
+        "JobId=9 JobState=FAILED\n"
+    )
+    said = {job: slurm_command.job_record(text, job) for job in ("7_2", "7_0", "9", "7", "7_1")}
+    states = {job: record and record["JobState"] for job, record in said.items()}
+    assert states == {"7_2": "RUNNING", "7_0": "PENDING", "9": "FAILED", "7": None, "7_1": None}
