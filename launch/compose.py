@@ -21,7 +21,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dnw.compose import CONFIGS, resolved
@@ -29,11 +29,8 @@ from dnw.config import ConfigError
 from dnw.invocation import as_typed
 from dnw.setting_errors import did_you_mean
 from dnw.words import explain, fit
+from launch import hydra_words
 from launch.config import KEYS
-
-# Hydra's launchers, and what of configs/hydra/launcher stands for them. Files of the same names won't do, as
-# Hydra would hold them against the settings of its own.
-LAUNCHERS = {"submitit_slurm": "prepared", "submitit_local": "background", "basic": "foreground"}
 
 # Hydra's options, whole: argparse would take --exp for --experimental-rerun, which unpickles a file
 OPTIONS = frozenset(
@@ -86,6 +83,9 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         overrides = OmegaConf.to_container(chosen.overrides.task)
         assert isinstance(overrides, list)
         is_basic = chosen.runtime.choices["hydra/launcher"] == "foreground"
+        if chosen.job.env_set and isinstance(config.environment, DictConfig):
+            with open_dict(config):
+                config.environment = {**config.environment, **chosen.job.env_set}
         found.append((config, tuple(overrides), is_basic and chosen.mode == RunMode.MULTIRUN))
 
     try:
@@ -102,6 +102,7 @@ def _fit(arguments: Sequence[str]) -> list[str]:
     taken = [False, *(word in WITH_VALUE for word in arguments)]
     ours = [not word.startswith("-") and not taken[place] for place, word in enumerate(arguments)]
     words = [word for word, is_ours in zip(arguments, ours, strict=True) if is_ours]
+    hydra_words.check(words)
     fitted = iter(fit(words, CONFIGS, KEYS, is_sweep=bool({"-m", "--multirun"} & set(arguments))))
     return [next(fitted) if is_ours else word for word, is_ours in zip(arguments, ours, strict=True)]
 
@@ -140,7 +141,9 @@ def _check_options(arguments: Sequence[str]) -> None:
 
 def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
     # argparse takes -m before or after the settings, but not among them
-    words = sorted(map(_with_our_launcher, arguments), key=lambda word: word not in {"-m", "--multirun"})
+    words = sorted(
+        map(hydra_words.as_hydra_has_it, arguments), key=lambda word: word not in {"-m", "--multirun"}
+    )
     sys.argv = [sys.argv[0], *words]  # the only place where hydra.main looks
     os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors instead of printing them
     try:
@@ -152,11 +155,6 @@ def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> 
             hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(task)()
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
-
-
-def _with_our_launcher(word: str) -> str:
-    group, _, name = word.partition("=")
-    return f"{group}={LAUNCHERS.get(name, name)}" if group == "hydra/launcher" else word
 
 
 def _help() -> str:

@@ -34,6 +34,10 @@ SETTINGS = {
 TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
 
 
+# of the environment
+OWN_VARIABLES = frozenset(
+    {"PYTHONPATH", "PYTHONSAFEPATH", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+)
 # settings of a cluster that mean something where there is no Slurm
 FOREGROUND = frozenset({"grace_s", "gpus_per_node"})
 LOCAL = FOREGROUND | {"name", "timeout_min", "time", "signal_delay_s"}
@@ -61,7 +65,20 @@ def _named(value: Any) -> Any:
     return value
 
 
+def _checked_variables(values: dict[str, str]) -> dict[str, str]:
+    for name in values:
+        if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
+            raise ValueError(f"variables, each named by letters, digits and _, not {name!r}")
+        if name.startswith("DNW_") or name in OWN_VARIABLES:
+            raise ValueError(f"variables other than {name}, which the launcher itself sets")
+    return values
+
+
 Names = Annotated[str, BeforeValidator(_joined)]
+Variables = Annotated[
+    dict[str, Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]],
+    AfterValidator(_checked_variables),
+]
 Time = Annotated[str, BeforeValidator(time_limit.text), AfterValidator(_checked_time)]
 Memory = Annotated[
     str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v), AfterValidator(_checked_memory)
@@ -137,6 +154,7 @@ class Launch:
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
     wait: bool = False
+    environment: Variables = dataclasses.field(default_factory=dict)  # of agent and workers
     error_retries: Count = 0
     resume_diverged: bool = False
     notify: Notify = Notify()

@@ -55,6 +55,8 @@ def _show_frozen(plan: RunPlan) -> list[str]:
     print(f"# run folder: {told}\n{plan.run.folder}\n")
     for note in plan.notes:
         print(f"# {note}\n")
+    if plan.launch.environment:
+        print(f"# variables of the processes\n{_assignments(plan)}\n")
     print(f"# frozen configuration\n{config.dump(plan.train)}")
     return refusals
 
@@ -76,6 +78,10 @@ def _show_submission(plans: Sequence[RunPlan]) -> list[str]:
         print(f"# sbatch --test-only: {words}")
         return []
     return [words if checks.refusal is None else checks.refusal]
+
+
+def _assignments(plan: RunPlan) -> str:
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in plan.launch.environment.items())
 
 
 def _show_command(plan: RunPlan) -> None:

@@ -122,6 +122,7 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
         error_retries=launch.error_retries,
         notify=launch.notify.command,
         gpus=launch.gpus,
+        variables=launch.environment,
         after_diverged=ledger.next_attempt(plan.run) - 1 if launch.resume_diverged else 0,
     )
     if launch.self_test is None:

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from login_node import Captured, Typed
 
+from dnw.config import ConfigError
+from launch.cluster.submit import job
 from launch.compose import compose
+from launch.node.job import Job
 from launch.prepare import plan
 
 
@@ -53,6 +56,26 @@ def test_of_a_single_run_no_launcher_is_asked(launch_shards: Path) -> None:
         (composed,) = compose([*words, f"hydra/launcher={launcher}"])
         assert not composed.in_foreground
         assert plan(composed).launch.cluster.name == "slurm"
+
+
+def test_variables_of_the_processes(launch_shards: Path) -> None:
+    """Hydra's env_set and the setting are one."""
+    words = ["hydra.job.env_set.NCCL_DEBUG=INFO", "environment.LEVEL=2", "+environment.NAME=a b"]
+    line = ["+exp=static_dnw", f"data.dir={launch_shards}", *words]
+    for sweep in ([], ["-m", "width=0.1,0.2"]):
+        for composed in compose([*sweep, *line]):
+            made = job(plan(composed))
+            assert isinstance(made, Job)
+            assert made.variables == {"LEVEL": "2", "NAME": "a b", "NCCL_DEBUG": "INFO"}
+
+
+@pytest.mark.parametrize(
+    "word", ["environment.RANK=1", "environment={1b: x}", "environment=3", "environment.A=[1]"]
+)
+def test_variables_that_cannot_be(launch_shards: Path, word: str) -> None:
+    (composed,) = compose(["+exp=static_dnw", f"data.dir={launch_shards}", word])
+    with pytest.raises(ConfigError, match="environment"):
+        plan(composed)
 
 
 def test_one_after_the_other_in_the_foreground(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
