@@ -30,6 +30,7 @@ SETTINGS = {
     **{option: f"cluster.{option}" for option in ("exclude", "nodelist")},
     **{"gpus_per_node": "cluster.gpus_per_node", "cpus_per_task": "cluster.cpus_per_task"},
     **{"signal": "cluster.signal_delay_s", "nodes": "nodes"},
+    **{"requeue": "cluster.requeue", "no_requeue": "cluster.requeue=false"},
 }
 TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
 
@@ -105,6 +106,7 @@ class Cluster:
     exclude: Names | None = None
     nodelist: Names | None = None
     array_parallelism: Positive = 256
+    requeue: bool = True  # the job asks Slurm to start it again
     setup: tuple[str, ...] = ()
     srun_args: tuple[str, ...] = ()
     additional_parameters: dict[str, str | int | float | bool] | None = None

@@ -104,7 +104,7 @@ def parameters(plans: Sequence[RunPlan], checks: SubmissionChecks) -> dict[str, 
         "setup": _setup(plans),
         # Since 22.05 srun takes its job's CPUs per task from nobody; a task could be bound to a single one.
         "srun_args": [f"--cpus-per-task={cpus}", *cluster.srun_args],
-        "additional_parameters": _flags({"requeue": True} | more),
+        "additional_parameters": _flags({"requeue" if cluster.requeue else "no_requeue": True} | more),
     }
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -123,6 +123,7 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
         notify=launch.notify.command,
         gpus=launch.gpus,
         variables=launch.environment,
+        is_requeued=launch.cluster.requeue,
         after_diverged=ledger.next_attempt(plan.run) - 1 if launch.resume_diverged else 0,
     )
     if launch.self_test is None:

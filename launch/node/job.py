@@ -55,6 +55,7 @@ class Job:
     error_retries: int = 0
     notify: str | None = None
     gpus: int | None = None  # of each node; None: nobody said
+    is_requeued: bool = True  # where it has to stop, by itself
     after_diverged: int = 0  # the attempt that diverged and may be followed by another; 0: none may
     worker: tuple[str, ...] = torchrun.TRAINING  # the module that workers run, and their further arguments
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, for agent and workers
@@ -95,7 +96,7 @@ class Job:
             return exit_reason.DONE if node.in_slurm else HELD
         if event is not None:
             self._tell(run, node, event)
-        if node.in_slurm and stop.signal:
+        if node.in_slurm and stop.signal and self.is_requeued:
             requeue.after_stop(run, node, stop.signal)
         return code
 
@@ -151,7 +152,8 @@ class Job:
             if code != exit_reason.FAILED or is_asked or not self._is_tried_again(run, attempts):
                 claim.release()
                 return code, notification.event(attempts[-1], code, is_asked)
-            if node.in_slurm and (bad := set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts)):
+            bad = set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts)
+            if bad and node.in_slurm and self.is_requeued:
                 requeue.elsewhere(node, sorted(bad))
                 claim.release()
                 return code, None

@@ -87,6 +87,12 @@ class RunStatus:
     @property
     def why(self) -> str:
         """Why the last attempt that ended did so, for people; empty if none has ended."""
+        told = self._told
+        is_off = self.submission is not None and not self.submission.settings.get("requeue", True)
+        return f"{told}; cluster.requeue=false" if is_off and self.state in {"stopped", "failed"} else told
+
+    @property
+    def _told(self) -> str:
         if self.state in {"stopped", "failed"}:
             if self._has_begun_nothing:
                 return self._why_by_accounts() or "the job ended before an attempt started"

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from login_node import Captured, Typed, runs, runs_dir_is_empty
+from submitit.core.utils import DelayedSubmission
 
-from dnw.runs import lock
+from dnw.runs import ledger, lock
 from dnw.runs.lock import Lock
 from launch.cluster import submission
+from launch.node.job import Job
+from launch.query.run_status import query_status
 
 
 def shown_script(text: str) -> str:
@@ -47,6 +50,21 @@ def test_what_is_submitted_is_what_a_dry_run_shows(
         "--ntasks-per-node=1",
     ):
         assert f"#SBATCH {line}\n" in shown
+
+
+def test_a_job_that_is_not_to_start_again_by_itself(typed: Typed, tmp_path: Path, lab: Path) -> None:
+    assert typed("cluster.requeue=false") == 0
+    script = (lab / "script-0").read_text()
+    assert "#SBATCH --no-requeue\n" in script
+    assert "#SBATCH --requeue\n" not in script
+    (run,) = runs(tmp_path)
+    (pickled,) = (run.slurm / "1").glob("*_submitted.pkl")
+    made = DelayedSubmission.load(pickled).function
+    assert isinstance(made, Job)
+    assert not made.is_requeued
+    ledger.end(run, 1, "stopped", by="launcher", cause="preempted")
+    ((one,), _) = query_status([run])
+    assert one.why == "preempted; cluster.requeue=false"
 
 
 def test_a_job_imports_the_frozen_code_and_nothing_else(typed: Typed, tmp_path: Path, lab: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
-from launch.node import requeue
+from launch.node import job, requeue
+from launch.node.job import Job
 from launch.node.topology import Node
 
 NODE = Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True)
@@ -185,6 +186,22 @@ def test_what_slurm_has_decided_is_decided(
     requeue.after_stop(stopped(tmp_path, cause), NODE, signal.SIGTERM)
     assert slept == []
     assert not scontrol.exists()
+
+
+@pytest.mark.parametrize(("is_requeued", "asked"), [(True, 1), (False, 0)])
+def test_only_a_job_that_is_to_start_again_asks(
+    tmp_path: Path, scontrol: Path, monkeypatch: pytest.MonkeyPatch, is_requeued: bool, asked: int
+) -> None:
+    """cluster.requeue=false."""
+    run = stopped(tmp_path, "preempted")
+    run.code.mkdir()
+    scontrol.touch()
+    stop = SimpleNamespace(listen=lambda: None, signal=signal.SIGTERM)
+    monkeypatch.setattr(job, "StopRequests", lambda impatient: stop)
+    monkeypatch.setattr(job, "this_node", lambda nodes: NODE)
+    monkeypatch.setattr(Job, "lead", lambda *_, **__: (75, None))
+    assert Job(run.folder, nodes=2, nproc=1, grace_s=1, is_requeued=is_requeued).run() == 75
+    assert requeues(scontrol) == asked
 
 
 def test_a_ctrl_c_is_the_end(tmp_path: Path, scontrol: Path, slept: list[float]) -> None:
