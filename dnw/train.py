@@ -157,6 +157,7 @@ class _Worker:
         if self.claim.number != UNKNOWN and self.claim.holds():
             seconds = round(time.monotonic() - self.began_s, 3)
             step = self.watchdog.step
+            facts = {"host": host()} | facts
             ledger.end(self.run, self.claim.number, reason, step=step, seconds=seconds, **facts)
 
     def _is_explained(self, error: Exception) -> bool:
@@ -187,7 +188,7 @@ class _Worker:
             return
         what = "GPU fault" if fault == "device" else "collective operation broken"
         detail = detail.partition("\n")[0]
-        where = f"rank {self.rank} on {socket.gethostname()}"
+        where = f"rank {self.rank} on {host()}"
         self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
 
     def _diverged(self, found: Divergence, monitor: Monitor | None = None) -> None:
@@ -252,6 +253,11 @@ class _Worker:
                 self._diverged(error.found, monitor)
             world.barrier()
             raise
+
+
+def host() -> str:
+    """Return this node's name, as the launcher has it; a host's own may be another than Slurm's."""
+    return os.environ.get("DNW_NODE") or socket.gethostname()
 
 
 def _first_tells(stop: StopRequest) -> bool:

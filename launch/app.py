@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from launch.node.exit_reason import FAILED
 from launch.prepare import RunPlan
 from launch.query.result import read_result
 from launch.query.run_status import RunStatus
+from launch.scheduler import gres
 from launch.self_test import report
 from shards import command, terminal
 
@@ -39,12 +41,14 @@ def main(launch: Callable[[Sequence[RunPlan]], int]) -> int:
         the exit code: that of `launch`, or 2 after one message on stderr, with nothing written.
     """
     found = compose(sys.argv[1:])
-    plans = [prepare.plan(composed) for composed in found]
+    here = launch is foreground or (bool(found) and found[0].in_foreground)
+    ask = functools.cache(gres.node_kinds)  # the runs of a sweep, once
+    plans = [prepare.plan(composed, here, ask) for composed in found]
     if not plans:
         return 0  # Hydra has answered: --cfg, --info, a completion
     _check_sweep(plans)
     terminal.go_on_without_output()
-    return foreground(plans) if found[0].in_foreground else launch(plans)
+    return foreground(plans) if here else launch(plans)
 
 
 def background(plans: Sequence[RunPlan]) -> int:

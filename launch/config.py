@@ -17,7 +17,7 @@ from dnw.config import ConfigError, Train, parse_as
 from dnw.ranges import STRICT, Count, Positive, Size
 from dnw.setting_errors import known_keys
 from launch.gpus import visible_gpus
-from launch.scheduler import time_limit
+from launch.scheduler import gres, time_limit
 
 CPU_PROCESSES = 1  # a node without GPUs: more of them compete for the same cores
 LIMIT_MIN = {"slurm": 24 * 60, "local": 365 * 24 * 60}  # nobody else waits for this machine
@@ -60,6 +60,14 @@ def _joined(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
+def _gpus(value: Any) -> Any:
+    """Return a number of GPUs as such, and one of a certain type as Slurm writes it: a100:4."""
+    asked = gres.amount(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if value is not None and asked is None:
+        raise ValueError("a number, or a type and a number such as a100:4")
+    return value if asked is None else str(asked) if asked.type else asked.count
+
+
 def _named(value: Any) -> Any:
     if value in ("", None):  # of which Path would make the folder where one is
         raise ValueError("the name of a folder")
@@ -80,6 +88,7 @@ Variables = Annotated[
     dict[str, Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]],
     AfterValidator(_checked_variables),
 ]
+GpusPerNode = Annotated[Count | str | None, BeforeValidator(_gpus)]
 Time = Annotated[str, BeforeValidator(time_limit.text), AfterValidator(_checked_time)]
 Memory = Annotated[
     str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v), AfterValidator(_checked_memory)
@@ -95,7 +104,7 @@ class Cluster:
     time: Time | None = None  # the same in Slurm's own forms
     signal_delay_s: Positive | None = None  # None until launch/grace_period.py has chosen
     grace_s: Positive
-    gpus_per_node: Count | None = None
+    gpus_per_node: GpusPerNode = None  # or of one type, a100:4; None until launch/gpu_request.py has chosen
     cpus_per_task: Positive | None = None
     mem_gb: Size | None = None
     mem: Memory | None = None  # the same in Slurm's own form
@@ -110,6 +119,12 @@ class Cluster:
     setup: tuple[str, ...] = ()
     srun_args: tuple[str, ...] = ()
     additional_parameters: dict[str, str | int | float | bool] | None = None
+
+    @property
+    def gpus(self) -> int | None:
+        """How many GPUs of each node are asked for."""
+        asked = gres.amount(str(self.gpus_per_node))
+        return asked.count if asked else None
 
     @property
     def limit_s(self) -> int:
@@ -159,6 +174,7 @@ class Launch:
     environment: Variables = dataclasses.field(default_factory=dict)  # of agent and workers
     error_retries: Count = 0
     resume_diverged: bool = False
+    wants_gpus: bool = False  # without a number the nodes' GPUs are asked for, and none are refused
     notify: Notify = Notify()
     self_test: SelfTest | None = None  # this is the self-test, not a training
     cluster: Cluster
@@ -171,7 +187,7 @@ class Launch:
     @property
     def gpus(self) -> int | None:
         """GPUs of each node to train on; None: nobody said, and none are to be seen."""
-        asked = self.cluster.gpus_per_node
+        asked = self.cluster.gpus
         if asked is None and self.cluster.name == "local":
             visible = len(visible_gpus())
             return min(self.nproc or visible, visible) or None
@@ -233,31 +249,46 @@ def check_processes(train: Train, launch: Launch) -> None:
     Raises:
         ConfigError: with the numbers that can.
     """
-    count = launch.nodes * launch.processes_per_node
-    said = f"nodes, nproc: {launch.nodes} x {launch.processes_per_node} = {count} processes"
-    processes.check_processes(train, count, said)
+    nodes, each = launch.nodes, launch.processes_per_node
+    said = f"nodes, nproc: {nodes} x {each} = {nodes * each} processes"
+    fewer = max((n for n in range(1, each) if processes.can_share(train, nodes * n)), default=None)
+    word = "cluster.gpus_per_node" if launch.gpus else "nproc"
+    typed = f"{word}={fewer}" if fewer else ""
+    processes.check_processes(train, nodes * each, said, fewer=typed)
 
 
 def _check(launch: Launch) -> None:
     cluster = launch.cluster
     if cluster.name == "local" and launch.nodes > 1:
         raise ConfigError(f"nodes: this machine is one (got {launch.nodes}); use nproc, or Slurm")
+    check_gpus(launch)
     if problems := [
         *_said_twice(cluster),
         *_no_options(cluster),
         *_broken_lines(cluster),
-        *_too_few_gpus(launch),
+        *_typed_gpus(cluster),
     ]:
         raise ConfigError("\n".join(problems))
 
 
-def _too_few_gpus(launch: Launch) -> Iterator[str]:
+def check_gpus(launch: Launch) -> None:
+    """Refuse more processes than GPUs.
+
+    Raises:
+        ConfigError: with the number that works.
+    """
     processes, gpus = launch.processes_per_node, launch.gpus
     if gpus and processes > gpus:
-        yield (
+        raise ConfigError(
             f"nproc: each process needs a GPU of its own ({processes} processes, {gpus} GPUs on a node); "
             f"nproc={gpus}, or cluster.gpus_per_node=0 to train on the CPU"
         )
+
+
+def _typed_gpus(cluster: Cluster) -> Iterator[str]:
+    if cluster.name == "local" and isinstance(cluster.gpus_per_node, str):
+        asked = cluster.gpus_per_node
+        yield f"cluster.gpus_per_node: {asked} is for Slurm; here cluster.gpus_per_node={cluster.gpus}"
 
 
 def _said_twice(cluster: Cluster) -> Iterator[str]:

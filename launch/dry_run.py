@@ -37,7 +37,7 @@ def show(plans: Sequence[RunPlan], in_foreground: bool) -> bool:
 
 def _show_frozen(plan: RunPlan) -> list[str]:
     """Print what would be frozen; what the run would be refused for."""
-    refusals = list(plan.missing)
+    refusals = [*plan.missing, *plan.refused]
     try:
         (found,) = existing.find([plan])
         told = "new" if found is None else ", ".join(filter(None, [found.state, found.who]))

@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 
+def given_gpus() -> int | None:
+    """Return how many GPUs of this node Slurm has given to the job; None where it doesn't say."""
+    if told := os.environ.get("SLURM_GPUS_ON_NODE"):
+        return int(told)
+    return len(visible_gpus()) if "CUDA_VISIBLE_DEVICES" in os.environ else None
+
+
 def visible_gpus() -> list[str]:
     """Which NVIDIA GPUs a process started here may use: what CUDA_VISIBLE_DEVICES names, else all."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

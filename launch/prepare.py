@@ -24,12 +24,14 @@ from dnw.config import ConfigError, Data, Train
 from dnw.runs import source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
-from launch import frozen_config, grace_period, loader_cores, new_code, snapshot
+from launch import frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_effect, check_processes, is_launch_key, split
 from launch.earlier_run import earlier
 from launch.errors import LaunchError, not_written
+from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
+from launch.scheduler import gres
 from launch.self_test import settings as self_test
 from shards.errors import ShardError
 
@@ -52,6 +54,7 @@ class RunPlan:
     notes: tuple[str, ...] = ()  # what to tell of it
     words: tuple[str, ...] = ()  # that were typed
     missing: tuple[str, ...] = ()  # in a dry run, why its images or its source aren't known
+    refused: tuple[str, ...] = ()  # in a dry run, what else the line would be refused for
 
     @property
     def outside(self) -> tuple[Path, ...]:
@@ -64,11 +67,16 @@ def alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
     return [list(alike) for _, alike in groupby(plans, key=lambda plan: plan.launch)]
 
 
-def plan(composed: Composed) -> RunPlan:
+def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_kinds) -> RunPlan:
     """Check a configuration against itself, the processes, the images and the file system; name its folder.
 
     A run that exists already keeps its folder: all that its result depends on is the same, or the signature
     would differ.
+
+    Args:
+        composed: what was typed.
+        in_foreground: it is to run here and now.
+        ask: tells which kinds of nodes Slurm has.
 
     Raises:
         ConfigError: settings that can't be run.
@@ -79,9 +87,12 @@ def plan(composed: Composed) -> RunPlan:
     train = config.parse(values)
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     check_effect(launch, composed.overrides)
+    if launch.self_test is None:
+        model_registry.check(train)
+    request = _gpus(train, launch, in_foreground, ask)
+    launch = request.launch
     if launch.self_test is not None:
         return _plan_self_test(train, launch, launch.self_test, composed.overrides)
-    model_registry.check(train)
     check_processes(train, launch)
     if launch.gpus:
         nondeterministic.check(train)
@@ -94,9 +105,30 @@ def plan(composed: Composed) -> RunPlan:
         config.load(run.config)  # it can be gone on with
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     cluster = grace_period.settled(launch.cluster, need)
-    notes = (*filter(None, [loader_cores.doubt(train, launch)]), *(() if missing else earlier(train, run)))
+    notes = (
+        *request.notes,
+        *filter(None, [loader_cores.doubt(train, launch)]),
+        *(() if missing else earlier(train, run)),
+    )
     launch = dataclasses.replace(launch, cluster=cluster)
-    return RunPlan(run, train, launch, need, notes, composed.overrides, missing)
+    refused = (request.refusal,) if request.refusal else ()
+    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused)
+
+
+def _gpus(train: Train, launch: Launch, in_foreground: bool, ask: Asks) -> Request:
+    """Settle the GPUs. Where there is no Slurm, a submission is refused for that; a dry run leaves them open.
+
+    Raises:
+        LaunchError: there are none, or Slurm doesn't tell.
+    """
+    found = gpu_request.settled(train, launch, in_foreground, ask)
+    if found.refusal is None:
+        return found
+    if shutil.which("sbatch") is None:
+        return Request(launch, ("cluster.gpus_per_node: open, no Slurm here was asked what the nodes have",))
+    if launch.dry_run:
+        return found
+    raise LaunchError(found.refusal)
 
 
 def _resolved(train: Train, launch: Launch) -> tuple[Train, tuple[str, ...]]:

@@ -31,7 +31,8 @@ def typed(command: str, *more: str, timeout: float = 250) -> subprocess.Complete
 def dry_run(command: str, *more: str) -> str:
     """Type a command with dry_run=true, and return what it prints.
 
-    It has to be accepted, or refused for nothing but that Slurm's programs find no Slurm on this machine.
+    It has to be accepted, or refused for nothing but that Slurm's programs find no Slurm on this machine: no
+    controller answers, and none tells of GPUs.
     """
     words = [*shlex.split(command), *more, *([] if "dry_run=true" in command else ["dry_run=true"])]
     done = subprocess.run(
@@ -40,7 +41,12 @@ def dry_run(command: str, *more: str) -> str:
     refused = [line for line in done.stdout.splitlines() if line.startswith("# REFUSED: ")]
     assert done.returncode == (2 if refused else 0), f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     for line in refused:
-        assert line.startswith("# REFUSED: sbatch: no controller of Slurm answers here: ")
+        assert line.startswith(
+            (
+                "# REFUSED: sbatch: no controller of Slurm answers here: ",
+                "# REFUSED: cluster.gpus_per_node: Slurm doesn't tell which GPUs the nodes have (sinfo: ",
+            )
+        )
     return done.stdout
 
 

@@ -41,6 +41,17 @@ case "$*" in
 *) exit 1 ;;
 esac
 """
+SINFO = """#!/bin/sh
+cat "$LAB/nodes"
+"""
+NODES = """\
+low*|4|(null)|(null)
+short|4|(null)|(null)
+gpu|6|a100,fast|gpu:a100:4(S:0-1)
+gpu|2|v100|gpu:v100:8
+gpu|2|(null)|(null)
+old|3|k80|gpu:2,lustre:1
+"""
 PARTITIONS = """\
 PartitionName=low AllowGroups=ALL Default=YES GraceTime=10 MaxNodes=UNLIMITED MaxTime=UNLIMITED TotalNodes=4
 PartitionName=short AllowGroups=ALL Default=NO GraceTime=0 MaxNodes=2 MaxTime=01:00:00 TotalNodes=4
@@ -53,11 +64,13 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "lab"
     (folder / "bin").mkdir(parents=True)
     stand_ins = {"sbatch": SBATCH, "srun": "#!/bin/sh\n", "squeue": SQUEUE, "scontrol": SCONTROL}
+    stand_ins["sinfo"] = SINFO
     for name, text in stand_ins.items():
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
     (folder / "partitions").write_text(PARTITIONS)
+    (folder / "nodes").write_text(NODES)
     monkeypatch.setenv("LAB", str(folder))
     for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
         monkeypatch.delenv(name)

@@ -58,7 +58,7 @@ def _submit(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> st
 def _gpus(cluster: Cluster, nproc: int) -> dict[str, Any]:
     """Return the GPUs that a job on this machine gets: submitit numbers them itself unless told which."""
     visible = visible_gpus()
-    wanted = min(nproc, len(visible)) if cluster.gpus_per_node is None else cluster.gpus_per_node
+    wanted = min(nproc, len(visible)) if cluster.gpus is None else cluster.gpus
     if wanted == 0:
         return {"gpus_per_node": 0}
     if not all(name.isdigit() for name in visible):

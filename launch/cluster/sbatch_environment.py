@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
+from launch.scheduler import gres
+
 # What a job around us put there: sbatch would hand it on to the new one, or take it for its own.
 OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_MEM_BIND", "SBATCH_CPU_BIND", "SUBMITIT")
 OF_ITS_GPUS = frozenset({"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"})
@@ -18,6 +20,9 @@ OTHERWISE_CALLED = {
     "time": ("TIMELIMIT",),
     "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
     "signal_delay_s": ("SIGNAL",),
+    "gpus_per_node": (
+        *("GPUS_PER_NODE", "GPUS", "GPUS_PER_TASK", "GPUS_PER_SOCKET", "TRES_PER_TASK", "TRES_PER_NODE"),
+    ),
 }
 
 
@@ -31,7 +36,12 @@ def for_sbatch(current: Mapping[str, str], stated: Iterable[str]) -> dict[str, s
         current: the environment here.
         stated: sbatch's options in the script, such as `cpus_per_task`.
     """
+    stated = set(stated)
     overruling = NEVER.union(*map(variables, stated))
+    if "gpus_per_node" in stated and "SBATCH_GRES" in current:
+        _, others = gres.split(current["SBATCH_GRES"])
+        kept = {"SBATCH_GRES": ",".join(others)} if others else {}
+        current = {name: value for name, value in current.items() if name != "SBATCH_GRES"} | kept
     inside = "SLURM_JOB_ID" in current
 
     def stays(name: str) -> bool:

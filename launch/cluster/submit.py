@@ -115,7 +115,7 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
     training = Job(
         folder=plan.run.folder,
         nodes=launch.nodes,
-        nproc=launch.processes_per_node,
+        nproc=_processes(plan, foreground),
         grace_s=launch.cluster.grace_s,
         port=launch.port,
         foreground=foreground,
@@ -129,6 +129,14 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
     if launch.self_test is None:
         return training
     return Series(training, only=launch.self_test.only, faults=launch.self_test.faults)
+
+
+def _processes(plan: RunPlan, foreground: bool) -> int:
+    """Return the processes on each node; 0: nobody has named a number, the job counts its GPUs."""
+    launch = plan.launch
+    is_named = launch.nproc is not None or launch.gpus is not None or launch.self_test is not None
+    is_given = launch.cluster.name == "slurm" and not foreground
+    return 0 if is_given and not is_named else launch.processes_per_node
 
 
 def _cpus(plan: RunPlan) -> int:

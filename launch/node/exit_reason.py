@@ -27,7 +27,6 @@ class Ended:
 
     run: Run
     attempt: int
-    nproc: int
     node: Node
     reports: Mapping[int, Mapping[str, int]]  # by node: the agent's exit code, negative if a signal killed it
     asked: signal.Signals | None  # to stop
@@ -141,8 +140,7 @@ def _host_of(found: Attempt, ended: Ended) -> str:
     end = found.end or {}
     if end.get("fault") == "peer" and ended.node.count > 1:
         return ""
-    rank = end.get("rank")
-    return ended.node.hosts[rank // ended.nproc] if rank is not None else ""
+    return str(end.get("host", "")) if "rank" in end else ""
 
 
 def _tail(log: Path) -> list[str]:

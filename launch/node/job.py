@@ -9,6 +9,7 @@ process or a node. The other nodes follow.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import subprocess
@@ -28,6 +29,8 @@ from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
+from launch.config import CPU_PROCESSES
+from launch.gpus import given_gpus
 from launch.node import backfill, exit_reason, requeue, retry_policy, slurm_job, torchrun
 from launch.node import notify as notification
 from launch.node.interface import between_nodes
@@ -48,7 +51,7 @@ class Job:
 
     folder: Path
     nodes: int
-    nproc: int
+    nproc: int  # on each node; 0: one for each GPU that Slurm has given it
     grace_s: int
     port: int | None = None
     foreground: bool = False
@@ -77,6 +80,9 @@ class Job:
         stop = StopRequests(impatient=self.foreground)
         stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
+        if self.nproc == 0:
+            return dataclasses.replace(self, nproc=given_gpus() or CPU_PROCESSES).run(begun)
+        self._tell_idle(node)
         if not run.code.is_dir():  # an installed package of the same name would be run in its place
             print(
                 f"{run.code}: gone; type the submit command again, it says what can be done", file=sys.stderr
@@ -99,6 +105,13 @@ class Job:
         if node.in_slurm and stop.signal and self.is_requeued:
             requeue.after_stop(run, node, stop.signal)
         return code
+
+    def _tell_idle(self, node: Node) -> None:
+        """Warn of GPUs that Slurm has given to this node, and no process takes."""
+        given = given_gpus() if node.in_slurm and self.gpus != 0 else None
+        if given and given > self.nproc:
+            idle = f"{given - self.nproc} of {given} GPUs of {node.hosts[node.rank]} stay idle"
+            print(f"{idle}: nproc={self.nproc}; leave nproc out", file=sys.stderr, flush=True)
 
     def lead(
         self,
@@ -192,9 +205,7 @@ class Job:
         reports = self._reports(claim, stop) if code not in {exit_reason.DONE, STOPPED} else claim.reports()
         claim.check()
         log = None if self.foreground else run.log(claim.number, node.rank)
-        return exit_reason.conclude(
-            exit_reason.Ended(run, claim.number, self.nproc, node, reports, stop.signal, log)
-        )
+        return exit_reason.conclude(exit_reason.Ended(run, claim.number, node, reports, stop.signal, log))
 
     def _follow(self, run: Run, node: Node, stop: StopRequests) -> None:
         """Take part in each attempt that the first node begins; the other nodes do this."""
@@ -242,6 +253,7 @@ class Job:
         threads = config.load(claim.run.config).threads
         environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number, self.gpus)
         environment["DNW_JOB_PID"] = str(os.getpid())
+        environment["DNW_NODE"] = node.hosts[node.rank]
         environment["DNW_GRACE_S"] = str(self.grace_s)
         environment |= self.variables
         if node.count == 1:

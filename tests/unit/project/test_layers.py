@@ -42,7 +42,7 @@ LAYERS = {
         "scheduler/",
         "config frozen_config snapshot start_lock",
         "compose",
-        "earlier_run grace_period loader_cores new_code",
+        "cpu_hours earlier_run gpu_request grace_period loader_cores new_code",
         "node/",
         "self_test/",
         "prepare",

@@ -18,10 +18,18 @@ DEVICE = {
     "fault": "device",
     "detail": "GPU fault, rank 3 on n2: ECC",
     "rank": 3,
+    "host": "n2",
     "step": 4,
 }
-PEER = {"reason": "killed", "fault": "peer", "detail": "collective operation broken", "rank": 0, "step": 4}
-OWN = {"reason": "error", "detail": "ValueError: it went wrong", "rank": 2, "step": 4}
+PEER = {
+    "reason": "killed",
+    "fault": "peer",
+    "detail": "collective operation broken",
+    "rank": 0,
+    "host": "n1",
+    "step": 4,
+}
+OWN = {"reason": "error", "detail": "ValueError: it went wrong", "rank": 2, "host": "n2", "step": 4}
 ABORTED = 128 + signal.SIGABRT
 
 
@@ -35,7 +43,7 @@ def concluded(
     for end in ends:
         ledger.end(run, 1, **end)
     reports = {rank: {"code": code} for rank, code in enumerate(codes[: node.count])}
-    assert exit_reason.conclude(exit_reason.Ended(run, 1, 2, node, reports, None, None)) == exit_reason.FAILED
+    assert exit_reason.conclude(exit_reason.Ended(run, 1, node, reports, None, None)) == exit_reason.FAILED
     last = ledger.last(run)
     assert last is not None
     assert last.end is not None
@@ -84,7 +92,7 @@ def test_a_divergence_holds_whatever_ended_the_ranks_then(
     ledger.end(run, 1, "diverged", detail="the loss of step 7 is not finite", rank=2, step=8)
     for reports in ({0: {"code": codes[0]}, 1: {"code": codes[1]}}, {0: {"code": codes[0]}}):
         for asked in (None, signal.SIGTERM):
-            ended = exit_reason.Ended(run, 1, 2, NODE, reports, asked, None)
+            ended = exit_reason.Ended(run, 1, NODE, reports, asked, None)
             assert exit_reason.conclude(ended) == DIVERGED
     last = ledger.last(run)
     assert last is not None
