@@ -169,7 +169,7 @@ def test_processes_that_cannot_share_a_step() -> None:
     with pytest.raises(ConfigError, match=r"2 x 2 = 4 processes .* 6 micro-batches .* can: 1, 2, 3, 6$"):
         check_processes(train, dataclasses.replace(LAUNCH, nodes=2, nproc=2))
     with pytest.raises(
-        ConfigError, match=r"micro_batch=16\); nproc=3 changes .* sums; these numbers .*: 1, 2, 3, 6$"
+        ConfigError, match=r"micro_batch=16\); nproc=3 changes .* sums; these .*: 1, 2, 3, 6$"
     ):
         check_processes(train, dataclasses.replace(LAUNCH, nodes=1, nproc=5))  # nor any other micro-batch
 
