@@ -154,4 +154,5 @@ def granted(grants: Grants) -> str:
     """How a preempted job's time comes about: `partition low: GraceTime 10 s + KillWait 30 s`."""
     named = {"GraceTime": grants.grace_time_s, "KillWait": grants.kill_wait_s}
     parts = [f"{name} {seconds} s" for name, seconds in named.items() if seconds is not None]
-    return f"partition {grants.partition}: {' + '.join(parts)}"
+    whose = f"QOS {grants.qos}" if grants.qos else f"partition {grants.partition}"
+    return f"{whose}: {' + '.join(parts)}"

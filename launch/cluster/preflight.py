@@ -39,9 +39,10 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     launch = plans[0].launch
     cluster = launch.cluster
     found = partition.ask(cluster.partition or os.environ.get("SBATCH_PARTITION"))
-    unlimited = cluster.qos is not None or "SBATCH_QOS" in os.environ  # a QOS may grant more
+    qos = cluster.qos or os.environ.get("SBATCH_QOS")
+    unlimited = qos is not None  # a QOS may grant more
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
-    granted = _granted(found) if launch.dry_run or any(plan.need for plan in plans) else None
+    granted = _granted(found, qos) if launch.dry_run or any(plan.need for plan in plans) else None
     exclude, notes = _failed_nodes(plans, found)
     doubts = (
         grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans
@@ -55,10 +56,10 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     )
 
 
-def _granted(found: Sequence[Partition]) -> Grants | None:
+def _granted(found: Sequence[Partition], qos: str | None) -> Grants | None:
     """Return what a preempted job gets in that of these partitions which gives it the least."""
     try:
-        grants = [stop_grace.grants(one.name) for one in found]
+        grants = [stop_grace.grants(one.name, qos) for one in found]
     except SlurmError:
         return None  # it serves to warn; sbatch is going to say what is wrong
     known = [one for one in grants if one.preempted_s is not None]

@@ -211,8 +211,9 @@ def _check(before: RunStatus) -> tuple[Submission, Attempt]:
 def _grants(before: RunStatus, say: Callable[[str], None]) -> Grants | None:
     if before.job is None:
         return None
+    settings = before.submission.settings if before.submission else {}
     try:
-        return stop_grace.grants(before.job.partition)
+        return stop_grace.grants(before.job.partition, settings.get("qos"))
     except SlurmError as error:
         say(f"{error}; how long saving may take is not known")
         return None

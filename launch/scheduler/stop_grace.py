@@ -1,7 +1,11 @@
-"""How long Slurm lets a job live on after it was told to stop."""
+"""How long Slurm lets a job live on after it was told to stop.
+
+The grace time of a preempted job is its partition's, or with PreemptType=preempt/qos that of its QOS.
+"""
 
 from __future__ import annotations
 
+import getpass
 import re
 from dataclasses import dataclass
 
@@ -13,6 +17,7 @@ class Grants:
     """How long a job may live on after it was told to stop; None where Slurm doesn't say."""
 
     partition: str
+    qos: str | None = None  # whose grace time it is, where QOS preempt each other
     grace_time_s: int | None = None  # of a preempted job, between TERM and the second TERM
     kill_wait_s: int | None = None  # from there to KILL
 
@@ -23,19 +28,41 @@ class Grants:
         return sum(known) if known else None
 
 
-def grants(partition: str) -> Grants:
-    """Return what a partition's jobs get to stop in.
+def grants(partition: str, qos: str | None = None) -> Grants:
+    """Return what jobs get to stop in.
+
+    Args:
+        partition: where they go.
+        qos: theirs; None: the user's default.
 
     Raises:
-        SlurmError: scontrol doesn't answer.
+        SlurmError: Slurm doesn't answer.
     """
-    shown = ask("scontrol", "--oneliner", "show", "partition", partition)
     config = ask("scontrol", "show", "config")
-    return Grants(
-        partition,
-        grace_time_s=_number(r"\bGraceTime=(\d+)", shown),
-        kill_wait_s=_number(r"^KillWait\s*=\s*(\d+)", config),
-    )
+    kill_wait_s = _number(r"^KillWait\s*=\s*(\d+)", config)
+    if re.search(r"^PreemptType\s*=\s*preempt/qos\b", config, re.MULTILINE):
+        chosen = qos or _default_qos()
+        return Grants(partition, chosen, _grace_time_s(chosen), kill_wait_s)
+    shown = ask("scontrol", "--oneliner", "show", "partition", partition)
+    return Grants(partition, None, _number(r"\bGraceTime=(\d+)", shown), kill_wait_s)
+
+
+def _default_qos() -> str:
+    told = _accounts("assoc", f"user={getpass.getuser()}", "format=DefaultQOS").split()
+    return told[0] if told else "normal"  # which every cluster has
+
+
+def _grace_time_s(qos: str) -> int | None:
+    """Return the seconds that a QOS grants; None where there is no such."""
+    rows = dict(line.split("|")[:2] for line in _accounts("qos", "format=Name,GraceTime").splitlines())
+    if qos not in rows:
+        return None
+    hours, minutes, seconds = map(int, rows[qos].rpartition("-")[2].split(":"))
+    return int(rows[qos].rpartition("-")[0] or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def _accounts(*words: str) -> str:
+    return ask("sacctmgr", "--noheader", "--parsable2", "show", *words)
 
 
 def _number(pattern: str, text: str) -> int | None:

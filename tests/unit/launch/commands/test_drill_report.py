@@ -96,8 +96,9 @@ def test_nodes_noticed_only_after_the_run_had_claimed_them() -> None:
     [
         (None, None, []),
         (None, 120, [(120, "cluster.grace_s")]),
-        (Grants("low", 30, 10), None, [(40, "partition low: GraceTime 30 s + KillWait 10 s")]),
-        (Grants("low", None, 10), None, [(10, "partition low: KillWait 10 s")]),
+        (Grants("low", None, 30, 10), None, [(40, "partition low: GraceTime 30 s + KillWait 10 s")]),
+        (Grants("low", None, None, 10), None, [(10, "partition low: KillWait 10 s")]),
+        (Grants("low", "spot", 30, 10), None, [(40, "QOS spot: GraceTime 30 s + KillWait 10 s")]),
         (Grants("low"), 60, [(60, "cluster.grace_s")]),
     ],
 )

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,34 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
 
 def test_what_a_preempted_job_is_granted(cluster: Slurm) -> None:
     cluster.says("scontrol", PARTITION + CONFIG)
-    assert stop_grace.grants("low") == Grants("low", grace_time_s=100, kill_wait_s=100)
+    assert stop_grace.grants("low") == Grants("low", None, grace_time_s=100, kill_wait_s=100)
     assert stop_grace.grants("low").preempted_s == 200
-    assert cluster.calls[:2] == ["scontrol --oneliner show partition low", "scontrol show config"]
+    assert cluster.calls[:2] == ["scontrol show config", "scontrol --oneliner show partition low"]
     cluster.says("scontrol", "PartitionName=low State=UP\n")
     assert stop_grace.grants("low").preempted_s is None
+
+
+QOS = "normal|00:00:00\nspot|00:01:40\nslow|1-00:00:01"
+BY_QOS = "PreemptType             = preempt/qos\n"
+
+
+@pytest.mark.parametrize(
+    ("qos", "default", "found"),
+    [
+        ("spot", "", Grants("low", "spot", 100, 100)),
+        ("slow", "spot", Grants("low", "slow", 86401, 100)),
+        (None, "spot\nnormal\n", Grants("low", "spot", 100, 100)),
+        (None, "", Grants("low", "normal", 0, 100)),
+        ("gone", "", Grants("low", "gone", None, 100)),
+    ],
+)
+def test_where_qos_preempt_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qos: str | None, default: str, found: Grants
+) -> None:
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho '{CONFIG}{BY_QOS}'\n")
+    lines = [f"case \"$*\" in *\" assoc \"*) echo '{default}' ;; *) echo '{QOS}' ;; esac"]
+    (tmp_path / "sacctmgr").write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    for name in ("scontrol", "sacctmgr"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert stop_grace.grants("low", qos) == found
