@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -145,7 +146,8 @@ def _work_on(plan: RunPlan) -> int:
         _show_checks(plan)
         of_code = existing.notes(plan)
         prepare.write(plan)
-        submission(launch, "foreground", "-", plan.run.slurm, plan.words).write(plan.run)
+        made = submission(launch, "foreground", "-", plan.run.slurm, plan.words)
+        dataclasses.replace(made, attempts=ledger.next_attempt(plan.run) - 1).write(plan.run)
         for note in (*plan.notes, *_without_effect(plan), *of_code):
             print(f"note {note}")
         print(

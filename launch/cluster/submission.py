@@ -30,6 +30,7 @@ class Submission:
     folder: str  # submitit's files
     settings: Mapping[str, Any]  # of the cluster
     words: Sequence[str] = ()  # that were typed
+    attempts: int | None = None  # that the run had before it; None: not known, an earlier version wrote this
 
     @property
     def stop_command(self) -> str:

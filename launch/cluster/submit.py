@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import shlex
@@ -40,8 +41,10 @@ def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[
             no job, and no trace of one.
     """
     local = plans[0].launch.cluster.name == "local"
+    before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
     with terminal.uninterrupted():  # a job that no run folder knows of would be submitted a second time
         made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, checks)
+        made = [dataclasses.replace(one, attempts=count) for one, count in zip(made, before, strict=True)]
         try:
             for plan, one in zip(plans, made, strict=True):
                 one.write(plan.run)

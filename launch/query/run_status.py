@@ -81,6 +81,8 @@ class RunStatus:
         if not self.attempts or self.submission is None:
             return self.attempts[-1] if self.attempts else None
         last = self.attempts[-1]
+        if self.submission.attempts is not None:
+            return last if last.number > self.submission.attempts else None
         began = began_at(last)
         return last if began is None or began >= self.submission.time - SKEW_S else None
 

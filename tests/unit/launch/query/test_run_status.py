@@ -56,6 +56,20 @@ def test_an_attempt_of_an_earlier_submission_is_not_this_ones(run: Run) -> None:
     assert (seen(run).state, seen(run).why, seen(run).since) == ("stopped", "timeout", 120.0)
 
 
+@pytest.mark.parametrize("skew_s", [-600.0, 600.0])
+def test_clocks_that_differ_by_minutes(run: Run, skew_s: float) -> None:
+    """Which attempts are a submission's is told by the ledger's order."""
+    note(run, 1, "claim", 1000.0 + skew_s, job="7", restart=0, hosts=["n1"])
+    note(run, 1, "end", 1100.0 + skew_s, reason="stopped", cause="timeout")
+    submit(run, "8", at=1200.0, attempts=1)
+    assert seen(run).current is None
+    note(run, 2, "claim", 1210.0 + skew_s, job="8", restart=0, hosts=["n2"])
+    note(run, 2, "end", 1220.0 + skew_s, reason="stopped", cause="cancelled")
+    one = seen(run)
+    assert one.current is not None
+    assert (one.current.number, one.state, one.why) == (2, "stopped", "cancelled")
+
+
 def test_out_of_sight_the_files_tell(run: Run) -> None:
     submit(run, "8", at=time.time() - 9, host="elsewhere", cluster="local")
     ((one,), notes) = query_status([run])
