@@ -28,7 +28,8 @@ class Ended:
     run: Run
     attempt: int
     node: Node
-    reports: Mapping[int, Mapping[str, int]]  # by node: the agent's exit code, negative if a signal killed it
+    # by node: the agent's exit code, negative if a signal killed it, and what memory_events.py tells
+    reports: Mapping[int, Mapping[str, int]]
     asked: signal.Signals | None  # to stop
     log: Path | None  # what the workers of this node printed; None: they printed to the terminal
 
@@ -81,13 +82,14 @@ def why_asked(node: Node, asked: signal.Signals | None) -> Cause | None:
 
 def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
     """How it ended: what the workers could not record, or did not know, and what they have said."""
-    if ended.asked is not None and found.reason in {None, "stopped"}:
+    was_stopped = ended.asked is not None and found.reason == "stopped"
+    memory = None if was_stopped else _out_of_memory(ended)
+    if memory is None and ended.asked is not None and found.reason in {None, "stopped"}:
         return _stopped(found, ended)
     if found.end is not None and found.end.get("fault") == "device":  # the others were aborted for that
         return _as("killed", node=_host_of(found, ended))
-    if killed := _killed(
-        found, ended
-    ):  # what the others recorded, a connection closed by a peer, followed from it
+    # what the others recorded, a connection closed by a peer, followed from it
+    if killed := memory or _killed(found, ended):
         return killed
     if ended.asked is None and (silent := _silent(ended)):
         return _as("lost", f"no word from {', '.join(silent)}", silent[0])
@@ -128,6 +130,23 @@ def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
         return None
     where = f" on {ended.node.hosts[rank]}" if ended.node.count > 1 else ""
     return _as("killed", f"by {signal.Signals(numbers[rank]).name}{where}", ended.node.hosts[rank])
+
+
+def _out_of_memory(ended: Ended) -> dict[str, Any] | None:
+    """Return that the kernel killed a process, of a worker's loader perhaps, as a node had too little memory.
+
+    No node is named as the one at fault: another one gives the same.
+    """
+    killed = {rank: report for rank, report in ended.reports.items() if report.get("oom_kills")}
+    if not killed:
+        return None
+    rank, report = min(killed.items())
+    asked = f"the job's limit is {report['memory_mb']:,} MB" if report.get("memory_mb") else "it had no limit"
+    return _as(
+        "killed",
+        f"out of memory on {ended.node.hosts[rank]}: the kernel killed {report['oom_kills']} of its "
+        f"processes; {asked}; raise cluster.mem_gb, or set a smaller nproc or data.workers",
+    )
 
 
 def _silent(ended: Ended) -> list[str]:

@@ -31,7 +31,7 @@ from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
 from launch.config import CPU_PROCESSES
 from launch.gpus import given_gpus
-from launch.node import backfill, exit_reason, requeue, retry_policy, slurm_job, torchrun
+from launch.node import backfill, exit_reason, memory_events, requeue, retry_policy, slurm_job, torchrun
 from launch.node import notify as notification
 from launch.node.interface import between_nodes
 from launch.node.peer_failure import NO_FAILURE
@@ -200,8 +200,7 @@ class Job:
         held.write(attempt=claim.number, port=port, slurm=node.in_slurm, **facts)
         if announce is not None:
             announce(claim.number, port)
-        code = self._watched(claim, node, port, stop, descriptors=(held.descriptor,))
-        claim.report(node.rank, code=code)
+        code = self._worked(claim, node, port, stop, descriptors=(held.descriptor,))
         reports = self._reports(claim, stop) if code not in {exit_reason.DONE, STOPPED} else claim.reports()
         claim.check()
         log = None if self.foreground else run.log(claim.number, node.rank)
@@ -217,9 +216,19 @@ class Job:
     def take_part(self, node: Node, stop: StopRequests, attempt: int, port: int) -> None:
         """Work on an attempt that the first node has begun, and report to it how that ended here."""
         claim = Claim(Run(self.folder), attempt)
-        code = self._watched(claim, node, port, stop)
         with contextlib.suppress(SupersededError):  # the first node has gone on
-            claim.report(node.rank, code=code)
+            self._worked(claim, node, port, stop)
+
+    def _worked(
+        self, claim: Claim, node: Node, port: int, stop: StopRequests, descriptors: tuple[int, ...] = ()
+    ) -> int:
+        """Have the agent work, and leave word of its end; its exit code."""
+        killed_before = memory_events.oom_kills()
+        code = self._watched(claim, node, port, stop, descriptors)
+        killed = memory_events.oom_kills() - killed_before
+        memory = {"oom_kills": killed, "memory_mb": memory_events.memory_mb()} if killed > 0 else {}
+        claim.report(node.rank, code=code, **memory)
+        return code
 
     def _watched(
         self, claim: Claim, node: Node, port: int, stop: StopRequests, descriptors: tuple[int, ...] = ()

@@ -99,3 +99,27 @@ def test_a_divergence_holds_whatever_ended_the_ranks_then(
     assert last.end is not None
     assert (last.reason, last.cause, last.end.get("node")) == ("diverged", "diverged", None)
     assert "failed (diverged): the loss of step 7 is not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ends", "codes"), [([PEER], (1, 128 + signal.SIGKILL)), ([OWN], (1, 1)), ([], (1, -signal.SIGKILL))]
+)
+def test_the_kernel_killed_for_memory(
+    tmp_path: Path, ends: list[dict[str, Any]], codes: tuple[int, int]
+) -> None:
+    """A worker, a process that loads for it, or the agent; no node is at fault."""
+    run = Run(tmp_path)
+    ledger.start(run, 1, step=0, world=4)
+    for end in ends:
+        ledger.end(run, 1, **end)
+    reports = {0: {"code": codes[0]}, 1: {"code": codes[1], "oom_kills": 1, "memory_mb": 2048}}
+    ended = exit_reason.Ended(run, 1, NODE, reports, None, None)
+    assert exit_reason.conclude(ended) == exit_reason.FAILED
+    last = ledger.last(run)
+    assert last is not None
+    assert last.end is not None
+    assert (last.reason, last.end.get("node")) == ("killed", None)
+    assert last.end["detail"] == (
+        "out of memory on n2: the kernel killed 1 of its processes; the job's limit is 2,048 MB; raise "
+        "cluster.mem_gb, or set a smaller nproc or data.workers"
+    )

@@ -58,6 +58,9 @@ def main(arguments, stop):
     if act in {"killed", "stuck", "saving"} and rank == 1:
         time.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)
+    if act == "memory" and rank == 1:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        bytearray(b"x") * (4 << 30)
     if act == "hung" and rank == 1:
         os._exit(70)
     if act == "saving":
@@ -377,3 +380,19 @@ def test_attempts_are_counted_on(run: Run, start: Started) -> None:
     process.communicate(timeout=60)
     assert [attempt.number for attempt in ledger.read(run)] == [4, 5]
     assert run.log(5, 0).exists()
+
+
+def test_a_worker_that_takes_too_much_memory(
+    start: Started, run: Run, cgroup: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel kills it, in a cgroup as a step of a Slurm job has one, and its end says so."""
+    group = cgroup(2048)
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "2048")
+    job = start("memory")
+    (group / "cgroup.procs").write_text(str(job.pid))
+    job.wait(timeout=240)
+    ended = ledger.read(run)[0].end
+    assert ended is not None
+    assert (ended["reason"], ended.get("node")) == ("killed", None)
+    assert ended["detail"].startswith("out of memory on ")
+    assert "the job's limit is 2,048 MB; raise cluster.mem_gb" in ended["detail"]

@@ -1,0 +1,64 @@
+"""Whether the kernel has killed processes of this job for lack of memory, as its cgroup tells.
+
+A SIGKILL doesn't say who sent it. The kernel counts those of its out-of-memory killer for each cgroup:
+`oom_kill` in memory.events (version 2, those of the cgroups below included) or in memory.oom_control
+(version 1). A step of a Slurm job has a cgroup of its own, in which its workers are, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PROCESS = Path("/proc/self/cgroup")
+HIERARCHY = Path("/sys/fs/cgroup")
+COUNTERS = ("memory.events", "memory.oom_control")
+LIMITS = ("memory.max", "memory.limit_in_bytes")
+UNLIMITED = 2**60  # version 1 writes some number that large
+
+
+def oom_kills(process: Path = PROCESS, hierarchy: Path = HIERARCHY) -> int:
+    """Return how many processes were killed so far; 0 too where the kernel doesn't count them."""
+    for folder in _folders(process, hierarchy):
+        for name in COUNTERS:
+            found = re.search(r"^oom_kill (\d+)", _text(folder / name), re.MULTILINE)
+            if found:
+                return int(found[1])
+    return 0
+
+
+def memory_mb(
+    environment: Mapping[str, str] = os.environ, process: Path = PROCESS, hierarchy: Path = HIERARCHY
+) -> int:
+    """Return the memory of this node, in MB, that was asked for, or is the limit; 0: unlimited."""
+    if asked := environment.get("SLURM_MEM_PER_NODE"):
+        return int(asked)
+    if each := environment.get("SLURM_MEM_PER_CPU"):
+        return int(each) * int(environment.get("SLURM_CPUS_ON_NODE", "1"))
+    limits = [_text(folder / name).strip() for folder in _folders(process, hierarchy) for name in LIMITS]
+    known = [int(limit) for limit in limits if limit.isdigit() and int(limit) < UNLIMITED]
+    return min(known, default=0) // 2**20
+
+
+def _folders(process: Path, hierarchy: Path) -> Iterator[Path]:
+    """Yield the cgroup of this process for memory, then those that it is in."""
+    lines = [line.split(":", 2) for line in _text(process).splitlines() if line.count(":") >= 2]
+    first = [hierarchy / "memory" / _inside(path) for _, names, path in lines if "memory" in names.split(",")]
+    second = [hierarchy / _inside(path) for number, names, path in lines if number == "0" and not names]
+    for own in first or second:
+        yield own
+        yield from (above for above in own.parents if above.is_relative_to(hierarchy))
+
+
+def _inside(path: str) -> Path:
+    """Return a cgroup's path below the hierarchy; in a namespace of its own it may begin with `/..`."""
+    return Path(*(part for part in path.split("/") if part not in {"", ".."}))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ""  # not this version's file, or not for us: nothing is known then
