@@ -31,6 +31,8 @@ BROKEN_LIBRARY = re.compile(r"CU(BLAS|DNN)_STATUS_(EXECUTION_FAILED|INTERNAL_ERR
 OUT_OF_MEMORY = re.compile(r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
 MISUSE = re.compile(r"ncclInvalid(Usage|Argument)")
 FAILED_CALL = "ncclUnhandledCudaError"
+# gloo raises a plain RuntimeError
+PEER_LEFT = re.compile(r"gloo/transport/.*(Connection (closed|reset) by peer|Broken pipe)")
 
 
 def fault_of(error: BaseException) -> Fault | None:
@@ -44,7 +46,13 @@ def fault_of(error: BaseException) -> Fault | None:
         return "device" if FAILED_CALL in text else "peer"
     if isinstance(error, torch.AcceleratorError):
         return None if OF_THE_RUN.search(text) else "device"
-    return "device" if isinstance(error, RuntimeError) and BROKEN_LIBRARY.search(text) else None
+    return _of_a_library(text) if isinstance(error, RuntimeError) else None
+
+
+def _of_a_library(text: str) -> Fault | None:
+    if PEER_LEFT.search(text):
+        return "peer"
+    return "device" if BROKEN_LIBRARY.search(text) else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -84,7 +84,8 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
     """How it ended: what the workers could not record, or did not know, and what they have said."""
     was_stopped = ended.asked is not None and found.reason == "stopped"
     memory = None if was_stopped else _out_of_memory(ended)
-    if memory is None and ended.asked is not None and found.reason in {None, "stopped"}:
+    unsaved = found.end is None or found.end.get("fault") == "peer"  # the peer ended before it had saved
+    if memory is None and ended.asked is not None and (was_stopped or unsaved):
         return _stopped(found, ended)
     if found.end is not None and found.end.get("fault") == "device":  # the others were aborted for that
         return _as("killed", node=_host_of(found, ended))
@@ -102,7 +103,7 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
 def _stopped(found: Attempt, ended: Ended) -> dict[str, Any]:
     """Of an attempt that was asked to stop, and did as far as it knew."""
     assert ended.asked is not None
-    if found.end is not None:
+    if found.reason == "stopped":
         return _as("stopped")  # saved; what signals came while it was ending doesn't matter
     if found.start is None:
         return _as("stopped", "before the first step")

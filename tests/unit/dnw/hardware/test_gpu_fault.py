@@ -29,6 +29,20 @@ TRAIN = train(batch=48, micro_batch=12)
         (dist.DistBackendError("NCCL error in: x.cpp:94, ncclUnhandledCudaError: Call to CUDA"), "device"),
         (dist.DistBackendError("NCCL error in: x.cpp:94, ncclRemoteError: A call failed possibly"), "peer"),
         (dist.DistNetworkError("The client socket has timed out"), "peer"),
+        (
+            RuntimeError("[/x/gloo/transport/tcp/pair.cc:553] Connection closed by peer [10.0.0.2]:6024."),
+            "peer",
+        ),
+        (
+            RuntimeError("[/x/gloo/transport/tcp/pair.cc:534] Read error [::1]: Connection reset by peer"),
+            "peer",
+        ),
+        (RuntimeError("[/x/gloo/transport/tcp/pair.cc:416] writev [::1]:7261: Broken pipe"), "peer"),
+        (
+            RuntimeError("[/x/gloo/transport/tcp/unbound_buffer.cc:88] Timed out waiting 1000ms for recv"),
+            None,
+        ),
+        (OSError("Connection reset by peer"), None),
         (dist.DistBackendError("ncclInvalidUsage: Duplicate GPU detected"), None),
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), None),
         (torch.AcceleratorError("CUDA error: no kernel image is available for execution"), None),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dnw.preemption import STOPPED
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
@@ -34,7 +35,11 @@ ABORTED = 128 + signal.SIGABRT
 
 
 def concluded(
-    tmp_path: Path, ends: list[dict[str, Any]], codes: tuple[int, int], node: Node = NODE
+    tmp_path: Path,
+    ends: list[dict[str, Any]],
+    codes: tuple[int, int],
+    node: Node = NODE,
+    asked: signal.Signals | None = None,
 ) -> dict[str, Any]:
     """The end that the ledger tells, where the workers wrote `ends` and the agents ended with `codes`."""
     tmp_path.mkdir(exist_ok=True)
@@ -43,7 +48,8 @@ def concluded(
     for end in ends:
         ledger.end(run, 1, **end)
     reports = {rank: {"code": code} for rank, code in enumerate(codes[: node.count])}
-    assert exit_reason.conclude(exit_reason.Ended(run, 1, node, reports, None, None)) == exit_reason.FAILED
+    ended = exit_reason.Ended(run, 1, node, reports, asked, None)
+    assert exit_reason.conclude(ended) == exit_reason.FAILED
     last = ledger.last(run)
     assert last is not None
     assert last.end is not None
@@ -64,6 +70,14 @@ def test_a_collective_that_broke_blames_no_node(tmp_path: Path) -> None:
     assert (end["reason"], end.get("node")) == ("killed", None)
     alone = Node(0, 1, "n1", "n1", "7", 0, ("n1",))
     assert concluded(tmp_path / "alone", [PEER], (1, 1), alone)["node"] == "n1"
+
+
+def test_a_peer_that_could_not_save_in_time_is_what_a_stop_came_to(tmp_path: Path) -> None:
+    """Torchrun kills the worker that hangs on one node; those of the others see their connection closed."""
+    end = concluded(tmp_path, [PEER], (STOPPED, 1), asked=signal.SIGTERM)
+    assert (end["reason"], end["detail"]) == ("killed", "not saved in the time granted after SIGTERM")
+    end = concluded(tmp_path / "own", [OWN, PEER], (STOPPED, 1), asked=signal.SIGTERM)
+    assert (end["reason"], end["detail"]) == ("error", OWN["detail"])
 
 
 def test_nccl_aborts_where_a_peer_was_killed(tmp_path: Path) -> None:
