@@ -16,7 +16,7 @@ help:
 	@echo 'make check   ruff and mypy alone'
 	@echo 'make tests   all tests without the checks; PYTEST="-k resume" picks some'
 	@echo 'make quick   for the inner loop: the unit tests that are short'
-	@echo 'make gpu     the tests that need a GPU, then the self-test on all of this machine'
+	@echo 'make gpu     the tests that need a GPU, then the self-test on all GPUs of this machine; refused where there is none'
 	@echo 'make slurm   of all tests, those on a real Slurm of their own, which needs root on Debian'
 	@echo 'make cluster raise that Slurm to play with; it prints how'
 	@echo 'make soak    many disturbances at random places, compared bit for bit; half an hour'
@@ -57,7 +57,10 @@ tests: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/python -m pytest tests/unit --quick $(SIDE_BY_SIDE) $(PYTEST)
 
+# torch may see a GPU that has no device file, the files one that this build of torch can't use, which the self-test tells.
 gpu: $(STAMP)
+	@$(BIN)/python -c 'import torch; from launch.gpus import visible_gpus; exit(not (visible_gpus() or torch.cuda.is_available()))' \
+	  || { echo 'No GPU here (no /dev/nvidia*, or CUDA_VISIBLE_DEVICES names none): nothing was tested. On the CPU: python launch/local.py +exp=self_test nproc=2'; exit 1; }
 	@$(BIN)/python -m pytest -m gpu $(PYTEST) || [ $$? = 5 ] # 5: there are none
 	$(BIN)/python launch/local.py +exp=self_test $(SELF_TEST)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -41,6 +43,17 @@ def test_missing_venv_is_named(tmp_path: Path) -> None:
 
 def test_second_setup_has_nothing_to_do() -> None:
     assert make("--question", "setup").returncode == 0
+
+
+def test_without_a_gpu_nothing_is_tested_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of tests that are all skipped would end as if all were well."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = make("gpu")
+    assert done.returncode != 0
+    assert done.stdout.splitlines() == [
+        "No GPU here (no /dev/nvidia*, or CUDA_VISIBLE_DEVICES names none): nothing was tested. "
+        "On the CPU: python launch/local.py +exp=self_test nproc=2"
+    ]
 
 
 def test_help_names_every_target() -> None:
