@@ -14,7 +14,6 @@ WITHOUT = {
     "dnw/models": "block_function continuous graph mobilenet_v1 static tiny",
     "dnw/paper": "safe_unpickle",
     "dnw/profile": "costs graphs",
-    "dnw/self_test": "batches measure nodes speed step ties waiting",
     "dnw/training": "checkpointed_model dashboard distributed drawing evaluation loop reduction",
     "dnw/wiring": "making paths",
     "launch/commands": "table",

@@ -81,6 +81,48 @@ def test_too_few_processes(tmp_path: Path) -> None:
     assert trained(Told(tmp_path, [a_rank(2), a_rank(2)], "cuda:0", world=1)).state == "failed"
 
 
+def test_no_gpu_where_there_should_be_one(tmp_path: Path) -> None:
+    found = checks.trained(Told(tmp_path, [a_rank(0), a_rank(0)]), True)  # type: ignore[arg-type]
+    assert (found.state, found.tolerance) == ("failed", "2 processes on cuda")
+
+
+class Noting(Told):
+    """Stands for a Bench whose trainings differ where they were asked to: settings, by name of the case."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, [])
+        self.asked: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def train(self, name: str, family: str = "static", fault: str = "", **changes: Any) -> Run:
+        self.asked[name] = family, {"precision": "fp32", **changes}
+        run = Run(self.run.folder / name)
+        run.folder.mkdir()
+        for number, reason in enumerate(("killed", "done") if fault else ("done",), start=1):
+            ledger.start(run, number, step=4 * (number - 1), world=2, device="cpu")
+            ledger.end(run, number, reason)  # type: ignore[arg-type]
+        return run
+
+    def differences(self, one: Run, other: Run) -> list[str]:
+        return ["w"] if self.asked[one.folder.name] != self.asked[other.folder.name] else []
+
+
+@pytest.mark.parametrize("is_faulty", [False, True])
+@pytest.mark.parametrize("name", [name for name in checks.NAMES if name.startswith(("resumed", "repeated"))])
+def test_the_second_of_two_runs_that_shall_be_alike_gets_the_fault(
+    tmp_path: Path, name: str, is_faulty: bool
+) -> None:
+    """Real trainings of the kind: tests/integration/test_self_test.py."""
+    check = {one.name: one.make for one in checks.CHECKS}[name]
+    bench = Noting(tmp_path)
+    found = check(bench, is_faulty)  # type: ignore[arg-type]
+    (first, settings), (second, others) = sorted(bench.asked.values(), key=lambda one: "optim__lr" in one[1])
+    assert first == second == (name.removeprefix("repeated_") if "repeated" in name else "static")
+    assert settings["precision"] == (name.removeprefix("resumed_") if "resumed" in name else "fp32")
+    assert others == settings | ({"optim__lr": checks.OTHER_RATE} if is_faulty else {})
+    assert found.state == ("failed" if is_faulty else "passed")
+    assert found.figure.endswith(" differs in w") == is_faulty
+
+
 @pytest.mark.parametrize(("tflops", "state"), [(50.0, "passed"), (4.0, "failed")])
 def test_a_slow_processor(tmp_path: Path, tflops: float, state: str) -> None:
     speeds = {"memory_gb_s": 2000.0, "reduced_gb_s": 300.0, "reduced_mb": 268}
