@@ -4,21 +4,28 @@ Between the look at how a run stands and the moment from which others can see th
 there are seconds: the snapshot, sbatch, or the start of a job that takes the run's own lock. Whoever starts
 runs holds the lock of their experiment's folder meanwhile, a file beside the run folders: the folder of a run
 may not be there yet, or may be about to be moved aside. The other waits, looks again, and is told.
+
+Where the file system has no locks, whoever makes a second file holds the lock. It says who that is: one whose
+process has ended on this machine counts no more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import socket
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dnw.runs.folder import Run
 from launch.errors import not_written
+from shards.flock import Outcome, flock
 
 NAME = ".starting"
+OWNER = ".starting-owner"  # where there are no locks
+POLL_S = 0.2
 
 
 @contextlib.contextmanager
@@ -26,7 +33,7 @@ def held(runs: Iterable[Run]) -> Iterator[None]:
     """Hold the locks of the folders that runs are in; no file and no empty folder is left behind.
 
     Raises:
-        LaunchError: nothing can be written there, or the file system has no locks.
+        LaunchError: nothing can be written there.
     """
     folders = sorted({run.folder.parent for run in runs})  # in one order: nobody waits in a circle
     with contextlib.ExitStack() as stack:
@@ -45,7 +52,8 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held, and so are its folders: see _take
+        for name in (OWNER, NAME):  # while it is held, and so are its folders: see _take
+            path.with_name(name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # where something came of it
             for one in made:
                 one.rmdir()
@@ -65,8 +73,8 @@ def _take(path: Path) -> tuple[int, list[Path]]:
         except FileNotFoundError:
             continue
         try:
-            _wait(descriptor, path)
-            if _is_named(descriptor, path):
+            has_locks = _wait(descriptor, path) == "locked"
+            if _is_named(descriptor, path) if has_locks else _owns(path.with_name(OWNER)):
                 return descriptor, made
         except BaseException:
             os.close(descriptor)
@@ -74,12 +82,44 @@ def _take(path: Path) -> tuple[int, list[Path]]:
         os.close(descriptor)
 
 
-def _wait(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+def _wait(descriptor: int, path: Path) -> Outcome:
+    outcome = flock(descriptor)
+    if outcome == "held":
         print(f"waiting for another start in {path.parent}", file=sys.stderr, flush=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        outcome = flock(descriptor, wait=True)
+    return outcome
+
+
+def _owns(owner: Path) -> bool:
+    """Make a file that says who this is, once no other process has one; False if its folder is gone."""
+    is_told = False
+    while True:
+        try:
+            with owner.open("x") as file:
+                file.write(f"{socket.gethostname()} {os.getpid()}\n")
+            return True
+        except FileNotFoundError:
+            return False
+        except FileExistsError:
+            if _has_ended(owner):
+                owner.unlink(missing_ok=True)
+                continue
+        if not is_told:
+            print(
+                f"waiting for another start in {owner.parent}; if there is none, remove {owner}",
+                file=sys.stderr,
+                flush=True,
+            )
+        is_told = True
+        time.sleep(POLL_S)
+
+
+def _has_ended(owner: Path) -> bool:
+    try:
+        host, _, process = owner.read_text().strip().partition(" ")
+    except FileNotFoundError:
+        return True
+    return host == socket.gethostname() and not Path("/proc", process).exists()
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

@@ -6,8 +6,6 @@ write.jsonl in the folder of the shards: first the plan, then one line for each 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import fcntl
 import json
 import os
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shards.errors import ShardError
+from shards.flock import flock
 from shards.shard import Shard
 
 NAME = "write.jsonl"
@@ -73,14 +72,11 @@ def journal(folder: Path, plan: WritePlan) -> Iterator[Journal]:
 
 
 def _lock(file: BinaryIO, folder: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ShardError(f"{folder}: another writer is at work on it: wait for it, or stop it") from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
-            raise
-        print(f"note: {folder} can't be locked ({error.strerror}): start no second writer", file=sys.stderr)
+    outcome = flock(file)
+    if outcome == "held":
+        raise ShardError(f"{folder}: another writer is at work on it: wait for it, or stop it")
+    if outcome == "none":
+        print(f"note: {folder}: the file system has no locks: start no second writer", file=sys.stderr)
 
 
 def _refuse_others(folder: Path) -> None:

@@ -8,7 +8,6 @@ one open goes on reading it, as the file system keeps what is open.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -22,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from shards.errors import ShardError
+from shards.flock import flock
 from shards.shard import Shard
 
 log = logging.getLogger(__name__)
@@ -265,11 +265,7 @@ def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
     """Hold a lock among the processes of this machine; yields False if it is held and nobody waits."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        # without locks the same may be fetched twice; each puts it in its place whole
+        yield flock(descriptor, wait=wait) != "held"
     finally:
         os.close(descriptor)

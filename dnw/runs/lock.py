@@ -5,15 +5,20 @@ only says who that is. A job hands its descriptor down to the agent it starts: k
 job leaves the run locked until the agent has brought its workers to an end.
 
 A kernel knows only its own machine, and a file system may let go of a lock, or keep it, when a node is cut
-off. So whoever takes it may know better: see `Standing`. What an attempt that was passed over still writes,
-dnw/runs/claim.py keeps out.
+off. So whoever takes it may know better: see `HolderState`. What an attempt that was passed over still
+writes, dnw/runs/claim.py keeps out.
+
+Where the file system has no locks, the content says who works on the run, together with what the cluster
+knows of that job, or this machine of that process. Of two who take it at one moment the claim lets one go on.
 """
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import json
 import os
+import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +28,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from shards.errors import ExpectedError
+from shards.flock import Outcome, flock
 from shards.regular_file import descriptor_of, read_bytes
 
 PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
@@ -60,8 +66,14 @@ class Lock:
             HeldError: another attempt works on the run.
         """
         descriptor = _open(path)
-        if _patiently(descriptor):
-            if (record := read(path)) and holder_state(record) == "works":
+        outcome = _patiently(descriptor)
+        if outcome != "held":
+            record = read(path)
+            state = holder_state(record) if record else "gone"
+            if outcome == "none":
+                state = _seen_here(record) if state == "unknown" else state
+                _say_once(path)
+            if state == "works":
                 os.close(descriptor)
                 raise HeldError(f"{path}: held by {describe(record)}")
         else:
@@ -95,7 +107,10 @@ def holder(path: Path) -> Record | None:
         return None
     descriptor = descriptor_of(path)
     try:
-        return None if _try(descriptor, fcntl.LOCK_SH) else read(path)
+        outcome = flock(descriptor, shared=True)
+        if outcome == "none":
+            return record if _seen_here(record := read(path)) == "works" else None
+        return read(path) if outcome == "held" else None
     finally:
         os.close(descriptor)
 
@@ -122,27 +137,32 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _patiently(descriptor: int) -> bool:
+def _patiently(descriptor: int) -> Outcome:
     deadline = time.monotonic() + PATIENCE_S
-    while not _try(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() > deadline:
-            return False
+    while (outcome := flock(descriptor)) == "held" and time.monotonic() < deadline:
         time.sleep(0.05)
-    return True
+    return outcome
+
+
+def _seen_here(record: Record) -> HolderState:
+    """Whether the process that a record names lives, as far as this machine can tell."""
+    if not record:
+        return "gone"
+    if record.get("host") != socket.gethostname():
+        return "unknown"
+    return "works" if Path("/proc", str(record.get("pid"))).exists() else "gone"
+
+
+@functools.cache
+def _say_once(path: Path) -> None:
+    told = "this file system has no locks; who works on the run is told by what is in it"
+    print(f"note: {path}: {told}", file=sys.stderr, flush=True)
 
 
 def _replace(path: Path) -> int:
     """Replace the lock's file by a new, locked one; what the former holder has locked loses its name."""
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    flock(descriptor)
     os.fchmod(descriptor, 0o644)
     Path(name).replace(path)
     return descriptor
-
-
-def _try(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

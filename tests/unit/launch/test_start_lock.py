@@ -61,3 +61,38 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         start_lock.held([Run(tmp_path / "runs" / "exp" / "default")]),
     ):
         pass
+
+
+WITHOUT_LOCKS = f"""
+import errno, fcntl
+def no_locks(*given):
+    raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = no_locks
+{HOLD}"""
+
+
+def test_where_the_file_system_has_no_locks(tmp_path: Path) -> None:
+    """One holds it, the other waits; of one that was killed it is free."""
+    run = tmp_path / "runs" / "exp" / "default"
+    line, pipe = [sys.executable, "-c", WITHOUT_LOCKS, str(run)], subprocess.PIPE
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(line, cwd=ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    killed = start()
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "held\n"
+    killed.kill()
+    killed.communicate()
+    first = start()
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    second = start()
+    assert second.stderr is not None
+    owner = run.parent / start_lock.OWNER
+    told = f"waiting for another start in {run.parent}; if there is none, remove {owner}\n"
+    assert second.stderr.readline() == told
+    first.communicate("\n", timeout=60)
+    assert second.communicate("\n", timeout=60)[0] == "held\n"
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert not list(tmp_path.rglob(".starting*"))

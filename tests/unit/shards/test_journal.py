@@ -68,7 +68,7 @@ def test_where_nothing_can_be_locked_it_says_so(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with journal(tmp_path, PLAN):
         pass
-    assert "can't be locked (Function not implemented): start no second writer" in capsys.readouterr().err
+    assert "the file system has no locks: start no second writer" in capsys.readouterr().err
 
 
 def test_damage_is_named(tmp_path: Path) -> None:

@@ -1,3 +1,8 @@
+import errno
+import fcntl
+import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -115,3 +120,49 @@ def test_what_the_cluster_knows_to_work_is_respected(tmp_path: Path) -> None:
         pass
     with Lock.take(path, holder_state=lambda record: "works"):  # it let go: there is nobody to ask about
         pass
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system has none."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize(
+    ("host", "process", "cluster", "is_held", "is_seen"),
+    [
+        ("here", "lives", "unknown", True, True),
+        ("here", "gone", "unknown", False, False),
+        ("elsewhere", "lives", "unknown", False, False),  # the claim keeps it out if it works
+        ("elsewhere", "lives", "works", True, False),
+        ("here", "lives", "gone", False, True),
+    ],
+)
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_the_content_tells(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    host: str,
+    process: str,
+    cluster: lock.HolderState,
+    is_held: bool,
+    is_seen: bool,
+) -> None:
+    path = tmp_path / "lock"
+    names = {"here": socket.gethostname()}
+    record = {"attempt": 3, "job": "7", "pid": os.getpid() if process == "lives" else 2**22 + 1}
+    path.write_text(json.dumps({**record, "host": names.get(host, host)}) + "\n")
+    assert (lock.holder(path) is not None) == is_seen
+    if is_held:
+        with pytest.raises(HeldError, match="held by attempt 3"):
+            Lock.take(path, lambda _: cluster)
+    else:
+        with Lock.take(path, lambda _: cluster) as held:
+            held.write(attempt=4, job="8", pid=os.getpid(), host=socket.gethostname())
+            assert lock.holder(path) is not None
+        assert lock.holder(path) is None
+    assert capsys.readouterr().err.count("has no locks") == 1
