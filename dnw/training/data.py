@@ -16,6 +16,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import math
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing.util import Finalize
@@ -28,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from dnw.config import ConfigError, Data, Train
 from dnw.preemption import end_children, leave_signals_to_parent
+from dnw.temporary_folder import temporary_folder
 from dnw.training.distributed import World
 from shards.decode import NoImageError, Picture
 from shards.errors import BadSampleError
@@ -238,6 +240,7 @@ class Loader(DataLoader[Batch]):
 
     def __iter__(self) -> Any:
         """Start the processes, and have them killed before torch and Python look after them."""
+        tempfile.tempdir = temporary_folder()  # for the sockets through which they hand over batches
         iterator = super().__iter__()
         atexit.unregister(end_children)
         atexit.register(end_children)  # the last one registered is the first to be called

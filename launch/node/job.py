@@ -29,6 +29,7 @@ from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
+from dnw.temporary_folder import temporary_folder
 from launch.config import CPU_PROCESSES
 from launch.gpus import given_gpus
 from launch.node import backfill, exit_reason, memory_events, requeue, retry_policy, slurm_job, torchrun
@@ -234,7 +235,8 @@ class Job:
         self, claim: Claim, node: Node, port: int, stop: StopRequests, descriptors: tuple[int, ...] = ()
     ) -> int:
         """Start the agent and wait for its end; its exit code."""
-        with self._output(claim, node) as output, tempfile.TemporaryDirectory(prefix="dnw-") as scratch:
+        scratch_of_job = tempfile.TemporaryDirectory(prefix="dnw-", dir=temporary_folder())
+        with self._output(claim, node) as output, scratch_of_job as scratch:
             agent = subprocess.Popen(
                 self.command(node, claim.number, port),
                 env={**self._environment(claim, node), "TMPDIR": scratch},  # torchrun leaves a folder there
