@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -108,8 +109,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    done = subprocess.run([git, "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+    done = subprocess.run([git, "-C", str(root), *arguments], capture_output=True, check=False)
+    return os.fsdecode(done.stdout) if done.returncode == 0 else None
 
 
 def _package_files(root: Path) -> list[PurePosixPath]:

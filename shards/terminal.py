@@ -159,7 +159,7 @@ def _open_closed() -> None:
 def _output(stream: TextIO | None, descriptor: int) -> Output:
     if not isinstance(stream, io.TextIOWrapper):  # None, where it was closed
         return Output(open(descriptor, "wb", closefd=False), line_buffering=True)
-    encoding, errors = stream.encoding, stream.errors
+    encoding, errors = stream.encoding, "backslashreplace"  # names are bytes, which may be no text
     by_line, at_once = stream.line_buffering, stream.write_through
     return Output(stream.detach(), encoding, errors, line_buffering=by_line, write_through=at_once)
 
