@@ -23,7 +23,11 @@ _JPEG = b"\xff\xd8\xff"
 
 
 class NoImageError(ValueError):
-    """Bytes that are no image, or a damaged one; the message says why."""
+    """Bytes that are no image that can be read; the message says why, `reason` in fewer words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no image that can be read ({reason})")
+        self.reason = reason
 
 
 class Picture:
@@ -81,21 +85,36 @@ class Picture:
             except ValueError:
                 pass  # what this library refuses, Pillow may still read
         try:
-            return np.array(self._by_pillow.convert("RGB"))
-        except _DAMAGE as error:
+            return np.array(_rgb(self._by_pillow))
+        except NoImageError:
+            raise
+        except Exception as error:  # damage raises almost anything: OSError, SyntaxError, struct.error
             raise _no_image(error) from None
 
     @cached_property
     def _by_pillow(self) -> Image.Image:
         try:
             return Image.open(io.BytesIO(self._data))
-        except _DAMAGE as error:
+        except Exception as error:  # as above
             raise _no_image(error) from None
 
 
-_DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return an image as RGB: its first picture, transparency left out, 16 bits of grey scaled to 8.
+
+    Raises:
+        NoImageError: its numbers have no scale, as those of 32 bits.
+    """
+    image.load()
+    image.info.pop("transparency", None)  # what it makes invisible keeps its colour, and no one is warned
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"}):
+        wide = np.asarray(image).astype(np.int64)
+        return Image.fromarray(((wide + 128) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        raise NoImageError(f"32 bits a pixel, mode {image.mode}, whose white isn't known")
+    return image.convert("RGB")
 
 
 def _no_image(error: BaseException) -> NoImageError:
     reason = str(error).partition(" <")[0]  # Pillow names its own buffer
-    return NoImageError(f"no image that can be read ({reason})")
+    return NoImageError(reason)

@@ -29,12 +29,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from shards import command
+from shards import command, info
 from shards.atomic import replacing
+from shards.classes import check_names, names_in, read_names
 from shards.errors import ShardError, remake
+from shards.folder import check_sizes, why_no_index
+from shards.ignored import Ignored, add_skip
 from shards.regular_file import descriptor_of, read_bytes
 from shards.remote import Store
-from shards.shard import MEMBER, Contents, Members, Shard, scan
+from shards.shard import EXTENSIONS, MEMBER, Contents, Members, Shard, scan
 from shards.split_files import files_of_splits
 from shards.workers import run
 
@@ -55,6 +58,7 @@ class Index:
         fingerprint: SHA-256 over names, lengths and digests of the shards: equal where the samples are equal.
         row_sums: zlib.crc32 of each shard's rows of the index.
         store: where the shards are, if not in the folder.
+        skip: patterns of what was left out; None where an earlier version didn't say.
     """
 
     folder: Path
@@ -65,6 +69,7 @@ class Index:
     fingerprint: str
     row_sums: tuple[int, ...]
     store: Store | None = None
+    skip: tuple[str, ...] | None = ()
 
     @classmethod
     def load(cls, folder: Path | str, split: str, store: Store | None = None) -> Index:
@@ -79,7 +84,7 @@ class Index:
         record = cls.record(Path(folder), split)
         if store is not None:
             return dataclasses.replace(record, store=store)
-        _check_sizes(record.folder, record.shards)
+        check_sizes(record.folder, record.shards)
         return record
 
     @classmethod
@@ -176,6 +181,7 @@ def save(
     *,
     classes: Sequence[str] | None,
     num_classes: int,
+    ignored: Ignored | None = None,
 ) -> Index:
     """Write the index of a split.
 
@@ -186,6 +192,7 @@ def save(
         members: the rows of each of them.
         classes: names, if they are known.
         num_classes: how many there are; labels are below.
+        ignored: what of the tar files is not taken.
 
     Raises:
         ShardError: the split has no samples, or a class that is none.
@@ -207,6 +214,8 @@ def save(
         "row_sums": [zlib.crc32(one.tobytes()) for one in members],
         "num_classes": num_classes,
         "classes": None if classes is None else list(classes),
+        "skip": list(ignored.skip) if ignored else [],
+        "ignored": ignored.record() if ignored else {},
         "shards": [dataclasses.asdict(shard) for shard in shards],
     }
     with replacing(_record_file(folder, split)) as file:
@@ -215,65 +224,70 @@ def save(
 
 
 def save_info(indexes: Sequence[Index]) -> None:
-    """Write `_info.json`, from which timm reads the splits of a folder.
+    """Write `_info.json`, from which timm reads the splits of a folder; what others put there is kept.
 
     Raises:
         OSError: the folder is not writable or full.
     """
-    splits = {
-        index.split: {
-            "name": index.split,
-            "num_samples": index.num_samples,
-            "filenames": [shard.file for shard in index.shards],
-            "shard_lengths": list(index.shard_lengths),
-        }
-        for index in indexes
-    }
-    with replacing(indexes[0].folder / "_info.json") as file:
-        file.write(json.dumps({"splits": splits}, indent=1).encode())
+    info.renew(indexes[0].folder, {index.split: index.shards for index in indexes})
 
 
-def build(folder: Path, patterns: Mapping[str, str], workers: int) -> list[Index]:
-    """Read the tars of a folder to the last byte and write the index of each split.
+def build(
+    folder: Path,
+    patterns: Mapping[str, str],
+    workers: int,
+    *,
+    ignored: Ignored | None = None,
+    classes: Sequence[str] | None = None,
+) -> list[Index]:
+    """Read the tars of a folder to the last byte and write the index of each split, and `_info.json`.
 
     Args:
         folder: where the tars lie.
         patterns: split to the glob pattern of its files; empty: from `_info.json`, else from their names.
         workers: processes that read.
+        ignored: knows what may be left out, of the folder and of the tars, and is told what is.
+        classes: the name of each class; None: as the indexes say that are there of the same shards.
 
     Raises:
-        ShardError: no tars, no telling which split they are, or anything that `shards.shard.scan` raises.
+        ShardError: no tars, no telling which split they are, something that would be lost, lengths other than
+            those of `_info.json`, names of other classes, or anything that `shards.shard.scan` raises.
         OSError: a file can't be read or written.
     """
     if next(folder.glob("*.tar"), None) is None:
-        raise ShardError(_why_no_index(folder, "train"))
-    files = files_of_splits(folder, patterns)
+        raise ShardError(why_no_index(folder, "train"))
+    ignored = Ignored() if ignored is None else ignored
+    files = files_of_splits(folder, patterns, ignored)
     paths = [folder / name for names in files.values() for name in names]
     scanned: dict[str, Contents] = {}
     with (
         tqdm(total=len(paths), unit=" shards", disable=None) as progress,
-        closing(run(scan, paths, workers)) as finished,
+        closing(run(functools.partial(scan, skip=ignored.skip), paths, workers)) as finished,
     ):
         for number, result in finished:
             scanned[paths[number].name] = result
+            ignored.add(result.ignored)
             progress.update()
-    classes = _class_names(folder)
-    labels = (found.members["label"].max(initial=-1) for found in scanned.values())
-    num_classes = max(len(classes or ()), 1 + int(max(labels)))
+    if not patterns:
+        info.check_lengths(folder, {name: found.shard.samples for name, found in scanned.items()})
+    highest = max(int(found.members["label"].max(initial=-1)) for found in scanned.values())
+    if classes is None:
+        classes = names_in(folder, {found.shard.sha256 for found in scanned.values()})
+    check_names(folder, classes, highest)
     indexes = []
     for split, names in files.items():
-        shards, members, _ = zip(*(scanned[name] for name in names), strict=True)
-        index = save(folder, split, shards, members, classes=classes, num_classes=num_classes)
-        indexes.append(index)
-    if not (folder / "_info.json").exists():
-        save_info(indexes)
+        shards, members = ([getattr(scanned[name], part) for name in names] for part in ("shard", "members"))
+        count = 1 + highest if classes is None else len(classes)
+        made = save(folder, split, shards, members, classes=classes, num_classes=count, ignored=ignored)
+        indexes.append(made)
+    save_info(indexes)
     return indexes
 
 
 def _read(folder: Path, split: str) -> Index:
     path = _record_file(folder, split)
     if not path.exists():
-        raise ShardError(_why_no_index(folder, split))
+        raise ShardError(why_no_index(folder, split))
     try:
         record = json.loads(read_bytes(path))
         version = record["version"]
@@ -284,7 +298,8 @@ def _read(folder: Path, split: str) -> Index:
             classes = None if names is None else tuple(names)
             row_sums = tuple(int(one) for one in record["row_sums"])
             facts = record["num_classes"], record["fingerprint"], row_sums
-            index = Index(folder, split, shards, classes, *facts)
+            skip = None if record.get("skip") is None else tuple(record["skip"])
+            index = Index(folder, split, shards, classes, *facts, skip=skip)
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path}: damaged ({error}): make it again with: {remake(folder)}") from error
     if version != VERSION:
@@ -304,47 +319,6 @@ def _check_split(path: Path, split: str, said: str) -> None:
             f"{path}: is the index of split {said!r}: copy the right one there, or make it again with: "
             f"{remake(path.parent)}"
         )
-
-
-def _class_names(folder: Path) -> tuple[str, ...] | None:
-    # tars don't hold them: an index that is about to be replaced may
-    for path in sorted(folder.glob("index-*.json")):
-        try:
-            return tuple(json.loads(path.read_bytes())["classes"])
-        except (ValueError, KeyError, TypeError):
-            continue  # a damaged index, or one without names, is why this command is run
-    return None
-
-
-def _why_no_index(folder: Path, split: str) -> str:
-    write = f"python -m shards.write KIND SOURCE {folder}"
-    if folder.exists() and not folder.is_dir():
-        return f"{folder}: a file, must be the folder of the shards"
-    if not folder.is_dir():
-        return f"{folder}: no such folder: write shards there with: {write}"
-    tars = len(list(folder.glob("*.tar")))
-    if not tars:
-        return f"{folder}: holds no shards: write some with: {write}"
-    if others := sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json")):
-        names = ", ".join(others)
-        return f"{folder}: has no index of split {split!r}, only of {names}: make it with: {remake(folder)}"
-    return f"{folder}: holds {tars} tar files but no index of them: make it with: {remake(folder)}"
-
-
-def _check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
-    names = {shard.file for shard in shards}
-    with os.scandir(folder) as entries:
-        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.name in names}
-    for shard in shards:
-        if shard.file not in sizes:
-            raise ShardError(f"{folder / shard.file}: this shard is missing: copy or write it again")
-        if (size := sizes[shard.file]) != shard.bytes:
-            raise ShardError(
-                f"{folder / shard.file}: has {size} bytes, the index says {shard.bytes}: copy or write this "
-                f"shard again; if it is meant to be another one, make the index again with: {remake(folder)}"
-            )
-        if not os.access(folder / shard.file, os.R_OK):
-            raise ShardError(f"{folder / shard.file}: can't be read by you: its owner can allow it, chmod +r")
 
 
 def _record_file(folder: Path, split: str) -> Path:
@@ -367,8 +341,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m shards.index",
         description="Read the tar files of a folder to the last byte and write the index of each split. "
-        "They may come from webdataset's ShardWriter or any other program: a sample is an image (jpg, jpeg, "
-        "png, webp) and a class number (cls) under the same key, side by side.",
+        "They may come from webdataset's ShardWriter or any other program: a sample is an image "
+        f"({', '.join(EXTENSIONS)}) and a class number (cls) under the same key, side by side.",
     )
     parser.add_argument("folder", type=Path, help="where the tar files lie; the indexes are put beside them")
     parser.add_argument(
@@ -383,12 +357,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
     )
+    add_skip(parser)
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="the names of the classes in order, one a line"
+    )
     chosen = parser.parse_args(arguments)
-    for index in build(chosen.folder, dict(chosen.split), chosen.workers):
+    classes = None if chosen.classes is None else read_names(chosen.classes)
+    ignored = Ignored(chosen.skip)
+    indexes = build(chosen.folder, dict(chosen.split), chosen.workers, ignored=ignored, classes=classes)
+    for index in indexes:
         print(
             f"{index.split}: {index.num_samples:,} samples, {index.num_classes} classes, "
             f"{len(index.shards)} shards, fingerprint {index.fingerprint[:16]}"
         )
+    for line in ignored.lines():
+        print(line)
 
 
 if __name__ == "__main__":

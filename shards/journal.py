@@ -1,6 +1,7 @@
 """What a writer has finished, so that the same command can go on after any end.
 
-write.jsonl in the folder of the shards: first the plan, then one line for each shard that is whole.
+write.jsonl in the folder of the shards: first the plan, then one line for each shard that is whole, and what
+of the source was not taken.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import BinaryIO
 
 from shards.errors import ShardError
 from shards.flock import flock
+from shards.ignored import Ignored
 from shards.shard import Shard
 
 NAME = "write.jsonl"
+_IGNORED = "ignored"
 _SHOWN = 16  # characters of a value, of a digest enough to tell it from another
 WritePlan = Mapping[str, str | int]
 
@@ -39,6 +42,16 @@ class Journal:
         self._file.write(_line(dataclasses.asdict(shard)))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def note(self, ignored: Ignored) -> None:
+        """Record what of the source was not taken, if anything.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if counts := ignored.record():
+            self._file.write(_line({_IGNORED: counts}))
+            self._file.flush()
 
 
 @contextmanager
@@ -99,7 +112,7 @@ def _refuse_indexes(folder: Path) -> None:
 def _parse(path: Path, lines: list[bytes]) -> tuple[WritePlan | None, dict[str, Shard]]:
     try:
         records = [json.loads(line) for line in lines]
-        shards = [Shard(**record) for record in records[1:]]
+        shards = [Shard(**record) for record in records[1:] if _IGNORED not in record]
     except (ValueError, TypeError) as error:
         raise ShardError(f"{path}: damaged ({error}): remove the folder and write it again") from error
     return (records[0] if records else None), {shard.file: shard for shard in shards}

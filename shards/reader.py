@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 import tarfile
 import zlib
@@ -10,9 +11,10 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from shards.errors import BadSampleError, ShardError
+from shards.ignored import printable
 from shards.index import Index
 from shards.regular_file import descriptor_of
-from shards.shard import key_in
+from shards.shard import key_in, keys
 from shards.tar import BLOCK
 
 
@@ -48,6 +50,7 @@ class Reader:
         self._files: OrderedDict[int, _File] = OrderedDict()
         self._members = index.members
         self._checked: set[int] = set()
+        self._keys: tuple[int, list[str]] | None = None
 
     def read(self, sample: int) -> Sample:
         """Read the sample with this number.
@@ -66,28 +69,44 @@ class Reader:
         data = self._file(shard).read(offset, size)
         if len(data) < size or zlib.crc32(data) != crc32:
             fault = f"ends {size - len(data)} bytes early" if len(data) < size else "its bytes changed"
+            path = printable(self.index.paths[shard])
             raise BadSampleError(
-                f"{self.index.paths[shard]}: image of {size} bytes at byte {offset} {fault} since it was "
+                f"{path}: image of {size} bytes at byte {offset} {fault} since it was "
                 "indexed: copy or write this shard again"
             )
         return Sample(data, label)
 
     def key(self, sample: int) -> str:
-        """Return the key of a sample, from the tar header in front of its image.
+        """Return the key of a sample, as the headers up to it have it.
 
         Raises:
             IndexError: there is no such number.
             ShardError: there is no readable header in front of the image.
         """
         shard = self._shard(sample)
+        file, known = self._file(shard), self._keys_of(shard)
+        if (place := sample - self.index.starts[shard]) < len(known):
+            return known[place]
         offset = int(self._members[sample]["offset"]) - BLOCK
         try:
-            return key_in(self._file(shard).read(offset, BLOCK))
+            return key_in(file.read(offset, BLOCK))
         except tarfile.HeaderError as error:
             raise ShardError(
-                f"{self.index.paths[shard]}: bad header at byte {offset} ({error}): "
+                f"{printable(self.index.paths[shard])}: bad header at byte {offset} ({error}): "
                 "copy or write this shard again"
             ) from error
+
+    def _keys_of(self, shard: int) -> list[str]:
+        """Return the keys of a shard, as far as its headers can be read; those of the last one are kept."""
+        kept = self._keys
+        if kept is None or kept[0] != shard:
+            found: list[str] = []
+            with contextlib.suppress(ShardError):
+                size = self.index.shards[shard].bytes
+                for key in keys(self._file(shard).read, size, self.index.skip):
+                    found.append(key)
+            kept = self._keys = (shard, found)
+        return kept[1]
 
     def place(self, sample: int) -> Place:
         """Where a sample is, for messages.
@@ -100,7 +119,7 @@ class Reader:
             key = self.key(sample)
         except (ShardError, OSError):
             key = "?"  # its header is damaged too
-        return Place(str(path), key, int(self._members[sample]["offset"]))
+        return Place(printable(path), printable(key), int(self._members[sample]["offset"]))
 
     def where(self, sample: int) -> str:
         """Return where a sample lies, in words: shard, key and byte."""

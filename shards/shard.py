@@ -1,6 +1,6 @@
 """One shard: a tar of samples, each an image and its class, side by side under one key.
 
-<key>.jpg   the image, as jpg, jpeg, png or webp
+<key>.jpg   the image, as jpg or any other of EXTENSIONS
 <key>.cls   its class, a decimal number
 """
 
@@ -13,7 +13,7 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -24,9 +24,11 @@ import numpy.typing as npt
 from shards import tar
 from shards.atomic import replacing
 from shards.errors import ShardError
+from shards.ignored import Ignored, printable
 from shards.regular_file import open_file
 
-EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+# what torchvision's ImageFolder takes, and two more
+EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")
 
 # One sample of an index: where its image is within the shard (bytes), its class, zlib.crc32 of the image.
 MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("label", "<i4"), ("crc32", "<u4")])
@@ -81,42 +83,86 @@ def write(path: Path, entries: Iterable[Entry]) -> tuple[Shard, Members]:
 
 
 class Contents(NamedTuple):
-    """What is in a shard file: what is known of the whole, its rows, and a number for each key, uint64."""
+    """What is in a shard file.
+
+    Attributes:
+        shard: what is known of the whole.
+        members: a row for each sample.
+        keys: a number for each key, uint64.
+        ignored: what is no part of a sample.
+    """
 
     shard: Shard
     members: Members
     keys: npt.NDArray[np.uint64]
+    ignored: Ignored
 
 
-def scan(path: Path, *, payload: bool = True) -> Contents:
+def scan(path: Path, *, payload: bool = True, skip: Sequence[str] | None = ()) -> Contents:
     """Read a shard from its first byte to its last.
 
-    Members that are neither image nor class are passed over, as is a sample that has neither.
+    Other parts of a sample than image and class are counted, and so is what a pattern names.
 
     Args:
         path: the file.
         payload: without it headers and classes are read, and no image: the digest is "", each crc32 is 0.
+        skip: patterns of members that are left out; None: whatever isn't a sample is counted, and no error.
 
     Raises:
         ShardError: the archive is damaged; a sample is partial, has two images, a key that stood before, or a
-            class that is no number. The message names shard, key and byte.
+            class that is no number; or a member belongs to no sample. The message names shard, key and byte.
         OSError: it can't be read.
     """
+    shown = printable(path)
+    ignored = Ignored(skip or ())
     with open_file(path) as file:
         source = _Source(file, payload)
-        rows, keys = [], dict[str, None]()
-        for key, parts in _samples(tar.members(source.take, str(path), None if payload else source.skip)):
-            where = f"{path}: sample {key!r} at byte {parts[0].offset}"
+        members = tar.members(source.take, shown, None if payload else source.skip)
+        rows, keys, others = [], dict[str, None](), list[tuple[str, str]]()
+        for key, parts in _samples(members, ignored, others):
+            where = f"{shown}: sample {printable(key)!r} at byte {parts[0].offset}"
             try:
                 if key in keys:
                     raise ShardError(f"{where}: this key stood before in the shard: give each sample its own")
-                rows.append(_row(parts, where, payload))
+                rows.append(_row(parts, where))
             except ShardError as error:
                 error.key, error.offset = key, parts[0].offset
                 raise
             keys[key] = None
+    _count_others(others, keys, ignored, is_known=skip is not None)
+    ignored.check(path)
     found = Shard(path.name, len(rows), source.size, source.sha256)
-    return Contents(found, np.array(rows, MEMBER), np.array([number_of(key) for key in keys], np.uint64))
+    numbers = np.array([number_of(key) for key in keys], np.uint64)
+    return Contents(found, np.array(rows, MEMBER), numbers, ignored)
+
+
+def keys(read: Callable[[int, int], bytes], size: int, skip: Sequence[str] | None) -> Iterator[str]:
+    """Yield the key of each sample of a shard, in the order of its rows; no image is read.
+
+    Args:
+        read: returns the bytes from an offset on, so many.
+        size: of the shard, bytes.
+        skip: as it was scanned with.
+
+    Raises:
+        ShardError: the shard is damaged.
+    """
+    place = 0
+
+    def take(count: int) -> bytes:
+        nonlocal place
+        data = read(place, count)
+        place += len(data)
+        return data
+
+    def pass_over(count: int) -> int:
+        nonlocal place
+        there = min(count, size - place)
+        place += there
+        return there
+
+    for key, _ in _samples(tar.members(take, "", pass_over), Ignored(skip or ()), []):
+        yield key
 
 
 class _Source:
@@ -150,14 +196,12 @@ class _Source:
 
 
 def key_in(block: bytes) -> str:
-    """Return the key in a tar header, up to the first dot of the last part.
+    """Return the key in a tar header; of a long name that is a part.
 
     Raises:
         tarfile.HeaderError: it isn't one.
     """
-    name = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").name
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + file.partition(".")[0]
+    return tar.key_of(tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").name)
 
 
 def number_of(key: str) -> int:
@@ -165,11 +209,43 @@ def number_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
 
-def _samples(members: Iterable[tar.Member]) -> Iterator[tuple[str, list[tar.Member]]]:
-    named = ((_split(member.name), member) for member in members)
-    wanted = ((key, member) for (key, extension), member in named if extension in (*EXTENSIONS, "cls"))
-    for key, group in itertools.groupby(wanted, operator.itemgetter(0)):
+def _samples(
+    members: Iterable[tar.Member], ignored: Ignored, others: list[tuple[str, str]]
+) -> Iterator[tuple[str, list[tar.Member]]]:
+    """Yield key and parts of each sample; adds to `others` name and fault of what is no part of one."""
+
+    def wanted() -> Iterator[tuple[str, tar.Member]]:
+        for member in members:
+            key, extension = _split(member.name)
+            if ignored.names(member.name):
+                continue
+            if member.odd or extension not in (*EXTENSIONS, "cls"):
+                others.append((member.name, member.odd))
+            else:
+                yield key, member
+
+    for key, group in itertools.groupby(wanted(), operator.itemgetter(0)):
         yield key, [member for _, member in group]
+
+
+def _count_others(
+    others: Iterable[tuple[str, str]], keys: Collection[str], ignored: Ignored, *, is_known: bool
+) -> None:
+    """Count the other parts of samples; the rest is refused, or counted where that isn't known."""
+    for name, odd in others:
+        key, extension = _split(name)
+        if not odd and key in keys:
+            ignored.count(f"*.{extension.rpartition('.')[2]}", name)
+        elif is_known:
+            ignored.refuse(name, odd or f"no image or class: {_why(key, extension)}")
+        else:
+            ignored.count("*", name)
+
+
+def _why(key: str, extension: str) -> str:
+    if "." in extension:
+        return f"a key ends at the first dot, {printable(key)!r} is none of a sample"
+    return f"images are {', '.join(EXTENSIONS)}"
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -178,11 +254,11 @@ def _split(name: str) -> tuple[str, str]:
     return (match[1], match[2].lower()) if match else (name, "")
 
 
-def _row(parts: list[tar.Member], where: str, payload: bool) -> tuple[int, int, int, int]:
+def _row(parts: list[tar.Member], where: str) -> tuple[int, int, int, int]:
     classes = [part for part in parts if part.name.lower().endswith(".cls")]
     images = [part for part in parts if part not in classes]
     if len(classes) != 1 or len(images) != 1:
-        names = ", ".join(part.name for part in parts)
+        names = ", ".join(printable(part.name) for part in parts)
         raise ShardError(
             f"{where}: holds {names}: a sample is one image ({', '.join(EXTENSIONS)}) and one .cls"
         )
@@ -190,4 +266,4 @@ def _row(parts: list[tar.Member], where: str, payload: bool) -> tuple[int, int, 
     if not re.fullmatch(rb"\s*\d{1,9}\s*", label):
         raise ShardError(f"{where}: its .cls holds {label!r}: must be a number, 0 or more")
     image = images[0]
-    return image.offset, image.size, int(label), zlib.crc32(image.data) if payload else 0
+    return image.offset, image.size, int(label), image.crc32

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from shards.errors import ShardError
@@ -18,16 +20,45 @@ _END = bytes(2 * BLOCK)
 _REMEDY = "copy or write this shard again"
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _ABOUT_NEXT = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
-_WITHOUT_DATA = (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE)
+_WITHOUT_DATA = (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE,
+                 tarfile.BLKTYPE)  # fmt: skip
+_DEREFERENCE = "pack it again with tar --dereference"
+_SPARSE = "a sparse file, which few can read: pack again without --sparse"
+_ODD = {
+    tarfile.FIFOTYPE: "a FIFO",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    b"V": "the label of a volume",
+}
+# what other files begin with, and what makes a tar of them
+_OTHERS = {
+    b"\x1f\x8b": "gzip: give it a name that ends in .tar.gz, then unpack it with gunzip",
+    b"\x28\xb5\x2f\xfd": "zstd: unpack it with unzstd",
+    b"\xfd7zXZ": "xz: unpack it with unxz",
+    b"BZh": "bzip2: unpack it with bunzip2",
+    b"PK\x03\x04": "a zip archive: unpack it and pack a tar",
+    b"<": "HTML or XML, perhaps a server's answer: copy this shard again",
+}
 
 
 class Member(NamedTuple):
-    """A file in an archive: its name, where its data begin and how long they are (bytes), and the data."""
+    """A file in an archive.
+
+    Attributes:
+        name: its full name.
+        offset: where its data begin, bytes.
+        size: how long they are, bytes.
+        data: themselves; of a hard link to a file of more than a block, b"".
+        crc32: zlib.crc32 of them; 0 where they were skipped.
+        odd: why it has no data to be read; "" for a file, and for a hard link to one.
+    """
 
     name: str
     offset: int
     size: int
     data: bytes
+    crc32: int = 0
+    odd: str = ""
 
 
 def header(name: str, size: int) -> bytes:
@@ -58,40 +89,75 @@ def end(position: int) -> bytes:
 def members(
     take: Callable[[int], bytes], where: str, skip: Callable[[int], int] | None = None
 ) -> Iterator[Member]:
-    """Yield each file of an archive, in order, read through `take(size)` from its first byte to its last.
+    """Yield each entry of an archive, in order, read through `take(size)` from its first byte to its last.
 
     With `skip(size)`, which passes over bytes and returns how many there were, files of more than a block are
     not read, and their data left empty.
 
-    Long names of the GNU and POSIX (pax) forms are understood; folders and links are passed over.
+    Long names of the GNU and POSIX (pax) forms are understood, and hard links yield what they are links to.
+    Folders hold nothing of their own: they alone are passed over.
 
     Raises:
-        ShardError: the archive is damaged; the message begins with `where` and gives the byte.
+        ShardError: the archive is damaged, compressed, or has sparse files; the message begins with `where`
+            and gives the byte.
     """
     position = 0
-    name = ""  # from a long-name header, for the file that follows it
+    about = _About()  # what headers say of the file that follows them
+    files: dict[str, Member] = {}
     while info := _next_header(take, where, position):
         position += BLOCK
-        size = 0 if info.type in _WITHOUT_DATA else info.size
+        name = about.name or info.name
+        size = 0 if info.type in _WITHOUT_DATA else info.size if about.size is None else about.size
         stored = size + -size % BLOCK
         is_skipped = skip is not None and info.type in _REGULAR and size > BLOCK
         data = b"" if is_skipped else take(stored)
         there = skip(stored) if skip is not None and is_skipped else len(data)
         if there < stored:
             raise ShardError(
-                f"{where}: truncated: member {name or info.name!r} at byte {position} has {size} bytes, "
+                f"{where}: truncated: member {name!r} at byte {position} has {size} bytes, "
                 f"the file ends after {there} of them: {_REMEDY}",
-                key=(name or info.name).partition(".")[0],
+                key=key_of(name),
                 offset=position,
             )
         data = data[:size]
         if info.type in _ABOUT_NEXT:
-            name = _long_name(info, data, f"{where}: byte {position}") or name
-        else:
-            if info.type in _REGULAR:
-                yield Member(name or info.name, position, size, data)
-            name = ""
+            about = about.with_header(info, data, f"{where}: byte {position}")
+            position += stored
+            continue
+        if info.type == tarfile.GNUTYPE_SPARSE or about.is_sparse:
+            raise ShardError(f"{where}: member {name!r} at byte {position}: {_SPARSE}", offset=position)
+        if info.type in _REGULAR:
+            one = Member(name, position, size, data, 0 if is_skipped else zlib.crc32(data))
+            files[_plain(name)] = one if size <= BLOCK else one._replace(data=b"")
+            yield one
+        elif info.type != tarfile.DIRTYPE:
+            yield _of_no_data(info, name, about.target or info.linkname, position, files)
+        about = _About()
         position += stored
+
+
+def key_of(name: str) -> str:
+    """Return the key in a member's name: all up to the first dot of its last part, as webdataset has it."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def _of_no_data(
+    info: tarfile.TarInfo, name: str, target: str, position: int, files: Mapping[str, Member]
+) -> Member:
+    if info.type == tarfile.LNKTYPE:
+        if _plain(target) in files:
+            return files[_plain(target)]._replace(name=name)
+        odd = f"a hard link to {target!r}, which doesn't stand before it"
+    elif info.type == tarfile.SYMTYPE:
+        odd = f"a symbolic link to {target!r}: {_DEREFERENCE}"
+    else:
+        odd = _ODD.get(info.type, f"of the unknown type {info.type!r}")
+    return Member(name, position, 0, b"", 0, odd)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")
 
 
 def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tarfile.TarInfo | None:
@@ -100,6 +166,9 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tar
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
+            for start, what in _OTHERS.items() if position == 0 else ():
+                if block.startswith(start):
+                    raise ShardError(f"{where}: is no tar but {what}", offset=0) from error
             raise ShardError(
                 f"{where}: bad header at byte {position} ({error}): {_REMEDY}", offset=position
             ) from error
@@ -129,12 +198,34 @@ def _expect_zeros(take: Callable[[int], bytes], where: str, position: int) -> No
             )
 
 
-def _long_name(info: tarfile.TarInfo, data: bytes, where: str) -> str:
-    if info.type == tarfile.GNUTYPE_LONGNAME:
-        return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    if info.type == tarfile.XHDTYPE:
-        return _pax_records(data, where).get(b"path", b"").decode("utf-8", "surrogateescape")
-    return ""
+@dataclass(frozen=True)
+class _About:
+    """What the headers before a file say of it; "" and None where they say nothing."""
+
+    name: str = ""
+    target: str = ""
+    size: int | None = None
+    is_sparse: bool = False
+
+    def with_header(self, info: tarfile.TarInfo, data: bytes, where: str) -> _About:
+        """Return this with what one more header says."""
+        text = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        if info.type == tarfile.GNUTYPE_LONGNAME:
+            return replace(self, name=text)
+        if info.type == tarfile.GNUTYPE_LONGLINK:
+            return replace(self, target=text)
+        if info.type == tarfile.XGLTYPE:
+            return self  # of all files that follow: a comment
+        records = _pax_records(data, where)
+        text_of = {key: value.decode("utf-8", "surrogateescape") for key, value in records.items()}
+        if not (size := text_of.get(b"size", "0")).isdecimal():
+            raise ShardError(f"{where}: bad extended header: {_REMEDY}")
+        return _About(
+            text_of.get(b"path", self.name),
+            text_of.get(b"linkpath", self.target),
+            int(size) if b"size" in records else self.size,
+            any(key.startswith(b"GNU.sparse.") for key in records),
+        )
 
 
 def _pax_records(data: bytes, where: str) -> dict[bytes, bytes]:

@@ -26,10 +26,11 @@ from tqdm import tqdm
 
 from shards import command, index, shard
 from shards.errors import ShardError
+from shards.ignored import Ignored, printable
 from shards.index import Index
 from shards.regular_file import open_file
 from shards.shard import Contents, Members, Shard
-from shards.tar import BLOCK
+from shards.split_files import unknown
 from shards.workers import run
 
 _MOST = 20  # faults told of one shard
@@ -45,9 +46,9 @@ class Fault:
     offset: int | None = None
 
     def __str__(self) -> str:
-        key = f" key {self.key}" if self.key else ""
+        key = f" key {printable(self.key)}" if self.key else ""
         offset = "" if self.offset is None else f" byte {self.offset}"
-        return f"{self.file}:{key}{offset}{':' if key or offset else ''} {self.what}"
+        return f"{printable(self.file)}:{key}{offset}{':' if key or offset else ''} {self.what}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Task:
     path: Path
     shard: Shard
     rows: Members
+    skip: tuple[str, ...] | None
     quick: bool
 
 
@@ -75,7 +77,7 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
     indexes = [Index.record(folder, split) for split in splits(folder)]
     tasks = [task for one in indexes for task in _tasks(one, quick)]
     owners = {task.shard.sha256: task.path.name for task in tasks}
-    faults = list(_foreign(folder, {task.path.name for task in tasks}))
+    faults = list(_foreign(folder, {task.path.name for task in tasks}, indexes[0].skip or ()))
     whole: dict[str, Contents] = {}
     size = sum(task.shard.bytes for task in tasks)
     with (
@@ -109,11 +111,17 @@ def repair(folder: Path, whole: Mapping[str, Contents]) -> list[str]:
         missing += [one.file for one in before.shards if one.file not in whole]
         if not good:
             raise ShardError(f"{folder}: nothing of split {split} is whole: copy or write it again")
+        indexes.append((split, good, before))
+    for split, good, before in indexes:
         shards, members = [one.shard for one in good], [one.members for one in good]
-        indexes.append((split, shards, members, before))
-    for split, shards, members, before in indexes:
         if list(before.shards) != shards:
-            index.save(folder, split, shards, members, classes=before.classes, num_classes=before.num_classes)
+            ignored = Ignored(before.skip or ())
+            for one in good:
+                ignored.add(one.ignored)
+            classes, num_classes = before.classes, before.num_classes
+            index.save(
+                folder, split, shards, members, classes=classes, num_classes=num_classes, ignored=ignored
+            )
     index.save_info([Index.record(folder, split) for split, *_ in indexes])
     return missing
 
@@ -129,7 +137,7 @@ def splits(folder: Path) -> list[str]:
 def _tasks(one: Index, quick: bool) -> Iterator[Task]:
     for path, known, start in zip(one.paths, one.shards, one.starts, strict=True):
         rows = np.array(one.members[start : start + known.samples])
-        yield Task(path, known, rows, quick)
+        yield Task(path, known, rows, one.skip, quick)
 
 
 def _look_at(task: Task) -> tuple[Contents | None, list[Fault]]:
@@ -138,9 +146,9 @@ def _look_at(task: Task) -> tuple[Contents | None, list[Fault]]:
     if not task.path.is_file():
         return None, [Fault(name, "missing: copy or write this shard again")]
     try:
-        contents = shard.scan(task.path, payload=not task.quick)
+        contents = shard.scan(task.path, payload=not task.quick, skip=task.skip)
     except ShardError as error:
-        what = str(error).removeprefix(f"{task.path}: ")
+        what = str(error).removeprefix(f"{printable(task.path)}: ")
         return None, [Fault(name, what, error.key, error.offset)]
     return contents, list(itertools.islice(_differences(task, contents), _MOST))
 
@@ -156,7 +164,7 @@ def _differences(task: Task, found: Contents) -> Iterator[Fault]:
     for row in np.flatnonzero(differs):
         ours, theirs = found.members[row], task.rows[row]
         changed = ", ".join(field for field in fields if ours[field] != theirs[field])
-        key = _key(task.path, int(ours["offset"]))
+        key = _key(task.path, int(row), task.skip)
         yield Fault(name, f"not what was indexed ({changed})", key, int(ours["offset"]))
     if not differs.any():
         if found.shard.bytes != known.bytes:
@@ -165,10 +173,9 @@ def _differences(task: Task, found: Contents) -> Iterator[Fault]:
             yield Fault(name, "other bytes than were indexed, outside of images and classes: a name, say")
 
 
-def _foreign(folder: Path, known: Collection[str]) -> Iterator[Fault]:
-    for path in sorted(folder.glob("*.tar")):
-        if path.name not in known:
-            yield Fault(path.name, "no index knows of this file: remove it, or make the indexes again")
+def _foreign(folder: Path, known: Collection[str], skip: Sequence[str]) -> Iterator[Fault]:
+    for name, what in unknown(folder, known, skip):
+        yield Fault(name, f"{what}: remove it, or make the indexes again")
 
 
 def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:
@@ -183,15 +190,20 @@ def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:
     for place in same[:_MOST]:
         first, second = (names[owners[order[at]]] for at in (place, place + 1))
         start = int(np.searchsorted(owners, owners[order[place + 1]]))
-        offset = int(whole[second].members[order[place + 1] - start]["offset"])
-        key = _key(folder / second, offset)
+        row = int(order[place + 1]) - start
+        offset, skip = int(whole[second].members[row]["offset"]), whole[second].ignored.skip
+        key = _key(folder / second, row, skip)
         yield Fault(second, f"this key stands in {first} too: write the shards again", key, offset)
 
 
-def _key(path: Path, offset: int) -> str:
+def _key(path: Path, row: int, skip: Sequence[str] | None) -> str:
     with open_file(path) as file:
-        file.seek(offset - BLOCK)
-        return shard.key_in(file.read(BLOCK))
+
+        def read(offset: int, size: int) -> bytes:
+            return os.pread(file.fileno(), size, offset)
+
+        found = shard.keys(read, os.fstat(file.fileno()).st_size, skip)
+        return next(itertools.islice(found, row, None))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -223,6 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ShardError(f"{len(faults)} faults in {len({fault.file for fault in faults})} files")
     samples = sum(contents.shard.samples for contents in whole.values())
     print(f"whole: {len(whole)} shards, {samples:,} samples", file=sys.stderr)
+    ignored = Ignored()
+    for contents in whole.values():
+        ignored.add(contents.ignored)
+    for line in ignored.lines():
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from shards import command, index, rng, shard
+from shards.classes import read_names
 from shards.errors import ShardError
+from shards.ignored import Ignored, add_skip
 from shards.journal import Journal, WritePlan, journal
 from shards.order import part
 from shards.shard import Members, Shard
@@ -77,6 +79,7 @@ def write(source: Source, out: Path, *, shard_samples: int, seed: int, workers: 
             classes = source.classes
             indexes.append(index.save(out, split, shards, members, classes=classes, num_classes=len(classes)))
         index.save_info(indexes)
+        records.note(source.ignored)
         return indexes
 
 
@@ -157,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for made in indexes:
         print(f"{made.split}: {len(made.shards)} shards, fingerprint {made.fingerprint[:16]}")
+    for line in source.ignored.lines():
+        print(line)
     print(f"done: {chosen.out}")
 
 
@@ -170,13 +175,13 @@ class _Kind(NamedTuple):
 # 1,252 photographs of ImageNet are about 140 MB, and make 1,024 shards
 _KINDS = {
     "imagefolder": _Kind(
-        lambda chosen: imagefolder.imagefolder(Path(chosen.source)),
+        lambda chosen: imagefolder.imagefolder(Path(chosen.source), Ignored(chosen.skip), _names(chosen)),
         1252,
         "images in folders named by class",
-        "SOURCE/train/<class>/*.jpg and SOURCE/val/<class>/*.jpg; files are copied as they are",
+        "SOURCE/train/<class>/*.jpg and SOURCE/val/<class>/*.jpg, at any depth; files are copied as they are",
     ),
     "imagenet": _Kind(
-        lambda chosen: _imagenet(Path(chosen.source)),
+        lambda chosen: _imagenet(Path(chosen.source), Ignored(chosen.skip), _names(chosen)),
         1252,
         "ImageNet-1k, from its archives or in the same layout, under its usual shard names",
         "SOURCE/train/n01440764/*.JPEG ... and SOURCE/val/n01440764/*.JPEG ..., or as downloaded: SOURCE/"
@@ -197,11 +202,15 @@ _KINDS = {
 }
 
 
-def _imagenet(source: Path) -> Source:
+def _names(chosen: argparse.Namespace) -> tuple[str, ...] | None:
+    return None if chosen.classes is None else read_names(chosen.classes)
+
+
+def _imagenet(source: Path, ignored: Ignored, classes: Sequence[str] | None) -> Source:
     archives = [source / name for name in (imagenet_tars.TRAIN, imagenet_tars.VAL)]
     if any(path.is_file() for path in archives):
-        return imagenet_tars.imagenet_tars(source)
-    return imagefolder.imagenet(source)
+        return imagenet_tars.imagenet_tars(source, ignored)
+    return imagefolder.imagenet(source, ignored, classes)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -243,6 +252,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument(
             "--quality", type=command.positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"
         )
+        if name in {"imagefolder", "imagenet"}:
+            _of_folders(one)
         if name == "fashion_mnist":
             one.add_argument(
                 "--size",
@@ -252,6 +263,16 @@ def _parser() -> argparse.ArgumentParser:
                 help="rows and columns of an image; 28 as photographed, above that padded [%(default)s]",
             )
     return parser
+
+
+def _of_folders(parser: argparse.ArgumentParser) -> None:
+    add_skip(parser)
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="the class folders in the order of their numbers, one a line [sorted by name]",
+    )
 
 
 if __name__ == "__main__":

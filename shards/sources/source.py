@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from shards.decode import NoImageError
+from shards.decode import Picture as Decoded
 from shards.errors import ShardError
+from shards.ignored import Ignored, printable
 from shards.regular_file import open_file, read_bytes
 
 
@@ -92,13 +95,14 @@ class Smaller:
 def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
     """Return the file extension of an image, and its bytes, once it has been decoded to the end."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except Exception as error:  # a damaged image raises almost anything: OSError, SyntaxError, struct.error
-        reason = "empty" if not data else str(error).partition(" <")[0]  # Pillow names the object in memory
-        raise ShardError(f"{where}: not a readable image ({reason}): replace or remove it") from error
+        Decoded(data).pixels()  # as readers will
+    except NoImageError as error:
+        reason = error.reason if data else "empty"
+        raise ShardError(
+            f"{printable(where)}: not a readable image ({reason}): replace or remove it"
+        ) from error
     extension = suffix[1:].lower()
-    return ("jpg" if extension == "jpeg" else extension), data
+    return ("jpg" if extension in {"jpeg", "jfif"} else extension), data
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class Split:
 class Source:
     """A data set to be written: the name its shards begin with, classes, splits, and where it came from.
 
-    `changed` says how its images are changed on the way, if they are.
+    `changed` says how its images are changed on the way, if they are; `ignored`, what of it is not taken.
     """
 
     name: str
@@ -145,6 +149,7 @@ class Source:
     splits: Mapping[str, Split]
     origin: str
     changed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    ignored: Ignored = dataclasses.field(default_factory=Ignored, compare=False)
 
 
 def smaller(source: Source, longest: int, quality: int) -> Source:

@@ -173,7 +173,7 @@ def test_build_reads_what_webdataset_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_build_reads_long_names(tmp_path: Path, form: int) -> None:
-    member = tmp_path / "data"
+    member = tmp_path / "data.txt"
     with tarfile.open(tmp_path / "x-train-0.tar", "w", format=form, pax_headers={"comment": "c"}) as archive:
         archive.add(tmp_path, "a folder", recursive=False)
         for number in range(2):
@@ -194,7 +194,13 @@ def test_build_takes_splits_from_info(pets_shards: Path) -> None:
     train, val = index.build(folder, {}, workers=1)
     assert [path.name for path in train.paths] == ["b.tar", "a.tar"]
     assert val.split == "val"
-    assert json.loads((folder / "_info.json").read_text()) == {"splits": info}
+    renewed = json.loads((folder / "_info.json").read_text())["splits"]
+    assert renewed["train"] == {
+        "filenames": ["b.tar", "a.tar"],
+        "num_samples": 7,
+        "shard_lengths": [4, 3],
+    }
+    assert renewed["validation"]["num_samples"] == 4
     (folder / "b.tar").unlink()
     with pytest.raises(ShardError, match=r"b\.tar: missing, though _info\.json names it"):
         index.build(folder, {}, workers=1)

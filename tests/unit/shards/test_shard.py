@@ -49,7 +49,7 @@ def test_writes_what_tarfile_writes(tmp_path: Path) -> None:
 def test_scan_finds_what_was_written(tmp_path: Path) -> None:
     entries = [shard.Entry(f"k{n}", "png", b"%d" % n * n, n) for n in range(600)]
     written, rows = shard.write(tmp_path / "a.tar", entries)
-    found, found_rows, _ = shard.scan(tmp_path / "a.tar")
+    found, found_rows, *_ = shard.scan(tmp_path / "a.tar")
     assert found == written
     assert (found_rows == rows).all()
 
@@ -142,7 +142,7 @@ def test_bad_samples(tmp_path: Path, files: Files, message: str) -> None:
 
 def test_other_members_are_passed_over(tmp_path: Path) -> None:
     files = [("README", b"r"), ("a.json", b"{}"), ("a.JPG", b"i"), ("a.seg.png", b"s"), ("a.cls", b" 7\n")]
-    found, rows, _ = shard.scan(archive(tmp_path / "a.tar", files))
+    found, rows, *_ = shard.scan(archive(tmp_path / "a.tar", files))
     assert found.samples == 1
     assert rows["label"].tolist() == [7]
 

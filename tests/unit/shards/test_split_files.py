@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from shards.errors import ShardError
+from shards.ignored import Ignored
 from shards.split_files import files_of_splits
 
 
@@ -19,7 +20,7 @@ def told(folder: Path, splits: object) -> None:
 
 
 def test_names_tell_the_split(folder: Path) -> None:
-    assert files_of_splits(folder, {}) == {
+    assert files_of_splits(folder, {}, Ignored(["other.tar"])) == {
         "train": ["a-train-0000.tar", "a-train-0001.tar"],
         "val": ["a-validation-0000.tar"],
     }
@@ -27,8 +28,10 @@ def test_names_tell_the_split(folder: Path) -> None:
 
 def test_patterns_win_over_info_and_info_over_names(folder: Path) -> None:
     told(folder, {"train": {"filenames": ["other.tar"]}, "validation": {"filenames": ["a-train-0001.tar"]}})
-    assert files_of_splits(folder, {}) == {"train": ["other.tar"], "val": ["a-train-0001.tar"]}
-    assert files_of_splits(folder, {"train": "o*.tar"}) == {"train": ["other.tar"]}
+    rest = Ignored(["a-*0000.tar"])
+    assert files_of_splits(folder, {}, rest) == {"train": ["other.tar"], "val": ["a-train-0001.tar"]}
+    assert rest.total == 2
+    assert files_of_splits(folder, {"train": "o*.tar"}, Ignored(["a-*"])) == {"train": ["other.tar"]}
 
 
 @pytest.mark.parametrize(
