@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from dnw.profile import __main__ as profile_command
 from dnw.profile import profile
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
-from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity, Position
+from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity, Position
 from dnw.training.checkpointed_model import load_checkpointed_model
 
 
@@ -75,21 +74,6 @@ def test_data_may_lie_elsewhere(tmp_path: Path, few_images: Path, capsys: pytest
     assert main([str(run.folder)]) == 1
     assert "nowhere" in capsys.readouterr().err
     assert main([str(run.folder), "--data", str(few_images)]) == 0
-
-
-def test_damaged_checkpoints_are_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    newest = step_path(run.checkpoints, 3)
-    newest.write_bytes(newest.read_bytes()[:-100])
-    before = sorted(run.checkpoints.iterdir())
-    with caplog.at_level(logging.WARNING):
-        _, model, step = load_checkpointed_model(run.folder)
-    assert step == 2
-    assert model.fc.bias.tolist() == [2.0] * 10
-    assert f"{newest}: damaged" in caplog.text
-    assert "taking the one before" in caplog.text
-    assert sorted(run.checkpoints.iterdir()) == before
-    with pytest.raises(DamagedError, match="damaged, its content is not what"):
-        load_checkpointed_model(newest)
 
 
 def test_nothing_to_evaluate(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import golden_weights as golden
 import pytest
 import torch
-from torch import Tensor
+from paper_checkpoint import FORMATS, published, state_of
 
 from dnw.evaluate import main as evaluate
 from dnw.import_reference import main
-from dnw.paper import safe_unpickle
-from dnw.paper.safe_unpickle import Inert, UnsafeFileError
 from dnw.profile.__main__ import main as profile
 from dnw.training.checkpointed_model import load_checkpointed_model
 
-FORMATS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 STATIC = ["+exp=static_dnw"]
-
-
-class AverageMeter:
-    """As the paper's code pickles it."""
-
-    def __init__(self) -> None:
-        self.total, self.history = 3.5, [1, 2, {"a": (4,)}]
 
 
 class Attack:
@@ -38,28 +27,6 @@ class Attack:
 
     def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
         return self.call
-
-
-def state_of(name: str = "static_dnw") -> dict[str, Tensor]:
-    return {f"module.{key}": tensor for key, tensor in golden.weights(golden.entries()[name]).items()}
-
-
-def published(path: Path, is_zip: bool = True, **more: object) -> Path:
-    """A checkpoint of the paper's code."""
-    optimizer = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
-    content = {
-        "model": state_of(),
-        "optimizer": optimizer,
-        "last_epoch": 159,
-        "best_val": 80.9,
-        "iter": 15_680,
-    }
-    torch.save(
-        {**content, "meters": {"top1": AverageMeter()}, **more},
-        path,
-        _use_new_zipfile_serialization=is_zip,
-    )
-    return path
 
 
 def import_file(file: Path, *words: str, out: Path) -> int:
@@ -119,14 +86,6 @@ def test_evaluated_and_profiled_like_any_run(
 
 
 @FORMATS
-def test_objects_of_unknown_classes_are_inert(tmp_path: Path, is_zip: bool) -> None:
-    content = safe_unpickle.read(published(tmp_path / "a.pt", is_zip))
-    assert isinstance(content["meters"]["top1"], Inert)
-    assert vars(content["meters"]["top1"]) == {}
-    assert content["best_val"] == 80.9
-
-
-@FORMATS
 @pytest.mark.parametrize("place", ["meters", "model"])
 @pytest.mark.parametrize("function", [os.system, exec, Path.mkdir, eval])
 def test_nothing_in_a_file_is_run(
@@ -154,30 +113,6 @@ def test_nothing_in_a_file_is_run(
     assert (tmp_path / "out.pt").exists() == (done == 0)
     torch.load(file, weights_only=False)  # an ordinary load does run it
     assert mark.is_dir()
-
-
-def test_the_files_of_these_tests_have_both_formats(tmp_path: Path) -> None:
-    files = [published(tmp_path / f"{is_zip}.pt", is_zip) for is_zip in (True, False)]
-    assert [zipfile.is_zipfile(file) for file in files] == [True, False]
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"not a pickle", b"PK\x03\x04 cut off", b"\x80\x02}q\x00.", b"\x80\x04\x95."]
-)
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.pt").write_bytes(content)
-    with pytest.raises(UnsafeFileError, match=r"a.pt: no file of torch.save that can be read safely \("):
-        safe_unpickle.read(tmp_path / "a.pt")
-
-
-@FORMATS
-def test_a_file_that_was_cut_is_refused(tmp_path: Path, is_zip: bool) -> None:
-    file = published(tmp_path / "a.pt", is_zip)
-    whole = file.read_bytes()
-    for size in (len(whole) // 2, len(whole) - 10):
-        file.write_bytes(whole[:size])
-        with pytest.raises(UnsafeFileError):
-            safe_unpickle.read(file)
 
 
 @pytest.mark.parametrize(

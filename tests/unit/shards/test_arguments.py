@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable
 
 import pytest
 
 from launch import runs
-from shards import command
 
 NO_COUNT = ["-3", "-1", "1.5", "", " ", "a", "1e3", "0x10", "²", "9" * 30, "nan", "inf"]
 
@@ -47,8 +45,3 @@ def test_no_time(text: str, capsys: pytest.CaptureFixture[str]) -> None:
         runs.main(["status", f"--watch={text}"])
     assert ended.value.code == 2
     assert "must be " in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_values() -> None:
-    assert [command.count("0"), command.positive("1"), command.port("6006")] == [0, 1, 6006]
-    assert math.isclose(command.seconds("0.5"), 0.5)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import drawn_networks
@@ -26,8 +24,7 @@ from torch import Tensor
 
 from dnw import models
 from dnw.compact import Compact, compact
-from dnw.engines import NAMES, build, winners
-from dnw.engines.auto import Auto
+from dnw.engines import NAMES, build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ODD = Oddity(density=0.2, unread=0.2, unfed=0.2, silent=0.1)
@@ -140,77 +137,6 @@ def test_other_engines_refuse_bf16(engine: str) -> None:
         build(engine, drawn("static", 32), 32, precision="bf16")
 
 
-def test_auto_in_bf16_takes_one_that_can() -> None:
-    network = drawn("static", 32, oddity=None)
-    auto = build("auto", network, 32, precision="bf16")
-    x = images(2, 32)
-    assert error(auto(x), build("compact", network, 32)(x)) < 0.1
-    assert isinstance(auto.run, Auto)
-    assert auto.run.winners[2] in ("dense", "compact")
-
-
-def test_auto_measures_once_per_batch_size(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    calls = []
-
-    def engine(name: str, seconds: float) -> object:
-        def run(images_BCHW: Tensor) -> Tensor:
-            calls.append(name)
-            time.sleep(seconds * len(images_BCHW) if name == "grows" else seconds)
-            return images_BCHW.sum((2, 3))
-
-        return run
-
-    candidates = {"grows": engine("grows", 0.005), "steady": engine("steady", 0.02)}
-    kept = tmp_path / "cache" / "winners.json"
-    auto = Auto(candidates, kept)  # type: ignore[arg-type]
-    with caplog.at_level(logging.INFO):
-        auto(images(1, 4))
-        auto(images(9, 4))
-    assert auto.winners == {1: "grows", 9: "steady"}
-    assert "engine grows for batches of 1: grows 5." in caplog.text
-    calls.clear()
-    for batch in (1, 9, 9, 1):
-        auto(images(batch, 4))
-    assert calls == ["grows", "steady", "steady", "grows"]
-    calls.clear()
-    Auto(candidates, kept)(images(9, 4))  # type: ignore[arg-type]
-    assert calls == ["steady"]  # another process needn't measure
-
-
-def test_what_is_remembered_is_of_this_network_on_this_machine(cache: Path) -> None:
-    one, same, other = (drawn("static", 32, oddity=None, seed=seed) for seed in (0, 0, 1))
-    for network in (one, same, other):
-        build("auto", network, 32)(images(1, 32))
-    assert len(list((cache / "dnw" / "engines").glob("*.json"))) >= 2
-    left = compact(one, 32)
-    place = functools.partial(winners.place, left, ["csr", "compact"])
-    assert place(1, "fp32") == winners.place(compact(same, 32), ["compact", "csr"], 1, "fp32")
-    assert len({place(1, "fp32"), place(2, "fp32"), place(1, "bf16")}) == 3
-    assert place(1, "fp32") != winners.place(compact(other, 32), ["compact", "csr"], 1, "fp32")
-
-
-@pytest.mark.parametrize("content", ["", "{", "[1]", '{"one": "csr"}', "\xff"])
-def test_a_damaged_memory_is_measured_anew(
-    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    kept = tmp_path / "winners.json"
-    kept.write_bytes(content.encode("latin-1"))
-    assert winners.load(kept) == {}
-    assert "measured anew" in caplog.text
-    winners.keep(kept, 3, "csr")
-    assert winners.load(kept) == {3: "csr"}
-
-
-def test_a_memory_that_cannot_be_written_is_no_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "cache").write_text("a file where the folder would be")
-    auto = Auto({"only": lambda images_BCHW: images_BCHW.flatten(1)}, tmp_path / "cache" / "winners.json")
-    auto(images(1, 4))
-    assert auto.winners == {1: "only"}
-    assert "can't be kept" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("kind", "size", "batch"), [("mobilenet", 37, 2), ("small", 32, 1), ("static", 29, 3)]
 )
@@ -241,24 +167,6 @@ def test_on_a_gpu(name: str, kind: str) -> None:
     assert error(engine(x.cuda()).cpu(), expected) < 1e-5
 
 
-def test_dense_and_auto_take_any_network() -> None:
-    network = models.build(example.train(model__name="discrete")).eval()
-    x = images(2, 32)
-    for name in ("dense", "auto"):
-        engine = build(name, network, 32)
-        assert engine.name == "dense"
-        with torch.no_grad():
-            assert error(engine(x), network(x)) < 1e-6
-
-
-def test_no_mask_is_applied_by_dense() -> None:
-    network = drawn("static", 32, oddity=None)
-    engine = build("dense", network, 32)
-    names = [name for name, _ in engine.run._model.named_modules()]  # type: ignore[attr-defined]
-    assert not any("parametrizations" in name for name in names)
-    assert any("parametrizations" in name for name, _ in network.named_modules())
-
-
 def test_images_of_another_size_or_type() -> None:
     engine = build("compact", drawn("static", 32), 32)
     message = "engine compact was built for images of 32x32 pixels, got 28x28: .* with image_size=28"
@@ -287,10 +195,3 @@ def test_what_build_refuses() -> None:
         build("dense", left, 32)
     with pytest.raises(TypeError, match="Discrete has no compact form"):
         build("csr", models.build(example.train(model__name="discrete")), 32)
-
-
-def test_dgl_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dgl", None)
-    monkeypatch.setitem(os.environ, "DGLBACKEND", "pytorch")
-    with pytest.raises(ImportError, match=r"engine dgl needs the Deep Graph Library .* 'dnw\[dgl\]'"):
-        build("dgl", drawn("static", 32, oddity=None), 32)

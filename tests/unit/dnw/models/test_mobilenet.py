@@ -1,55 +1,39 @@
-"""The block's own forward and backward, against autograd over Graph.propagate."""
+"""The MobileNetV1-like network."""
 
 from __future__ import annotations
-
-import copy
 
 import example
 import pytest
 import torch
 
-from dnw.models.mobilenet import MobileNetBlock
+from dnw import models
+from dnw.models.mobilenet import MobileNetBlock, stem_stride
+from dnw.wiring import edges_of
 
-SHAPES = [(32, 64, 1, 1), (6, 8, 2, 2), (5, 7, 1, 3), (8, 12, 2, 6)]  # inputs, outputs, stride, depth
+SMALL = {"name": "mobilenet", "small": True}
 
 
-def pair(shape: tuple[int, int, int, int]) -> tuple[MobileNetBlock, MobileNetBlock]:
-    block = MobileNetBlock(example.train(model__name="mobilenet"), 1, *shape).double().train()
+def test_mobilenet_takes_every_width() -> None:
+    network = models.build(example.train(model=SMALL, width=1))
+    budgets = [edges.budget for _, edges in edges_of(network).values()]
+    assert budgets == [2048, 24576, 98304, 1441792, 1572864, 10240]
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(28, 28), (64, 64), (65, 33), (224, 112)])
+def test_small_images_keep_their_resolution(size: int, pixels: int) -> None:
+    assert -(-size // stem_stride(size)) == pixels
+
+
+@torch.no_grad()
+def test_a_block_computes_the_same_in_training_and_by_propagating() -> None:
+    """Where the norms have the statistics of the batch, in evaluation, too."""
+    block = MobileNetBlock(example.train(model__name="mobilenet", wiring__name="complete"), 0, 6, 8, 2, 3)
     for norm in block.norm:
-        torch.nn.init.normal_(norm.weight)  # type: ignore[arg-type]
-        torch.nn.init.normal_(norm.bias)  # type: ignore[arg-type]
-    return block, copy.deepcopy(block)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_agrees_with_autograd(shape: tuple[int, int, int, int]) -> None:
-    ours, theirs = pair(shape)
-    x = torch.randn(3, shape[0], 9, 9, dtype=torch.double)
-    x_ours, x_theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    given = ours(x_ours)
-    expected = theirs.graph.propagate(x_theirs, theirs._nodes)
-    torch.testing.assert_close(given, expected)
-    gradient = torch.randn_like(expected)
-    given.backward(gradient)
-    expected.backward(gradient)
-    torch.testing.assert_close(x_ours.grad, x_theirs.grad)
-    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, msg=name)
-    for norm, their_norm in zip(ours.norm, theirs.norm, strict=True):
-        torch.testing.assert_close(norm.running_mean, their_norm.running_mean)
-        torch.testing.assert_close(norm.running_var, their_norm.running_var)
-
-
-def test_computes_in_bf16_under_autocast() -> None:
-    block = MobileNetBlock(example.train(model__name="mobilenet"), 1, 6, 8, 2, 2).train()
-    with torch.autocast("cpu", torch.bfloat16):
-        given = block(torch.randn(3, 6, 9, 9))
-    assert given.dtype == torch.bfloat16
-    given.float().square().sum().backward()
-    assert all(one.grad is not None and one.grad.dtype == torch.float32 for one in block.parameters())
-
-
-def test_one_value_per_channel_has_no_statistics() -> None:
-    block = MobileNetBlock(example.train(model__name="mobilenet"), 1, 6, 8, 1, 2).train()
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
-        block(torch.randn(1, 6, 1, 1))
+        norm.momentum = 1  # type: ignore[assignment]
+    x_BCHW = torch.randn(4, 6, 9, 9)
+    with torch.enable_grad():
+        trained_BCHW = block.train()(x_BCHW)
+    assert trained_BCHW.shape == (4, 8, 5, 5)
+    for norm in block.norm:  # torch normalizes with the variance of the batch, and keeps that of its sample
+        norm.running_var.mul_((4 * 81 - 1) / (4 * 81) if norm.num_features == 6 else (4 * 25 - 1) / (4 * 25))
+    torch.testing.assert_close(block.eval()(x_BCHW), trained_BCHW, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from example import train
 from torch import nn
+from training_steps import steps, trainer
 
 from dnw import models
 from dnw.config import Train
@@ -26,18 +27,6 @@ def split(few_images: Path) -> Index:
     return Index.load(few_images, "train")
 
 
-def trainer(config: Train) -> Trainer:
-    return Trainer(config, models.build(config), ALONE, samples=120)
-
-
-def steps(config: Train, split: Index, count: int) -> Trainer:
-    made = trainer(config)
-    batches = iter(training_batches(config, split, 0, 1, 0, count))
-    for _ in range(count):
-        made.step(batches)
-    return made
-
-
 def test_step_is_sgd_on_the_mean_over_micro_batches(split: Index) -> None:
     config = train(optim__weight_decay=0.0, optim__momentum=0.0)
     made = steps(config, split, 1)
@@ -54,24 +43,6 @@ def test_step_is_sgd_on_the_mean_over_micro_batches(split: Index) -> None:
         torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad, msg=name)
     loss, _ = made.read_meter()
     assert loss == pytest.approx(mean.item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("micro_batch", [4, 32])
-@pytest.mark.parametrize("name", ["static", "mobilenet_v1"])
-def test_exact_agrees_with_fast_to_rounding(split: Index, name: str, micro_batch: int) -> None:
-    """Batches of 96 images: a tree over 24 or 3 micro-batches."""
-    changes = {"model__name": name, "wiring__name": "complete", "batch": 96, "micro_batch": micro_batch}
-    fast, exact = (steps(train(**changes, reduce=kind), split, 1) for kind in ("fast", "exact"))
-    ours, theirs = exact.snapshot(IDENTITY), fast.snapshot(IDENTITY)
-    for tensor, value in theirs.model.items():
-        torch.testing.assert_close(ours.model[tensor], value, rtol=1e-5, atol=1e-6, msg=tensor)
-    assert float(ours.meter[1]) == pytest.approx(float(theirs.meter[1]), rel=1e-5)
-
-
-@pytest.mark.parametrize("reduce", ["fast", "exact"])
-def test_losses_add_up_to_the_same_in_any_order(split: Index, reduce: str) -> None:
-    made = steps(train(reduce=reduce, micro_batch=4), split, 2)
-    assert float(made.meter[1] * 2**20).is_integer()
 
 
 def test_wiring_is_chosen_anew_by_every_step(split: Index) -> None:
@@ -177,19 +148,3 @@ def test_bf16_trains(split: Index) -> None:
 def test_rate_follows_the_schedule(split: Index) -> None:
     made = steps(train(steps=4), split, 4)
     assert made.rate == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 3 / 4)))
-
-
-@pytest.mark.parametrize("batch", [1, 7, 50, 256])
-def test_accuracy_is_counted_not_averaged(few_images: Path, batch: int) -> None:
-    config = train(eval_batch=batch)
-    model = models.build(config).eval()
-    normalize = Normalize(config.data.mean, config.data.std, torch.device("cpu"))
-    split = Index.load(few_images, "val")
-    found = evaluate(model, evaluation_batches(config, split, 0, 1), normalize, ALONE)
-    images, labels, _ = next(iter(evaluation_batches(train(), split, 0, 1)))
-    with torch.no_grad():
-        logits = model(normalize(images))
-    assert found.samples == 50
-    assert found.top1 == pytest.approx(2 * int((logits.argmax(1) == labels).sum()))
-    assert found.top5 == pytest.approx(2 * int((logits.topk(5).indices == labels[:, None]).sum()))
-    assert found.loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)

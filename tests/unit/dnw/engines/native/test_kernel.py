@@ -1,0 +1,23 @@
+"""The compiled function against torch, on networks of random shape."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from drawn_compact import assert_same, by_torch, some_network
+
+from dnw.engines.native.network import Native
+
+
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize(
+    ("size", "stem_stride", "block_stride"), [(9, 1, 1), (33, 1, 2), (70, 2, 2), (65, 1, 2)]
+)
+@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (3, 1), (1, 2), (3, 2), (2, 3)])
+def test_computes_what_the_compact_form_says(
+    size: int, stem_stride: int, block_stride: int, normed: bool, batch: int, threads: int
+) -> None:
+    torch.manual_seed(size + normed)
+    network = some_network(size, stem_stride, block_stride, normed)
+    images_BCHW = torch.randn(batch, 3, size, size)
+    assert_same(Native(network, threads)(images_BCHW), by_torch(network, images_BCHW))

@@ -1,0 +1,89 @@
+"""Where the native engine finds what it adds up: planes of the image, and maps of a block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from drawn_compact import some_network, some_nodes
+from numpy.typing import NDArray
+
+from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received, in_lines
+
+Floats = NDArray[np.float32]
+
+
+def picked(pick: Pick, floats: Floats, side: int, pitch: int) -> Floats:
+    """Return what each target receives at each pixel, [T, side, side]."""
+    stops = np.cumsum(pick.counts)
+    pixels = pitch * np.arange(side)[:, None] + np.arange(side)
+    received = [
+        sum((w * floats[at + pixels] for at, w in zip(pick.offsets[a:b], pick.weights[a:b], strict=True)), 0)
+        for a, b in zip([0, *stops[:-1]], stops, strict=True)
+    ]
+    return np.stack([np.broadcast_to(one, (side, side)) for one in received])
+
+
+def test_room_begins_at_a_cache_line() -> None:
+    memory = Memory()
+    assert [memory.reserve(floats) for floats in (1, 16, 17, 5)] == [0, 16, 32, 64]
+    assert memory.floats == 80
+    assert [in_lines(floats) for floats in (0, 1, 16, 17)] == [0, 16, 16, 32]
+
+
+@pytest.mark.parametrize(("size", "stride"), [(8, 1), (9, 2), (10, 2)])
+def test_the_first_convolution_is_a_sum_over_planes(size: int, stride: int) -> None:
+    network, memory = some_network(size, stride, 1, normed=False), Memory()
+    assert network.stem is not None
+    planes = Planes.of(network, memory)
+    image = torch.randn(3, size, size)
+    floats = np.zeros(memory.floats, np.float32)
+    for channel in range(3):
+        for row in range(size):
+            for column in range(size):
+                plane = (channel * stride + row % stride) * stride + column % stride
+                at = planes.at + plane * planes.size + row // stride * planes.pitch + column // stride
+                floats[at] = image[channel, row, column]
+    expected = F.conv2d(image, network.stem.filters, stride=stride, padding=1)
+    found = picked(planes.pick(network.stem), floats, planes.side, planes.pitch)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_edges_and_maps_of_a_block() -> None:
+    block, memory = some_network(9, 1, 2, normed=False).blocks[1], Memory()
+    given = Given.of(block, memory)
+    assert given.first == (0, 9, 26)
+    assert len(given.rows) == 27
+    picks = [given.pick(sums, memory) for sums in block.sums]
+    floats, pitch = np.zeros(memory.floats + 100, np.float32), block.side + 1
+    for at, values in memory.constants:
+        floats[at : at + len(values)] = values
+    maps_SHW = torch.randn(27, block.side, block.side)
+    for at, pixels_HW in zip(given.rows, maps_SHW, strict=True):
+        floats[at : at + block.side * pitch] = np.pad(pixels_HW, ((0, 0), (0, 1))).ravel()
+    for sums, pick in zip(block.sums, picks, strict=True):
+        expected = torch.einsum("ts,shw->thw", sums.dense(), maps_SHW[: sums.columns])
+        expected[sums.mapped.long()] += sums.maps
+        np.testing.assert_allclose(picked(pick, floats, block.side, pitch), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "normed", "rows"), [(28, False, 28), (56, False, 16), (56, True, 56), (33, True, 34)]
+)
+def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
+    side: int, normed: bool, rows: int
+) -> None:
+    received = Received.of(side, 5, some_nodes(5, 2, normed))
+    assert (received.rows, received.is_whole) == (rows, rows >= side)
+    assert received.size % LINE == 0
+    assert received.size // LINE % 2 == 1
+    assert received.size >= received.above + (rows + 2) * (side + 1)
+    phase = received.phase(1000, some_nodes(5, 2, normed))
+    assert phase["received_at"] == 1000 + received.above
+    assert (phase["side"], phase["strip"]) == (-(-side // 2), rows // 2)
+    assert ("normed" in phase, "rectified" in phase) == (normed, not normed)
+
+
+def test_the_head_needs_whole_maps() -> None:
+    assert Received.of(56, 3, None).is_whole

@@ -1,0 +1,84 @@
+"""Instructions written by hand, against numpy; with few cases of each, for every one of them is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dnw.engines.native import vector
+from dnw.engines.native.vector import LANES
+
+Floats = NDArray[np.float32]
+compiled: Callable[[Callable[..., Any]], Any] = numba.njit
+
+
+@pytest.fixture
+def maps() -> Floats:
+    return np.random.default_rng(0).normal(size=1024).astype(np.float32)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_sums_over_edges(maps: Floats, targets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "LARGEST_TILE", 2 * targets)
+    add_up: Any = vector._adder(targets)
+
+    @compiled
+    def run(maps: Floats, offsets: Any, weights: Floats, biases: Floats, vectors: int, place: int) -> None:
+        add_up(vectors, maps, offsets, weights, 1, 4, 3, biases, 1, np.float32(-0.5), place, 4 * LANES)
+
+    offsets = np.array([7, 0, 5, 2 * LANES], np.int32)  # the first is no edge of these targets
+    weights = np.array([9, 0.5, -1, 2, 1, 1, -2], np.float32)
+    biases = np.array([9, 0.25, -0.25], np.float32)
+    for vectors in (1, 2):
+        before, place = maps.copy(), 512
+        run(maps, offsets, weights, biases, vectors, place)
+        for target in range(targets):
+            start, size = place + 4 * LANES * target, vectors * LANES
+            sums = biases[1 + target] + sum(
+                weight * before[offset + 3 : offset + 3 + size]
+                for offset, weight in zip(offsets[1:], weights[1 + 3 * target :][:3], strict=True)
+            )
+            np.testing.assert_allclose(maps[start : start + size], np.maximum(sums, -0.5), rtol=1e-5)
+            assert np.array_equal(
+                maps[start + size : start + 4 * LANES], before[start + size :][: 4 * LANES - size]
+            )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_filters(maps: Floats, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "FILTERED_ROWS", 2)
+    filter_rows: Any = vector._filter(stride)
+
+    @compiled
+    def run(rows: int, maps: Floats, filters: Floats) -> None:
+        filter_rows(rows, 1, maps, 100, 40, filters, 9, 512, LANES)
+
+    filters = np.random.default_rng(1).normal(size=18).astype(np.float32)
+    for rows in (1, 2):
+        before = maps.copy()
+        run(rows, maps, filters)
+        for row in range(rows):
+            for x in range(LANES):
+                middle = 100 + stride * (40 * row + x)
+                taps = [before[middle + 40 * down + right] for down in (-1, 0, 1) for right in (-1, 0, 1)]
+                found = maps[512 + LANES * row + x]
+                assert found == pytest.approx(float(np.dot(taps, filters[9:])), rel=1e-4, abs=1e-4)
+        assert np.array_equal(maps[512 + LANES * rows :], before[512 + LANES * rows :])
+
+
+def test_a_meeting_counts_who_has_come() -> None:
+    @compiled
+    def meet(counter: NDArray[np.int64]) -> int:
+        vector.arrive(counter)
+        vector.give_way()
+        vector.arrive(counter)
+        return int(vector.arrived(counter))
+
+    counter = np.array([3], np.int64)
+    assert meet(counter) == 5
+    assert counter.tolist() == [5]

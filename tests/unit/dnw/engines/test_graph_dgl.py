@@ -1,0 +1,23 @@
+"""The engine of the Deep Graph Library."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from drawn_networks import (
+    drawn,
+    one_thread,  # noqa: F401
+)
+
+from dnw.engines import build
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_dgl_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dgl", None)
+    monkeypatch.setitem(os.environ, "DGLBACKEND", "pytorch")
+    with pytest.raises(ImportError, match=r"engine dgl needs the Deep Graph Library .* 'dnw\[dgl\]'"):
+        build("dgl", drawn("static", 32, oddity=None), 32)

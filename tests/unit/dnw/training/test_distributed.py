@@ -1,0 +1,77 @@
+"""One process alone, and what it tells a group; several processes: tests/integration/test_exact.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from dnw.hardware.device import GPUS
+from dnw.training.distributed import ALONE, Agreement, World, _set_up_nccl, join, leave, patience_s
+
+
+@pytest.fixture
+def group() -> Iterator[World]:
+    """A process that takes itself for one of two, in a real group that it has to itself."""
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    yield World(rank=0, size=2, nodes=1, device=torch.device("cpu"))
+    leave()
+    assert not dist.is_initialized()
+
+
+def test_alone_it_is_all_there_is() -> None:
+    tensor = torch.tensor([1.0, 2.0])
+    assert ALONE.sum(tensor) is tensor
+    ALONE.broadcast_(tensor)
+    ALONE.barrier()
+    assert tensor.tolist() == [1, 2]
+    assert ALONE.is_first
+    assert ALONE.gather([3, 1, 2]) == [3, 1, 2]
+    assert ALONE.gather([]) == []
+    assert ALONE.broadcast_int(-7) == -7
+
+
+def test_started_without_torchrun_it_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv(GPUS, "0")
+    assert join(600) == ALONE
+    assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize(("watchdog_s", "patience"), [(0, 1800), (60, 600), (300, 600), (900, 1800)])
+def test_the_watchdog_speaks_before_the_time_out(watchdog_s: float, patience: float) -> None:
+    assert patience_s(watchdog_s) == patience
+
+
+def test_alone_a_wish_is_the_answer() -> None:
+    agreement = Agreement(ALONE)
+    assert agreement.exchange(True, False) == [True, False]
+    assert agreement.settle(2) == [False, False]
+
+
+def test_in_a_group_the_answer_comes_with_the_next_call(group: World) -> None:
+    agreement = Agreement(group)
+    assert agreement.exchange(True, False) == [False, False]
+    assert agreement.exchange(False, True) == [True, False]
+    assert agreement.settle(2) == [False, True]
+    assert agreement.settle(2) == [False, False]
+
+
+def test_numbers_are_gathered_in_the_order_of_ranks(group: World) -> None:
+    assert group.gather([5, 6]) == [5, 6]  # the second process has told nothing
+    assert World(rank=1, size=2, nodes=1, device=group.device).gather([7]) == [7]
+
+
+@pytest.mark.parametrize("pins_sums", [False, True])
+def test_what_nccl_reads_is_set_unless_the_user_has(pins_sums: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC", "NCCL_ALGO", "NCCL_PROTO")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is as it was afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NCCL_PROTO", "LL")
+    _set_up_nccl(700.4, pins_sums)
+    assert [os.environ.get(name) for name in names] == ["700", "Ring" if pins_sums else None, "LL"]

@@ -1,0 +1,45 @@
+"""From the configuration to the edges of a weight."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import example
+import pytest
+import torch
+
+from dnw import models
+from dnw.config import WIDEST_STATIC, ConfigError
+from dnw.wiring import edges_of
+
+SMALL = {"name": "mobilenet", "small": True}
+
+
+def test_width_beyond_the_legal_edges_is_refused() -> None:
+    """Here too, should it come past the check of the configuration."""
+    widest = example.train(width=WIDEST_STATIC)
+    models.build(widest)
+    message = "width: 0.415 asks for 265600 edges in graph 0, which has 264960 legal ones: take at most 0.414"
+    with pytest.raises(ConfigError, match=message):
+        models.build(dataclasses.replace(widest, width=0.415))
+
+
+def test_random_graph_of_the_papers_code_wastes_edges() -> None:
+    """Its static network draws among blocks of 100 where layers have 192 nodes."""
+    network = models.build(example.train(wiring={"name": "random", "reference_quirks": True}))
+    _, edges = edges_of(network)["graph"]
+    used = int((edges.mask.squeeze() & edges.layout.legal()).sum())
+    assert int(edges.mask.sum()) == 32_000
+    assert abs(used - 27_082) < 250  # another random stream than the paper's
+    corrected = models.build(example.train(wiring__name="random"))
+    _, edges = edges_of(corrected)["graph"]
+    assert int((edges.mask.squeeze() & edges.layout.legal()).sum()) == 32_000
+
+
+def test_random_graph_of_a_mobilenet_has_no_quirk() -> None:
+    plain, quirky = (
+        models.build(example.train(model=SMALL, wiring={"name": "random", "reference_quirks": quirks}))
+        for quirks in (False, True)
+    )
+    for (_, one), (_, other) in zip(edges_of(plain).values(), edges_of(quirky).values(), strict=True):
+        assert torch.equal(one.mask, other.mask)
