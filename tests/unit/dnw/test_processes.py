@@ -25,7 +25,7 @@ def test_divisors_of_the_micro_batches_can(processes: int) -> None:
         ({}, 5, "these numbers of processes can: 1, 2, 3, 4, 6, 12$"),
         ({}, 8, "type micro_batch=6 for 8 processes, .* BatchNorm sees 6 images at once instead of 8"),
         ({}, 96, r"\(batch=96, micro_batch=8\); these"),  # one image each would do, were it not for BatchNorm
-        ({"reduce": "exact"}, 3, r"micro_batch=8, reduce=exact\); these .* can: 1, 2, 4$"),
+        ({"reduce": "exact"}, 3, r"micro_batch=8, reduce=exact\); .* can: 1, 2, 4$"),
         ({"reduce": "exact"}, 8, "type micro_batch=6 for 8 processes"),
     ],
 )
