@@ -74,7 +74,7 @@ def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
 
     Raises:
         ConfigError: the words make no configuration, or `out` exists.
-        ForeignFileError, ImportStateError: the file can't be read safely, or holds another network.
+        UnsafeFileError, ImportStateError: the file can't be read safely, or holds another network.
         CheckpointError: `out` can't be written.
     """
     if out.exists():

@@ -40,8 +40,9 @@ class Inert:
 def read(path: Path) -> Any:
     """Read what torch.save wrote, in the zip format or that before it; unknown objects become `Inert`.
 
-    Raises ForeignFileError if the file isn't there, isn't one of torch.save, is damaged, or can't do without
-    what it names: a function of the operating system, or the result of a function as one to call.
+    Raises:
+        UnsafeFileError: the file isn't there, isn't one of torch.save, is damaged, or can't do without what
+            it names: a function of the operating system, or the result of a function as one to call.
     """
     try:
         inert: list[Any] = [(Inert, name) for name in sorted(_names(path))]

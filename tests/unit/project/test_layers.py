@@ -41,6 +41,7 @@ LAYERS = {
         "__init__ errors gpus",
         "scheduler/",
         "config frozen_config snapshot start_lock",
+        "hydra_words",
         "compose",
         "cpu_hours earlier_run gpu_request grace_period loader_cores new_code",
         "node/",

@@ -42,7 +42,8 @@ def train_of(words: str) -> Train:
 
 def test_every_experiment_is_there() -> None:
     experiments = {path.stem for path in (ROOT / "configs" / "exp").glob("*.yaml")} - MADE_HERE
-    assert experiments == set(re.findall(r"\+exp=(\w+)", TEXT))
+    shown = set(re.findall(r"\+exp=(\w+)", TEXT))
+    assert experiments == shown, "give it a row in docs/reproduce.md, or name it in MADE_HERE"
 
 
 @pytest.mark.parametrize("words", rows())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
+from typing import get_args, get_type_hints
 
 import example
 import pytest
 import torch
 
 from dnw import models
-from dnw.config import WIDEST_STATIC, ConfigError
+from dnw.config import WIDEST_STATIC, ConfigError, Wiring
 from dnw.wiring import edges_of
+from dnw.wiring.making import make_edges
 
 SMALL = {"name": "mobilenet", "small": True}
 
@@ -43,3 +47,19 @@ def test_random_graph_of_a_mobilenet_has_no_quirk() -> None:
     )
     for (_, one), (_, other) in zip(edges_of(plain).values(), edges_of(quirky).values(), strict=True):
         assert torch.equal(one.mask, other.mask)
+
+
+def test_every_wiring_is_named_wherever_it_has_to_be() -> None:
+    root = Path(__file__).resolve().parents[4]
+    names = set(get_args(get_type_hints(Wiring)["name"]))
+    files = {path.stem for path in (root / "configs" / "wiring").glob("*.yaml")}
+    assert files == names, "each name of a wiring in dnw/config.py has a file in configs/wiring"
+    rows = set(re.findall(r"^\| `(\w+)` \|", (root / "docs" / "wiring.md").read_text(), re.MULTILINE))
+    assert names <= rows, "each wiring has a row in the first table of docs/wiring.md"
+    for name in names - {"complete"}:
+        train = dataclasses.replace(example.train(), wiring=Wiring(name=name, source="x"))
+        try:
+            made = make_edges(train, 0, (4, 6), 5)
+        except KeyError:
+            pytest.fail(f"dnw/wiring/making.py doesn't say how edges of {name} are made")
+        assert made.budget == 5

@@ -42,9 +42,11 @@ def edges(kind: str, shape: tuple[int, ...], budget: int, legal: Tensor | None) 
             return RandomEdges(draw(shape, budget, key=(0,), legal=legal), legal=legal)
         case "td":
             return TargetedDropoutEdges(shape, budget, rho=0.5, key=(0,), legal=legal)
-        case _:
+        case "reg_td":
             rows = share_out(budget, legal_of_rows(shape, legal))
             return RegularTargetedDropoutEdges(shape, rows, rho=0.5, key=(0,), legal=legal)
+        case _:
+            raise ValueError(f"{kind}: say here how edges of this wiring are made")
 
 
 @st.composite
