@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LAYERS = {
     "shards": ("*",),
     "dnw": (
-        "console dotted invocation preemption setting_errors speed",
+        "console dotted invocation preemption setting_errors speed temporary_folder",
         "ranges",
         "config",
         "compose model_registry nondeterministic processes schedule splits words",
