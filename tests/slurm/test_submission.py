@@ -51,10 +51,11 @@ def job_in(done: subprocess.CompletedProcess[str]) -> str:
     return line.split()[1]
 
 
-def test_two_starts_at_one_moment(cluster: Cluster, typed: Typed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(3000)])])
+def test_two_starts_at_one_moment(cluster: Cluster, typed: Typed, tmp_path: Path, count: int) -> None:
     """One job, of which the other is told."""
     draw = random.Random(7)
-    for number in range(3):
+    for number in range(count):
         words = [f"seed={number}", LATER]
         with ThreadPoolExecutor(2) as both:
             starts = [both.submit(typed, *words)]
