@@ -17,7 +17,7 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dnw.invocation import RUN, SUBMIT
@@ -59,6 +59,15 @@ class ConfigError(ExpectedError, ValueError):
     """A configuration that can't be run; the message names the setting and the remedy."""
 
 
+def _named(value: Any) -> Any:
+    if value in ("", None):  # of which Path would make the folder where one is
+        raise ValueError("the name of a folder")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_named)]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
     """Which network: one of the paper's, or any of torchvision's and timm's (dnw/models/)."""
@@ -86,7 +95,7 @@ class Data:
     """Which images, and what is done to them."""
 
     name: str
-    dir: Path  # where the shards are: not part of what a run is, so not in its signature
+    dir: Folder  # where the shards are: not part of what a run is, so not in its signature
     url: str = ""  # where they are if they aren't in `dir`, which then holds their indexes
     cache: str = ""  # where those are put that are read; "": a folder of the user's in /tmp or $TMPDIR
     cache_gb: Size = 50.0  # that they may take there

@@ -79,6 +79,8 @@ def _must(key: str, problem: Any) -> str:
         case "missing" | "too_long":
             count = context.get("max_length") or problem["loc"][-1] + 1
             return f"have {count} values (got {value!r})"
+        case "tuple_type" if value is None:
+            return "be a list (got None)"
         case "tuple_type":
             typed = f'{key}=["{value}"]' if isinstance(value, str) else f"{key}=[{value}]"
             return f"be a list (got {value!r}), in brackets: {shlex.quote(typed)}"

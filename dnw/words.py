@@ -76,6 +76,7 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], str, Collection[str]], str]], .
         lambda found, *_: f"{found[1]}: chosen twice; leave one out, or write {found[1]}=NAME",
     ),
     (r"^Ambiguous value for argument '(.*)'", lambda found, *_: _several(found[1])),
+    (r"^Could not delete from config\. '([^']+)' does not exist", _could_not_override),
     (r"full_key: (\S+)", lambda found, first, _known: f"{found[1]}: {first}"),
 )
 
@@ -87,6 +88,8 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
         return _bare(words, place, configs, known)
     if _KEY.fullmatch(key) is None:
         raise ConfigError(no_such_setting(key.lstrip("+~").strip(), known))
+    if _parsed(f"{key}=1") is None:
+        raise ConfigError(no_such_setting(key.lstrip("+~"), known))
     if not value and place + 1 < len(words) and "=" not in words[place + 1] and words[place + 1][0] != "~":
         raise ConfigError(f"{word} {words[place + 1]}: {_AROUND}: {word}{words[place + 1]}")
     if _parsed(word) is not None:
@@ -110,6 +113,8 @@ def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str
     if word.startswith("~") and _parsed(word) is not None:
         return word
     names = _options(configs / "exp")
+    if word in known:
+        raise ConfigError(f"{word}: must be NAME=VALUE, {word}=VALUE")
     if word.lstrip("+") in names:
         raise ConfigError(f"{word}: write it as +exp={word.lstrip('+')}")
     meant = did_you_mean(word, names) or did_you_mean(word, known)

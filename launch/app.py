@@ -59,7 +59,10 @@ def background(plans: Sequence[RunPlan]) -> int:
     ready, code = _startable(plans)
     if ready:
         with start_lock.held(plan.run for plan in ready):
-            _start(_startable(ready)[0])  # again: whoever held the lock before may have started one
+            # again: whoever held the lock before may have started one, which may have diverged since
+            ready, found_since = _startable(ready)
+            _start(ready)
+        code = code or found_since
     waited = wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
     return code or waited
 
@@ -140,8 +143,9 @@ def _work_on(plan: RunPlan) -> int:
         return code
     with contextlib.ExitStack() as starting:
         starting.enter_context(start_lock.held([plan.run]))
-        if not _startable([plan])[0]:  # whoever held the lock before has started it
-            return 0
+        ready, code = _startable([plan])
+        if not ready:  # whoever held the lock before has started it
+            return code
         _check_port(launch)
         _show_checks(plan)
         of_code = existing.notes(plan)
@@ -198,6 +202,8 @@ def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:
         return False
     if existing.has_diverged(plan, found):
         print(divergence.message(plan.run, found.attempts[-1]), file=sys.stderr)
+        if plan.launch.code == "new":
+            print("  code=new needs resume_diverged=true beside it, to go on from there", file=sys.stderr)
         return False
     return True
 

@@ -55,6 +55,10 @@ WITH_VALUE = frozenset(
     {"--cfg", "-c", "--package", "-p", "--shell-completion", "-sc", "--config-path", "-cp"}
     | {"--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
 )
+# those that Hydra answers itself
+_ANSWERED = frozenset(
+    {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     _check_experiment(composed)
+    if (
+        not composed
+        and _is_sweep(arguments)
+        and not _ANSWERED & {word.partition("=")[0] for word in arguments}
+    ):
+        raise ConfigError("-m: this sweep has no values, so there is nothing to run")
     return composed
 
 
@@ -103,8 +113,12 @@ def _fit(arguments: Sequence[str]) -> list[str]:
     ours = [not word.startswith("-") and not taken[place] for place, word in enumerate(arguments)]
     words = [word for word, is_ours in zip(arguments, ours, strict=True) if is_ours]
     hydra_words.check(words)
-    fitted = iter(fit(words, CONFIGS, KEYS, is_sweep=bool({"-m", "--multirun"} & set(arguments))))
+    fitted = iter(fit(words, CONFIGS, KEYS, is_sweep=_is_sweep(arguments)))
     return [next(fitted) if is_ours else word for word, is_ours in zip(arguments, ours, strict=True)]
+
+
+def _is_sweep(arguments: Sequence[str]) -> bool:
+    return bool({"-m", "--multirun"} & set(arguments))
 
 
 def experiments() -> dict[str, str]:
@@ -131,7 +145,7 @@ def _check_options(arguments: Sequence[str]) -> None:
             raise ConfigError(
                 f"{option}: not taken, it executes what the file holds; type the run's line again"
             )
-        name = option.lstrip("-")
+        name = option.lstrip("-").replace("-", "_")
         if name == "exp":
             raise ConfigError(f"{word}: write it as +exp={value or 'NAME'}")
         if name.split(".")[0] in {key.split(".")[0] for key in KEYS}:

@@ -6,14 +6,13 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from dnw import processes, setting_errors
-from dnw.config import ConfigError, Train, parse_as
+from dnw.config import ConfigError, Folder, Train, parse_as
 from dnw.ranges import STRICT, Count, Positive, Size
 from dnw.setting_errors import known_keys
 from launch.gpus import visible_gpus
@@ -66,12 +65,6 @@ def _gpus(value: Any) -> Any:
     if value is not None and asked is None:
         raise ValueError("a number, or a type and a number such as a100:4")
     return value if asked is None else str(asked) if asked.type else asked.count
-
-
-def _named(value: Any) -> Any:
-    if value in ("", None):  # of which Path would make the folder where one is
-        raise ValueError("the name of a folder")
-    return value
 
 
 def _checked_variables(values: dict[str, str]) -> dict[str, str]:
@@ -165,7 +158,7 @@ class Launch:
 
     nodes: Positive
     nproc: Positive | None
-    runs_dir: Annotated[Path, BeforeValidator(_named)]
+    runs_dir: Folder
     fresh: bool
     code: Literal["frozen", "new"] = "frozen"  # of a run that goes on: what it has, or the present one
     dry_run: bool
@@ -267,6 +260,7 @@ def _check(launch: Launch) -> None:
         *_no_options(cluster),
         *_broken_lines(cluster),
         *_typed_gpus(cluster),
+        *_both_ways(launch),
     ]:
         raise ConfigError("\n".join(problems))
 
@@ -289,6 +283,11 @@ def _typed_gpus(cluster: Cluster) -> Iterator[str]:
     if cluster.name == "local" and isinstance(cluster.gpus_per_node, str):
         asked = cluster.gpus_per_node
         yield f"cluster.gpus_per_node: {asked} is for Slurm; here cluster.gpus_per_node={cluster.gpus}"
+
+
+def _both_ways(launch: Launch) -> Iterator[str]:
+    if launch.fresh and launch.resume_diverged:
+        yield "fresh, resume_diverged: the one begins anew, the other goes on; leave one out"
 
 
 def _said_twice(cluster: Cluster) -> Iterator[str]:

@@ -44,6 +44,7 @@ def dry_run(command: str, *more: str) -> str:
         assert line.startswith(
             (
                 "# REFUSED: sbatch: no controller of Slurm answers here: ",
+                "# REFUSED: scontrol: no controller of Slurm answers here: ",
                 "# REFUSED: cluster.gpus_per_node: Slurm doesn't tell which GPUs the nodes have (sinfo: ",
             )
         )

@@ -12,6 +12,7 @@ from typing import Any
 from dnw.compose import CONFIGS, training
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, plain, signature
 from dnw.invocation import SUBMIT
+from dnw.runs import divergence
 from dnw.runs.folder import Run, finished
 from dnw.setting_errors import did_you_mean
 
@@ -154,4 +155,6 @@ def _listed(differing: list[str]) -> str:
 
 
 def _unfinished(run: Run) -> str:
+    if divergence.last(run) is not None:
+        return f"wiring.source: {run.folder} has diverged; its command, typed again, says what helps"
     return f"wiring.source: {run.folder} has not finished; type its command again to go on with it"

@@ -13,6 +13,7 @@ from dnw.dotted import dotted
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity
+from dnw.training.finite import is_finite, not_finite_by_design
 from dnw.wiring import choose_all
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
         train = load(run.config) if run.config.exists() or run.config.is_symlink() else parse(state.train)
     _check_identity(path, state, train)
     model = models.build(train)
+    _check_finite(path, state, not_finite_by_design(model))
     model.load_state_dict(state.model)
     choose_all(model, state.position.step)
     return train, model, state.position.step
@@ -50,6 +52,15 @@ def _check_identity(path: Path, state: Checkpoint, train: Train) -> None:
         data = train.data
         mine = Identity(train.exp, signature(train), data.train_fingerprint, data.val_fingerprint)
         checkpoint.check_identity(path, state.identity, mine)
+
+
+def _check_finite(path: Path, state: Checkpoint, exempt: frozenset[str]) -> None:
+    bad = [name for name, held in state.model.items() if name not in exempt and not is_finite(held)]
+    if bad:
+        raise CheckpointError(
+            f"{path}: {bad[0]} and {len(bad) - 1} more of {len(state.model)} tensors aren't finite; "
+            "the run has diverged: name a checkpoint of an earlier step"
+        )
 
 
 def _newest_whole(folder: Path) -> Checkpoint:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from dnw.runs import ledger
 from launch import grace_period
+from launch.cluster.sbatch_errors import unreached
 from launch.node import retry_policy
 from launch.prepare import RunPlan
 from launch.scheduler import partition, stop_grace
 from launch.scheduler.partition import Partition
-from launch.scheduler.slurm_command import SlurmError
+from launch.scheduler.slurm_command import SlurmError, UnreachedError
 from launch.scheduler.stop_grace import Grants
 
 
@@ -23,7 +24,7 @@ class SubmissionChecks:
     exclude: tuple[str, ...] = ()  # nodes that are kept out, besides those that cluster.exclude names
     notes: tuple[str, ...] = ()  # what to tell of it
     doubts: tuple[str, ...] = ()  # what may go wrong
-    refusal: str | None = None  # why these jobs would wait for ever
+    refusal: str | None = None  # why these jobs would wait for ever, or can't be handed in
     grants: Grants | None = None  # how long a preempted job lives on, where that was asked
 
 
@@ -38,7 +39,10 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     """
     launch = plans[0].launch
     cluster = launch.cluster
-    found = partition.ask(cluster.partition or os.environ.get("SBATCH_PARTITION"))
+    try:
+        found = partition.ask(cluster.partition or os.environ.get("SBATCH_PARTITION"))
+    except UnreachedError as error:  # before fresh=true has moved a run aside
+        return SubmissionChecks(refusal=unreached(*str(error).split(": ", maxsplit=1)))
     qos = cluster.qos or os.environ.get("SBATCH_QOS")
     unlimited = qos is not None  # a QOS may grant more
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]

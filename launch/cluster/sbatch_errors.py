@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from dnw.invocation import RUN
 from launch.config import SETTINGS
+from launch.scheduler.slurm_command import is_unreached
 
 # Words of Slurm's, the first that fits, and the options that they are about.
 ABOUT = {
@@ -25,11 +26,15 @@ ABOUT = {
         *("nodes", "gpus_per_node", "cpus_per_task", "mem", "constraint", "exclude", "nodelist", "partition"),
     ),
 }
-UNREACHED = (
-    "contact slurm controller|connection refused|connect failure|communication|connection timed out"
-    "|slurmctld|could not establish a configuration source|resolve"
-)
 ORNAMENT = re.compile(r"^\S*sbatch: (error|fatal): |^\S*sbatch: |(Batch job submission|allocation) fail\w+: ")
+
+
+def unreached(command: str, said: str) -> str:
+    """Return one line: what a command of Slurm's said that found no controller, and how to do without."""
+    return (
+        f"{command}: no controller of Slurm answers here: {said}; cluster=local runs in the background of "
+        f"this machine, {RUN} in the foreground"
+    )
 
 
 def explain(said: str, stated: Mapping[str, str]) -> str:
@@ -42,11 +47,8 @@ def explain(said: str, stated: Mapping[str, str]) -> str:
     """
     lines = [ORNAMENT.sub("", ORNAMENT.sub("", line)).strip() for line in said.splitlines()]
     words = "; ".join(dict.fromkeys(filter(None, lines))) or "without a word"
-    if re.search(UNREACHED, words, re.I):
-        return (
-            f"sbatch: no controller of Slurm answers here: {words}; cluster=local runs in the background of "
-            f"this machine, {RUN} in the foreground"
-        )
+    if is_unreached(words):
+        return unreached("sbatch", words)
     about = next((options for pattern, options in ABOUT.items() if re.search(pattern, words, re.I)), ())
     named = ", ".join(stated[option] for option in about if option in stated)
     if not named:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from launch.scheduler import slurm_command, time_limit
-from launch.scheduler.slurm_command import SlurmError, fields
+from launch.scheduler.slurm_command import SlurmError, UnreachedError, fields
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,13 @@ class Partition:
 
 
 def ask(names: str | None) -> list[Partition]:
-    """Return the partitions that a job would go to; none where Slurm doesn't answer.
+    """Return the partitions that a job would go to; none where Slurm doesn't say.
 
     Args:
         names: with commas between them; None: the default one.
+
+    Raises:
+        UnreachedError: no controller answers.
     """
     found = [fields(line) for line in _said("show", "partition", "--oneliner").splitlines()]
     if names is None:
@@ -74,8 +77,10 @@ def _number(text: str | None) -> int | None:
 
 
 def _said(*words: str) -> str:
-    """Return what scontrol prints; nothing where it can't, since all this only serves to warn early."""
+    """Return what scontrol prints; nothing where it can't, as it only serves to warn early."""
     try:
         return slurm_command.ask("scontrol", *words)
+    except UnreachedError:
+        raise
     except SlurmError:
         return ""

@@ -14,8 +14,18 @@ FORGOTTEN = "Invalid job id"  # what a Slurm that answers says of a job that it 
 TRIES = 3  # a signal for all processes of a job hits the command that it is running, too
 
 
+UNREACHED = (
+    "contact slurm controller|connection refused|connect failure|communication|connection timed out"
+    "|slurmctld|could not establish a configuration source|resolve"
+)
+
+
 class SlurmError(RuntimeError):
     """A command of Slurm's that doesn't work here; the message is one line."""
+
+
+class UnreachedError(SlurmError):
+    """No controller of Slurm answers here."""
 
 
 def ask(*words: str) -> str:
@@ -23,6 +33,7 @@ def ask(*words: str) -> str:
 
     Raises:
         SlurmError: there is no such command, it does not answer, or it refuses; with its own words.
+        UnreachedError: no controller answers it.
     """
     environment = slurm_environment.for_queries(os.environ)
     for _ in range(TRIES):
@@ -39,8 +50,14 @@ def ask(*words: str) -> str:
         time.sleep(0.2)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise SlurmError(f"{words[0]}: {said[-1].removeprefix(f'{words[0]}: ')}")
+        kind = UnreachedError if is_unreached(done.stderr) else SlurmError
+        raise kind(f"{words[0]}: {said[-1].removeprefix(f'{words[0]}: ')}")
     return done.stdout
+
+
+def is_unreached(said: str) -> bool:
+    """Whether what a command of Slurm's said means that no controller answers."""
+    return re.search(UNREACHED, said, re.IGNORECASE) is not None
 
 
 def fields(line: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from login_node import commands
 
 from launch.scheduler import partition
 from launch.scheduler.partition import Partition
+from launch.scheduler.slurm_command import UnreachedError
 
 SHORT = Partition("short", nodes=4, max_nodes=2, longest_s=3600)
 
@@ -27,6 +28,16 @@ def test_without_slurm_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PATH", "/nowhere")
     assert partition.ask(None) == []
     assert partition.existing(["n1"]) == []
+
+
+def test_a_controller_that_does_not_answer_is_told(lab: Path) -> None:
+    """A submission is refused before fresh=true moves the run aside."""
+    script = lab / "bin" / "scontrol"
+    script.write_text(
+        "#!/bin/sh\necho 'slurm_load_partitions: Unable to contact slurm controller' >&2\nexit 1\n"
+    )
+    with pytest.raises(UnreachedError, match=r"^scontrol: .*Unable to contact"):
+        partition.ask(None)
 
 
 @pytest.mark.parametrize(
