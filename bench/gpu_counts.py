@@ -9,7 +9,9 @@ one micro-batch, of 64 images if --images doesn't say otherwise. Calls are torch
 each of which launches a kernel or a few; views launch none. Bytes are all that these operations read and
 write: a cache may save some. Products are those of matrices and convolutions, two operations for each
 multiply-add. Nothing here is a time. Of continuous_* one step of the solver is counted, which on a GPU waits
-after each. Prints a table, writes bench/out/gpu_counts.json (--out).
+after each. "On a rank of 2": with DistributedDataParallel, which scales each gradient into its bucket, and
+sums; tests/fake_cuda/group.py says what of it isn't traced. Prints a table, writes bench/out/gpu_counts.json
+(--out).
 """
 
 from __future__ import annotations
@@ -42,14 +44,20 @@ EXPERIMENTS = (
     *("imagenet_dnw_x225", "resnet50_sparse", "cifar_dnw", "cifar_mobilenet_v1"),
     *("static_dnw", "discrete_dnw", "continuous_dnw"),
 )
+DISTRIBUTED = {"imagenet_dnw_x225"}  # also as one of two ranks with reduce=fast: what DDP adds
 FIGURES = ("calls", "views", "bytes", "flops", "waits")
 
 
 def count(experiment: str, precision: str, images: int, settings: list[str]) -> dict[str, dict[str, int]]:
-    """Count a training step, and a batch of an evaluation."""
+    """Count a training step, and a batch of an evaluation; of some experiments also a step of DDP."""
     sizes = [f"micro_batch={images}", f"batch={images}", f"eval_batch={images}"]
     train = training([f"+exp={experiment}", f"precision={precision}", *settings, *sizes])
-    found = {"training": steps.training_step(train), "evaluation": steps.evaluation_batch(train)}
+    found = steps.traced(train)._asdict()
+    if experiment in DISTRIBUTED:
+        whole = training(
+            [f"+exp={experiment}", f"precision={precision}", *settings, *sizes, f"batch={2 * images}"]
+        )
+        found["training on a rank of 2"] = steps.traced(whole, world_size=2).training
     return {
         name: {
             "calls": sum(counts.calls.values()),

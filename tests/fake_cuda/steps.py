@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
-from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from dnw import models
 from dnw.config import Train
@@ -23,47 +21,58 @@ from dnw.training.evaluation import Interrupted, evaluate
 from dnw.training.trainer import Trainer
 
 from .device import DEVICE, fake_cuda
+from .group import group
 from .trace import Counts, Trace
 
 SAMPLES = 1000  # of the training split
 
 
-def training_step(train: Train, world_size: int = 1, rank: int = 0) -> Counts:
-    """Trace one step of a rank among `world_size`; the first one, which allocates, isn't counted.
+class Traced(NamedTuple):
+    """What was traced of a network in training."""
 
-    A state that isn't on the device afterwards is a fault.
+    training: Counts  # a step
+    evaluation: Counts  # a batch
+
+
+def traced(train: Train, world_size: int = 1, rank: int = 0) -> Traced:
+    """Trace one step of a rank among `world_size`, and after it one batch of an evaluation.
+
+    A state that isn't on the device after the step is a fault.
     """
     with _trainer(train, world_size, rank) as trainer:
-        batches = _batches(train.micro_batch, train)
-        with Trace(DEVICE) as trace:
-            trainer.step(batches)
+        step = _step(trainer)
+        return Traced(step, _evaluation(trainer))
+
+
+def _step(trainer: Trainer) -> Counts:
+    batches = _batches(trainer.train.micro_batch, trainer.train)
+    with Trace(DEVICE) as trace:
+        trainer.step(batches)
     trace.counts.faults += _elsewhere(trainer)
     return trace.counts
 
 
-def evaluation_batch(train: Train) -> Counts:
-    """Trace one batch of an evaluation."""
-    with _trainer(train, 1, 0) as trainer:
-        model = trainer.show_for_evaluation()
-        batches = _batches(train.eval_batch, train)
-        asked = itertools.count()
-        with Trace(DEVICE) as trace, contextlib.suppress(Interrupted):
-            evaluate(
-                *(model, batches, trainer.normalize, trainer.world),
-                precision=train.precision,
-                should_stop=lambda: next(asked) == 1,
-            )
+def _evaluation(trainer: Trainer) -> Counts:
+    train, model = trainer.train, trainer.show_for_evaluation()
+    batches = _batches(train.eval_batch, train)
+    asked = itertools.count()
+    with Trace(DEVICE) as trace, contextlib.suppress(Interrupted):
+        evaluate(
+            *(model, batches, trainer.normalize, trainer.world),
+            precision=train.precision,
+            should_stop=lambda: next(asked) == 1,
+        )
     return trace.counts
 
 
 @contextlib.contextmanager
 def _trainer(train: Train, world_size: int, rank: int) -> Iterator[Trainer]:
-    """A network in training after its first step, on a process of a group that sends nothing."""
+    """A network about to train, on a process of a group that sends nothing."""
     torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
     model = models.build(train)
     continuous.odeint = _one_step  # type: ignore[attr-defined]
     world = World(rank=rank, size=world_size, nodes=1, device=DEVICE)
-    with _group(world), fake_cuda():
+    with group(world), fake_cuda():
         trainer = Trainer(train, model, world, SAMPLES)
         trainer.begin()
         yield trainer
@@ -74,18 +83,6 @@ def _one_step(
 ) -> torch.Tensor:
     """Stand for the solver, which reads its error after each of its steps: without numbers it can't."""
     return torch.stack([x, x + change(times[0], x)])
-
-
-@contextlib.contextmanager
-def _group(world: World) -> Iterator[None]:
-    if world.size == 1:
-        yield
-        return
-    dist.init_process_group("fake", store=FakeStore(), rank=world.rank, world_size=world.size)
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 def _batches(images: int, train: Train) -> Iterator[Batch]:

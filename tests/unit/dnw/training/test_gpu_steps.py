@@ -20,6 +20,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mobilenet_v1": {"width": 0.25, "sparsity": 0.9},
     "resnet18": {"width": None, "sparsity": 0.9},
 }
+DDP = (
+    ("mobilenet", "fp32", 0, 2),
+    ("mobilenet", "bf16", 3, 4),
+    ("resnet18", "bf16", 1, 2),
+    ("static", "fp32", 1, 2),
+)
 WIRINGS = ("dnw", "random", "complete", "no_update", "td", "reg_td", "fine_tune", "one_shot")
 
 
@@ -35,16 +41,16 @@ def _changes(network: str, **changes: Any) -> dict[str, Any]:
 
 
 def _cases() -> dict[str, dict[str, Any]]:
-    """Every network with every precision and reduction, then every wiring of a graph and of a ResNet."""
+    """Every network with each precision and each reduction, then every wiring of a graph and of a ResNet.
+
+    Each case is a step and a batch of an evaluation.
+    """
     cases: dict[str, dict[str, Any]] = {}
     for network in NETWORKS:
-        for precision in ("fp32", "bf16"):
-            for reduce in ("fast", "exact"):
-                batch = 8 if network == "mobilenet" else 4  # two micro-batches
-                changes = _changes(network, precision=precision, reduce=reduce, batch=batch)
-                cases[f"{network} {precision} {reduce}"] = {"do": "training", "train": changes}
-            changes = _changes(network, precision=precision)
-            cases[f"{network} {precision} evaluation"] = {"do": "evaluation", "train": changes}
+        for precision, reduce in (("bf16", "fast"), ("fp32", "exact")):
+            batch = 8 if network == "mobilenet" else 4  # two micro-batches
+            changes = _changes(network, precision=precision, reduce=reduce, batch=batch)
+            cases[f"{network} {precision} {reduce}"] = {"do": "training", "train": changes}
     for wiring in WIRINGS[1:]:
         for network in ("mobilenet", "resnet18"):
             changes = _changes(network, wiring__name=wiring)
@@ -55,6 +61,10 @@ def _cases() -> dict[str, dict[str, Any]]:
     for rank in (0, 3, 7):
         changes = _changes("mobilenet", reduce="exact", batch=64)
         cases[f"rank {rank} of 8"] = {"do": "training", "train": changes, "world_size": 8, "rank": rank}
+    for network, precision, rank, size in DDP:
+        changes = _changes(network, precision=precision, batch=8 * size)  # two micro-batches each
+        case = {"do": "training", "train": changes, "world_size": size, "rank": rank}
+        cases[f"{network} {precision} fast, rank {rank} of {size}"] = case
     return cases | _engine_cases()
 
 
@@ -68,14 +78,8 @@ def _engine_cases() -> dict[str, dict[str, Any]]:
                     changes = _changes(network, precision=precision, width=0.225)
                     case = {"do": "engine", "name": name, "batch": 2, "train": changes}
                     cases[f"engine {name} {network} {precision}"] = case
-    for batch in (256, 4096):
-        changes = _changes("mobilenet", width=1.0, data__image_size=224)
-        cases[f"engine native batch {batch}"] = {
-            "do": "engine",
-            "name": "native",
-            "batch": batch,
-            "train": changes,
-        }
+    many = _changes("mobilenet", width=1.0, data__image_size=224)
+    cases["engine native batch 4096"] = {"do": "engine", "name": "native", "batch": 4096, "train": many}
     return cases
 
 
@@ -128,3 +132,12 @@ def test_nothing_waits_or_computes_elsewhere(reports: Reports, case: str) -> Non
 def test_an_exact_sum_over_eight_ranks_sends_six_messages(reports: Reports) -> None:
     calls = reports["rank 3 of 8"]["calls"]
     assert calls["send"] == calls["recv_"] == 6
+
+
+@pytest.mark.xdist_group("fake_cuda")
+@pytest.mark.parametrize("case", [case for case in CASES if " fast, rank " in case])
+def test_ddp_sums_gradients_once_a_step_and_statistics_where_there_are_any(
+    reports: Reports, case: str
+) -> None:
+    """Nothing is sent after the first of two micro-batches; which layers have statistics the network says."""
+    assert reports[case]["calls"]["allreduce_"] == 2
