@@ -33,12 +33,11 @@ from shards import command, info
 from shards.atomic import replacing
 from shards.classes import check_names, names_in, read_names
 from shards.errors import ShardError, remake
-from shards.folder import check_sizes, why_no_index
 from shards.ignored import Ignored, add_skip
 from shards.regular_file import descriptor_of, read_bytes
 from shards.remote import Store
 from shards.shard import EXTENSIONS, MEMBER, Contents, Members, Shard, scan
-from shards.split_files import files_of_splits
+from shards.split_files import check_sizes, files_of_splits, why_no_index
 from shards.workers import run
 
 VERSION = 2

@@ -166,9 +166,8 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tar
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            for start, what in _OTHERS.items() if position == 0 else ():
-                if block.startswith(start):
-                    raise ShardError(f"{where}: is no tar but {what}", offset=0) from error
+            if position == 0:
+                _refuse_others(block, where)
             raise ShardError(
                 f"{where}: bad header at byte {position} ({error}): {_REMEDY}", offset=position
             ) from error
@@ -177,6 +176,8 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tar
                 f"{where}: bad header at byte {position} (size {info.size}): {_REMEDY}", offset=position
             )
         return info
+    if position == 0:
+        _refuse_others(block, where)
     second = take(BLOCK) if len(block) == BLOCK else b""
     if len(block) + len(second) < len(_END):
         raise ShardError(
@@ -186,6 +187,13 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tar
         raise ShardError(f"{where}: zeros instead of a header at byte {position}: {_REMEDY}", offset=position)
     _expect_zeros(take, where, position)
     return None
+
+
+def _refuse_others(block: bytes, where: str) -> None:
+    """Refuse a file that begins as those of another kind do. Raises ShardError."""
+    for start, what in _OTHERS.items():
+        if block.startswith(start):
+            raise ShardError(f"{where}: is no tar but {what}", offset=0)
 
 
 def _expect_zeros(take: Callable[[int], bytes], where: str, position: int) -> None:

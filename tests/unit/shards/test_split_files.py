@@ -5,7 +5,8 @@ import pytest
 
 from shards.errors import ShardError
 from shards.ignored import Ignored
-from shards.split_files import files_of_splits
+from shards.shard import Shard
+from shards.split_files import check_sizes, files_of_splits, why_no_index
 
 
 @pytest.fixture
@@ -65,3 +66,16 @@ def test_info_that_is_wrong(folder: Path, splits: object, said: str) -> None:
     told(folder, splits)
     with pytest.raises(ShardError, match=said):
         files_of_splits(folder, {})
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "a file, must be the folder of the shards" in why_no_index(tmp_path / "file", "train")
+    assert "no such folder: write shards there" in why_no_index(tmp_path / "none", "train")
+
+
+def test_the_size_of_a_shard(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"123")
+    check_sizes(tmp_path, [Shard("a.tar", 1, 3, "")])
+    with pytest.raises(ShardError, match="has 3 bytes, the index says 4"):
+        check_sizes(tmp_path, [Shard("a.tar", 1, 4, "")])
