@@ -121,3 +121,11 @@ def test_this_project_freezes_itself(tmp_path: Path) -> None:
     snapshot.write(tmp_path / "code")
     for name in ("launch/node/agent.py", "dnw/train.py", "shards/index.py", "configs/config.yaml"):
         assert (tmp_path / "code" / name).read_bytes() == (snapshot.ROOT / name).read_bytes()
+
+
+def test_names_are_bytes(checkout: Path, tmp_path: Path) -> None:
+    name = "configs/caf\udce9.yaml"  # Latin-1
+    (checkout / name).write_text("latin")
+    snapshot.write(tmp_path / "code", checkout)
+    assert frozen(tmp_path / "code")[name] == "latin"
+    assert snapshot.changed(tmp_path / "code") == []

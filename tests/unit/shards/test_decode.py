@@ -33,6 +33,13 @@ def turned() -> bytes:
     return encoded(photograph(40, 30), "JPEG", exif=exif)
 
 
+def without_adobe() -> bytes:
+    data = encoded(photograph(64, 48).convert("CMYK"), "JPEG")
+    start = data.index(b"\xff\xee")
+    size = int.from_bytes(data[start + 2 : start + 4])
+    return data[:start] + data[start + 2 + size :]
+
+
 FILES: dict[str, Callable[[], bytes]] = {
     "4:2:0": lambda: encoded(photograph(501, 377), "JPEG", quality=90),
     "4:4:4": lambda: encoded(photograph(333, 251), "JPEG", quality=95, subsampling=0),
@@ -40,6 +47,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "progressive": lambda: encoded(photograph(200, 120), "JPEG", progressive=True),
     "grey": lambda: encoded(photograph(64, 48).convert("L"), "JPEG"),
     "CMYK": lambda: encoded(photograph(64, 48).convert("CMYK"), "JPEG"),
+    "CMYK of no Adobe": without_adobe,
     "RGB inside": lambda: encoded(photograph(64, 48), "JPEG", keep_rgb=True),
     "a camera's turn": turned,
     "one pixel": lambda: encoded(photograph(1, 1), "JPEG"),
@@ -48,6 +56,13 @@ FILES: dict[str, Callable[[], bytes]] = {
     "alpha": lambda: encoded(photograph(30, 20).convert("RGBA"), "PNG"),
     "grey png": lambda: encoded(photograph(30, 20).convert("L"), "PNG"),
     "black and white": lambda: encoded(photograph(30, 20).convert("1"), "PNG"),
+    "grey and alpha": lambda: encoded(photograph(30, 20).convert("LA"), "PNG"),
+    "one clear colour": lambda: encoded(photograph(30, 20).quantize(16), "PNG", transparency=3),
+    "gif": lambda: encoded(photograph(30, 20), "GIF"),
+    "gif of two": lambda: encoded(
+        photograph(30, 20), "GIF", save_all=True, append_images=[photograph(30, 20).rotate(180)]
+    ),
+    "tiff, CMYK": lambda: encoded(photograph(30, 20).convert("CMYK"), "TIFF"),
     "webp": lambda: encoded(photograph(30, 20), "WEBP", lossless=True),
 }
 
@@ -90,3 +105,23 @@ def test_what_only_pillow_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = data[:segment] + b"\x00\x00" + data[segment:]
     assert (Picture(odd).pixels() == by_pillow(odd)).all()
     assert (by_pillow(odd) == by_pillow(data)).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bits_of_grey_are_scaled(kind: str) -> None:
+    wide = np.array([[0, 128, 129, 257, 25700, 65535 - 129, 65535]], np.uint16)
+    data = encoded(Image.fromarray(wide), kind)
+    assert Picture(data).pixels()[0].tolist() == [[grey] * 3 for grey in (0, 0, 1, 1, 100, 254, 255)]
+    assert by_pillow(data)[0, 3:, 0].tolist() == [255, 255, 255, 255]  # white
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_32_bits_are_refused(kind: type) -> None:
+    with pytest.raises(NoImageError, match=r"32 bits a pixel, mode [IF], whose white isn't known"):
+        Picture(encoded(Image.fromarray(np.ones((4, 4), kind)), "TIFF")).pixels()
+
+
+def test_a_palette_with_transparency_gives_its_colours_and_no_warning() -> None:
+    image = photograph(30, 20).quantize(16)
+    data = encoded(image, "PNG", transparency=bytes(range(16)))
+    assert (Picture(data).pixels() == np.asarray(image.convert("RGB"))).all()
