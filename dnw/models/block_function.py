@@ -65,8 +65,15 @@ class _Kept(NamedTuple):
 def block(plan: Plan, x_BCHW: Tensor, weight_TS: Tensor, first: Tensor, inner: Tensor | None) -> Tensor:
     """Return what the outputs receive, [B, outputs, H/stride, W/stride]; computed in bf16 under autocast.
 
-    `first` and `inner` are the depthwise filters of layer 0 and of all later layers, [nodes, 1, 3, 3]. Raises
-    ValueError for a single value per channel, of which there are no statistics.
+    Args:
+        plan: what isn't learned.
+        x_BCHW: what layer 0 receives, [B, inputs, H, W].
+        weight_TS: of the graph, illegal edges zero.
+        first: the depthwise filters of layer 0, [nodes, 1, 3, 3].
+        inner: those of all later layers, one behind the other; None if there is one layer.
+
+    Raises:
+        ValueError: there is a single value per channel, of which there are no statistics.
     """
     affine = [tensor for norm in plan.norms for tensor in (norm.weight, norm.bias)]
     result: Tensor = _Block.apply(plan, x_BCHW, weight_TS, first, inner, *affine)  # type: ignore[no-untyped-call]

@@ -24,9 +24,18 @@ class Graph(nn.Conv2d):
     def __init__(self, train: Train, number: int, layout: Layout, *, dense: int, power: int) -> None:
         """Build graph `number` of a model, wired as `train` says, without bias.
 
-        `dense` and `power` set its budget, see dnw.wiring.budget. The weights start as torch's convolutions
-        do, as in the paper's code: uniform, in proportion to 1/sqrt(columns).
-        Raises ConfigError if the width asks for more edges than are legal.
+        The weights start as torch's convolutions do, as in the paper's code: uniform, in proportion to
+        1/sqrt(columns).
+
+        Args:
+            train: the wiring, the width and the seed.
+            number: of the graph, from 0.
+            layout: of its nodes.
+            dense: edges at width 1.
+            power: of the width, in the budget (dnw.wiring.budget).
+
+        Raises:
+            ConfigError: the width asks for more edges than are legal.
         """
         super().__init__(layout.columns, layout.rows, kernel_size=1, bias=False)
         self.layout = layout

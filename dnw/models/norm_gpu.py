@@ -37,9 +37,17 @@ def norm_relu(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize each channel over the rows, scale, shift, cut off what is negative.
 
-    `x_NC` is contiguous, float32 or bfloat16, of two rows at least; all else is float32 [C]. Updates the
-    running statistics as torch.nn.BatchNorm2d does. Returns the result, of x_NC's type, the mean, and the
-    inverse deviation, float32 [C].
+    Args:
+        x_NC: contiguous, float32 or bfloat16, of two rows at least.
+        scale: float32 [C].
+        shift: float32 [C].
+        running_mean: float32 [C], updated in place as torch.nn.BatchNorm2d does.
+        running_var: float32 [C], updated likewise.
+        momentum: share of this batch in the running statistics.
+        eps: added to the variance.
+
+    Returns:
+        the result, of x_NC's type; the mean and the inverse deviation of the batch, float32 [C].
     """
     rows, channels = x_NC.shape
     given_NC = torch.empty_like(x_NC)

@@ -34,9 +34,15 @@ class Edges(nn.Module):
     ) -> None:
         """Wire a weight of `shape`; `mask` is all False until edges are chosen.
 
-        `budget` is the number of edges, or the pool that the weight shares one with. `quota` is the unrounded
-        budget of the paper's code, given where its arithmetic is to be reproduced.
-        Raises ValueError if `legal` has another shape, fewer than `budget` positions, or comes with a pool.
+        Args:
+            shape: of the weight.
+            budget: the number of edges, or the pool that the weight shares one with.
+            legal: where edges may be, bool of `shape`; None: everywhere.
+            layout: of the nodes of a graph; None for any other weight.
+            quota: the unrounded budget of the paper's code, where its arithmetic is to be reproduced.
+
+        Raises:
+            ValueError: `legal` has another shape, fewer than `budget` positions, or comes with a pool.
         """
         super().__init__()
         if legal is not None and legal.shape != torch.Size(shape):
