@@ -1,5 +1,6 @@
 """The launcher on a real Slurm: two nodes, two processes on each."""
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -81,12 +82,18 @@ def test_resumed_on_another_number_of_nodes(
     assert [ours[n] for n in near] == pytest.approx([theirs[n] for n in near], rel=1e-3)
 
 
+def working_tree(here: Path) -> Path:
+    """A working tree to edit."""
+    tree = here / "tree"
+    for name in ("launch", "dnw", "shards", "configs", "hydra_plugins"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tree
+
+
 def test_what_was_edited_meanwhile_changes_nothing(
     cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run
 ) -> None:
-    tree = tmp_path / "tree"
-    for name in ("launch", "dnw", "shards", "configs", "hydra_plugins"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    tree = working_tree(tmp_path)
     run, step = stopped(cluster, few_images, tmp_path, root=tree)
     trainer = tree / "dnw" / "training" / "trainer.py"
     trainer.write_text(f"raise SystemExit('edited')\n{trainer.read_text()}")
@@ -94,6 +101,25 @@ def test_what_was_edited_meanwhile_changes_nothing(
     finishes(run)
     assert ledger.read(run)[1].first_step == step
     assert_same_weights(run, undisturbed)
+
+
+def test_new_code_is_taken_over_where_it_is_asked_for(
+    cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run
+) -> None:
+    tree = working_tree(tmp_path)
+    run, step = stopped(cluster, few_images, tmp_path, root=tree)
+    trainer = tree / "dnw" / "training" / "trainer.py"
+    trainer.write_text(f"{trainer.read_text()}\nprint('the present code')\n")
+    said = typed(cluster, few_images, tmp_path, "code=new", root=tree)
+    assert "takes over what differs here: dnw/training/trainer.py" in said
+    finishes(run)
+    (change,) = json.loads(run.result.read_text())["code_changes"]
+    assert (change["attempt"], change["step"]) == (2, step)
+    logs = {
+        number: "".join(log.read_text() for log in run.logs.glob(f"{number}-*")) for number in ("001", "002")
+    }
+    assert ["the present code" in logs[number] for number in logs] == [False, True]
+    assert_same_weights(run, undisturbed)  # what is printed changes no bit
 
 
 def test_two_jobs_of_one_run(cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run) -> None:
