@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ import torch
 
 from dnw import models, nondeterministic
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
-from dnw.hardware import compiler, determinism, gpu_fault, memory, precision
+from dnw.hardware import compiler, determinism, gpu_fault, health, memory, precision
 from dnw.hardware.device import DeviceError
+from dnw.hardware.health import UnfitError, node_name
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.processes import check_processes
 from dnw.profile import profile
@@ -126,7 +128,8 @@ class _Worker:
             self.watchdog.start()
             configure(self.train)
             pins_sums = self.train.deterministic and self.train.reduce == "fast"
-            world = join(patience_s(self.train.watchdog.seconds), pins_sums)
+            examine = partial(health.check, train=self.train, checkpoints=self.run.checkpoints)
+            world = join(patience_s(self.train.watchdog.seconds), pins_sums, examine)
             self.claim = Claim(self.run, world.broadcast_int(self.claim.number))
             _log_to(self.run, self.claim.number, world)
             is_done, position = self._work(world)
@@ -136,7 +139,11 @@ class _Worker:
             return 1
         except DeviceError as error:
             print(error, file=sys.stderr, flush=True)
-            self._end("error", detail=str(error), rank=error.rank)
+            if error.rank == self.rank:
+                self._end("error", detail=str(error), rank=error.rank)
+            return 1
+        except UnfitError as error:
+            self._unfit(error)
             return 1
         except DivergedError:  # told by the first rank
             return 1
@@ -157,7 +164,7 @@ class _Worker:
         if self.claim.number != UNKNOWN and self.claim.holds():
             seconds = round(time.monotonic() - self.began_s, 3)
             step = self.watchdog.step
-            facts = {"host": host()} | facts
+            facts = {"host": node_name()} | facts
             ledger.end(self.run, self.claim.number, reason, step=step, seconds=seconds, **facts)
 
     def _is_explained(self, error: Exception) -> bool:
@@ -188,8 +195,18 @@ class _Worker:
             return
         what = "GPU fault" if fault == "device" else "collective operation broken"
         detail = detail.partition("\n")[0]
-        where = f"rank {self.rank} on {host()}"
+        where = f"rank {self.rank} on {node_name()}"
         self._end("killed", detail=f"{what}, {where}: {detail}", rank=self.rank, fault=fault)
+
+    def _unfit(self, error: UnfitError) -> None:
+        """Note the node that fails, on the rank that found it; what fails on any node is the run's error."""
+        if error.rank != self.rank:
+            return
+        print(error, file=sys.stderr, flush=True)
+        if error.node is None:
+            self._end("error", detail=str(error), rank=self.rank)
+        else:
+            self._end("killed", detail=f"unfit: {error}", rank=self.rank, fault="node")
 
     def _diverged(self, found: Divergence, monitor: Monitor | None = None) -> None:
         """Note that the run has diverged, and say all there is to say of it, unless another rank has."""
@@ -253,11 +270,6 @@ class _Worker:
                 self._diverged(error.found, monitor)
             world.barrier()
             raise
-
-
-def host() -> str:
-    """Return this node's name, as the launcher has it; a host's own may be another than Slurm's."""
-    return os.environ.get("DNW_NODE") or socket.gethostname()
 
 
 def _first_tells(stop: StopRequest) -> bool:

@@ -6,7 +6,11 @@ Tensors on the CPU travel by gloo, tensors on the GPU by NCCL, in one group.
 from __future__ import annotations
 
 import dataclasses
+import json
+import logging
 import os
+import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import torch
@@ -14,7 +18,12 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from dnw.hardware import device
+from dnw.hardware import device, health
+from dnw.hardware.device import DeviceError
+from dnw.hardware.health import Health, UnfitError
+
+log = logging.getLogger(__name__)
+Examine = Callable[[torch.device], Health]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +34,7 @@ class World:
     size: int
     nodes: int
     device: torch.device
+    places: tuple[str, ...] = ()  # node and device of each rank, for people
 
     @property
     def is_first(self) -> bool:
@@ -72,38 +82,44 @@ class World:
         self.sum(torch.zeros(1))
 
 
+TICK_S, MOST_TICKS = 1e-5, 2**31 - 1  # of times that travel as integers
 ALONE = World(rank=0, size=1, nodes=1, device=torch.device("cpu"))
 
 
-def join(timeout_s: float, pins_sums: bool = False) -> World:
+def join(timeout_s: float, pins_sums: bool = False, examine: Examine | None = None) -> World:
     """Become the process that torchrun's environment variables say; one started without torchrun is alone.
 
     Before they meet in a process group, which would hang between gloo and NCCL, all ranks tell each other by
-    torchrun's store what device they have.
+    torchrun's store what device they have, and how they are.
 
     Args:
         timeout_s: of a collective operation; see `patience_s`.
         pins_sums: whether NCCL has to add in one order on equal topologies.
+        examine: finds out how this process's device and node are.
 
     Raises:
         DeviceError: on all ranks: one can't have the device that the run was launched for, or they differ.
+        UnfitError: on all ranks: a node fails.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     kind, own = _own_device()
     if size == 1:
         device.check_alike([kind])
-        return dataclasses.replace(ALONE, device=_taken(own))
+        found = [] if examine is None else [examine(_taken(own))]
+        health.judge(found)
+        return dataclasses.replace(ALONE, device=_taken(own), places=tuple(one.place for one in found))
     timeout = timedelta(seconds=timeout_s)
     store, rank, size = next(rendezvous("env://", timeout=timeout))
     store.set_timeout(timeout)
-    device.check_alike(_exchanged(PrefixStore("devices", store), rank, size, kind))
+    _check_devices(_exchanged(PrefixStore("devices", store), rank, size, f"{health.node_name()} {kind}"))
+    found = _examined(PrefixStore("health", store), rank, size, own, examine)
     _set_up_nccl(timeout_s, pins_sums)
     backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
     group = PrefixStore("group", store)
-    _taken(own)
     dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
     nodes = size // int(os.environ["LOCAL_WORLD_SIZE"])
-    return World(rank=rank, size=size, nodes=nodes, device=own)
+    places = tuple(one.place for one in found)
+    return World(rank=rank, size=size, nodes=nodes, device=own, places=places)
 
 
 def patience_s(watchdog_s: float) -> float:
@@ -128,6 +144,41 @@ def _taken(own: torch.device) -> torch.device:
     if own.type == "cuda":
         torch.cuda.set_device(own)
     return own
+
+
+def _check_devices(told: Sequence[str]) -> None:
+    """Refuse processes without their device: their nodes, where others have theirs, else the run.
+
+    Args:
+        told: for each rank the node, and after a space the kind of its device or why it has none.
+
+    Raises:
+        UnfitError: a node has fewer GPUs than were asked for, or none that can be used; another one has them.
+        DeviceError: no node has.
+    """
+    nodes, kinds = zip(*(one.split(" ", 1) for one in told), strict=True)
+    try:
+        device.check_alike(kinds)
+    except DeviceError as error:
+        lacking = {node for node, kind in zip(nodes, kinds, strict=True) if kind != "cuda"}
+        if lacking != set(nodes):
+            raise UnfitError(str(error), error.rank, nodes[error.rank]) from None
+        raise
+
+
+def _examined(store: Store, rank: int, size: int, own: torch.device, examine: Examine | None) -> list[Health]:
+    """Return how all ranks are.
+
+    Raises:
+        UnfitError: a node fails.
+    """
+    mine = Health(health.node_name(), str(own), time.time(), {}) if examine is None else examine(_taken(own))
+    told = _exchanged(store, rank, size, json.dumps(dataclasses.asdict(mine)))
+    found = [Health(**json.loads(one)) for one in told]
+    for warning in health.judge(found):
+        if rank == 0:
+            log.warning("%s", warning)
+    return found
 
 
 def _exchanged(store: Store, rank: int, size: int, told: str) -> list[str]:
@@ -165,13 +216,24 @@ class Agreement:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._ticks = torch.zeros(0, dtype=torch.int32)
         self._asked: tuple[dist.Work, torch.Tensor] | None = None
 
-    def exchange(self, *wishes: bool) -> list[bool]:
-        """State this process's wishes; return which of the last call's wishes anybody had."""
-        mine = torch.tensor(wishes, dtype=torch.int32)
+    @property
+    def times(self) -> list[float]:
+        """Seconds of all ranks, by the last answer; none before there was one."""
+        return [TICK_S * ticks for ticks in self._ticks.tolist()]
+
+    def exchange(self, *wishes: bool, own_s: float = 0.0) -> list[bool]:
+        """State this process's wishes; return which of the last call's wishes anybody had.
+
+        Its own time of this step travels with them: each rank fills one place, the largest of all is its.
+        """
         if self._world.size == 1:
             return list(wishes)
+        mine = torch.zeros(len(wishes) + self._world.size, dtype=torch.int32)
+        mine[: len(wishes)] = torch.tensor(wishes, dtype=torch.int32)
+        mine[len(wishes) + self._world.rank] = min(round(own_s / TICK_S), MOST_TICKS)
         answer = self.settle(len(wishes))
         work = dist.all_reduce(mine, op=dist.ReduceOp.MAX, async_op=True)
         assert work is not None
@@ -185,4 +247,5 @@ class Agreement:
         work, theirs = self._asked
         work.wait()
         self._asked = None
-        return [bool(wish) for wish in theirs.tolist()]
+        self._ticks = theirs[count:]
+        return [bool(wish) for wish in theirs[:count].tolist()]

@@ -2,12 +2,12 @@
 
 `DNW_FAULT="1:step 7"` has rank 1 kill itself with SIGKILL when it reaches the point named `step 7`. A third
 word says what it does instead: with `DNW_FAULT="1:step 7:SIGTERM"` it sends itself that signal, with HANG it
-waits for ever, and with one of the names in RAISED it raises what torch raises of a GPU; with `SIGTERM@job`
-it sends the signal to the job that started its agent, as a cluster does, and notes when in the file that
-DNW_FAULT_NOTE names. A fourth word names the only attempt in which that happens, a fifth a file that has to
-be there first, since checkpoints are written asynchronously. Points: `step N` when N steps are done,
-`evaluate N` amid an evaluation, `save FILE` when a checkpoint is written but not published yet; `*` stands
-for anything. Several faults are separated by semicolons.
+waits for ever, with SLOW for 0.2 s, and with one of the names in RAISED it raises what torch raises of a GPU;
+with `SIGTERM@job` it sends the signal to the job that started its agent, as a cluster does, and notes when in
+the file that DNW_FAULT_NOTE names. A fourth word names the only attempt in which that happens, a fifth a file
+that has to be there first, since checkpoints are written asynchronously. Points: `step N` when N steps are
+done, `load` when a micro-batch is there, `evaluate N` amid an evaluation, `save FILE` when a checkpoint is
+written but not published yet; `*` stands for anything. Several faults are separated by semicolons.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def _do(fault: str, point: str) -> None:
         time.sleep(0.01)
     if what in RAISED:
         raise RAISED[what]()
+    if what == "SLOW":
+        time.sleep(0.2)
+        return
     if what == "HANG":
         threading.Event().wait()
     name, _, whom = what.partition("@")

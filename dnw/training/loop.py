@@ -14,6 +14,7 @@ import torch
 
 from dnw import schedule
 from dnw.hardware import numa
+from dnw.hardware.stragglers import OwnTime, Stragglers
 from dnw.preemption import StopRequest
 from dnw.runs import ledger
 from dnw.runs.claim import Claim
@@ -57,6 +58,9 @@ class Loop:
         self._stop = stop
         self._watchdog = watchdog
         self._agreement = Agreement(trainer.world)
+        self._stragglers = Stragglers(trainer.world.size)
+        if trainer.world.size > 1:
+            trainer.own_time = OwnTime(trainer.world.device)
         self._began_at = trainer.position.step
         self._interval: Interval | None = None  # it, and the writer, are the first rank's
         self._writer: CheckpointWriter | None = None
@@ -95,7 +99,8 @@ class Loop:
                 trainer.step(micro_batches)
                 self._report()
                 self._evaluate_if_due()
-                must_stop = self._agree()
+                must_stop = self._agree(trainer.own_time.take() if trainer.own_time else 0.0)
+                self._tell_slow()
                 if must_stop and trainer.position.step < trainer.steps:
                     raise Interrupted
                 if self._time_to_save or self._is_saving_step():
@@ -121,21 +126,29 @@ class Loop:
         for batch in self._batches:
             if self._trainer.train.log.digests:
                 self._digests.append(digest(batch))
+            faults.reach("load")
             yield batch
 
-    def _agree(self) -> bool:
-        """Whether all ranks stop after this step; whether they save is noted."""
+    def _agree(self, own_s: float = 0.0) -> bool:
+        """Whether all ranks stop after this step; whether they save is noted. `own_s`: of OwnTime."""
         interval_s = self._interval.seconds if self._interval else 0.0
         is_time = 0 < interval_s <= time.monotonic() - self._saved_at_s
         wish = is_time and not self._asked_to_save
         self._asked_to_save |= wish
         must_stop, time_to_save, has_diverged = self._agreement.exchange(
-            self._stop.received, wish, self._is_unhealthy()
+            self._stop.received, wish, self._is_unhealthy(), own_s=own_s
         )
         if has_diverged:
             raise DivergedError(diagnose(self._trainer, STATE))
         self._time_to_save |= time_to_save
         return must_stop
+
+    def _tell_slow(self) -> None:
+        """Name ranks that have become slow, on the first one; by the times of the step before."""
+        if self._monitor is None or not (times := self._agreement.times):
+            return
+        for change in self._stragglers.note(times):
+            self._monitor.slow(self._trainer.position.step, change, self._trainer.world.places[change.rank])
 
     def _is_unhealthy(self) -> bool:
         """Whether this rank's writer has been given a state that isn't finite; it is the first rank's."""

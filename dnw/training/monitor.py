@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dnw.config import Train
+from dnw.hardware.stragglers import STEPS, Change
 from dnw.profile import Profile
 from dnw.runs import jsonl
 from dnw.runs.claim import Claim
@@ -153,6 +154,20 @@ class Monitor:
             told.add(number)
         self._show(step, "train", {"unreadable": len(told)})
 
+    def slow(self, step: int, change: Change, place: str) -> None:
+        """Log that a rank has become slow, or isn't any more: a line, a record, and a curve of its own."""
+        who = f"rank {change.rank} ({place})"
+        if change.is_slow:
+            log.warning(
+                "%s is slow: its own part of a step takes %.1f times the median of all, for %d steps now",
+                *(who, change.ratio, STEPS),
+            )
+        else:
+            log.info("%s is as fast as the others again", who)
+        facts = {"rank": change.rank, "place": place, "is_slow": change.is_slow}
+        self._note(step, "slow", {**facts, "ratio": round(change.ratio, 2)})
+        self._show(step, "slow", {f"rank {change.rank}, {place}": change.ratio})
+
     def saved(self, step: int, seconds: float, stalled_s: float, size: int, interval_s: float) -> None:
         """Log a checkpoint.
 
@@ -212,7 +227,7 @@ class Monitor:
 
 def _is_over(record: dict[str, Any], step: int, is_evaluated: bool) -> bool:
     """Whether a record is of the past: the evaluation of `step` is not, if it has to be repeated."""
-    is_of_training = record.get("kind", "train") in {"train", "save", "replaced"}
+    is_of_training = record.get("kind", "train") in {"train", "save", "replaced", "slow"}
     return bool(record["step"] < step or (record["step"] == step and (is_of_training or is_evaluated)))
 
 

@@ -5,6 +5,7 @@ Shapes: B images of a micro-batch, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from torch import nn
 from dnw import schedule
 from dnw.config import Optim, Train, plain
 from dnw.hardware.precision import autocast
+from dnw.hardware.stragglers import OwnTime
 from dnw.training import machine
 from dnw.training.checkpoint import Checkpoint, Identity, Position
 from dnw.training.data import Batch
@@ -57,6 +59,7 @@ class Trainer:
         self.masks: Masks = self.current_masks()
         self.rate = 0.0  # of the last step
         self.normalize = Normalize(train.data.mean, train.data.std, world.device)
+        self.own_time: OwnTime | None = None  # measured where somebody compares it
         self.micro_batches = train.batch // train.micro_batch // world.size  # of a step, of this rank
         reduction = Exact if train.reduce == "exact" else Fast
         self._reduction = reduction(train, self.model, self.running, world)
@@ -72,7 +75,8 @@ class Trainer:
         for number in range(self.micro_batches):
             self._seed(number)
             with self._reduction.micro_batch(number):
-                loss = self._loss(next(micro_batches))
+                with self.own_time.measured() if self.own_time else contextlib.nullcontext():
+                    loss = self._loss(next(micro_batches))
                 (loss / self._reduction.divisor).backward()
         self._reduction.finish()
         self.rate = self._learning_rate()

@@ -68,6 +68,7 @@ class Row:
     val_top1: float | None
     images_per_second: float | None
     left_s: float | None
+    slow: tuple[str, ...]  # ranks that keep the others waiting
 
 
 def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
@@ -90,7 +91,8 @@ def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     statuses, notes = query_status(runs)
     found = [_readable_row(one, notes) for one in statuses]
     unknown = [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
-    return found, [*notes, *unknown]
+    slow = [f"{row.run}: slow, {said}" for row in found for said in row.slow]
+    return found, [*notes, *unknown, *slow]
 
 
 def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
@@ -175,6 +177,7 @@ def _row(one: RunStatus, far: Progress) -> Row:
             **asdict(far),
             "images_per_second": far.images_per_second if is_running else None,
             "left_s": far.left_s if is_running else None,
+            "slow": far.slow if is_running else (),
         },
     )
 

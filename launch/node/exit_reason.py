@@ -87,7 +87,8 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
     unsaved = found.end is None or found.end.get("fault") == "peer"  # the peer ended before it had saved
     if memory is None and ended.asked is not None and (was_stopped or unsaved):
         return _stopped(found, ended)
-    if found.end is not None and found.end.get("fault") == "device":  # the others were aborted for that
+    fault = found.end.get("fault") if found.end is not None else None
+    if fault in {"device", "node"}:  # the others were aborted for that
         return _as("killed", node=_host_of(found, ended))
     # what the others recorded, a connection closed by a peer, followed from it
     if killed := memory or _killed(found, ended):

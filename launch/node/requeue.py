@@ -50,7 +50,7 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
 
 def elsewhere(node: Node, bad: list[str]) -> None:
     """Leave nodes that failed twice: the job is requeued without them."""
-    _say(f"{', '.join(bad)} failed twice: excluded from now on")
+    _say(f"{', '.join(bad)} excluded from now on: failed twice, or unfit")
     _requeue(node, "go on without these nodes")
     if refused := slurm_job.exclude(node.job, bad):
         _say(f"excluding {', '.join(bad)}: {refused}")

@@ -14,6 +14,7 @@ from dnw.runs.ledger import Attempt
 
 OWN_FAULTS = frozenset({"error", "killed", "hung"})
 FAILURES = frozenset({*OWN_FAULTS, "lost"})
+MOST_UNFIT = 3  # attempts in a row that a node was unfit for; then it may be something that all nodes share
 TOO_OFTEN = 2  # failures of a node
 RECENT = 4  # attempts: a long run must not exclude, one by one, every node that it ever met
 
@@ -43,6 +44,19 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
         if errors > error_retries:
             tried = f" after {error_retries} retries" if error_retries else ""
             return Decision(False, f"not started again{tried} (error_retries={error_retries})")
+    return _unfit(attempts) if is_unfit(last) else _by_progress(attempts)
+
+
+def _unfit(attempts: Sequence[Attempt]) -> Decision:
+    """Return what follows an attempt for which a node was unfit."""
+    if sum(map(is_unfit, attempts[-MOST_UNFIT:])) < MOST_UNFIT:
+        return Decision(True, "that node is unfit: going on without it, where there are others")
+    return Decision(False, f"{MOST_UNFIT} attempts in a row found a node unfit: not started again")
+
+
+def _by_progress(attempts: Sequence[Attempt]) -> Decision:
+    """Return whether the run gets on."""
+    last = attempts[-1]
     before = next((one for one in reversed(attempts[:-1]) if one.reason in OWN_FAULTS), None)
     if before is None or before is not attempts[-2]:
         return Decision(True, "starting again from the newest checkpoint")
@@ -62,11 +76,15 @@ def progressed(attempt: Attempt) -> bool:
     return bool(saved > attempt.first_step)
 
 
+def is_unfit(attempt: Attempt) -> bool:
+    """Whether a node was found unfit before the attempt's first step (dnw/hardware/health.py)."""
+    return attempt.end is not None and attempt.end.get("fault") == "node"
+
+
 def nodes_to_exclude(attempts: Sequence[Attempt]) -> list[str]:
-    """Return the nodes that failed in two of the run's newest attempts."""
-    failed = Counter(
-        attempt.end["node"]
-        for attempt in attempts[-RECENT:]
-        if attempt.end is not None and attempt.reason in FAILURES and attempt.end.get("node")
-    )
+    """Return the nodes that failed in two of the run's newest attempts, or were found unfit in one."""
+    failed: Counter[str] = Counter()
+    for attempt in attempts[-RECENT:]:
+        if attempt.end is not None and attempt.reason in FAILURES and attempt.end.get("node"):
+            failed[attempt.end["node"]] += TOO_OFTEN if is_unfit(attempt) else 1
     return sorted(node for node, times in failed.items() if times >= TOO_OFTEN)

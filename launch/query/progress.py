@@ -21,6 +21,7 @@ from shards.errors import ShardError
 from shards.regular_file import open_file
 
 TAIL_BYTES = 2**18  # of metrics.jsonl: thousands of lines, the last evaluation among them
+MOST_SLOW = 100  # records of slow ranks that are read
 INTERVALS = 5  # of logging, over which speed is judged
 
 
@@ -36,6 +37,7 @@ class Progress:
     val_top1: float | None  # of the last evaluation, percent
     images_per_second: float | None
     left_s: float | None  # to the end of the run, at that speed
+    slow: tuple[str, ...] = ()  # ranks that keep the others waiting
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | 
         val_top1=validated[0].get("top1") if validated else None,
         images_per_second=speed,
         left_s=left,
+        slow=_slow(lines, attempts),
     )
 
 
@@ -117,6 +120,20 @@ def _step(attempts: Sequence[Attempt], known: int) -> int:
     return max(
         newest.last_step or 0, newest.first_step or 0, known
     )  # an attempt that failed before it began knows nothing
+
+
+def _slow(lines: Sequence[bytes], attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """Return the ranks of the newest attempt that were slow when last heard of."""
+    newest: dict[int, dict[str, Any]] = {}
+    for record in _last(lines, "slow", MOST_SLOW):
+        if attempts and record["attempt"] == attempts[-1].number:
+            newest.setdefault(record["rank"], record)
+    return tuple(
+        f"rank {rank} ({record['place']}) takes {record['ratio']:.1f} times the median, seen at step "
+        f"{record['step']}"
+        for rank, record in sorted(newest.items())
+        if record["is_slow"]
+    )
 
 
 def _recent(path: Path) -> list[bytes]:

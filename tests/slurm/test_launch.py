@@ -162,5 +162,5 @@ def test_a_node_that_failed_twice_is_left(
     assert third.claim is not None
     assert node not in third.claim["hosts"]
     assert fields(cluster, job_of(run))["ExcNodeList"] == node
-    assert f"{node} failed twice: excluded from now on" in all_logs(run)
+    assert f"{node} excluded from now on: failed twice, or unfit" in all_logs(run)
     assert_same_weights(run, undisturbed)

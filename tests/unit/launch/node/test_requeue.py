@@ -215,4 +215,4 @@ def test_nodes_that_failed_twice_are_left(
 ) -> None:
     requeue.elsewhere(NODE, ["n2"])
     assert scontrol.read_text() == "requeue 7\nupdate JobId=7 ExcNodeList=n2\n"
-    assert "n2 failed twice: excluded from now on" in capsys.readouterr().err
+    assert "n2 excluded from now on: failed twice, or unfit" in capsys.readouterr().err

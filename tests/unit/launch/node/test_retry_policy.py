@@ -64,3 +64,18 @@ def test_nodes_that_failed_twice() -> None:
     assert retry_policy.nodes_to_exclude(attempts) == ["n2"]
     later = [attempt(n, "preempted") for n in range(5, 7)]
     assert retry_policy.nodes_to_exclude([*attempts, *later]) == []
+
+
+def unfit(number: int, node: str) -> Attempt:
+    end = {"reason": "killed", "step": 0, "saved": 0, "node": node, "fault": "node"}
+    return Attempt(number, {"job": "7"}, None, None, end)
+
+
+def test_a_node_that_is_unfit_is_left_out_at_once() -> None:
+    assert retry_policy.nodes_to_exclude([unfit(1, "n2")]) == ["n2"]
+    assert retry_policy.decide([unfit(1, "n2")], 0).again
+    assert retry_policy.decide([unfit(1, "n2"), unfit(2, "n3")], 0).again
+    last = retry_policy.decide([unfit(1, "n2"), unfit(2, "n3"), unfit(3, "n1")], 0)
+    assert (last.again, last.why) == (*(False, "3 attempts in a row found a node unfit: not started again"),)
+    between = [unfit(1, "n2"), attempt(2, "stopped", 0, 9, 9), unfit(3, "n1"), unfit(4, "n4")]
+    assert retry_policy.decide(between, 0).again

@@ -1,0 +1,189 @@
+"""What would waste an allocation, looked for on each node before the first step, in about two seconds.
+
+Each process tries its own GPU; the first one of a node looks at what the node's processes share. All tell
+each other by torchrun's store, so that all end with the same word (dnw/training/distributed.py). A node that
+fails is left out from then on; what is the same everywhere, such as a full disk under the run folder, is the
+run's own fault.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import platform
+import shutil
+import socket
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from dnw.config import Train
+
+SHARED_MEMORY = Path("/dev/shm")
+ANSWERS_WITHIN_S = 30.0  # a GPU; making its context takes seconds where eight are made at once
+FREE_SHARE = 0.5  # of a GPU's memory; another process holds the rest
+CLOCK_S = 30.0  # that clocks may differ by
+AHEAD = 2  # batches that a loading process has in shared memory at the least
+GB = 1e9
+
+
+class UnfitError(RuntimeError):
+    """A node that fails; `rank` is of the first process on it, `node` None if that isn't a node's fault."""
+
+    def __init__(self, message: str, rank: int, node: str | None) -> None:
+        super().__init__(message)
+        self.rank, self.node = rank, node
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """What a process has found where it is."""
+
+    node: str
+    device: str  # cpu, cuda:1
+    time: float  # seconds since 1970, by this node's clock
+    versions: Mapping[str, str]
+    node_problems: Sequence[str] = ()
+    run_problems: Sequence[str] = ()
+
+    @property
+    def place(self) -> str:
+        """Node and device, for people."""
+        return f"{self.node}, {self.device}"
+
+
+def node_name(environment: Mapping[str, str] = os.environ) -> str:
+    """Return this node's name, as the launcher has it; a host's own may be another than Slurm's."""
+    return environment.get("DNW_NODE") or socket.gethostname()
+
+
+def check(device: torch.device, train: Train, checkpoints: Path) -> Health:
+    """Look at this process's device, and on the first process of a node at the node."""
+    now = time.time()
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+    problems = _gpu_in_time(device) if device.type == "cuda" else []
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return Health(
+        node=node_name(),
+        device=str(device),
+        time=now,
+        versions=versions() if is_first else {},
+        node_problems=[*problems, *(shared_memory(train, ranks) if is_first else [])],
+        run_problems=disk(checkpoints) if is_first else [],
+    )
+
+
+def judge(found: Sequence[Health]) -> list[str]:
+    """Return what to warn of, from all processes' healths by rank.
+
+    Raises:
+        UnfitError: on all ranks alike, of the first node that fails.
+    """
+    for rank, health in enumerate(found):
+        if health.node_problems or health.run_problems:
+            told = "; ".join(
+                f"rank {other} ({one.place}): {problem}"
+                for other, one in enumerate(found)
+                for problem in (*one.node_problems, *one.run_problems)
+            )
+            raise UnfitError(told, rank, health.node if health.node_problems else None)
+    _check_versions(found)
+    clock = statistics.median_low([health.time for health in found])
+    return [
+        f"the clock of {health.node} is {health.time - clock:+.0f} s off those of the others: times mislead"
+        for health in found
+        if health.versions and abs(health.time - clock) > CLOCK_S
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Return what has to be the same on all nodes: Python, torch, this project's code as it is read here."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for path in sorted((*root.glob("dnw/**/*.py"), *root.glob("shards/**/*.py"))):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return {
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "code": digest.hexdigest()[:10],
+    }
+
+
+def shared_memory(train: Train, ranks: int, folder: Path = SHARED_MEMORY) -> list[str]:
+    """Return a problem if the batches of this node's loading processes don't fit there."""
+    batch = train.micro_batch * 3 * train.data.image_size**2
+    needed = ranks * train.data.workers * AHEAD * batch
+    free = shutil.disk_usage(folder).free if folder.is_dir() else needed
+    if free >= needed:
+        return []
+    return [
+        f"{folder} has {free / GB:.3g} GB free, the loaders of {ranks} processes need {needed / GB:.3g} at "
+        "the least: free it, or set a smaller data.workers"
+    ]
+
+
+def disk(checkpoints: Path) -> list[str]:
+    """Return a problem if another checkpoint as large as the largest there is wouldn't fit."""
+    sizes = [path.stat().st_size for path in checkpoints.glob("*.pt")] if checkpoints.is_dir() else []
+    free = shutil.disk_usage(checkpoints).free if sizes else 0
+    if not sizes or free >= max(sizes):
+        return []
+    return [
+        f"{checkpoints}: {free / GB:.3f} GB free, a checkpoint takes {max(sizes) / GB:.3f}: make room "
+        f"(runs.py clean says what may go)"
+    ]
+
+
+def _gpu_in_time(device: torch.device) -> list[str]:
+    """Try a GPU in a thread: one that hangs answers nothing."""
+    problems = [f"no answer of the GPU within {ANSWERS_WITHIN_S:g} s"]
+
+    def tried() -> None:
+        problems[:] = gpu(device)
+
+    thread = threading.Thread(target=tried, name="health", daemon=True)
+    thread.start()
+    thread.join(ANSWERS_WITHIN_S)
+    return list(problems)
+
+
+def gpu(device: torch.device) -> list[str]:
+    """Return what is wrong with a GPU: a kernel, a copy to it and back, its free memory."""
+    try:
+        numbers = torch.arange(2**20, dtype=torch.float32)
+        there = numbers.to(device)
+        if not torch.equal((there + there).to("cpu"), numbers + numbers):
+            return ["the GPU adds or copies wrongly"]
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError as error:
+        return [f"the GPU fails: {str(error).splitlines()[0]}"]
+    if free < FREE_SHARE * total:
+        return [f"{free / GB:.0f} of {total / GB:.0f} GB of the GPU are free: another process holds the rest"]
+    return []
+
+
+def _check_versions(found: Sequence[Health]) -> None:
+    """Refuse nodes of other versions than most have; where no version has most, the run.
+
+    Raises:
+        UnfitError: with both sides.
+    """
+    firsts = {rank: health for rank, health in enumerate(found) if health.versions}
+    counts = Counter(tuple(sorted(health.versions.items())) for health in firsts.values())
+    if len(counts) <= 1:
+        return
+    ((usual, count), *_) = counts.most_common()
+    rank, other = next((r, h) for r, h in firsts.items() if tuple(sorted(h.versions.items())) != usual)
+    differing = ", ".join(
+        f"{name} {other.versions[name]}, elsewhere {value}"
+        for name, value in usual
+        if other.versions[name] != value
+    )
+    is_minority = 2 * count > len(firsts)
+    raise UnfitError(f"{other.node} has {differing}", rank, other.node if is_minority else None)

@@ -1,0 +1,129 @@
+"""What is looked for on nodes before the first step, and whose fault it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from example import train
+
+from dnw.hardware import health
+from dnw.hardware.health import Health, UnfitError, judge
+
+HERE = {"Python": "3.11.7", "torch": "2.13.0", "code": "0123456789"}
+OTHER = HERE | {"torch": "2.12.0"}
+CPU = torch.device("cpu")
+
+
+def ranks(*versions: dict[str, str], each: int = 1) -> list[Health]:
+    """Healthy ranks of nodes n1, n2, ... with these versions."""
+    return [
+        Health(f"n{node}", f"cuda:{local}", 100.0, found if local == 0 else {})
+        for node, found in enumerate(versions, start=1)
+        for local in range(each)
+    ]
+
+
+def test_this_machine_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DNW_NODE", "n7")
+    found = health.check(CPU, train(), tmp_path)
+    assert (found.node, found.place, found.node_problems, found.run_problems) == ("n7", "n7, cpu", [], [])
+    assert found.versions["torch"] == torch.__version__
+    assert abs(found.time - time.time()) < 60
+    assert judge([found]) == []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert health.check(CPU, train(), tmp_path).versions == {}
+
+
+def test_a_node_that_fails() -> None:
+    found = ranks(HERE, HERE, each=2)
+    found[3] = dataclasses.replace(found[3], node_problems=["the GPU fails: ECC"])
+    with pytest.raises(UnfitError, match=r"^rank 3 \(n2, cuda:1\): the GPU fails: ECC$") as refused:
+        judge(found)
+    assert (refused.value.rank, refused.value.node) == (3, "n2")
+
+
+def test_what_all_nodes_share_is_no_nodes_fault() -> None:
+    found = ranks(HERE, HERE)
+    found[1] = dataclasses.replace(found[1], run_problems=["no space"])
+    with pytest.raises(UnfitError) as refused:
+        judge(found)
+    assert (refused.value.rank, refused.value.node) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("versions", "rank", "node"),
+    [((HERE, OTHER, HERE), 2, "n2"), ((OTHER, HERE, HERE), 0, "n1"), ((HERE, OTHER), 2, None)],
+)
+def test_other_versions(versions: tuple[dict[str, str], ...], rank: int, node: str | None) -> None:
+    """The fewer are at fault; of two nodes nobody can tell which."""
+    with pytest.raises(UnfitError, match=r"has torch 2.12.0, elsewhere 2.13.0$") as refused:
+        judge(ranks(*versions, each=2))
+    assert (refused.value.rank, refused.value.node) == (rank, node)
+
+
+def test_a_clock_that_is_off_is_told() -> None:
+    found = ranks(HERE, HERE, HERE)
+    found[1] = dataclasses.replace(found[1], time=100.0 - 95)
+    assert judge(found) == ["the clock of n2 is -95 s off those of the others: times mislead"]
+
+
+def disk_of(free: int) -> object:
+    return lambda _path: SimpleNamespace(free=free)
+
+
+def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = train(micro_batch=32, data__workers=2)
+    needed = 4 * 2 * 2 * 32 * 3 * settings.data.image_size**2
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(needed))
+    assert health.shared_memory(settings, 4, tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(needed - 1))
+    (told,) = health.shared_memory(settings, 4, tmp_path)
+    assert told.startswith(f"{tmp_path} has 0.00")
+    assert "the loaders of 4 processes need 0.00" in told
+    assert health.shared_memory(settings, 4, tmp_path / "none") == []
+
+
+def test_the_disk_under_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(99))
+    assert health.disk(tmp_path / "none") == []
+    assert health.disk(tmp_path) == []
+    (tmp_path / "init.pt").write_bytes(bytes(99))
+    assert health.disk(tmp_path) == []
+    (tmp_path / "step-00000001.pt").write_bytes(bytes(100))
+    assert "a checkpoint takes 0.000: make room" in health.disk(tmp_path)[0]
+
+
+def test_a_gpu_that_works_and_ones_that_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU stands for the GPU, but for what only CUDA tells."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (79e9, 80e9))
+    assert health.gpu(CPU) == []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10e9, 80e9))
+    assert health.gpu(CPU) == ["10 of 80 GB of the GPU are free: another process holds the rest"]
+
+    def broken(_device: torch.device) -> tuple[float, float]:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered\nCompile with")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
+    assert health.gpu(CPU) == ["the GPU fails: CUDA error: uncorrectable ECC error encountered"]
+    monkeypatch.setattr(torch, "equal", lambda *_: False)
+    assert health.gpu(CPU) == ["the GPU adds or copies wrongly"]
+
+
+def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def hangs(_device: torch.device) -> list[str]:
+        over.wait()
+        return []
+
+    monkeypatch.setattr(health, "ANSWERS_WITHIN_S", 0.01)
+    monkeypatch.setattr(health, "gpu", hangs)
+    assert health._gpu_in_time(CPU) == ["no answer of the GPU within 0.01 s"]
+    over.set()
