@@ -179,15 +179,15 @@ class Ahead:
 
 
 def fetch_index(url: str, folder: Path, split: str) -> None:
-    """Put the index of a split into a folder, unless it is there.
+    """Put the index of a split into a folder, unless it is there; what is no index isn't kept.
 
     Raises:
-        ShardError: there is none at this address, or it can't be reached.
+        ShardError: there is none at this address, something else is, or it can't be reached.
         OSError: the folder can't be written.
     """
     files = _filesystem(url)
     for name in (f"index-{split}.npy", f"index-{split}.json"):  # the one that is looked for last
-        if (folder / name).exists():
+        if (folder / name).is_file() and _is_index(name, (folder / name).read_bytes()):
             continue
         try:
             content = files.cat_file(f"{url}/{name}")
@@ -196,10 +196,20 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
                 f"{url}/{name}: can't be fetched ({_reason(error)}): data.url must be the folder of shards "
                 "and their indexes, which python -m shards.index makes"
             ) from error
+        if not _is_index(name, content):
+            raise ShardError(
+                f"{url}/{name}: what the server sends is no index but begins with {content[:24]!r}: "
+                "data.url must be the folder of shards and their indexes, which may need a login"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_bytes(content)
         temporary.rename(folder / name)
+
+
+def _is_index(name: str, content: bytes) -> bool:
+    """Return whether this can be an index, whole or damaged: a server may answer with a page of its own."""
+    return content.startswith(b"\x93NUMPY" if name.endswith(".npy") else b"{")
 
 
 def _append(files: Any, address: str, part: Path, size: int) -> None:

@@ -212,3 +212,18 @@ def test_s3(bucket: str, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cache")
     all_right(reader(bucket, tmp_path))
     assert len(cached(tmp_path)) == COUNT
+
+
+@pytest.mark.parametrize("name", ["index-train.npy", "index-train.json"])
+def test_a_login_page_is_no_index(name: str, served: Folder, there: Path, tmp_path: Path) -> None:
+    whole = (there / name).read_bytes()
+    (there / name).write_text("<html>log in</html>")
+    with pytest.raises(
+        ShardError, match=f"{name}: what the server sends is no index but begins with b'<html>"
+    ):
+        fetch_index(served.url, tmp_path / "index", "train")
+    assert not (tmp_path / "index" / name).exists()
+    (tmp_path / "index").mkdir(exist_ok=True)
+    (tmp_path / "index" / name).write_text("<html>log in</html>")  # as was kept before
+    (there / name).write_bytes(whole)
+    all_right(reader(served.url, tmp_path))
