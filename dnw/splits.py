@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dnw.config import ConfigError, Data
-from shards.errors import ShardError
+from shards.classes import differing
+from shards.errors import ShardError, remake
 from shards.index import Index
 
 
@@ -11,7 +12,8 @@ def open_splits(data: Data) -> tuple[Index, Index]:
     """Return the training and the validation split.
 
     Raises:
-        ShardError: not there, damaged, other data than the run began with, or a shard is in both.
+        ShardError: not there, damaged, other data than the run began with, a shard is in both, or names or
+            order of their classes differ.
         ConfigError: they have another number of classes.
     """
     train, val = (Index.load(data.dir, split, data.store()) for split in ("train", "val"))
@@ -23,6 +25,11 @@ def open_splits(data: Data) -> tuple[Index, Index]:
                 f"  now:     {index.fingerprint}\n  the run: {frozen}\n"
                 "put the old shards back, or start over with fresh=true"
             )
+    if found := differing(train.classes, val.classes):
+        raise ShardError(
+            f"{data.dir}: classes of the train and the val split differ: {found}: "
+            f"say them with: {remake(data.dir)} --classes FILE"
+        )
     if both := {shard.file for shard in train.shards} & {shard.file for shard in val.shards}:
         raise ShardError(f"{data.dir}: {min(both)} is in two splits: what is trained on can't validate")
     return train, val
