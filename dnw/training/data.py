@@ -13,13 +13,10 @@ Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size, R samples
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import math
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,9 +25,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from dnw.config import ConfigError, Data, Train
-from dnw.preemption import end_children, leave_signals_to_parent
-from dnw.temporary_folder import temporary_folder
+from dnw.preemption import leave_signals_to_parent
 from dnw.training.distributed import World
+from dnw.training.loader import Loader
 from shards.decode import NoImageError, Picture
 from shards.errors import BadSampleError
 from shards.index import Index
@@ -229,23 +226,6 @@ def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, i
     w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
     left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
-
-
-class Loader(DataLoader[Batch]):
-    """A loader whose processes end with the process that they load for, whatever it ends of.
-
-    They ignore SIGTERM, and an exception on its way out holds on to the iterator that would end them: Python
-    would await them for ever.
-    """
-
-    def __iter__(self) -> Any:
-        """Start the processes, and have them killed before torch and Python look after them."""
-        tempfile.tempdir = temporary_folder()  # for the sockets through which they hand over batches
-        iterator = super().__iter__()
-        atexit.unregister(end_children)
-        atexit.register(end_children)  # the last one registered is the first to be called
-        Finalize(None, end_children, exitpriority=0)  # in a forked process nothing else is called
-        return iterator
 
 
 class MicroBatches(Sampler[tuple[int, int]]):
