@@ -42,7 +42,7 @@ from dnw.runs.lock import Lock
 from dnw.splits import open_splits
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
-from dnw.training.distributed import World, join, leave, patience_s
+from dnw.training.distributed import World, join, leave
 from dnw.training.divergence import DivergedError, diagnose_alone
 from dnw.training.finite import not_finite_by_design
 from dnw.training.init_from_run import init_from_run
@@ -51,7 +51,7 @@ from dnw.training.machine import warn_of_others, warn_of_unlike
 from dnw.training.monitor import Monitor
 from dnw.training.pictures import wiring_png
 from dnw.training.trainer import Trainer
-from dnw.training.watchdog import Watchdog
+from dnw.training.watchdog import Watchdog, patience_s
 from shards import command, terminal
 from shards.errors import ShardError
 

@@ -105,6 +105,7 @@ class Cluster:
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    interface: str | None = None
     exclude: Names | None = None
     nodelist: Names | None = None
     array_parallelism: Positive = 256

@@ -85,5 +85,5 @@ def _assignments(plan: RunPlan) -> str:
 
 
 def _show_command(plan: RunPlan) -> None:
-    words = job(plan).command(Node(0, 1, LOOPBACK, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
+    words = job(plan).command(Node(0, 1, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
     print(f"# torchrun, as launch/node/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")

@@ -15,6 +15,7 @@ from worker import ROOT, SERVER, redirect
 from dnw.compose import training as composed
 from dnw.runs.folder import Run
 from dnw.self_test import compare
+from launch.node.job import Job
 from launch.node.signals import StopRequests
 from launch.node.topology import LOOPBACK, Node
 from launch.self_test import cases, findings, series
@@ -49,9 +50,9 @@ class Here(Bench):
     def of_two(cls, folder: Path) -> Here:
         """Stand for two nodes with a process each; images are written."""
         base = composed(["+exp=self_test", "data.workers=0"])
-        node = Node(0, 2, LOOPBACK, LOOPBACK, "-", 0, ("n1", "n2"), in_slurm=False)
+        node = Node(0, 2, LOOPBACK, "-", 0, ("n1", "n2"), in_slurm=False)
         stop = StopRequests(impatient=False)
-        here = cls(Run(folder), 1, node, 1, 60, lambda *_: None, stop, base)
+        here = cls(Run(folder), 1, node, Job(folder, 2, 1, 60), lambda *_: None, stop, base)
         series._write_images(here)
         return here
 

@@ -65,7 +65,7 @@ def train(run: Run, nproc: int, fault: str = "", **variables: str) -> tuple[int,
 
 
 def _command(run: Run, nproc: int) -> list[str]:
-    node = Node(0, 1, LOOPBACK, LOOPBACK, "-", 0, ("here",))
+    node = Node(0, 1, LOOPBACK, "-", 0, ("here",))
     return torchrun.command(run.folder, node, nproc, port=0, meeting=run.folder.name, grace_s=60)
 
 

@@ -95,6 +95,11 @@ class Run:
         return self.folder / "result.json"
 
     @property
+    def unfit(self) -> Path:
+        """What nodes have left that could not start: launch/node/start.sh."""
+        return self.folder / "unfit"
+
+    @property
     def lock(self) -> Path:
         """Held by the attempt that works on the run."""
         return self.folder / "lock"

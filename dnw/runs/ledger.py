@@ -21,8 +21,8 @@ from dnw.runs import jsonl
 from dnw.runs.folder import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
-# diverged: dnw/runs/divergence.py
-Reason = Literal["done", "stopped", "error", "killed", "hung", "lost", "diverged"]
+# unfit: a node could not take part, so that nothing ran. diverged: dnw/runs/divergence.py
+Reason = Literal["done", "stopped", "error", "killed", "hung", "lost", "unfit", "diverged"]
 EVENTS = frozenset({"claim", "start", "step", "end"})
 Cause = Literal["preempted", "timeout", "requeued", "cancelled", "signalled", "node failure"]
 

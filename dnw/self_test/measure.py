@@ -21,8 +21,8 @@ from dnw.preemption import StopRequest, die_with_parent, end_children
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from dnw.train import configure
-from dnw.training.distributed import World, join, leave, patience_s
-from dnw.training.watchdog import Watchdog
+from dnw.training.distributed import World, join, leave
+from dnw.training.watchdog import Watchdog, patience_s
 
 
 @dataclass(frozen=True)

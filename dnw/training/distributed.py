@@ -93,7 +93,7 @@ def join(timeout_s: float, pins_sums: bool = False, examine: Examine | None = No
     torchrun's store what device they have, and how they are.
 
     Args:
-        timeout_s: of a collective operation; see `patience_s`.
+        timeout_s: of a collective operation; see `patience_s` of dnw/training/watchdog.py.
         pins_sums: whether NCCL has to add in one order on equal topologies.
         examine: finds out how this process's device and node are.
 
@@ -120,15 +120,6 @@ def join(timeout_s: float, pins_sums: bool = False, examine: Examine | None = No
     nodes = size // int(os.environ["LOCAL_WORLD_SIZE"])
     places = tuple(one.place for one in found)
     return World(rank=rank, size=size, nodes=nodes, device=own, places=places)
-
-
-def patience_s(watchdog_s: float) -> float:
-    """Return the time-out of collective operations beside a watchdog of so many seconds; 0: it is off.
-
-    The watchdog speaks first: it prints the stacks and notes the hang, where NCCL just aborts. Without it the
-    time-out is all that ends a hang. Ranks that begin late, on a busy machine, are waited for as long.
-    """
-    return max(600.0, 2 * watchdog_s) if watchdog_s > 0 else 1800.0
 
 
 def _own_device() -> tuple[str, torch.device]:

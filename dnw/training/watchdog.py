@@ -18,6 +18,15 @@ HUNG = 70  # exit code (EX_SOFTWARE): the others are about to end in the same wa
 LOOKS = 20  # per patience
 
 
+def patience_s(watchdog_s: float) -> float:
+    """Return the time-out of collective operations beside a watchdog of so many seconds; 0: it is off.
+
+    The watchdog speaks first: it prints the stacks and notes the hang, where NCCL just aborts. Without it the
+    time-out is all that ends a hang. Ranks that begin late, on a busy machine, are waited for as long.
+    """
+    return max(600.0, 2 * watchdog_s) if watchdog_s > 0 else 1800.0
+
+
 class Watchdog:
     """Ends this process once `progress` wasn't called for some time."""
 

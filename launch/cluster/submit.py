@@ -16,6 +16,7 @@ from typing import Any
 
 from dnw.invocation import RUN
 from dnw.runs import ledger
+from launch import node
 from launch.cluster import local_controller, sbatch_environment, sbatch_errors
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import Submission, submission
@@ -27,6 +28,8 @@ from launch.self_test.series import Series
 from shards import terminal
 
 PYTHON = shlex.quote(sys.executable)
+START = "start.sh"
+CODE = "CODE[${SLURM_ARRAY_TASK_ID:-0}]"  # in the script: where the frozen code of its run is
 
 
 def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[Submission]:
@@ -78,7 +81,7 @@ def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
 
     folder = _files_folder(plans)
     count = len(plans) if len(plans) > 1 else None
-    command = f"{PYTHON} -u -m submitit.core._submit {shlex.quote(str(folder))}"
+    command = f"{_python(folder)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     return _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plans, checks))
 
 
@@ -127,6 +130,7 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
         gpus=launch.gpus,
         variables=launch.environment,
         is_requeued=launch.cluster.requeue,
+        interface=launch.cluster.interface,
         after_diverged=ledger.next_attempt(plan.run) - 1 if launch.resume_diverged else 0,
     )
     if launch.self_test is None:
@@ -155,9 +159,14 @@ def _setup(plans: Sequence[RunPlan]) -> list[str]:
     """Shell lines before srun: the user's, then what makes the job import its frozen code."""
     codes = [shlex.quote(str(plan.run.code)) for plan in plans]
     lines = [*plans[0].launch.cluster.setup, f"CODE=({' '.join(codes)})"]
-    chosen = "${CODE[${SLURM_ARRAY_TASK_ID:-0}]}"
+    chosen = f"${{{CODE}}}"
     path = f'PYTHONPATH="{chosen}${{PYTHONPATH:+:$PYTHONPATH}}" PYTHONSAFEPATH=1'
     return [*lines, f"export {path} SLURM_EXPORT_ENV=ALL"]  # else SBATCH_EXPORT=NONE would keep it from tasks
+
+
+def _python(folder: Path) -> str:
+    """Return what starts Python on a node, or says that it is missing there: launch/node/start.sh."""
+    return f'/bin/sh {shlex.quote(str(folder / START))} "${{{CODE}%/code}}" {PYTHON}'
 
 
 def _stated(plans: Sequence[RunPlan], asked: Mapping[str, Any]) -> dict[str, str]:
@@ -200,6 +209,7 @@ def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submis
     folder, asked = _files_folder(plans), parameters(plans, checks)
     try:
         folder.mkdir(parents=True)
+        shutil.copy(Path(node.__file__).with_name(START), folder / START)
         with sbatch_environment.replaced(_environment(asked)):
             jobs = _sbatch(plans, folder, asked)
     except (OSError, LaunchError) as error:
@@ -214,7 +224,7 @@ def _sbatch(plans: Sequence[RunPlan], folder: Path, asked: Mapping[str, Any]) ->
     from submitit import SlurmExecutor  # noqa: PLC0415  (slow to import)
     from submitit.core.utils import FailedJobError, FailedSubmissionError  # noqa: PLC0415
 
-    executor = SlurmExecutor(folder, python=PYTHON)
+    executor = SlurmExecutor(folder, python=_python(folder))
     executor.update_parameters(**asked)
     try:
         # submitit prints what sbatch says before it raises it

@@ -26,8 +26,8 @@ from typing import Any
 
 from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, TIME_IS_UP, StopRequest, follow_parent, name_process
 from dnw.training.watchdog import HUNG
-from launch.node import fork_server
-from launch.node.peer_failure import Peers
+from launch.node import fork_server, meeting
+from launch.node.peer_failure import PeerFailedError, Peers
 from shards import terminal
 
 KILLED = 128  # plus the signal's number, as shells have it
@@ -52,7 +52,8 @@ def main(arguments: list[str]) -> int:
 
     Returns:
         0 if all workers did; 75 if this agent or a worker was asked to stop; 128 + signal if a signal killed
-        a worker; 70 if the watchdog of one has ended it; else 1, which it is too where another node failed.
+        a worker; 70 if the watchdog of one has ended it; 68, 69 or 71 if the nodes could not meet
+        (launch/node/meeting.py); else 1, which it is too where another node failed.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell started us with `&`
     for number in TIME_IS_UP:  # meant for the workers, which get it, too
@@ -65,20 +66,30 @@ def main(arguments: list[str]) -> int:
         return _run(arguments, peers)
     except KeyboardInterrupt:  # before there were workers
         return STOPPED
+    except PeerFailedError:
+        print("another node has failed: not waiting for it", file=sys.stderr)
+        return 1
+    except meeting.UnfitError as error:
+        print(error, file=sys.stderr)
+        return error.code
 
 
 def _run(arguments: list[str], peers: Peers) -> int:
     logging.disable(logging.ERROR)  # torchrun's: a stop that was asked for, and what `_report` says better
+    meeting.load(arguments[arguments.index("-m") + 1])
     from torch.distributed import run  # noqa: PLC0415  (launch imports no torch on the login node)
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.elastic.rendezvous.api import RendezvousError  # noqa: PLC0415
     from torch.distributed.launcher.api import elastic_launch  # noqa: PLC0415
 
     try:
         asked = run.parse_args(arguments)
-        importlib.import_module(asked.training_script)
         fork_server.begin()
         peers.follow()
+        if "is_host=false" in asked.rdzv_conf:
+            address, _, port = asked.rdzv_endpoint.rpartition(":")
+            meeting.reach(address.strip("[]"), int(port))
         config, _, _ = run.config_from_args(asked)  # asks for CUDA
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
@@ -87,6 +98,11 @@ def _run(arguments: list[str], peers: Peers) -> int:
         if peers.failed_elsewhere:
             print("a worker of another node has failed: ended those of this one", file=sys.stderr)
         return _report(error.failures)
+    except RendezvousError as error:
+        if peers.has_begun:  # the node that holds the store has gone; its own job says more
+            print(f"the first node is gone: {error}", file=sys.stderr)
+            return 1
+        raise meeting.UnfitError(meeting.UNMET, f"not all nodes have come: {error}") from None
     return 0
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnw.preemption import STOPPED, TIME_IS_UP
+from dnw.preemption import PEER_FAILED, STOPPED, TIME_IS_UP
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run, newest_step
 from dnw.runs.ledger import Attempt, Cause, Reason
-from launch.node import slurm_job
+from launch.node import meeting, slurm_job
 from launch.node.topology import Node
 
 DONE, FAILED = 0, 1
@@ -29,14 +29,14 @@ class Ended:
     attempt: int
     node: Node
     # by node: the agent's exit code, negative if a signal killed it, and what memory_events.py tells
-    reports: Mapping[int, Mapping[str, int]]
+    reports: Mapping[int, Mapping[str, Any]]
     asked: signal.Signals | None  # to stop
     log: Path | None  # what the workers of this node printed; None: they printed to the terminal
 
     @property
     def code(self) -> int:
         """The exit code of the agent on the first node."""
-        return self.reports[self.node.rank]["code"]
+        return int(self.reports[self.node.rank]["code"])
 
 
 def conclude(ended: Ended) -> int:
@@ -67,7 +67,7 @@ def conclude(ended: Ended) -> int:
     told = facts.get("detail") or (found.end or {}).get("detail", "no reason given")
     _say(f"{run.name}: attempt {attempt} failed ({facts['reason']}): {told}")
     if ended.log is not None:
-        _say("\n".join(f"  {line}" for line in _tail(ended.log)))
+        _say("\n".join(f"  {line}" for line in tail(ended.log)))
         _say(f"the whole log: {ended.log}")
     return DIVERGED if has_diverged else FAILED
 
@@ -91,13 +91,13 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
     if fault in {"device", "node"}:  # the others were aborted for that
         return _as("killed", node=_host_of(found, ended))
     # what the others recorded, a connection closed by a peer, followed from it
-    if killed := memory or _killed(found, ended):
-        return killed
+    if where := _unfit(found, ended) or memory or _killed(found, ended):
+        return where
     if ended.asked is None and (silent := _silent(ended)):
         return _as("lost", f"no word from {', '.join(silent)}", silent[0])
     if found.end is not None and (found.reason != "stopped" or ended.code == STOPPED):
         return _as(found.end["reason"], node=_host_of(found, ended))
-    lines = _tail(ended.log) if ended.log is not None else []
+    lines = tail(ended.log) if ended.log is not None else []
     return _as("error", lines[-1] if lines else f"exit code {ended.code}")
 
 
@@ -116,6 +116,26 @@ def _as(reason: Reason, detail: str = "", node: str = "") -> dict[str, Any]:
     return {"reason": reason, **{key: value for key, value in told.items() if value}}
 
 
+def _unfit(found: Attempt, ended: Ended) -> dict[str, Any] | None:
+    """Of an attempt that a node could not take part in, as it said; or to which it didn't come."""
+    hosts, reports = ended.node.hosts, ended.reports
+    unfit = [rank for rank, report in reports.items() if report["code"] in meeting.UNFIT]
+    if unfit:
+        nodes = [hosts[rank] for rank in unfit]
+        detail = "; ".join(
+            f"{hosts[rank]}: {reports[rank].get('detail', 'no reason given')}" for rank in unfit
+        )
+        is_unreached = all(reports[rank]["code"] == meeting.UNREACHED for rank in unfit)
+        return (
+            _as("unfit", detail, nodes[0]) | {"nodes": nodes} | ({"peer": hosts[0]} if is_unreached else {})
+        )
+    if found.start is not None or ended.code != meeting.UNMET:
+        return None
+    silent = _silent(ended)
+    detail = f"{', '.join(silent)} did not come" if silent else "the nodes did not meet in time"
+    return _as("unfit", detail, next(iter(silent), "")) | {"nodes": silent}
+
+
 def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
     """Return the first node on which a signal killed a worker, or the agent itself.
 
@@ -124,7 +144,11 @@ def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
     """
     codes = {rank: report["code"] for rank, report in ended.reports.items()}
     numbers = {rank: -code if code < 0 else code - 128 for rank, code in codes.items()}
-    killed = [(number == signal.SIGABRT, rank) for rank, number in numbers.items() if number > 0]
+    killed = [
+        (number == signal.SIGABRT, rank)
+        for rank, number in numbers.items()
+        if number > 0 and number != PEER_FAILED  # which the job sent to an agent that had just begun
+    ]
     if not killed:
         return None
     is_aborted, rank = min(killed)
@@ -164,7 +188,8 @@ def _host_of(found: Attempt, ended: Ended) -> str:
     return str(end.get("host", "")) if "rank" in end else ""
 
 
-def _tail(log: Path) -> list[str]:
+def tail(log: Path) -> list[str]:
+    """Return the last lines of a log that say anything."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return [line for line in lines if line.strip()][-LAST_LINES:]
 

@@ -1,18 +1,20 @@
-"""The network interface by which the nodes of a job reach one another.
+"""The network interface by which the nodes of a job reach one another, and the first node's address on it.
 
-Gloo listens at the address that a host's own name stands for, and tells the others that one. On Debian that
-is often 127.0.1.1, which leads each of them to itself; on a node with several networks it may be any. Here it
-is the interface that the kernel sends by to another node of the job, under the name by which Slurm knows it.
+A host's own name may stand for 127.0.1.1, as Debian has it, which leads each node to itself; on a node with
+several networks it may be any; other nodes may not know it at all. So the first node finds an address of its
+own, by what Slurm knows and by routes, and tells it to the others; each of them takes the interface by which
+the kernel sends there. Gloo would listen at the address that the host's own name stands for.
 """
 
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from launch.node.topology import Node
+from launch.errors import LaunchError
+from launch.scheduler.node_address import node_addresses
 
 LENGTHS = {socket.AF_INET: (4, 4), socket.AF_INET6: (8, 16)}  # offset in sockaddr, bytes; <netinet/in.h>
 ANY_PORT = 9  # nothing is sent
@@ -30,23 +32,82 @@ _Entry._fields_ = [
 ]
 
 
-def between_nodes(node: Node) -> str | None:
-    """Return the interface that leads from this node to the others; None if there is but a loopback.
+def address_of_first(hosts: Sequence[str], interface: str | None = None) -> str:
+    """Return the address of this node, the first of its job, under which the others reach it.
 
-    None, too, where another node is unknown by name, which this says: gloo and NCCL may find it all the same.
+    What Slurm names, what its own name stands for, the way to the second node: the first of them that is an
+    address of an interface here, and no loopback. Where none is, any that is; its name, should there be none.
+
+    Args:
+        hosts: the nodes of the job, this one first; at least two.
+        interface: the one to meet on; None: any.
+
+    Raises:
+        LaunchError: there is no such interface here, or it has no address.
     """
-    other = node.head if node.rank > 0 else node.hosts[1]
+    if interface is not None:
+        return _address_on(interface)
+    own = sorted((one for _, one in interfaces() if _leads_out(one)), key=lambda one: ":" in one)
+    found = next((address for address in _candidates(hosts) if address in own), None)
+    return found or next(iter(own), hosts[0])
+
+
+def interface_to(first: str, hosts: Sequence[str], interface: str | None = None) -> str | None:
+    """Return the interface of this node that leads to the others; None if there is but a loopback.
+
+    Args:
+        first: the first node's address.
+        hosts: the nodes of the job.
+        interface: the one to meet on; None: any.
+
+    Raises:
+        LaunchError: there is no such interface here; the first node's name is unknown here, or no way leads
+            there.
+    """
+    if interface is not None:
+        _address_on(interface)
+        return interface
     try:
-        address = own_address(other)
+        address = own_address(first)
     except OSError as error:
-        print(
-            f"{other} can't be reached from {node.address} ({error.strerror}): which network the nodes meet "
-            "on is left to gloo and NCCL; GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME choose it",
-            file=sys.stderr,
-        )
-        return None
+        raise LaunchError(f"can't reach {hosts[0]} ({first}): {error.strerror}") from None
     name = next((name for name, one in interfaces() if one == address), None)
+    if name == "lo":  # this is the first node
+        name = next((name for name, one in interfaces() if one == first), None)
     return None if name == "lo" else name
+
+
+def _address_on(interface: str) -> str:
+    there = list(interfaces())
+    found = [address for name, address in there if name == interface and _leads_out(address)]
+    if not found:
+        names = ", ".join(dict.fromkeys(name for name, _ in there))
+        raise LaunchError(
+            f"cluster.interface={interface}: no interface of {socket.gethostname()} that others can reach "
+            f"has this name (here are {names})"
+        )
+    return min(found, key=lambda address: ":" in address)  # IPv4, where it has both
+
+
+def _leads_out(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return not (found.is_loopback or found.is_link_local)
+
+
+def _candidates(hosts: Sequence[str]) -> Iterator[str]:
+    for name in (*node_addresses(hosts[0]), hosts[0]):
+        yield from _resolved(name)
+    try:
+        yield own_address(hosts[1])
+    except OSError:
+        return  # unknown here
+
+
+def _resolved(name: str) -> list[str]:
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(name, ANY_PORT, type=socket.SOCK_DGRAM)]
+    except OSError:
+        return []
 
 
 def own_address(host: str) -> str:

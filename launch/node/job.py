@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dnw import config
 from dnw.preemption import STOPPED
@@ -31,18 +31,27 @@ from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
 from dnw.temporary_folder import temporary_folder
 from launch.config import CPU_PROCESSES
+from launch.errors import LaunchError
 from launch.gpus import given_gpus
-from launch.node import backfill, exit_reason, memory_events, requeue, retry_policy, slurm_job, torchrun
+from launch.node import (
+    backfill,
+    exit_reason,
+    meeting,
+    memory_events,
+    requeue,
+    retry_policy,
+    slurm_job,
+    timeouts,
+    torchrun,
+    unfit,
+)
 from launch.node import notify as notification
-from launch.node.interface import between_nodes
+from launch.node.interface import interface_to
 from launch.node.peer_failure import NO_FAILURE
 from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
-MARGIN_S = 30  # what an agent gets beyond its workers' grace before it is taken for hung
-HEAD_WAIT_S = 300  # what other nodes give the first one to begin
-REPORT_WAIT_S = 40  # more than the 30 s that torchrun gives workers to end in when one has failed
 POLL_S = 0.2
 
 
@@ -61,6 +70,7 @@ class Job:
     gpus: int | None = None  # of each node; None: nobody said
     is_requeued: bool = True  # where it has to stop, by itself
     after_diverged: int = 0  # the attempt that diverged and may be followed by another; 0: none may
+    interface: str | None = None  # on which nodes meet; None: what leads to the first one
     worker: tuple[str, ...] = torchrun.TRAINING  # the module that workers run, and their further arguments
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, for agent and workers
 
@@ -80,7 +90,7 @@ class Job:
         """
         stop = StopRequests(impatient=self.foreground)
         stop.listen()
-        node, run = this_node(self.nodes), Run(self.folder)
+        node, run = this_node(self.nodes, self.interface), Run(self.folder)
         if self.nproc == 0:
             return dataclasses.replace(self, nproc=given_gpus() or CPU_PROCESSES).run(begun)
         self._tell_idle(node)
@@ -90,8 +100,7 @@ class Job:
             )
             return exit_reason.FAILED
         if node.rank > 0:
-            self._follow(run, node, stop)
-            return 0  # how the job ended, the first node says
+            return self._follow(run, node, stop)
         try:
             code, event = self.lead(node, stop, begun=begun)
         except HeldError as error:
@@ -158,6 +167,7 @@ class Job:
         if diverged is not None and diverged.number != self.after_diverged:  # Slurm has requeued the job, say
             print(divergence.message(run, diverged), file=sys.stderr, flush=True)
             return divergence.DIVERGED, None
+        unfit.enter_into_ledger(run)
         claim = Claim.take_over(run)
         backfill.complete(run, node)
         while True:
@@ -166,9 +176,8 @@ class Job:
             if code != exit_reason.FAILED or is_asked or not self._is_tried_again(run, attempts):
                 claim.release()
                 return code, notification.event(attempts[-1], code, is_asked)
-            bad = set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts)
-            if bad and node.in_slurm and self.is_requeued:
-                requeue.elsewhere(node, sorted(bad))
+            bad = sorted(set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts))
+            if bad and node.in_slurm and self.is_requeued and requeue.elsewhere(node, bad):
                 claim.release()
                 return code, None
             claim = claim.next()
@@ -198,21 +207,32 @@ class Job:
         run, port = claim.run, self._port(node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
-        held.write(attempt=claim.number, port=port, slurm=node.in_slurm, **facts)
+        held.write(attempt=claim.number, address=node.head, port=port, slurm=node.in_slurm, **facts)
         if announce is not None:
             announce(claim.number, port)
         code = self._worked(claim, node, port, stop, descriptors=(held.descriptor,))
-        reports = self._reports(claim, stop) if code not in {exit_reason.DONE, STOPPED} else claim.reports()
+        reports = self._reports(claim, stop) if code not in {exit_reason.DONE, STOPPED} else _reported(claim)
         claim.check()
         log = None if self.foreground else run.log(claim.number, node.rank)
         return exit_reason.conclude(exit_reason.Ended(run, claim.number, node, reports, stop.signal, log))
 
-    def _follow(self, run: Run, node: Node, stop: StopRequests) -> None:
-        """Take part in each attempt that the first node begins; the other nodes do this."""
-        last = 0
-        while record := _next_attempt(run, node, last, stop):
+    def _follow(self, run: Run, node: Node, stop: StopRequests) -> int:
+        """Take part in each attempt that the first node begins; the other nodes do this.
+
+        Returns:
+            0: how the job ended, the first node says; 1 if it says nothing.
+        """
+        last, patience_s = 0, timeouts.first_node_s(self.grace_s, config.load(run.config).watchdog.seconds)
+        while True:
+            try:
+                record = _next_attempt(run, node, last, stop, patience_s)
+            except TimeoutError as error:
+                print(error, file=sys.stderr, flush=True)
+                return exit_reason.FAILED
+            if record is None:
+                return exit_reason.DONE
             last = int(record["attempt"])
-            self.take_part(node, stop, last, int(record["port"]))
+            self.take_part(met_at(node, record), stop, last, int(record["port"]))
 
     def take_part(self, node: Node, stop: StopRequests, attempt: int, port: int) -> None:
         """Work on an attempt that the first node has begun, and report to it how that ended here."""
@@ -223,12 +243,21 @@ class Job:
     def _worked(
         self, claim: Claim, node: Node, port: int, stop: StopRequests, descriptors: tuple[int, ...] = ()
     ) -> int:
-        """Have the agent work, and leave word of its end; its exit code."""
+        """Have the agent work, and leave word of its end, and of why this node is unfit; its exit code."""
         killed_before = memory_events.oom_kills()
-        code = self._watched(claim, node, port, stop, descriptors)
+        facts: dict[str, Any] = {}
+        try:
+            code = self._watched(claim, node, port, stop, descriptors)
+        except (LaunchError, OSError) as error:  # no such interface, no room for temporary files
+            print(error, file=sys.stderr, flush=True)
+            code, facts = meeting.LACKING, {"detail": str(error)}
+        else:
+            if code in meeting.UNFIT and not self.foreground:
+                facts = {"detail": (exit_reason.tail(claim.run.log(claim.number, node.rank)) or [""])[-1]}
         killed = memory_events.oom_kills() - killed_before
-        memory = {"oom_kills": killed, "memory_mb": memory_events.memory_mb()} if killed > 0 else {}
-        claim.report(node.rank, code=code, **memory)
+        if killed > 0:
+            facts |= {"oom_kills": killed, "memory_mb": memory_events.memory_mb()}
+        claim.report(node.rank, code=code, **facts)
         return code
 
     def _watched(
@@ -246,7 +275,8 @@ class Job:
                 pass_fds=descriptors,
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
-            return stop.watch(agent, self.grace_s + MARGIN_S, claim.holds, partial(_has_failed, claim))
+            patience_s = self.grace_s + timeouts.MARGIN_S
+            return stop.watch(agent, patience_s, claim.holds, partial(_has_failed, claim, node))
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """Return the agent's command line."""
@@ -269,7 +299,8 @@ class Job:
         environment |= self.variables
         if node.count == 1:
             return torchrun.on_one_node(environment)
-        return torchrun.on_several_nodes(environment, between_nodes(node))
+        found = interface_to(node.head, node.hosts, self.interface)
+        return torchrun.on_several_nodes(environment, found, is_typed=self.interface is not None)
 
     @contextlib.contextmanager
     def _output(self, claim: Claim, node: Node) -> Iterator[IO[bytes] | None]:
@@ -284,28 +315,41 @@ class Job:
         with path.open("ab") as output:
             yield output
 
-    def _reports(self, claim: Claim, stop: StopRequests) -> dict[int, dict[str, int]]:
+    def _reports(self, claim: Claim, stop: StopRequests) -> dict[int, dict[str, Any]]:
         """How a failed attempt ended on each node; those that are lost stay silent."""
-        deadline = time.monotonic() + REPORT_WAIT_S
-        while len(found := claim.reports()) < self.nodes and claim.holds():
+        deadline = time.monotonic() + timeouts.REPORT_WAIT_S
+        while len(found := _reported(claim)) < self.nodes and claim.holds():
             if stop.signal or time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
         return found
 
 
-def _has_failed(claim: Claim) -> bool:
+def met_at(node: Node, record: lock.Record) -> Node:
+    """Return a node that knows where the first one is to be met, by what that has written into the lock."""
+    return dataclasses.replace(node, head=str(record.get("address", node.head)))
+
+
+def _reported(claim: Claim) -> dict[int, dict[str, Any]]:
+    """Return what the nodes have reported so far, those included that could not even start."""
+    return unfit.reports(claim.run) | claim.reports()
+
+
+def _has_failed(claim: Claim, node: Node) -> bool:
     """Whether the attempt has failed on a node, which this one has not been while it asks."""
-    return any(report["code"] not in NO_FAILURE for report in claim.reports().values())
+    reports = _reported(claim) if node.count > 1 else {}
+    return any(report["code"] not in NO_FAILURE for report in reports.values())
 
 
-def _next_attempt(run: Run, node: Node, last: int, stop: StopRequests) -> lock.Record | None:
+def _next_attempt(
+    run: Run, node: Node, last: int, stop: StopRequests, patience_s: float
+) -> lock.Record | None:
     """Return what the first node says of the attempt that it has begun after `last`; None if the job is over.
 
     Raises:
-        RuntimeError: it has begun none within HEAD_WAIT_S.
+        TimeoutError: it has begun none within `patience_s`.
     """
-    deadline = time.monotonic() + HEAD_WAIT_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if stop.signal or run.result.exists():
             return None
@@ -314,4 +358,8 @@ def _next_attempt(run: Run, node: Node, last: int, stop: StopRequests) -> lock.R
         if ours and int(record["attempt"]) > last:
             return record
         time.sleep(POLL_S)
-    raise RuntimeError(f"{run.lock}: the first node of job {node.job} has begun no attempt; see its log")
+    raise TimeoutError(
+        f"{run.lock}: the first node of job {node.job}, {node.hosts[0]}, has begun no attempt within "
+        f"{patience_s:.0f} s, or this node doesn't see that it has; see its log, and whether all nodes "
+        "have the same folder there"
+    )

@@ -22,16 +22,27 @@ from dnw.training.watchdog import HUNG
 NO_FAILURE = frozenset({0, STOPPED, HUNG})  # after a hang each worker prints where it stands, then ends
 
 
+class PeerFailedError(BaseException):  # torchrun, which waits for that node, catches Exception
+    """Another node has failed before there were workers here."""
+
+
 class Peers:
     """The workers of this node, and a signal handler that tells them of a failure on another one."""
 
     def __init__(self) -> None:
         self.failed_elsewhere = False
+        self.has_begun = False  # to start workers
         self._processes: list[BaseProcess] = []
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle the signal; the interpreter may call this before there are workers."""
+        """Handle the signal; the interpreter calls this.
+
+        Raises:
+            PeerFailedError: there are no workers yet, and none shall be: the other node won't come.
+        """
         self.failed_elsewhere = True
+        if not self.has_begun:
+            raise PeerFailedError
         self._tell()
 
     def follow(self) -> None:
@@ -41,6 +52,7 @@ class Peers:
         start: Any = MultiprocessContext._start
 
         def start_and_follow(context: Any) -> None:
+            self.has_begun = True
             start(context)
             self._processes = context._pc.processes
             for process in self._processes:

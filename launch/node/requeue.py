@@ -41,19 +41,37 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
     if cause == "preempted":
         _requeue(node, "preempted; Slurm may start it again")
     elif cause == "signalled" and asked is signal.SIGTERM:
-        _requeue(node, "a TERM for which Slurm has no reason")
+        if _is_second(run):
+            _say(
+                "a TERM for which Slurm has no reason, twice in a row before anything was saved: not started "
+                f"again; the task of another node may have failed, see {run.slurm}"
+            )
+        else:
+            _requeue(node, "a TERM for which Slurm has no reason")
     elif cause == "timeout" and last is not None and retry_policy.progressed(last):
         _requeue(node, "the time limit")
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
 
 
-def elsewhere(node: Node, bad: list[str]) -> None:
-    """Leave nodes that failed twice: the job is requeued without them."""
+def elsewhere(node: Node, bad: list[str]) -> bool:
+    """Leave nodes that failed: the job is requeued without them, if the partition has enough others."""
+    if not slurm_job.has_others(node, bad):
+        _say(f"{', '.join(bad)} failed twice, or unfit; not excluded: too few nodes would be left")
+        return False
     _say(f"{', '.join(bad)} excluded from now on: failed twice, or unfit")
     _requeue(node, "go on without these nodes")
     if refused := slurm_job.exclude(node.job, bad):
         _say(f"excluding {', '.join(bad)}: {refused}")
+    return True
+
+
+def _is_second(run: Run) -> bool:
+    """Whether the last two attempts ended by such a signal, and nothing was saved in them."""
+    newest = ledger.read(run)[-2:]
+    return len(newest) > 1 and all(
+        one.cause == "signalled" and not retry_policy.progressed(one) for one in newest
+    )
 
 
 def _requeue(node: Node, why: str) -> None:

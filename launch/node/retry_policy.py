@@ -1,7 +1,8 @@
 """Whether a run that failed is started again: each cause has its budget.
 
 What isn't the run's fault (preemption, a lost node) has none. A killed or hung attempt is tried again, as
-long as the run gets on. An error is one: it is tried again only where `error_retries` says so.
+long as the run gets on; one that a node could not take part in, a few times, since other nodes may do. An
+error is one: it is tried again only where `error_retries` says so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 
 from dnw.runs.ledger import Attempt
 
-OWN_FAULTS = frozenset({"error", "killed", "hung"})
+OWN_FAULTS = frozenset({"error", "killed", "hung", "unfit"})
 FAILURES = frozenset({*OWN_FAULTS, "lost"})
 MOST_UNFIT = 3  # attempts in a row that a node was unfit for; then it may be something that all nodes share
 TOO_OFTEN = 2  # failures of a node
+MOST_UNMET = 4  # attempts in a row that nodes could not begin; launch/node/start.sh has the same number
 RECENT = 4  # attempts: a long run must not exclude, one by one, every node that it ever met
 
 
@@ -35,10 +37,12 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
         error_retries: how many errors of a worker are tried again.
     """
     last = attempts[-1]
+    if last.reason == "diverged":
+        return Decision(False, "the same steps would give the same values")
     if last.reason not in OWN_FAULTS:
-        has_diverged = last.reason == "diverged"
-        why = "the same steps would give the same values" if has_diverged else "that was not the run's fault"
-        return Decision(not has_diverged, why)
+        return Decision(True, "that was not the run's fault")
+    if last.reason == "unfit":
+        return _after_unmet(attempts)
     if last.reason == "error":
         errors = sum(attempt.reason == "error" for attempt in attempts)
         if errors > error_retries:
@@ -68,6 +72,13 @@ def _by_progress(attempts: Sequence[Attempt]) -> Decision:
     return Decision(True, "starting again from the newest checkpoint")
 
 
+def _after_unmet(attempts: Sequence[Attempt]) -> Decision:
+    newest = attempts[-MOST_UNMET:]
+    if len(newest) == MOST_UNMET and all(one.reason == "unfit" for one in newest):
+        return Decision(False, f"the nodes could not begin {MOST_UNMET} times in a row: not started again")
+    return Decision(True, "trying again")
+
+
 def progressed(attempt: Attempt) -> bool:
     """Whether the run was further when an attempt ended than when it began."""
     if attempt.end is None or attempt.first_step is None:
@@ -82,9 +93,19 @@ def is_unfit(attempt: Attempt) -> bool:
 
 
 def nodes_to_exclude(attempts: Sequence[Attempt]) -> list[str]:
-    """Return the nodes that failed in two of the run's newest attempts, or were found unfit in one."""
+    """Return the nodes that failed in two of the run's newest attempts, or were found unfit in one.
+
+    Where a node could not reach the first one, either may be at fault: the node is counted, and the first one
+    is excluded once two different nodes could not reach it.
+    """
+    recent = [one for one in attempts[-RECENT:] if one.end is not None and one.reason in FAILURES]
     failed: Counter[str] = Counter()
-    for attempt in attempts[-RECENT:]:
-        if attempt.end is not None and attempt.reason in FAILURES and attempt.end.get("node"):
-            failed[attempt.end["node"]] += TOO_OFTEN if is_unfit(attempt) else 1
-    return sorted(node for node, times in failed.items() if times >= TOO_OFTEN)
+    unreached: set[tuple[str, str]] = set()
+    for attempt in recent:
+        end = attempt.end or {}
+        nodes = {node for node in end.get("nodes", [end.get("node")]) if node}
+        for node in nodes:
+            failed[node] += TOO_OFTEN if is_unfit(attempt) else 1
+        unreached |= {(end["peer"], node) for node in nodes if end.get("peer")}
+    accused = Counter(peer for peer, _ in unreached)
+    return sorted({node for times in (failed, accused) for node in times if times[node] >= TOO_OFTEN})

@@ -13,10 +13,10 @@ from types import FrameType
 
 from dnw import preemption
 from dnw.preemption import PEER_FAILED
+from launch.node.timeouts import LOOK_S
 from shards.terminal import ONE_PRESS_S
 
 SIGNALS = (*preemption.SIGNALS, signal.SIGHUP)
-LOOK_S = 1.0
 
 
 class StopRequests:

@@ -6,12 +6,14 @@ answered with None, and what Slurm does by itself has to do.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 
 from dnw.runs.ledger import Cause
 from dnw.runs.lock import HolderState, Record
 from launch.node.topology import Node
+from launch.scheduler import partition
 from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, ask, job_record
 from launch.scheduler.slurm_states import slurm_state
 
@@ -72,8 +74,18 @@ def requeue(job: str) -> str | None:
 
 
 def exclude(job: str, hosts: Sequence[str]) -> str | None:
-    """Have Slurm keep a job that waits to start again away from some nodes; what it says against it."""
-    return _refused("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(hosts)}")
+    """Have Slurm keep a job that waits to start again away from some more nodes; what it says against it."""
+    facts = _facts(job) or {}
+    kept = [one for one in [facts.get("ExcNodeList", "")] if one not in {"", "(null)"}]
+    return _refused("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join([*kept, *hosts])}")
+
+
+def has_others(node: Node, hosts: Sequence[str]) -> bool:
+    """Whether the partition of this job has enough nodes besides these ones; also where nobody says."""
+    sizes = [
+        one.nodes for one in partition.ask(os.environ.get("SLURM_JOB_PARTITION")) if one.nodes is not None
+    ]
+    return not sizes or max(sizes) - len(hosts) >= node.count
 
 
 def _facts(job: str) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launch.errors import LaunchError
+from launch.node.timeouts import JOIN_S, STORE_S
 from launch.node.topology import LOOPBACK, Node
 
 # What would make a worker believe that it is something else: a task of the job that started it, a rank of
@@ -47,14 +48,20 @@ def command(
         grace_s: seconds that workers get to save in when they are asked to stop.
         worker: the module that they run, and their further arguments.
     """
+    endpoint = f"[{node.head}]" if ":" in node.head else node.head
+    meeting_options = {
+        "is_host": str(node.rank == 0).lower(),
+        "join_timeout": JOIN_S,
+        "read_timeout": STORE_S,
+    }
     options = {
         "--nnodes": node.count,
         "--nproc-per-node": nproc,
         "--rdzv-backend": "c10d",
-        "--rdzv-endpoint": f"{node.head}:{port}",
-        "--rdzv-conf": f"is_host={str(node.rank == 0).lower()}",
+        "--rdzv-endpoint": f"{endpoint}:{port}",
+        "--rdzv-conf": ",".join(f"{name}={value}" for name, value in meeting_options.items()),
         "--rdzv-id": meeting,
-        "--local-addr": node.address,
+        "--local-addr": _sorted_by_rank(node),
         "--max-restarts": 0,  # a restart in place would skip the ledger and the budget of attempts
         "--shutdown-timeout": grace_s,
         # launch/node/fork_server.py; torchrun itself would start a process anew
@@ -98,16 +105,30 @@ def environment(
     }
 
 
+def _sorted_by_rank(node: Node) -> str:
+    """Return what torchrun numbers nodes by, in the order of these texts: n10 would come before n2.
+
+    Only the first one's is used as an address besides; letters and digits sort before a tilde.
+    """
+    return node.head if node.rank == 0 else f"~{node.rank:06d}"
+
+
 def on_one_node(environment: Mapping[str, str]) -> dict[str, str]:
     """Gloo's connections too stay on the loopback device."""
     return {"GLOO_SOCKET_IFNAME": "lo", **environment}
 
 
-def on_several_nodes(environment: Mapping[str, str], interface: str | None) -> dict[str, str]:
-    """Gloo, and the part of NCCL that uses sockets, meet on an interface, unless the user has set one."""
+def on_several_nodes(
+    environment: Mapping[str, str], interface: str | None, is_typed: bool = False
+) -> dict[str, str]:
+    """Gloo, and the part of NCCL that uses sockets, meet on an interface.
+
+    What the user has set in the environment stays, but for an interface that was typed, `is_typed`.
+    """
     if interface is None:
         return dict(environment)
-    return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}", **environment}
+    chosen = {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}
+    return {**environment, **chosen} if is_typed else {**chosen, **environment}
 
 
 def free_port(node: Node) -> int:
@@ -121,7 +142,7 @@ def free_port(node: Node) -> int:
         port = FIRST_PORT + (first - FIRST_PORT + offset) % PORTS
         if _why_not("", port) is None:
             return port
-    raise LaunchError(f"port: none of {TRIES} from {first} on is free on {node.address}")
+    raise LaunchError(f"port: none of {TRIES} from {first} on is free on {node.head}")
 
 
 def check_port(port: int) -> None:

@@ -15,6 +15,7 @@ from launch.cluster import slurm_queue
 from launch.cluster.slurm_queue import EndedJob, QueuedJob
 from launch.cluster.submission import Submission, controller, newest
 from launch.errors import LaunchError
+from launch.node import unfit
 from launch.query.progress import unreadable
 from launch.query.result import read_result
 from launch.scheduler.slurm_states import UNKNOWN, slurm_state
@@ -97,7 +98,8 @@ class RunStatus:
     def _told(self) -> str:
         if self.state in {"stopped", "failed"}:
             if self._has_begun_nothing:
-                return self._why_by_accounts() or "the job ended before an attempt started"
+                why = unfit.last_words(self.run) or self._why_by_accounts()
+                return why or "the job ended before an attempt started"
             if self.attempts[-1].end is None:
                 return self._why_by_accounts() or "no word of its end"
         ended = [attempt for attempt in self.attempts if attempt.end is not None]

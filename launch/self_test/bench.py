@@ -45,15 +45,18 @@ class Bench:
     whole: Run  # the self-test
     attempt: int  # at it
     node: Node
-    nproc: int
-    grace_s: int
+    job: Job  # of the whole self-test
     announce: Announce  # to the other nodes
     stop: StopRequests
     base: Train
-    gpus: int | None = None  # of each node; None: nobody said
     size: Size = cases.SMALL
     used: list[str] = field(default_factory=list)  # cases, since it was last emptied
     failed: dict[str, str] = field(default_factory=dict)  # cases that came to no end, and why
+
+    @property
+    def nproc(self) -> int:
+        """Processes on each node."""
+        return self.job.nproc
 
     @property
     def processes(self) -> int:
@@ -117,7 +120,7 @@ class Bench:
         Raises:
             CaseError: they can't be compared.
         """
-        environment = torchrun.environment(os.environ, self.whole.code, 1, 0, self.gpus)
+        environment = torchrun.environment(os.environ, self.whole.code, 1, 0, self.job.gpus)
         done = subprocess.run(
             [sys.executable, "-m", COMPARING, str(one.folder), str(other.folder)],
             env=environment,
@@ -157,7 +160,7 @@ class Bench:
 
     def _work(self, case: Case, run: Run) -> None:
         """Make attempts at a case, until one ends that isn't tried again."""
-        job = job_of(self.whole, case, self.grace_s, self.gpus)
+        job = job_of(self.whole, case, self.job)
         while True:
             with _spoken_to(run.folder / "launcher.log"):
                 code, _ = job.lead(
@@ -182,17 +185,18 @@ def _spoken_to(path: Path) -> Iterator[None]:
         yield
 
 
-def job_of(whole: Run, case: Case, grace_s: int, gpus: int | None) -> Job:
-    """Return what a node does for a case of a self-test."""
+def job_of(whole: Run, case: Case, job: Job) -> Job:
+    """Return what a node does for a case of a self-test, of which `job` is the whole."""
     folder = cases.run_of(whole, case.folder).folder
-    more: dict[str, Any] = {"worker": case.worker, "variables": case.variables, "gpus": gpus}
-    return Job(folder, case.nodes, case.nproc, grace_s, **more)
+    more: dict[str, Any] = {"worker": case.worker, "variables": case.variables}
+    more |= {"gpus": job.gpus, "interface": job.interface}
+    return Job(folder, case.nodes, case.nproc, job.grace_s, **more)
 
 
 def among(node: Node, count: int) -> Node:
     """Return the same node as one of the first `count` ones alone."""
     if count == 1:
-        return dataclasses.replace(node, count=1, address=LOOPBACK, head=LOOPBACK, hosts=node.hosts[:1])
+        return dataclasses.replace(node, count=1, head=LOOPBACK, hosts=node.hosts[:1])
     return dataclasses.replace(node, count=count, hosts=node.hosts[:count])
 
 

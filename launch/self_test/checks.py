@@ -100,13 +100,13 @@ def stopped(where: str, bench: Bench, is_faulty: bool) -> Finding:
     run = bench.train(f"stopped-{where}", fault=";".join(faults), checkpoint__every_steps=1000)
     first = ledger.read(run)[0]
     seconds = seconds_to_stop(run)
-    held_to = f"saved within {bench.grace_s} s; {SAME}"
+    held_to = f"saved within {bench.job.grace_s} s; {SAME}"
     if first.reason != "stopped" or seconds is None:
         return judged(False, str((first.end or {}).get("detail", f"ended {first.reason}")), held_to)
     lost = (first.last_step or 0) - (ledger.read(run)[-1].first_step or 0)
     different = _different(bench, whole(bench), run)
     figure = f"saved {seconds:.1f} s after TERM, {lost} steps lost{different}"
-    return judged(seconds <= bench.grace_s and lost == 0 and not different, figure, held_to)
+    return judged(seconds <= bench.job.grace_s and lost == 0 and not different, figure, held_to)
 
 
 def speed(bench: Bench, is_faulty: bool) -> Finding:

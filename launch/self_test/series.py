@@ -25,8 +25,9 @@ from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.node import backfill, exit_reason, notify, requeue, slurm_job
-from launch.node.job import HEAD_WAIT_S, HELD, POLL_S, Job
+from launch.node.job import HELD, POLL_S, Job, met_at
 from launch.node.signals import StopRequests
+from launch.node.timeouts import first_node_s
 from launch.node.topology import Node, this_node
 from launch.self_test import bench as benches
 from launch.self_test import cases, findings, report
@@ -64,7 +65,7 @@ class Series:
         """
         stop = StopRequests(impatient=self.job.foreground)
         stop.listen()
-        node, run = this_node(self.job.nodes), Run(self.job.folder)
+        node, run = this_node(self.job.nodes, self.job.interface), Run(self.job.folder)
         if node.rank > 0:
             self._follow(run, node, stop)
             return 0
@@ -91,7 +92,7 @@ class Series:
         backfill.complete(run, node)
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
-        told = {"attempt": claim.number, "slurm": node.in_slurm, **facts}
+        told = {"attempt": claim.number, "address": node.head, "slurm": node.in_slurm, **facts}
         announcements = iter(range(1, sys.maxsize))
 
         def announce(case: Case, attempt: int, port: int) -> None:
@@ -100,9 +101,7 @@ class Series:
 
         held.write(**told)
         base = config.load(run.config)
-        bench = Bench(
-            run, claim.number, node, self.job.nproc, self.job.grace_s, announce, stop, base, self.job.gpus
-        )
+        bench = Bench(run, claim.number, node, self.job, announce, stop, base)
         log = _Log(run, claim.number)
         self._forget(run)
         began_at = self._made(run)
@@ -180,9 +179,10 @@ class Series:
         """Take part in each attempt that the first node announces.
 
         Raises:
-            RuntimeError: it has announced none within HEAD_WAIT_S, and has not ended.
+            RuntimeError: it has announced none for long, and has not ended.
         """
         last, heard_at = 0, time.monotonic()
+        patience_s = first_node_s(self.job.grace_s, config.load(run.config).watchdog.seconds)
         while not (stop.signal or run.result.exists()):
             record = lock.read(run.lock)
             if (record.get("job"), record.get("restart")) != (node.job, node.restart):
@@ -190,16 +190,18 @@ class Series:
                     return
             elif (said := record.get("case")) and said["number"] > last:
                 last = int(said["number"])
-                self._take_part(node, stop, {key: said[key] for key in said if key != "number"})
+                self._take_part(
+                    met_at(node, record), stop, {key: said[key] for key in said if key != "number"}
+                )
                 heard_at = time.monotonic()
-            if time.monotonic() - heard_at > HEAD_WAIT_S:
+            if time.monotonic() - heard_at > patience_s:
                 raise RuntimeError(f"{run.lock}: the first node of job {node.job} is silent; see its log")
             time.sleep(POLL_S)
 
     def _take_part(self, node: Node, stop: StopRequests, said: dict[str, Any]) -> None:
         case, attempt, port = benches.announced(said)
         if node.rank < case.nodes:
-            job = benches.job_of(Run(self.job.folder), case, self.job.grace_s, self.job.gpus)
+            job = benches.job_of(Run(self.job.folder), case, self.job)
             job.take_part(benches.among(node, case.nodes), stop, attempt, port)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from dnw.hardware import device
 from dnw.hardware.device import DeviceError
-from dnw.training import distributed
+from dnw.training import distributed, watchdog
 
 OLD = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC 12.2.0\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build\n"
@@ -95,7 +95,7 @@ def test_who_has_no_device_is_named() -> None:
 
 @pytest.mark.parametrize(("watchdog_s", "patience_s"), [(600, 1200), (20, 600), (0, 1800)])
 def test_the_watchdog_speaks_before_a_collective_times_out(watchdog_s: float, patience_s: float) -> None:
-    assert distributed.patience_s(watchdog_s) == patience_s
+    assert watchdog.patience_s(watchdog_s) == patience_s
 
 
 def test_what_nccl_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from dnw.runs.ledger import Reason
 from launch.node import backfill
 from launch.node.topology import Node
 
-SECOND = Node(0, 2, "n1", "n1", "7", 1, ("n1", "n3"), in_slurm=True)
+SECOND = Node(0, 2, "n1", "7", 1, ("n1", "n3"), in_slurm=True)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_an_attempt_that_left_no_word(run: Run, slurm: Path) -> None:
 
 
 def test_of_which_nobody_knows_anything(run: Run) -> None:
-    backfill.complete(run, Node(0, 1, "", "", "99", 0, ("here",)))
+    backfill.complete(run, Node(0, 1, "", "99", 0, ("here",)))
     (attempt,) = ledger.read(run)
     assert attempt.end is not None
     assert attempt.end["detail"] == "nothing is left that could say why"
@@ -78,5 +78,5 @@ def test_causes(
 def test_an_attempt_of_this_start_of_the_job_is_known(run: Run, slurm: Path) -> None:
     says(slurm, "sacct", "7|RUNNING")
     ledger.end(run, 1, "killed", step=5)
-    backfill.complete(run, Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True))
+    backfill.complete(run, Node(0, 2, "n1", "7", 0, ("n1", "n2"), in_slurm=True))
     assert len(run.attempts.read_text().splitlines()) == 3

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from dnw.preemption import STOPPED
+from dnw.preemption import PEER_FAILED, STOPPED
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
-from launch.node import exit_reason
+from launch.node import exit_reason, meeting
 from launch.node.topology import Node
 
-NODE = Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"))
+NODE = Node(0, 2, "n1", "7", 0, ("n1", "n2"))
 DEVICE = {
     "reason": "killed",
     "fault": "device",
@@ -68,7 +68,7 @@ def test_the_node_whose_gpu_failed(
 def test_a_collective_that_broke_blames_no_node(tmp_path: Path) -> None:
     end = concluded(tmp_path, [PEER], (1, 1))
     assert (end["reason"], end.get("node")) == ("killed", None)
-    alone = Node(0, 1, "n1", "n1", "7", 0, ("n1",))
+    alone = Node(0, 1, "n1", "7", 0, ("n1",))
     assert concluded(tmp_path / "alone", [PEER], (1, 1), alone)["node"] == "n1"
 
 
@@ -137,3 +137,40 @@ def test_the_kernel_killed_for_memory(
         "out of memory on n2: the kernel killed 1 of its processes; the job's limit is 2,048 MB; raise "
         "cluster.mem_gb, or set a smaller nproc or data.workers"
     )
+
+
+def of_reports(tmp_path: Path, reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    run = Run(tmp_path)
+    ledger.claim(run, 1, job="7", restart=0, hosts=["n1", "n2"])
+    assert exit_reason.conclude(exit_reason.Ended(run, 1, NODE, reports, None, None)) == exit_reason.FAILED
+    (attempt,) = ledger.read(run)
+    assert attempt.end is not None
+    return {key: attempt.end.get(key) for key in ("reason", "detail", "node", "nodes", "peer")}
+
+
+def test_a_node_that_could_not_take_part_is_named(tmp_path: Path) -> None:
+    """What became of the others, that waited for it, doesn't matter."""
+    told = {"code": meeting.LACKING, "detail": "torch can't be imported"}
+    for first in (1, meeting.UNMET, -int(PEER_FAILED), 128 + signal.SIGABRT):
+        run = tmp_path / str(first)
+        run.mkdir()
+        assert of_reports(run, {0: {"code": first}, 1: told}) == {
+            **{"reason": "unfit", "detail": "n2: torch can't be imported", "node": "n2", "nodes": ["n2"]},
+            "peer": None,
+        }
+
+
+def test_a_node_that_could_not_reach_the_first_one(tmp_path: Path) -> None:
+    told = {"code": meeting.UNREACHED, "detail": "can't reach 10.0.0.1, port 7: no route to host"}
+    found = of_reports(tmp_path, {0: {"code": 1}, 1: told})
+    assert (found["node"], found["peer"]) == ("n2", "n1")
+
+
+def test_a_node_that_did_not_come(tmp_path: Path) -> None:
+    found = of_reports(tmp_path, {0: {"code": meeting.UNMET}})
+    assert (found["reason"], found["detail"], found["node"]) == ("unfit", "n2 did not come", "n2")
+
+
+def test_nodes_that_all_waited_in_vain_blame_none(tmp_path: Path) -> None:
+    found = of_reports(tmp_path, {0: {"code": meeting.UNMET}, 1: {"code": meeting.UNMET}})
+    assert (found["reason"], found["node"]) == ("unfit", None)

@@ -1,4 +1,4 @@
-"""Which interface nodes meet on. With another node: in a network namespace that this test makes."""
+"""Where nodes meet. With another node: in a network namespace that this test makes."""
 
 import os
 import subprocess
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from launch.errors import LaunchError
 from launch.node import interface, torchrun
-from launch.node.topology import Node
 
 ROOT = Path(__file__).resolve().parents[4]
 # A host whose own name is 127.0.1.1, with a network of its own beside the one that leads to n1 and n2.
 SCRIPT = """
 set -e
 hosts=$(mktemp)
-echo "127.0.0.1 localhost\n127.0.1.1 $(hostname)\n10.77.0.1 n1\n10.77.0.2 n2" >$hosts
+printf "127.0.0.1 localhost\n127.0.1.1 $(hostname) local\n10.77.0.1 n1\n10.77.0.2 n2\n" >$hosts
 mount --bind $hosts /etc/hosts
 rm $hosts
 ip link set lo up
@@ -27,13 +27,72 @@ ip addr add 10.77.0.1/16 dev cable
 exec "$@"
 """
 ASK = """
-import socket
-from launch.node.interface import between_nodes
-from launch.node.topology import Node
-hosts = ("n1", "n2")
-print(socket.gethostbyname(socket.gethostname()))
-print(*(between_nodes(Node(rank, 2, host, "n1", "7", 0, hosts)) for rank, host in enumerate(hosts)))
+import os, socket, sys
+from launch.errors import LaunchError
+from launch.node.interface import address_of_first, interface_to
+os.environ |= dict(word.split("=") for word in sys.argv[4:])
+hosts, typed = sys.argv[1].split(","), sys.argv[2] or None
+first = address_of_first(hosts, typed) if sys.argv[3] == "0" else "10.77.0.2"
+try:
+    print(socket.gethostbyname(socket.gethostname()), first, interface_to(first, hosts, typed))
+except LaunchError as error:
+    print(error)
 """
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+
+def asked(hosts: str, typed: str = "", rank: int = 0, *variables: str) -> str:
+    """What a node says of its own name's address, the first one's, and the interface."""
+    python = [sys.executable, "-c", ASK, hosts, typed, str(rank), *variables]
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-c", SCRIPT, "sh", *python],
+        cwd=ROOT,
+        env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "variables", "address"),
+    [
+        ("n1,n2", [], "10.77.0.1"),  # what its name stands for
+        ("local,n2", [], "10.77.9.9"),  # a name that leads to itself: the way to the second node
+        ("local,unknown", ["SLURM_LAUNCH_NODE_IPADDR=10.77.0.1"], "10.77.0.1"),
+        ("local,n2", ["SLURM_LAUNCH_NODE_IPADDR=192.0.2.7"], "10.77.9.9"),  # not of this node
+    ],
+)
+def test_the_first_node_finds_an_address_that_others_reach(
+    hosts: str, variables: list[str], address: str
+) -> None:
+    assert asked(hosts, "", 0, *variables) == f"127.0.1.1 {address} cable"
+
+
+def test_other_nodes_take_the_way_to_the_first() -> None:
+    assert asked("unknown,local", rank=1) == "127.0.1.1 10.77.0.2 cable"
+
+
+def test_an_interface_that_was_typed() -> None:
+    assert asked("n1,n2", "aside") == "127.0.1.1 10.1.0.1 aside"
+    told = asked("n1,n2", "ib7", rank=1)
+    assert told.startswith("cluster.interface=ib7: no interface of ")
+    assert "aside" in told.partition("has this name (here are ")[2]
+
+
+def test_what_slurm_names_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scontrol").write_text('#!/bin/sh\n[ "$4" = n1 ] && echo "NodeName=n1 NodeAddr=10.2.0.7"\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(
+        interface, "interfaces", lambda: [("lo", "127.0.0.1"), ("a", "10.1.0.7"), ("b", "10.2.0.7")]
+    )
+    monkeypatch.setenv("SLURM_LAUNCH_NODE_IPADDR", "10.1.0.7")
+    assert interface.address_of_first(["n1", "n2"]) == "10.2.0.7"
+    assert interface.address_of_first(["n9", "n2"]) == "10.1.0.7"  # scontrol doesn't know it
 
 
 def test_addresses_of_this_machine() -> None:
@@ -41,29 +100,12 @@ def test_addresses_of_this_machine() -> None:
 
 
 def test_a_loopback_leads_to_no_other_node() -> None:
-    node = Node(1, 2, "localhost", "127.0.0.1", "7", 0, ("localhost", "localhost"))
-    assert interface.between_nodes(node) is None
+    assert interface.interface_to("127.0.0.1", ["localhost", "localhost"]) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
-def test_the_interface_that_leads_to_the_other_nodes() -> None:
-    """Not the one of the host's own name. Of rank 1 here: its head is n1, which is this host."""
-    done = subprocess.run(
-        ["unshare", "--net", "--mount", "sh", "-c", SCRIPT, "sh", sys.executable, "-c", ASK],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["127.0.1.1", "cable cable"]
-
-
-def test_a_node_that_is_unknown_here_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    node = Node(0, 2, "n1", "n1", "7", 0, ("n1", "no-such-host.invalid"))
-    assert interface.between_nodes(node) is None
-    assert "no-such-host.invalid can't be reached" in capsys.readouterr().err
+def test_a_first_node_that_is_unknown_here_is_named() -> None:
+    with pytest.raises(LaunchError, match=r"^can't reach n1 \(no-such-host.invalid\): "):
+        interface.interface_to("no-such-host.invalid", ["n1", "n2"])
 
 
 def test_what_the_user_has_set_stays() -> None:
@@ -71,3 +113,5 @@ def test_what_the_user_has_set_stays() -> None:
     assert found == {"GLOO_SOCKET_IFNAME": "eth0", "NCCL_SOCKET_IFNAME": "ib0"}
     assert torchrun.on_several_nodes({}, "eth0")["NCCL_SOCKET_IFNAME"] == "=eth0"
     assert torchrun.on_several_nodes({}, None) == {}
+    typed = torchrun.on_several_nodes({"NCCL_SOCKET_IFNAME": "ib0"}, "eth0", is_typed=True)
+    assert typed["NCCL_SOCKET_IFNAME"] == "=eth0"

@@ -124,7 +124,7 @@ def test_where_it_can_not_be_started(run: Run, capfd: pytest.CaptureFixture[str]
 class TestJob:
     """When a job calls it; its attempts end as they are told to."""
 
-    NODE = Node(0, 1, LOOPBACK, LOOPBACK, "7", 0, ("n1",))
+    NODE = Node(0, 1, LOOPBACK, "7", 0, ("n1",))
 
     @pytest.fixture
     def lead(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:

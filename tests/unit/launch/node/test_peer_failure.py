@@ -9,7 +9,7 @@ from torch.distributed.elastic.multiprocessing.api import MultiprocessContext
 
 from dnw.preemption import PEER_FAILED, STOPPED
 from dnw.training.watchdog import HUNG
-from launch.node.peer_failure import Peers
+from launch.node.peer_failure import PeerFailedError, Peers
 
 
 @pytest.fixture
@@ -45,11 +45,20 @@ def test_a_failure_is_told_before_the_others_are_ended(
     assert context.terminated == [101]
 
 
-def test_a_failure_elsewhere_reaches_workers_that_start_later(
+def test_a_failure_elsewhere_reaches_workers_that_are_being_started(
     monkeypatch: pytest.MonkeyPatch, told: list[tuple[int, int]]
 ) -> None:
     peers = Peers()
-    peers(PEER_FAILED, None)
-    assert (peers.failed_elsewhere, told) == (True, [])
     started(peers, monkeypatch, None, 0)
+    peers(PEER_FAILED, None)
+    assert (peers.failed_elsewhere, told) == (True, [(100, PEER_FAILED)])
+    told.clear()
+    started(peers, monkeypatch, None, 0)  # by then it has come
     assert told == [(100, PEER_FAILED)]
+
+
+def test_before_there_are_workers_nobody_waits_for_a_node_that_failed() -> None:
+    peers = Peers()
+    with pytest.raises(PeerFailedError):
+        peers(PEER_FAILED, None)
+    assert peers.failed_elsewhere

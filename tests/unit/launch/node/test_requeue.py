@@ -13,7 +13,7 @@ from launch.node import job, requeue
 from launch.node.job import Job
 from launch.node.topology import Node
 
-NODE = Node(0, 2, "n1", "n1", "7", 0, ("n1", "n2"), in_slurm=True)
+NODE = Node(0, 2, "n1", "7", 0, ("n1", "n2"), in_slurm=True)
 
 
 @pytest.fixture
@@ -214,5 +214,52 @@ def test_nodes_that_failed_twice_are_left(
     tmp_path: Path, scontrol: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     requeue.elsewhere(NODE, ["n2"])
-    assert scontrol.read_text() == "requeue 7\nupdate JobId=7 ExcNodeList=n2\n"
+    asked = scontrol.read_text().splitlines()
+    assert [line for line in asked if "show" not in line] == ["requeue 7", "update JobId=7 ExcNodeList=n2"]
     assert "n2 excluded from now on: failed twice, or unfit" in capsys.readouterr().err
+
+
+PARTITION = "PartitionName=low Default=YES TotalNodes={nodes} MaxTime=UNLIMITED"
+
+
+def answering(scontrol: Path, nodes: int) -> None:
+    """Have Slurm tell of a partition, and of a job that keeps away from n9 already."""
+    program = scontrol.with_name("scontrol")
+    said = f"*partition*) echo {PARTITION.format(nodes=nodes)};; *job*) echo JobId=7 ExcNodeList=n9;;"
+    program.write_text(program.read_text() + f'case "$*" in {said} esac\n')
+
+
+def test_nodes_that_were_excluded_before_stay_so(scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
+    answering(scontrol, nodes=4)
+    assert requeue.elsewhere(NODE, ["n1", "n2"])
+    assert scontrol.read_text().splitlines()[-1] == "update JobId=7 ExcNodeList=n9,n1,n2"
+
+
+def test_too_few_nodes_would_be_left(
+    scontrol: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
+    answering(scontrol, nodes=3)
+    assert not requeue.elsewhere(NODE, ["n1", "n2"])
+    assert "requeue 7" not in scontrol.read_text()
+    assert (
+        "n1, n2 failed twice, or unfit; not excluded: too few nodes would be left" in capsys.readouterr().err
+    )
+
+
+def test_a_term_without_reason_is_no_reason_to_go_on_for_ever(
+    tmp_path: Path, scontrol: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The task of another node fails as soon as it starts, and srun ends this one."""
+    run = stopped(tmp_path, "signalled", first=10, saved=10)
+    requeue.after_stop(run, NODE, signal.SIGTERM)
+    ledger.claim(run, 2, job="7", restart=1, hosts=["n1", "n2"])
+    ledger.end(run, 2, "stopped", cause="signalled", saved=10)
+    requeue.after_stop(run, NODE, signal.SIGTERM)
+    assert scontrol.read_text() == "requeue 7\n"
+    assert (
+        f"twice in a row before anything was saved: not started again; the task of another node may have "
+        f"failed, see {run.slurm}" in capsys.readouterr().err
+    )
+    assert slept == []

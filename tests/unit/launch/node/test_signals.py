@@ -14,6 +14,7 @@ from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import job
 from launch.node.signals import SIGNALS, StopRequests
+from launch.node.topology import Node
 
 # Ends with how often it was told.
 AGENT = """
@@ -48,7 +49,8 @@ def test_which_reports_are_of_a_failure(tmp_path: Path, codes: list[int], failed
     claim = Claim.take_over(Run(tmp_path))
     for node, code in enumerate(codes):
         claim.report(node, code=code)
-    assert job._has_failed(claim) == failed
+    first = Node(0, 4, "n1", "7", 0, ("n1", "n2", "n3", "n4"))
+    assert job._has_failed(claim, first) == failed
 
 
 # Ends with how often it was asked to stop.

@@ -11,7 +11,7 @@ from dnw.runs.lock import HolderState
 from launch.node import slurm_job
 from launch.node.topology import Node
 
-NODE = Node(0, 1, "n1", "n1", "7", 0, ("n1",), in_slurm=True)
+NODE = Node(0, 1, "n1", "7", 0, ("n1",), in_slurm=True)
 SHOWN = (
     "JobId=7 JobName=dnw JobState={state} Reason={reason} Requeue=1 Restarts={restarts} ExitCode=0:0 {more}"
 )
@@ -81,7 +81,7 @@ def test_standing_of_another_attempt(
 
 
 def test_an_earlier_start_of_the_same_job_is_gone(commands: Path) -> None:
-    later = Node(0, 1, "n1", "n1", "7", 2, ("n1",), in_slurm=True)
+    later = Node(0, 1, "n1", "7", 2, ("n1",), in_slurm=True)
     assert slurm_job.holder_state(later, {"job": "7", "restart": 1, "slurm": True}) == "gone"
 
 

@@ -25,8 +25,8 @@ def in_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("in_slurm")
 def test_one_of_the_nodes_of_a_job() -> None:
-    assert this_node(2) == Node(1, 2, "n4", "n3", "7", 2, ("n3", "n4"), in_slurm=True)
-    assert this_node(1) == Node(0, 1, LOOPBACK, LOOPBACK, "7", 2, ("n4",), in_slurm=True)
+    assert this_node(2) == Node(1, 2, "n3", "7", 2, ("n3", "n4"), in_slurm=True)
+    assert this_node(1) == Node(0, 1, LOOPBACK, "7", 2, ("n4",), in_slurm=True)
     with pytest.raises(RuntimeError, match="launched for 3 nodes, but Slurm gave 2"):
         this_node(3)
 
@@ -41,7 +41,7 @@ def test_an_element_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
-    assert this_node(1) == Node(0, 1, LOOPBACK, LOOPBACK, str(os.getpid()), 0, (socket.gethostname(),))
+    assert this_node(1) == Node(0, 1, LOOPBACK, str(os.getpid()), 0, (socket.gethostname(),))
     with pytest.raises(RuntimeError, match="2 nodes need a Slurm job"):
         this_node(2)
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")

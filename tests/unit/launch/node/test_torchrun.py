@@ -8,7 +8,7 @@ from launch.errors import LaunchError
 from launch.node import torchrun
 from launch.node.topology import Node, this_node
 
-ALONE = Node(0, 1, "127.0.0.1", "127.0.0.1", "17", 0, ("here",))
+ALONE = Node(0, 1, "127.0.0.1", "17", 0, ("here",))
 
 
 def option(words: list[str], name: str) -> str:
@@ -32,18 +32,21 @@ def test_a_port_that_was_asked_for() -> None:
 
 
 def test_nodes_meet_at_the_first_one() -> None:
-    nodes = [Node(rank, 2, f"n{rank + 1}", "n1", "12345", 0, ("n1", "n2")) for rank in range(2)]
+    nodes = [Node(rank, 2, "n1", "12345", 0, ("n1", "n2")) for rank in range(2)]
     first, second = (torchrun.command(Path("a"), node, 4, 22345, "m", 1) for node in nodes)
     assert option(first, "--rdzv-endpoint") == option(second, "--rdzv-endpoint") == "n1:22345"
-    assert (option(first, "--rdzv-conf"), option(second, "--rdzv-conf")) == ("is_host=true", "is_host=false")
-    assert (option(first, "--local-addr"), option(second, "--local-addr")) == ("n1", "n2")
+    assert (option(first, "--rdzv-conf"), option(second, "--rdzv-conf")) == (
+        "is_host=true,join_timeout=300,read_timeout=60",
+        "is_host=false,join_timeout=300,read_timeout=60",
+    )
+    assert (option(first, "--local-addr"), option(second, "--local-addr")) == ("n1", "~000001")
 
 
 def test_a_job_has_a_port_of_its_own_that_is_free() -> None:
-    node = Node(0, 2, "n1", "n1", "12345", 0, ("n1", "n2"))
+    node = Node(0, 2, "n1", "12345", 0, ("n1", "n2"))
     port = torchrun.free_port(node)
     assert torchrun.free_port(node) == port
-    assert torchrun.free_port(Node(0, 2, "n1", "n1", "12346", 0, ("n1", "n2"))) != port
+    assert torchrun.free_port(Node(0, 2, "n1", "12346", 0, ("n1", "n2"))) != port
     with socket.create_server(("", port)):
         other = torchrun.free_port(node)
     assert other == port + 1
@@ -121,7 +124,7 @@ def in_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPa
 
 
 def test_a_node_among_nodes(in_slurm: pytest.MonkeyPatch) -> None:
-    assert this_node(2) == Node(1, 2, "n2", "n1", job="7", restart=0, hosts=("n1", "n2"), in_slurm=True)
+    assert this_node(2) == Node(1, 2, "n1", job="7", restart=0, hosts=("n1", "n2"), in_slurm=True)
     in_slurm.setenv("SLURM_RESTART_COUNT", "3")
     assert this_node(2).restart == 3
 
@@ -132,3 +135,14 @@ def test_other_nodes_than_were_asked_for(in_slurm: pytest.MonkeyPatch) -> None:
     in_slurm.delenv("SUBMITIT_EXECUTOR")
     with pytest.raises(RuntimeError, match="2 nodes need a Slurm job"):
         this_node(2)
+
+
+def test_torchrun_numbers_the_nodes_as_slurm_does() -> None:
+    """By the order of texts, where n10 comes before n2 and 10.0.0.10 before 10.0.0.9."""
+    for head in ("10.0.0.9", "fd00::2", "zeus"):
+        nodes = [Node(rank, 12, head, "7", 0, tuple(f"n{n}" for n in range(12))) for rank in range(12)]
+        told = [option(torchrun.command(Path("a"), node, 4, 1, "m", 1), "--local-addr") for node in nodes]
+        assert told == sorted(told)
+        assert told[0] == head
+    endpoint = torchrun.command(Path("a"), Node(0, 2, "fd00::2", "7", 0, ("a", "b")), 4, 1, "m", 1)
+    assert option(endpoint, "--rdzv-endpoint") == "[fd00::2]:1"

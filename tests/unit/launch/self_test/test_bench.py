@@ -18,9 +18,10 @@ from launch.self_test.cases import SMALL, Case
 
 def a_bench(tmp_path: Path, nodes: int, nproc: int) -> Bench:
     hosts = tuple(f"n{number}" for number in range(1, nodes + 1))
-    node = Node(0, nodes, "n1", "n1", "7", 0, hosts, in_slurm=True)
+    node = Node(0, nodes, "n1", "7", 0, hosts, in_slurm=True)
     whole = Run(tmp_path / "self_test" / "x-0123456789")
-    return Bench(whole, 1, node, nproc, 60, lambda *_: None, StopRequests(impatient=False), example())
+    job = Job(whole.folder, nodes, nproc, 60)
+    return Bench(whole, 1, node, job, lambda *_: None, StopRequests(impatient=False), example())
 
 
 def test_on_how_few_nodes(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_what_is_announced_is_what_the_other_nodes_read() -> None:
 def test_fewer_nodes_than_all_meet_by_themselves(tmp_path: Path) -> None:
     node = a_bench(tmp_path, nodes=3, nproc=4).node
     alone, two = bench.among(node, 1), bench.among(node, 2)
-    assert (alone.count, alone.head, alone.address, alone.hosts) == (1, LOOPBACK, LOOPBACK, ("n1",))
+    assert (alone.count, alone.head, alone.hosts) == (1, LOOPBACK, ("n1",))
     assert (two.count, two.head, two.hosts) == (2, "n1", ("n1", "n2"))
 
 
@@ -51,7 +52,7 @@ def test_a_case_runs_the_frozen_code_and_its_own_worker(tmp_path: Path) -> None:
     case = Case("measure-ties", "measure-ties.1", 1, 2, worker=("dnw.self_test.measure", "ties"))
     run = cases.prepare(found.whole, case, cases.settings(found.base, case, SMALL, 2))
     assert (run.code / "dnw").is_dir()
-    command = bench.job_of(found.whole, case, 60, None).command(found.node, 1, 0)
+    command = bench.job_of(found.whole, case, found.job).command(found.node, 1, 0)
     assert command[-4:] == ["-m", "dnw.self_test.measure", str(run.folder), "ties"]
 
 

@@ -1,0 +1,41 @@
+#!/bin/sh
+# What Slurm starts on each node of a job: the Python that follows, if it is there with what the job imports.
+# If not, say so to the first node, in the run folder (launch/node/unfit.py), which leads from there.
+# On the first node itself have the job start again, after two failures without this node. Needs no Python.
+#
+#   start.sh RUN PYTHON ARGUMENT...
+run=$1
+shift
+needed='import importlib.util as u, sys
+missing = [name for name in ("submitit", "omegaconf", "pydantic") if u.find_spec(name) is None]
+sys.exit("no module named " + ", ".join(missing) if missing else 0)'
+if [ ! -x "$1" ]; then
+    why="$1: not there, or not executable"
+elif said=$("$1" -c "$needed" 2>&1); then
+    exec "$@"
+else
+    why="$1: $(printf '%s\n' "$said" | tail -n 1)"
+fi
+
+most=4 # starts in a row, as launch/node/retry_policy.py has it
+node=${SLURMD_NODENAME:-$(hostname)}
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # the id of an array's last element is the array's
+job=${job:-$SLURM_JOB_ID}
+file=$run/unfit/$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}-$SLURM_NODEID
+echo "$node: $why" >&2
+mkdir -p "$run/unfit"
+printf '%s\n%s\n' "$node" "$why" >"$file.new" && mv "$file.new" "$file"
+if [ "$SLURM_NODEID" = 0 ]; then
+    if [ "$(ls "$run/unfit" | grep -c -e '-0$')" -ge $most ]; then
+        echo "$most starts in a row had no first node: not started again" >&2
+        exit 69
+    fi
+    trap '' TERM # which follows
+    scontrol requeue "$job" || exit 69
+    if [ "$(grep -lx -e "$node" "$run"/unfit/*-0 | wc -l)" -ge 2 ]; then
+        echo "$node failed twice: excluded from now on" >&2
+        kept=$(scontrol --oneliner show job "$job" | tr ' ' '\n' | sed -n 's/^ExcNodeList=//p' | grep -v null)
+        scontrol update "JobId=$job" "ExcNodeList=${kept:+$kept,}$node"
+    fi
+fi
+exec sleep 900 # until Slurm ends this, or the first node has

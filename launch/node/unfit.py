@@ -1,0 +1,74 @@
+"""Nodes on which there is no Python, or no environment: launch/node/start.sh has left a file of each.
+
+Of another node than the first one it counts as that node's report, for as long as this start of the job
+lasts. Where the first one is unfit nobody leads; start.sh has the job start again, and the next attempt
+enters it into the ledger, so that it counts like any other failure of that node.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node.meeting import LACKING
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A node that could not start: its name, and why; which start of which job that was."""
+
+    file: Path
+    job: str
+    restart: int
+    rank: int
+    host: str
+    why: str
+
+
+def reports(run: Run) -> dict[int, dict[str, Any]]:
+    """Return what nodes of this start of the job around us have left, by rank, as Claim.reports does."""
+    found = (one for one in _read(run) if (one.job, one.restart) == _here())
+    return {one.rank: {"code": LACKING, "detail": one.why} for one in found}
+
+
+def enter_into_ledger(run: Run) -> None:
+    """Enter earlier starts whose first node was unfit, and remove all files but those of this start."""
+    for one in _read(run):
+        if (one.job, one.restart) == _here():
+            continue
+        if one.rank == 0:
+            number = ledger.next_attempt(run)
+            ledger.claim(
+                run, number, job=one.job, restart=one.restart, hosts=[one.host], host=one.host, pid=0
+            )
+            detail = f"{one.host}: {one.why}"
+            ledger.end(run, number, "unfit", by="launcher", detail=detail, node=one.host, saved=0)
+        one.file.unlink(missing_ok=True)
+
+
+def last_words(run: Run) -> str:
+    """Return why the newest of them could not start; empty if there is none."""
+    found = _read(run)
+    return f"{found[-1].host}: {found[-1].why}" if found else ""
+
+
+def _here() -> tuple[str, int]:
+    return os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def _read(run: Run) -> list[Unfit]:
+    if not run.unfit.is_dir():
+        return []
+    return sorted(_each(run), key=lambda one: (one.file.stat().st_mtime, one.file.name))
+
+
+def _each(run: Run) -> Iterator[Unfit]:
+    for file in run.unfit.glob("*-*-*"):
+        job, restart, rank = file.name.split("-")
+        host, _, why = file.read_text(errors="replace").partition("\n")
+        yield Unfit(file, job, int(restart), int(rank), host, why.strip())

@@ -1,0 +1,114 @@
+"""Two nodes of a job, both on this machine, of which one can't take part: real jobs, real agents."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from stand_in_worker import ROOT, a_run
+
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import meeting
+
+BROKEN = "raise ImportError('libcudart.so.12: cannot open shared object file')\n"
+SCONTROL = '#!/bin/sh\necho "$*" >>"$(dirname "$0")/asked"\n'
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A stand-in for scontrol, which notes what it is asked."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "scontrol").write_text(SCONTROL)
+    (tmp_path / "tools" / "scontrol").chmod(0o755)
+    return tmp_path / "tools"
+
+
+def started(run: Run, rank: int, tools: Path, *path: str, options: str = "") -> subprocess.Popen[str]:
+    """The job of one of two nodes."""
+    variables = {
+        **{"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "ACT": "finish"},
+        **{"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NODEID": str(rank), "SLURMD_NODENAME": f"n{rank + 1}"},
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([*path, str(ROOT)]),
+    }
+    job = f"Job(Path({str(run.folder)!r}), 2, 1, 20{options})"
+    code = f"from pathlib import Path; from launch.node.job import Job; {job}()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_nodes_meet(tmp_path: Path, tools: Path) -> None:
+    run = a_run(tmp_path)
+    nodes = [started(run, rank, tools) for rank in (1, 0)]
+    told = [node.communicate(timeout=100)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], told
+    assert [attempt.reason for attempt in ledger.read(run)] == ["done"]
+
+
+def test_a_node_without_torch_is_named_and_left(tmp_path: Path, tools: Path) -> None:
+    """At once: the first node doesn't wait for it in the rendezvous."""
+    run = a_run(tmp_path)
+    (tmp_path / "broken" / "torch").mkdir(parents=True)
+    (tmp_path / "broken" / "torch" / "__init__.py").write_text(BROKEN)
+    second = started(run, 1, tools, str(tmp_path / "broken"))
+    first = started(run, 0, tools)
+    out, _ = first.communicate(timeout=200)
+    second.terminate()
+    second.communicate(timeout=60)
+    assert first.returncode == 1, out
+    ends = [attempt.end or {} for attempt in ledger.read(run)]
+    assert [(end["reason"], end["node"]) for end in ends] == [("unfit", "n2"), ("unfit", "n2")], out
+    assert ends[0]["detail"] == "n2: torch can't be imported: libcudart.so.12: cannot open shared object file"
+    assert "n2 excluded from now on: failed twice, or unfit" in out
+    asked = (tools / "asked").read_text().splitlines()
+    assert asked[-1] == "update JobId=7 ExcNodeList=n2"
+    assert "requeue 7" in asked
+    assert "another node has failed: not waiting for it" in run.log(1, 0).read_text()
+
+
+def test_a_first_node_that_nobody_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "CONNECT_S", 0.3)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        with pytest.raises(meeting.UnfitError, match=rf"^can't reach 127.0.0.1, port {port}: Connection ref"):
+            meeting.reach("127.0.0.1", port)
+        listener.listen()
+        meeting.reach("127.0.0.1", port)
+
+
+def test_where_no_way_leads_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "UNREACHABLE_S", 0.2)
+    began_s = time.monotonic()
+    with pytest.raises(meeting.UnfitError, match=r"^can't reach no-such-host.invalid, port 7: ") as raised:
+        meeting.reach("no-such-host.invalid", 7)
+    assert raised.value.code == meeting.UNREACHED
+    assert time.monotonic() - began_s < 60  # a resolver's own patience
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import libnuma_of_mine", meeting.UnfitError),
+        ("import dnw.nothing", ModuleNotFoundError),
+        ("from dnw import nothing", ImportError),
+        ("1 / 0", ZeroDivisionError),
+    ],
+)
+def test_what_the_node_lacks_is_told_from_what_is_wrong_with_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: type[Exception]
+) -> None:
+    (tmp_path / "some_worker.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "some_worker", raising=False)
+    with pytest.raises(error):
+        meeting.load("some_worker")

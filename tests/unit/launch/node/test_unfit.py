@@ -1,0 +1,91 @@
+"""What a node does on which there is no Python, or nothing in it; scontrol is a stand-in."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from launch.node import retry_policy, unfit
+
+START = Path(unfit.__file__).with_name("start.sh")
+# `sleep` stands for the wait until Slurm ends the task.
+SCONTROL = """#!/bin/sh
+case "$*" in
+    *show*) echo JobId=7 ExcNodeList=n9 Partition=low ;;
+    *) echo "$*" >>"$ASKED" ;;
+esac
+"""
+
+
+def started(run: Run, python: str, rank: int = 0, restart: int = 0) -> tuple[int, str, list[str]]:
+    """The exit code, what it printed, and what Slurm was asked."""
+    tools = run.folder.parent / "tools"
+    tools.mkdir(exist_ok=True)
+    for name, text in (("scontrol", SCONTROL), ("sleep", "#!/bin/sh\nexit 99\n")):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    asked = run.folder.parent / "asked"
+    asked.write_text("")
+    variables = {
+        **{"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restart), "SLURM_NODEID": str(rank)},
+        **{"SLURMD_NODENAME": f"n{rank + 1}", "PATH": f"{tools}:/usr/bin:/bin", "ASKED": str(asked)},
+    }
+    words = ["/bin/sh", str(START), str(run.folder), python, "-c", "print('here')"]
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr, asked.read_text().splitlines()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run; the tests that read are the third start of job 7."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    (tmp_path / "run").mkdir()
+    return Run(tmp_path / "run")
+
+
+def test_where_all_is_there_it_is_that_python(run: Run) -> None:
+    assert started(run, sys.executable) == (0, "here\n", [])
+    assert not run.unfit.exists()
+
+
+def test_another_node_than_the_first_leaves_word_and_waits(run: Run) -> None:
+    code, told, asked = started(run, "/no/python", rank=1, restart=2)
+    assert (code, told, asked) == (99, "n2: /no/python: not there, or not executable\n", [])
+    assert unfit.reports(run) == {1: {"code": 69, "detail": "/no/python: not there, or not executable"}}
+    os.environ["SLURM_RESTART_COUNT"] = "3"  # of another start of the job it says nothing
+    assert unfit.reports(run) == {}
+
+
+def test_an_environment_without_packages(run: Run, tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.base_prefix}/bin/python3 -I -S "$@"\n')
+    bare.chmod(0o755)
+    code, told, _ = started(run, str(bare), rank=1)
+    assert (code, told) == (99, f"n2: {bare}: no module named submitit, omegaconf, pydantic\n")
+
+
+def test_a_first_node_has_the_job_start_again_then_elsewhere(run: Run) -> None:
+    assert started(run, "/no/python", restart=0)[2] == ["requeue 7"]
+    again, excluded = started(run, "/no/python", restart=1)[2]
+    assert (again, excluded) == ("requeue 7", "update JobId=7 ExcNodeList=n9,n1")
+    started(run, "/no/python", rank=1, restart=1)
+    unfit.enter_into_ledger(run)  # the third start has a first node
+    ends = [attempt.end or {} for attempt in ledger.read(run)]
+    assert [(end["reason"], end["node"]) for end in ends] == [("unfit", "n1"), ("unfit", "n1")]
+    assert ends[0]["detail"] == "n1: /no/python: not there, or not executable"
+    assert retry_policy.nodes_to_exclude(ledger.read(run)) == ["n1"]
+    assert list(run.unfit.iterdir()) == []
+
+
+def test_it_ends_where_no_node_has_it(run: Run) -> None:
+    for restart in range(retry_policy.MOST_UNMET - 1):
+        assert started(run, "/no/python", restart=restart)[0] == 99
+    code, told, asked = started(run, "/no/python", restart=retry_policy.MOST_UNMET - 1)
+    assert (code, asked) == (69, [])
+    assert "4 starts in a row had no first node: not started again" in told
+    assert unfit.last_words(run) == "n1: /no/python: not there, or not executable"
