@@ -17,13 +17,14 @@ from typing import Any
 from dnw.invocation import RUN
 from dnw.runs import ledger
 from launch import node
-from launch.cluster import local_controller, sbatch_environment, sbatch_errors
+from launch.cluster import local_controller, sbatch_errors
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import Submission, submission
 from launch.config import SETTINGS
 from launch.errors import LaunchError
 from launch.node.job import Job
 from launch.prepare import RunPlan
+from launch.scheduler import sbatch_environment
 from launch.self_test.series import Series
 from shards import terminal
 

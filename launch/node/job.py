@@ -177,7 +177,7 @@ class Job:
                 claim.release()
                 return code, notification.event(attempts[-1], code, is_asked)
             bad = sorted(set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts))
-            if bad and node.in_slurm and self.is_requeued and requeue.elsewhere(node, bad):
+            if bad and node.in_slurm and self.is_requeued and requeue.elsewhere(run, node, bad):
                 claim.release()
                 return code, None
             claim = claim.next()

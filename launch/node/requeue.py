@@ -15,13 +15,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Cause
-from launch.node import retry_policy, slurm_job
+from launch.node import follow_up, retry_policy, slurm_job
 from launch.node.topology import Node
 
 OVER = frozenset({"requeued", "cancelled"})  # what Slurm has decided already
@@ -39,7 +39,7 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
     if asked is signal.SIGTERM and cause not in {*get_args(Cause), "done"}:
         cause = _why_stopping(node)  # nobody told
     if cause == "preempted":
-        _requeue(node, "preempted; Slurm may start it again")
+        _requeue(run, node, "preempted; Slurm may start it again")
     elif cause == "signalled" and asked is signal.SIGTERM:
         if _is_second(run):
             _say(
@@ -47,21 +47,21 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
                 f"again; the task of another node may have failed, see {run.slurm}"
             )
         else:
-            _requeue(node, "a TERM for which Slurm has no reason")
+            _requeue(run, node, "a TERM for which Slurm has no reason")
     elif cause == "timeout" and last is not None and retry_policy.progressed(last):
-        _requeue(node, "the time limit")
+        _requeue(run, node, "the time limit")
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
 
 
-def elsewhere(node: Node, bad: list[str]) -> bool:
+def elsewhere(run: Run, node: Node, bad: list[str]) -> bool:
     """Leave nodes that failed: the job is requeued without them, if the partition has enough others."""
     if not slurm_job.has_others(node, bad):
         _say(f"{', '.join(bad)} failed twice, or unfit; not excluded: too few nodes would be left")
         return False
     _say(f"{', '.join(bad)} excluded from now on: failed twice, or unfit")
-    _requeue(node, "go on without these nodes")
-    if refused := slurm_job.exclude(node.job, bad):
+    _requeue(run, node, "go on without these nodes", exclude=bad)
+    if slurm_job.can_requeue() and (refused := slurm_job.exclude(node.job, bad)):
         _say(f"excluding {', '.join(bad)}: {refused}")
     return True
 
@@ -74,12 +74,21 @@ def _is_second(run: Run) -> bool:
     )
 
 
-def _requeue(node: Node, why: str) -> None:
+def _requeue(run: Run, node: Node, why: str, exclude: Sequence[str] = ()) -> None:
     """Ask Slurm to start the job again until it agrees.
 
     An answer may be lost. So before asking again it looks whether this start of the job still is the one that
     Slurm knows: it would stop the next one.
     """
+    if not slurm_job.can_requeue():
+        refused = follow_up.submit(run, node, exclude)
+        if refused is None:
+            _say(f"a job that follows job {node.job} is submitted ({why}): scontrol: not found here")
+            return
+        time.sleep(LONGEST_GRACE_S)  # to be killed: Slurm then requeues what it preempted
+        told = f"scontrol: not found here, and no job can follow: {refused}"
+        _say(f"job {node.job} not requeued ({why}): {told}; type the submit command again to go on")
+        return
     refused = slurm_job.requeue(node.job)
     if refused is None:
         return

@@ -1,6 +1,6 @@
 """Slurm commands of a job about itself: ask what becomes of it, and ask that it start again.
 
-All of it is of use, none of it needed: a container may hold no Slurm commands. Then every question is
+All of it is of use, none of it needed: PATH may lead to no Slurm commands, or to some. Then every question is
 answered with None, and what Slurm does by itself has to do.
 """
 
@@ -17,6 +17,11 @@ from launch.scheduler import partition
 from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, ask, job_record
 from launch.scheduler.slurm_states import slurm_state
 
+# Of a job, as scontrol and as squeue call them.
+QUEUE_FIELDS = {
+    **{"JobState": "State", "Reason": "Reason", "Restarts": "RestartCnt", "PreemptTime": "PreemptTime"}
+}
+
 
 def why_stopping(node: Node) -> Cause | None:
     """Why this job is being stopped, as far as Slurm shows it while it is still there."""
@@ -27,7 +32,7 @@ def why_stopping(node: Node) -> Cause | None:
         return "requeued"  # or a node was lost: the accounts tell later
     if facts.get("Reason") == "TimeLimit":
         return "timeout"
-    if facts.get("PreemptTime", "None") not in {"None", "Unknown"}:
+    if facts.get("PreemptTime", "None") not in {"None", "Unknown", "N/A"}:
         return "preempted"
     return "signalled" if facts.get("JobState") == "RUNNING" else "cancelled"
 
@@ -65,6 +70,11 @@ def holder_state(node: Node, record: Record) -> HolderState:
 
 def has_commands() -> bool:
     """Whether there is a command to ask with, whatever becomes of the question."""
+    return can_requeue() or shutil.which("squeue") is not None
+
+
+def can_requeue() -> bool:
+    """Whether there is the command by which a job is requeued, whatever becomes of that."""
     return shutil.which("scontrol") is not None
 
 
@@ -89,6 +99,11 @@ def has_others(node: Node, hosts: Sequence[str]) -> bool:
 
 
 def _facts(job: str) -> dict[str, str] | None:
+    """Return what scontrol tells of a job; where there is none, squeue."""
+    if not can_requeue():
+        columns = ",".join(f"{name}:40" for name in QUEUE_FIELDS.values())
+        said = _said("squeue", "--noheader", f"--jobs={job}", f"--Format={columns}")
+        return dict(zip(QUEUE_FIELDS, said.split(), strict=False)) if said and said.strip() else None
     said = _said("scontrol", "--oneliner", "show", "job", job)
     return None if said is None else job_record(said, job)
 

@@ -41,7 +41,7 @@ def ask(*words: str) -> str:
             done = subprocess.run(
                 words, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # which a folder in PATH raises
             raise SlurmError(f"{words[0]}: not found here") from None
         except subprocess.TimeoutExpired:
             raise SlurmError(f"{words[0]}: no answer within {PATIENCE_S} s") from None

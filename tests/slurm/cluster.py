@@ -133,7 +133,8 @@ class Cluster:
         """Switch a node on; `wait_idle` waits until Slurm has noticed."""
         self._controller.run(PLUG_IN.format(name=name, address=self.settings.address(name)))
         network = Path(f"/proc/{self._controller.pid}/root/run/netns/{name}")
-        hosts = self.folder / "hosts"
+        hosts = self.folder / f"hosts-{name}"
+        hosts.write_text(configuration.hosts(self.settings, name))
         setup = "mount -t proc proc /proc"
         self.machines[name] = Machine.boot(name, hosts, setup, network=network, inside=self._controller)
         self.start_slurmd(name)

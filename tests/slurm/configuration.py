@@ -22,6 +22,7 @@ class Settings:
     kill_wait_s: int = 10  # from TERM to KILL, of a cancelled or timed out job
     node_timeout_s: int = 4  # until a silent node is taken for lost
     user_signal: bool = False  # a preempted job first gets the signal it named, in place of TERM
+    local_names: bool = False  # a node knows no other one by name, and itself as 127.0.1.1, as Debian has it
     speed: int = 1  # how fast the daemons' clock runs; jobs live on the real one
 
     @property
@@ -120,7 +121,9 @@ def gres_conf(folder: Path, settings: Settings) -> str:
     return f"AutoDetect=off\n{gpus}"
 
 
-def hosts(settings: Settings) -> str:
-    """/etc/hosts, as all machines of the cluster see it."""
+def hosts(settings: Settings, machine: str = CONTROLLER) -> str:
+    """/etc/hosts, as a machine of the cluster sees it."""
     names = [CONTROLLER, *settings.names]
+    if settings.local_names and machine != CONTROLLER:
+        return f"127.0.0.1 localhost\n127.0.1.1 {machine}\n{settings.address(CONTROLLER)} {CONTROLLER}\n"
     return "127.0.0.1 localhost\n" + "".join(f"{settings.address(name)} {name}\n" for name in names)

@@ -152,7 +152,8 @@ def test_where_slurm_refuses_or_can_not_be_asked_it_is_there_to_be_killed(
         monkeypatch.setenv("PATH", "/nowhere")
     requeue.after_stop(stopped(tmp_path, "preempted"), NODE, signal.SIGTERM)
     assert requeue.LONGEST_GRACE_S <= sum(slept) <= requeue.LONGEST_GRACE_S + requeue.LONGEST_PAUSE_S
-    why = "disabled" if has_scontrol else "not found here"
+    none = "not found here, and no job can follow: the run was never submitted"
+    why = "disabled" if has_scontrol else none
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == (
         f"job 7 not requeued (preempted; Slurm may start it again): scontrol: {why}; type the submit command "
@@ -198,7 +199,7 @@ def test_only_a_job_that_is_to_start_again_asks(
     scontrol.touch()
     stop = SimpleNamespace(listen=lambda: None, signal=signal.SIGTERM)
     monkeypatch.setattr(job, "StopRequests", lambda impatient: stop)
-    monkeypatch.setattr(job, "this_node", lambda nodes: NODE)
+    monkeypatch.setattr(job, "this_node", lambda *_: NODE)
     monkeypatch.setattr(Job, "lead", lambda *_, **__: (75, None))
     assert Job(run.folder, nodes=2, nproc=1, grace_s=1, is_requeued=is_requeued).run() == 75
     assert requeues(scontrol) == asked
@@ -213,7 +214,7 @@ def test_a_ctrl_c_is_the_end(tmp_path: Path, scontrol: Path, slept: list[float])
 def test_nodes_that_failed_twice_are_left(
     tmp_path: Path, scontrol: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    requeue.elsewhere(NODE, ["n2"])
+    requeue.elsewhere(Run(Path("run")), NODE, ["n2"])
     asked = scontrol.read_text().splitlines()
     assert [line for line in asked if "show" not in line] == ["requeue 7", "update JobId=7 ExcNodeList=n2"]
     assert "n2 excluded from now on: failed twice, or unfit" in capsys.readouterr().err
@@ -232,7 +233,7 @@ def answering(scontrol: Path, nodes: int) -> None:
 def test_nodes_that_were_excluded_before_stay_so(scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
     answering(scontrol, nodes=4)
-    assert requeue.elsewhere(NODE, ["n1", "n2"])
+    assert requeue.elsewhere(Run(Path("run")), NODE, ["n1", "n2"])
     assert scontrol.read_text().splitlines()[-1] == "update JobId=7 ExcNodeList=n9,n1,n2"
 
 
@@ -241,7 +242,7 @@ def test_too_few_nodes_would_be_left(
 ) -> None:
     monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
     answering(scontrol, nodes=3)
-    assert not requeue.elsewhere(NODE, ["n1", "n2"])
+    assert not requeue.elsewhere(Run(Path("run")), NODE, ["n1", "n2"])
     assert "requeue 7" not in scontrol.read_text()
     assert (
         "n1, n2 failed twice, or unfit; not excluded: too few nodes would be left" in capsys.readouterr().err

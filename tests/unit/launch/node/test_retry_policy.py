@@ -81,24 +81,24 @@ def test_a_node_that_is_unfit_is_left_out_at_once() -> None:
     assert retry_policy.decide(between, 0).again
 
 
-def unfit(number: int, *nodes: str, peer: str = "") -> Attempt:
+def unmet(number: int, *nodes: str, peer: str = "") -> Attempt:
     end = {"reason": "unfit", "node": nodes[0], "nodes": list(nodes), "saved": 0}
     return Attempt(number, {"job": "7"}, None, None, end | ({"peer": peer} if peer else {}))
 
 
 def test_what_could_not_begin_is_tried_on_other_nodes_but_not_for_ever() -> None:
-    failed = [unfit(n, f"n{n}") for n in range(1, 5)]
+    failed = [unmet(n, f"n{n}") for n in range(1, 5)]
     assert [retry_policy.decide(failed[:n], 0).again for n in range(1, 5)] == [True, True, True, False]
     assert "could not begin 4 times in a row: not started again" in retry_policy.decide(failed, 0).why
-    assert retry_policy.decide([*failed[:3], attempt(4, "stopped", 0, 9, 9), unfit(5, "n5")], 0).again
+    assert retry_policy.decide([*failed[:3], attempt(4, "stopped", 0, 9, 9), unmet(5, "n5")], 0).again
 
 
 def test_nodes_that_were_unfit_twice() -> None:
-    assert retry_policy.nodes_to_exclude([unfit(1, "n2", "n3"), unfit(2, "n3", "n2")]) == ["n2", "n3"]
-    assert retry_policy.nodes_to_exclude([unfit(1, "n2"), attempt(2, "killed", node="n2")]) == ["n2"]
+    assert retry_policy.nodes_to_exclude([unmet(1, "n2", "n3"), unmet(2, "n3", "n2")]) == ["n2", "n3"]
+    assert retry_policy.nodes_to_exclude([unmet(1, "n2"), attempt(2, "killed", node="n2")]) == ["n2"]
 
 
 def test_a_first_node_that_two_others_could_not_reach() -> None:
-    same = [unfit(1, "n2", peer="n1"), unfit(2, "n2", peer="n1")]
+    same = [unmet(1, "n2", peer="n1"), unmet(2, "n2", peer="n1")]
     assert retry_policy.nodes_to_exclude(same) == ["n2"]
-    assert retry_policy.nodes_to_exclude([*same, unfit(3, "n3", peer="n1")]) == ["n1", "n2"]
+    assert retry_policy.nodes_to_exclude([*same, unmet(3, "n3", peer="n1")]) == ["n1", "n2"]

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from launch.cluster.sbatch_environment import for_sbatch, replaced, variables
+from launch.scheduler.sbatch_environment import for_sbatch, replaced, variables
 
 OUTSIDE = {
     **{"PATH": "/bin", "SBATCH_ACCOUNT": "phys", "SBATCH_TIMELIMIT": "5", "SBATCH_ARRAY_INX": "1"},

@@ -1,0 +1,75 @@
+"""What is submitted where there is no scontrol; sbatch is a stand-in that notes what it is asked."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dnw.runs.folder import Run
+from launch.node import follow_up
+from launch.node.topology import Node
+
+SCRIPT = "#!/bin/bash\n#SBATCH --exclude=n8,n9\n#SBATCH --time=60\n"
+SBATCH = """#!/bin/sh
+{ echo "$*"; env | grep -E '^(SLURM|SBATCH)_'; } >"$(dirname "$0")/asked"
+[ -e "$(dirname "$0")/refuses" ] && { echo "sbatch: error: no" >&2; exit 1; }
+echo "17;one"
+"""
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "sbatch").write_text(SBATCH)
+    (folder / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    for name, value in {"SLURM_JOB_ID": "7", "SBATCH_TIMELIMIT": "5", "SBATCH_ACCOUNT": "phys"}.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def submitted(folder: Path, job: str) -> tuple[Run, Node]:
+    """A run at which a job works."""
+    run = Run(folder / "run")
+    files = run.slurm / "1"
+    files.mkdir(parents=True)
+    (files / f"{job.partition('_')[0]}_submission.sh").write_text(SCRIPT)
+    (files / f"{job}_submitted.pkl").write_bytes(b"what to do")
+    run.launch.write_text(json.dumps({"job": job, "folder": str(files), "cluster": "slurm"}))
+    return run, Node(0, 1, "", job, 0, ("n1",), in_slurm=True)
+
+
+@pytest.mark.parametrize(
+    ("job", "array", "follows"), [("7", "", "17"), ("7_3", " --array=3", "17_3")], ids=["job", "element"]
+)
+def test_the_script_once_more(tmp_path: Path, tools: Path, job: str, array: str, follows: str) -> None:
+    run, node = submitted(tmp_path, job)
+    assert follow_up.submit(run, node, ["n2"]) is None
+    said, *variables = (tools / "asked").read_text().splitlines()
+    script = run.slurm / "1" / "7_submission.sh"
+    assert said == f"--parsable --dependency=afterany:{job}{array} --exclude=n8,n9,n2 {script}"
+    assert variables == ["SBATCH_ACCOUNT=phys"]
+    assert json.loads(run.launch.read_text())["job"] == follows
+    assert (run.slurm / "1" / f"{follows}_submitted.pkl").read_bytes() == b"what to do"
+
+
+def test_a_refusal_changes_nothing(tmp_path: Path, tools: Path) -> None:
+    run, node = submitted(tmp_path, "7")
+    (tools / "refuses").touch()
+    assert follow_up.submit(run, node) == "sbatch: error: no"
+    assert json.loads(run.launch.read_text())["job"] == "7"
+
+
+def test_where_there_is_no_sbatch_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    run, node = submitted(tmp_path, "7")
+    assert "No such file or directory: 'sbatch'" in (follow_up.submit(run, node) or "")
+
+
+def test_a_run_that_another_job_works_on_by_now(tmp_path: Path, tools: Path) -> None:
+    run, node = submitted(tmp_path, "7")
+    run.launch.write_text(json.dumps({"job": "8", "folder": str(run.slurm / "1")}))
+    assert follow_up.submit(run, node) == f"no script of job 7 in {run.slurm / '1'}"
+    assert not (tools / "asked").exists()
