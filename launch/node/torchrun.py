@@ -49,11 +49,9 @@ def command(
         worker: the module that they run, and their further arguments.
     """
     endpoint = f"[{node.head}]" if ":" in node.head else node.head
-    meeting_options = {
-        "is_host": str(node.rank == 0).lower(),
-        "join_timeout": JOIN_S,
-        "read_timeout": STORE_S,
-    }
+    meeting_options: dict[str, object] = {"is_host": str(node.rank == 0).lower()}
+    if node.count > 1:
+        meeting_options |= {"join_timeout": JOIN_S, "read_timeout": STORE_S}
     options = {
         "--nnodes": node.count,
         "--nproc-per-node": nproc,
