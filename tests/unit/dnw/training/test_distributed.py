@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from dnw.hardware.device import GPUS
-from dnw.training.distributed import ALONE, Agreement, World, _set_up_nccl, join, leave, patience_s
+from dnw.training.distributed import ALONE, Agreement, World, _set_up_nccl, join, leave
+from dnw.training.watchdog import patience_s
 
 
 @pytest.fixture
