@@ -33,8 +33,8 @@ from dnw.compose import training  # noqa: E402
 from dnw.profile import profile  # noqa: E402
 from dnw.training.data import Batch  # noqa: E402
 from dnw.training.distributed import ALONE  # noqa: E402
-from dnw.training.drawing import Drawing  # noqa: E402
-from dnw.training.pictures import panels  # noqa: E402
+from dnw.training.monitoring.drawing import Drawing  # noqa: E402
+from dnw.training.monitoring.pictures import panels  # noqa: E402
 from dnw.training.trainer import Trainer  # noqa: E402
 from dnw.wiring import edges_of  # noqa: E402
 

@@ -49,7 +49,7 @@ from dnw.training.init_from_run import init_from_run
 from dnw.training.loop import Loop
 from dnw.training.machine import warn_of_others, warn_of_unlike
 from dnw.training.monitor import Monitor
-from dnw.training.pictures import wiring_png
+from dnw.training.monitoring.pictures import wiring_png
 from dnw.training.trainer import Trainer
 from dnw.training.watchdog import Watchdog, patience_s
 from shards import command, terminal

@@ -22,11 +22,11 @@ from dnw.profile import Profile
 from dnw.runs import jsonl
 from dnw.runs.claim import Claim
 from dnw.runs.goodput import goodput
-from dnw.training import dashboard
 from dnw.training.checkpoint import Position
-from dnw.training.drawing import Drawing
 from dnw.training.evaluation import Accuracy
-from dnw.training.pictures import Pixels
+from dnw.training.monitoring import dashboard
+from dnw.training.monitoring.drawing import Drawing
+from dnw.training.monitoring.pictures import Pixels
 from shards.index import Index
 from shards.reader import Reader
 

@@ -23,7 +23,7 @@ from worker import ROOT
 
 from dnw.config import dump
 from dnw.runs.folder import Run
-from dnw.training import dashboard
+from dnw.training.monitoring import dashboard
 
 NAMES = ("demo_dnw/seed=1,width=0.1-0123456789", "demo_random/default-9876543210")
 (BROWSER,) = packages.BROWSER.values()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dnw.profile import Profile, counting
 from dnw.profile.graphs import is_continuous
-from dnw.training.pictures import Pixels, panels
+from dnw.training.monitoring.pictures import Pixels, panels
 from dnw.wiring import Edges, edges_of
 
 Publish = Callable[[Profile, dict[str, Pixels]], None]

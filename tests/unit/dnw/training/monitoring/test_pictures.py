@@ -12,7 +12,15 @@ from PIL import Image
 from torch import nn
 
 from dnw import models
-from dnw.training.pictures import EDGE, IMPOSSIBLE, NEVER_COMPUTED, NO_EDGE, adjacency, panels, wiring_png
+from dnw.training.monitoring.pictures import (
+    EDGE,
+    IMPOSSIBLE,
+    NEVER_COMPUTED,
+    NO_EDGE,
+    adjacency,
+    panels,
+    wiring_png,
+)
 from dnw.wiring import DnwEdges, Layout, edges_of, wire
 
 

@@ -17,10 +17,10 @@ from dnw.config import load
 from dnw.profile import profile
 from dnw.runs import jsonl
 from dnw.runs.claim import Claim, SupersededError
-from dnw.training import drawing
 from dnw.training.checkpoint import Position
 from dnw.training.monitor import Monitor
-from dnw.training.pictures import Pixels, panels
+from dnw.training.monitoring import drawing
+from dnw.training.monitoring.pictures import Pixels, panels
 from dnw.wiring import Edges, edges_of
 
 

@@ -15,8 +15,8 @@ from tensorboard.plugins.hparams import metadata
 from dnw import models
 from dnw.config import load
 from dnw.runs.folder import Run
-from dnw.training import dashboard
 from dnw.training.checkpoint import Position
+from dnw.training.monitoring import dashboard
 
 Shown = tuple[Run, EventAccumulator]
 

@@ -1,0 +1,1 @@
+"""What TensorBoard shows of a training: pictures of the wiring, costs, layouts, settings."""
