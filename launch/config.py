@@ -32,7 +32,8 @@ SETTINGS = {
     **{"requeue": "cluster.requeue", "no_requeue": "cluster.requeue=false"},
 }
 TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
-
+ELSEWHERE = "clu"  # of clusters and cluster-constraint, which sbatch knows by their beginnings, too
+NOT_ELSEWHERE = ": jobs on another cluster can't be found from here; type it on a login node of that cluster"
 
 # of the environment
 OWN_VARIABLES = frozenset(
@@ -324,3 +325,8 @@ def _no_options(cluster: Cluster) -> Iterator[str]:
             yield f"{where} has a setting of its own: {SETTINGS[option]}"
         elif option in TAKEN:
             yield f"{where} is set by the launcher itself"
+        elif option.startswith(ELSEWHERE):
+            yield f"{where}{NOT_ELSEWHERE}"
+    for word in cluster.srun_args:
+        if word.startswith((f"--{ELSEWHERE}", "-M")):
+            yield f"cluster.srun_args: {word!r}{NOT_ELSEWHERE}"

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch import frozen_config, snapshot
+from launch.cluster import sbatch
+from launch.cluster.submission import newest
 from launch.errors import LaunchError
 from launch.prepare import RunPlan
 from launch.query.run_status import RunStatus, query_status
@@ -25,17 +27,26 @@ def find(plans: Sequence[RunPlan]) -> list[RunStatus | None]:
     anew = {plan.run.folder for plan in plans if plan.launch.fresh}
     found, notes = query_status(there)
     for one in found:
-        if one.is_out_of_sight and one.is_at_work and not one.is_held and one.submission is not None:
-            if one.submission.cluster == "slurm":
-                raise LaunchError(
-                    f"{one.run.name}: {notes[0].partition(';')[0]}, so nobody knows whether job "
-                    f"{one.submission.job} still works on it. Type this where Slurm answers; if that job is "
-                    f"gone for good, delete {one.run.launch}"
-                )
-        elif one.state == "unreadable" and one.run.folder not in anew:
+        if one.is_unknown and one.submission is not None:
+            raise LaunchError(
+                f"{one.run.name}: {notes[0].partition(';')[0]}, so nobody knows whether job "
+                f"{one.submission.job} still works on it. Type this where Slurm answers; if that job is "
+                f"gone for good, delete {one.run.launch}"
+            )
+        if one.state == "unreadable" and one.run.folder not in anew:
             raise LaunchError(one.problems[0])
+    for one in found:
+        _note_job(one)
     states = {one.run.folder: one for one in found}
     return [states.get(plan.run.folder) for plan in plans]
+
+
+def _note_job(found: RunStatus) -> None:
+    """Note which job a submission has become, if that was not known before."""
+    last = newest(found.run) if found.submission is not None and found.submission.is_known else None
+    if last is not None and not last.is_known and found.submission is not None:
+        sbatch.name_pickles(Path(last.folder), found.submission.job)
+        found.submission.write(found.run)
 
 
 def is_at_work(found: RunStatus) -> bool:

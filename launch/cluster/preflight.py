@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from dnw.runs import ledger
 from launch import grace_period
+from launch.cluster.lanes import lanes
 from launch.cluster.sbatch_errors import unreached
 from launch.node import retry_policy
 from launch.prepare import RunPlan
-from launch.scheduler import partition, stop_grace
+from launch.scheduler import array, partition, sbatch_environment, stop_grace
 from launch.scheduler.partition import Partition
 from launch.scheduler.slurm_command import SlurmError, UnreachedError
 from launch.scheduler.stop_grace import Grants
@@ -25,6 +26,7 @@ class SubmissionChecks:
     notes: tuple[str, ...] = ()  # what to tell of it
     doubts: tuple[str, ...] = ()  # what may go wrong
     refusal: str | None = None  # why these jobs would wait for ever, or can't be handed in
+    largest_array: int = array.DEFAULT_LARGEST  # runs that an array may have
     grants: Grants | None = None  # how long a preempted job lives on, where that was asked
 
 
@@ -45,9 +47,13 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
         return SubmissionChecks(refusal=unreached(*str(error).split(": ", maxsplit=1)))
     qos = cluster.qos or os.environ.get("SBATCH_QOS")
     unlimited = qos is not None  # a QOS may grant more
+    elsewhere = sbatch_environment.refusal(os.environ)
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
     granted = _granted(found, qos) if launch.dry_run or any(plan.need for plan in plans) else None
     exclude, notes = _failed_nodes(plans, found)
+    largest = array.largest() if len(plans) > 1 else array.DEFAULT_LARGEST
+    if len(plans) > largest:
+        notes = (*notes, _divided(len(plans), cluster.array_parallelism, largest))
     doubts = (
         grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans
     )
@@ -55,8 +61,19 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
         exclude=exclude,
         notes=notes,
         doubts=tuple(dict.fromkeys(filter(None, doubts))),
-        refusal="; ".join(filter(None, refusals)) if refusals and all(refusals) else None,
+        refusal=elsewhere or ("; ".join(filter(None, refusals)) if refusals and all(refusals) else None),
+        largest_array=largest,
         grants=granted,
+    )
+
+
+def _divided(runs: int, parallelism: int, largest: int) -> str:
+    """Return what to say of a sweep that is several arrays."""
+    found = lanes(runs, parallelism, largest)
+    shares = " + ".join(str(lane.share) for lane in found)
+    return (
+        f"{runs} runs in {sum(len(lane.sizes) for lane in found)} job arrays, since Slurm takes {largest} in "
+        f"one at most (MaxArraySize); at a time {parallelism} of them, over all arrays: {shares}"
     )
 
 

@@ -26,6 +26,7 @@ ABOUT = {
         *("nodes", "gpus_per_node", "cpus_per_task", "mem", "constraint", "exclude", "nodelist", "partition"),
     ),
 }
+UNSENT = "connect failure|connection refused|could not establish a configuration source|resolve"
 ORNAMENT = re.compile(r"^\S*sbatch: (error|fatal): |^\S*sbatch: |(Batch job submission|allocation) fail\w+: ")
 
 
@@ -45,8 +46,7 @@ def explain(said: str, stated: Mapping[str, str]) -> str:
         stated: the options that it was given, and how the user says each of them: {"partition":
             "cluster.partition=gpu"}.
     """
-    lines = [ORNAMENT.sub("", ORNAMENT.sub("", line)).strip() for line in said.splitlines()]
-    words = "; ".join(dict.fromkeys(filter(None, lines))) or "without a word"
+    words = in_one_line(said)
     if is_unreached(words):
         return unreached("sbatch", words)
     about = next((options for pattern, options in ABOUT.items() if re.search(pattern, words, re.I)), ())
@@ -54,3 +54,14 @@ def explain(said: str, stated: Mapping[str, str]) -> str:
     if not named:
         named = f"{SETTINGS[about[0]]} (not given)" if about and about[0] in SETTINGS else "sbatch"
     return f"{named}: Slurm refuses the job: {words}"
+
+
+def in_one_line(said: str) -> str:
+    """Return what a command printed, each of its lines once."""
+    lines = [ORNAMENT.sub("", ORNAMENT.sub("", line)).strip() for line in said.splitlines()]
+    return "; ".join(dict.fromkeys(filter(None, lines))) or "without a word"
+
+
+def is_unsent(said: str) -> bool:
+    """Whether sbatch reached no controller that could have taken the job."""
+    return re.search(UNSENT, said, re.IGNORECASE) is not None

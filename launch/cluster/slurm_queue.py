@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from launch.cluster.submission import Submission
-from launch.scheduler.slurm_command import SlurmError, ask
+from launch.scheduler import array
+from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, ask
 from launch.scheduler.slurm_states import slurm_state
 
 QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
+OWNER_FIELDS = "%F|%o"
 SLACK_S = 3600  # by which clocks may differ
+
+
+J = TypeVar("J")
 
 
 @dataclass(frozen=True)
@@ -59,31 +64,73 @@ def queued(submissions: Sequence[Submission]) -> Answer:
     """Those jobs that wait or run, by id: one call of squeue, or none if there are no submissions."""
     if not submissions:
         return Answer()
-    words = ["squeue", "--noheader", "--array", _jobs(submissions), f"--format={QUEUE_FIELDS}"]
+    jobs = ",".join(sorted({one.job for one in submissions}))
+    words = ["squeue", "--noheader", "--array", f"--jobs={jobs}", f"--format={QUEUE_FIELDS}"]
     try:
-        lines = ask(*words).splitlines()
+        found = {job.id: job for job in _read(_queued_job, *words) if slurm_state(job.state).shown != "ended"}
     except SlurmError as error:
         # Of a single job that it has forgotten squeue says this; of one among many, nothing.
-        return Answer(problem="" if "Invalid job id" in str(error) else str(error))
-    found = {job.id: job for job in map(_queued_job, lines) if slurm_state(job.state).shown != "ended"}
+        return Answer(problem="" if FORGOTTEN in str(error) else str(error))
     return Answer(queued={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
 
 
 def ended(submissions: Sequence[Submission]) -> Answer:
-    """Return what the accounts say of those jobs, by id; one call of sacct at most."""
+    """Return what the accounts say of those jobs, by id; one call of sacct at most.
+
+    Elements that never started share one record, which is found by the id of their array alone.
+    """
     if not submissions:
         return Answer()
-    words = ["sacct", "--noheader", "--parsable2", "--allocations", _jobs(submissions)]
+    arrays = ",".join(sorted({array.array_of(one.job) for one in submissions}))
+    words = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={arrays}"]
     try:
-        lines = ask(*words, f"--format={ACCOUNT_FIELDS}").splitlines()
+        told = _read(_ended_job, *words, f"--format={ACCOUNT_FIELDS}")
     except SlurmError as error:
         return Answer(problem=str(error))
-    found = {job.id: job for job in map(_ended_job, lines)}
+    found: dict[str, EndedJob] = {}
+    for job in sorted(told, key=lambda job: "[" not in job.id):  # what is told of one element alone holds
+        found |= {name: replace(job, id=name) for name in array.names(job.id)}
     return Answer(ended={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
 
 
-def _jobs(submissions: Iterable[Submission]) -> str:
-    return f"--jobs={','.join(sorted({one.job for one in submissions}))}"
+def owner(folder: Path) -> str | None:
+    """Return the job whose script lies in a folder of one submission, ended or not; None if there is none.
+
+    That is what no other job has in common with it: names and comments are the user's.
+
+    Raises:
+        SlurmError: Slurm doesn't say.
+    """
+    return owners([folder]).get(folder)
+
+
+def owners(folders: Iterable[Path]) -> dict[Path, str]:
+    """Return the same of several folders; those without a job are left out.
+
+    Raises:
+        SlurmError: Slurm doesn't say.
+    """
+    words = ["squeue", "--noheader", "--me", "--states=all", f"--format={OWNER_FIELDS}"]
+    told = _read(lambda line: line.split("|", 1), *words)
+    scripts = [(job, Path(script.strip())) for job, script in told]
+    return {folder: job for folder in folders for job, script in scripts if _is_in(script, folder)}
+
+
+def _read(parse: Callable[[str], J], *words: str) -> list[J]:
+    """Return what a command prints, a record a line.
+
+    Raises:
+        SlurmError: it fails, or prints what is no record: that is no answer.
+    """
+    return list(_records(parse, words[0], ask(*words).splitlines()))
+
+
+def _records(parse: Callable[[str], J], command: str, lines: Iterable[str]) -> Iterator[J]:
+    for line in lines:
+        try:
+            yield parse(line)
+        except ValueError:
+            raise SlurmError(f"{command}: prints what can't be understood: {line.strip()!r}") from None
 
 
 def _queued_job(line: str) -> QueuedJob:
@@ -113,8 +160,3 @@ def _is_of(job: QueuedJob | EndedJob | None, submission: Submission) -> bool:
 
 def _is_in(script: Path, folder: Path) -> bool:
     return script.parent == folder or script.parent.resolve() == folder.resolve()
-
-
-def _number(pattern: str, text: str) -> int | None:
-    found = re.search(pattern, text, re.MULTILINE)
-    return int(found[1]) if found else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import time
@@ -16,13 +17,15 @@ from launch.errors import LaunchError
 from shards.atomic import replacing
 from shards.regular_file import read_bytes
 
+UNKNOWN = "?"  # a job whose id nobody knows, which Slurm may have taken or not; ?_INDEX in an array
+
 
 @dataclass(frozen=True)
 class Submission:
     """Where a run went last; kept as launch.json in its folder."""
 
     cluster: str  # slurm, local, or foreground
-    job: str  # a Slurm job id (ARRAY_INDEX in an array), or a process id on `host`
+    job: str  # a Slurm job id (ARRAY_INDEX in an array; UNKNOWN), or a process id on `host`
     host: str
     time: float  # seconds since 1970
     nodes: int
@@ -36,6 +39,15 @@ class Submission:
     def stop_command(self) -> str:
         """What ends it early, saving first."""
         return f"scancel {self.job}" if self.cluster == "slurm" else f"kill {self.job}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether Slurm has said which job it made of it."""
+        return not self.job.startswith(UNKNOWN)
+
+    def identified(self, job: str) -> Submission:
+        """Return the same, once it is known which job Slurm made of it."""
+        return dataclasses.replace(self, job=self.job.replace(UNKNOWN, job))
 
     def write(self, run: Run) -> None:
         """Note it in the run folder."""

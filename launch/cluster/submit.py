@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,14 +16,17 @@ from typing import Any
 from dnw.invocation import RUN
 from dnw.runs import ledger
 from launch import node
-from launch.cluster import local_controller, sbatch_errors
+from launch.cluster import local_controller, sbatch, sbatch_errors
+from launch.cluster.lanes import Lane, lanes
 from launch.cluster.preflight import AS_SET, SubmissionChecks
-from launch.cluster.submission import Submission, submission
+from launch.cluster.submission import UNKNOWN, Submission, submission
 from launch.config import SETTINGS
 from launch.errors import LaunchError
 from launch.node.job import Job
 from launch.prepare import RunPlan
-from launch.scheduler import sbatch_environment
+from launch.scheduler import sbatch_environment, slurm_command
+from launch.scheduler.array import array_of
+from launch.scheduler.slurm_command import SlurmError
 from launch.self_test.series import Series
 from shards import terminal
 
@@ -36,25 +38,23 @@ CODE = "CODE[${SLURM_ARRAY_TASK_ID:-0}]"  # in the script: where the frozen code
 def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[Submission]:
     """Hand prepared runs to the cluster that they name, and note in each run folder where it went.
 
+    To Slurm they go as one job or array, or as several arrays where one would be too large (lanes.py).
+
     Args:
         plans: at least one; all launched in the same way.
         checks: what preflight found, for a submission to Slurm.
 
     Raises:
         LaunchError: the cluster refuses, or can't be reached from here, or the disk is full; then there is
-            no job, and no trace of one.
+            no job, and no trace of one. Or nobody knows what became of it: then that is noted.
     """
     local = plans[0].launch.cluster.name == "local"
-    before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
     with terminal.uninterrupted():  # a job that no run folder knows of would be submitted a second time
         made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, checks)
-        made = [dataclasses.replace(one, attempts=count) for one, count in zip(made, before, strict=True)]
         try:
-            for plan, one in zip(plans, made, strict=True):
-                one.write(plan.run)
+            _note(plans, made)
         except OSError as error:
-            for one in made:
-                subprocess.run(shlex.split(one.stop_command), capture_output=True, check=False)
+            _take_back(made)
             raise _unwritten(plans[0].run.folder, error) from None
     return made
 
@@ -77,21 +77,38 @@ def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str
 
 
 def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
-    """Return the sbatch script that `submit` would hand to Slurm."""
+    """Return the sbatch script that `submit` would hand to Slurm; of several arrays, the first one's."""
+    first = _lanes(plans, checks)[0]
+    array = plans[: first.sizes[0]]
+    return _script(array, parameters(array, checks, first.share), _files_folder(array))
+
+
+def _script(plans: Sequence[RunPlan], asked: Mapping[str, Any], folder: Path) -> str:
     from submitit.slurm.slurm import _make_sbatch_string  # noqa: PLC0415  (slow to import)
 
-    folder = _files_folder(plans)
     count = len(plans) if len(plans) > 1 else None
     command = f"{_python(folder)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    return _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plans, checks))
+    return _make_sbatch_string(command=command, folder=folder, map_count=count, **asked)
 
 
-def parameters(plans: Sequence[RunPlan], checks: SubmissionChecks) -> dict[str, Any]:
-    """Return what sbatch is told, under submitit's names; what is None the cluster decides."""
+def parameters(
+    plans: Sequence[RunPlan], checks: SubmissionChecks, share: int | None = None, after: str | None = None
+) -> dict[str, Any]:
+    """Return what sbatch is told, under submitit's names; what is None the cluster decides.
+
+    Args:
+        plans: the runs of one job, or of one array.
+        checks: what preflight found.
+        share: runs at a time; None: as set.
+        after: the array that must have ended before.
+    """
     launch = plans[0].launch
     cluster = launch.cluster
     cpus = cluster.cpus_per_task or max(_cpus(plan) for plan in plans)
     more = {key.replace("-", "_"): value for key, value in (cluster.additional_parameters or {}).items()}
+    if after is not None:
+        theirs = more.get("dependency")
+        more["dependency"] = ",".join(filter(None, [str(theirs or ""), f"afterany:{after}"]))
     asked = {
         "job_name": f"dnw-{plans[0].train.exp}",
         "time": cluster.limit_min,
@@ -107,7 +124,7 @@ def parameters(plans: Sequence[RunPlan], checks: SubmissionChecks) -> dict[str, 
         "exclude": ",".join(filter(None, [cluster.exclude, *checks.exclude])) or None,
         "nodelist": cluster.nodelist,
         "signal_delay_s": cluster.signal_delay_s,
-        "array_parallelism": cluster.array_parallelism,
+        "array_parallelism": share or cluster.array_parallelism,
         "setup": _setup(plans),
         # Since 22.05 srun takes its job's CPUs per task from nobody; a task could be bound to a single one.
         "srun_args": [f"--cpus-per-task={cpus}", *cluster.srun_args],
@@ -205,35 +222,88 @@ def _files_folder(plans: Sequence[RunPlan]) -> Path:
     return parent / str(max(numbers, default=0) + 1)
 
 
+def _lanes(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Lane]:
+    return lanes(len(plans), plans[0].launch.cluster.array_parallelism, checks.largest_array)
+
+
 def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submission]:
+    """Submit runs as one job or array, or as several arrays; all of them, or none."""
     check_slurm()
-    folder, asked = _files_folder(plans), parameters(plans, checks)
+    made: list[Submission] = []
+    try:
+        for lane in _lanes(plans, checks):
+            after = None
+            for size in lane.sizes:
+                array = plans[len(made) : len(made) + size]
+                after = _sbatch(array, checks, lane.share, after, made)
+    except LaunchError:
+        try:
+            _take_back([one for one in made if one.is_known])
+        except LaunchError:
+            _note(plans[: len(made)], made)
+            raise
+        raise
+    return made
+
+
+def _sbatch(
+    plans: Sequence[RunPlan],
+    checks: SubmissionChecks,
+    share: int,
+    after: str | None,
+    made: list[Submission],
+) -> str:
+    """Submit one job or one array; its id. What was made of the runs is appended to `made`."""
+    folder, asked = _files_folder(plans), parameters(plans, checks, share, after)
+    before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
+    text = _script(plans, asked, folder)
     try:
         folder.mkdir(parents=True)
         shutil.copy(Path(node.__file__).with_name(START), folder / START)
-        with sbatch_environment.replaced(_environment(asked)):
-            jobs = _sbatch(plans, folder, asked)
-    except (OSError, LaunchError) as error:
+        jobs = [job(plan) for plan in plans]
+        found = sbatch.submit(jobs, text, folder, plans[0].launch.cluster.limit_min, _environment(asked))
+    except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise error if isinstance(error, LaunchError) else _unwritten(folder, error) from None
-    made = zip(plans, jobs, strict=True)
-    return [submission(plan.launch, "slurm", job, folder, plan.words) for plan, job in made]
-
-
-def _sbatch(plans: Sequence[RunPlan], folder: Path, asked: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the jobs that Slurm makes of them."""
-    from submitit import SlurmExecutor  # noqa: PLC0415  (slow to import)
-    from submitit.core.utils import FailedJobError, FailedSubmissionError  # noqa: PLC0415
-
-    executor = SlurmExecutor(folder, python=_python(folder))
-    executor.update_parameters(**asked)
-    try:
-        # submitit prints what sbatch says before it raises it
-        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
-            jobs = [executor.submit(job(plan)) for plan in plans]
-    except (FailedJobError, FailedSubmissionError) as error:
+        raise _unwritten(folder, error) from None
+    except sbatch.RefusedError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         raise LaunchError(sbatch_errors.explain(str(error), _stated(plans, asked))) from None
-    return [str(one.job_id) for one in jobs]
+    names = [found.job] if len(plans) == 1 else [f"{found.job}_{index}" for index in range(len(plans))]
+    for plan, name, count in zip(plans, names, before, strict=True):
+        one = submission(plan.launch, "slurm", name, folder, plan.words)
+        made.append(dataclasses.replace(one, attempts=count))
+    if found.job == UNKNOWN:
+        _note(plans, made[-len(plans) :])
+        raise LaunchError(
+            f"{found.note}: nobody knows whether the job is submitted. Type the same again once Slurm "
+            "answers: it looks for the job first"
+        )
+    if found.note:
+        print(found.note, file=sys.stderr)
+    return found.job
+
+
+def _note(plans: Sequence[RunPlan], made: Sequence[Submission]) -> None:
+    """Note in each run folder where the run went."""
+    for plan, one in zip(plans, made, strict=True):
+        one.write(plan.run)
+
+
+def _take_back(made: Sequence[Submission]) -> None:
+    """Cancel what was submitted, where not all of it could be.
+
+    Raises:
+        LaunchError: Slurm doesn't do that; it says which jobs stay.
+    """
+    for one in made:
+        if one.cluster == "local":
+            os.kill(int(one.job), signal.SIGTERM)
+    jobs = dict.fromkeys(array_of(one.job) for one in made if one.cluster == "slurm" and one.is_known)
+    try:
+        if jobs:
+            slurm_command.ask("scancel", *jobs)
+    except SlurmError as error:
+        raise LaunchError(f"{error}: these jobs stay, cancel them: scancel {' '.join(jobs)}") from None
 
 
 def _unwritten(path: Path, error: OSError) -> LaunchError:
@@ -259,5 +329,7 @@ def check_slurm() -> None:
 def _to_this_machine(plan: RunPlan) -> Submission:
     folder = _files_folder([plan])
     folder.mkdir(parents=True)
+    before = ledger.next_attempt(plan.run) - 1  # the job may begin one at once
     process_id = local_controller.start(job(plan), plan.run.code, plan.launch.cluster, folder)
-    return submission(plan.launch, "local", process_id, folder, plan.words)
+    one = submission(plan.launch, "local", process_id, folder, plan.words)
+    return dataclasses.replace(one, attempts=before)

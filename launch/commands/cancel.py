@@ -38,9 +38,9 @@ def cancel(runs: Sequence[Run], now: bool, wait: bool) -> int:
     for note in notes:
         print(note, file=sys.stderr)
     for one in statuses:
-        if not one.is_at_work:
+        if not one.may_be_at_work:
             print(f"{one.run.name}: not at work ({one.state}{f', {one.why}' if one.why else ''})")
-    working = [one for one in statuses if one.is_at_work]
+    working = [one for one in statuses if one.may_be_at_work]
     asked_at = time.time()
     stop(working, now)
     for one in working:
@@ -133,7 +133,7 @@ class _Ending:
             statuses, _ = query_status(list(self._left))
             for one in statuses:
                 self._tell_saved(one)
-                if not one.is_at_work:
+                if not one.may_be_at_work:
                     self._tell_gone(one)
                     del self._left[one.run]
             if self._left:

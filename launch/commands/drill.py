@@ -141,7 +141,7 @@ class _Watch:
                 return found
             if found is not None and found.end is not None:
                 raise DrillError(f"{self.run.name}: attempt {found.number} ended too: {status.why}")
-            if not status.is_at_work:
+            if not status.may_be_at_work:
                 raise DrillError(f"{self.run.name}: does not go on: {status.state}, {status.why}")
             if found is not None and not told:
                 say(f"attempt {found.number} has the run")
@@ -157,7 +157,7 @@ def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Ma
         raise LaunchError(f"{error}; a job that may not be requeued can't be drilled") from None
     gone = granted = None
     reasons: list[str] = []
-    while granted is None and (status := watch.look()).is_at_work:
+    while granted is None and (status := watch.look()).may_be_at_work:
         job, now = status.job, time.time()
         if watch.attempt(status, watch.stopped + 1) is not None:
             break  # sooner than it could be seen

@@ -93,7 +93,7 @@ class _Follower:
             return True
         if time.monotonic() - self._asked_at > ASK_S:
             ((status,), _) = query_status([self.run_])
-            self._is_over, self._asked_at = not status.is_at_work, time.monotonic()
+            self._is_over, self._asked_at = not status.may_be_at_work, time.monotonic()
             self._say_queued(status)
         return self._is_over
 

@@ -33,7 +33,7 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
                 if told.get(one.run.name) != said:
                     told[one.run.name] = said
                     print(f"{one.run.name}: {said}", flush=True)
-            quiet = 0 if any(one.is_at_work for one in statuses) else quiet + 1
+            quiet = 0 if any(one.may_be_at_work for one in statuses) else quiet + 1
             if all(one.is_finished for one in statuses):
                 return 0
             if quiet == LOOKS:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dnw.runs import ledger, lock
@@ -18,6 +19,7 @@ from launch.errors import LaunchError
 from launch.node import unfit
 from launch.query.progress import unreadable
 from launch.query.result import read_result
+from launch.scheduler.slurm_command import SlurmError
 from launch.scheduler.slurm_states import UNKNOWN, slurm_state
 from shards import command
 
@@ -66,6 +68,17 @@ class RunStatus:
     def is_at_work(self) -> bool:
         """Whether there is anything to wait for, or to stop."""
         return self.state in AT_WORK
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a job may be queued or at work that nobody can see, since Slurm doesn't answer."""
+        in_slurm = self.submission is not None and self.submission.cluster == "slurm"
+        return in_slurm and self.is_out_of_sight and not self.is_finished and not self.is_held
+
+    @property
+    def may_be_at_work(self) -> bool:
+        """Whether it is at work, or nobody knows that it isn't."""
+        return self.is_at_work or self.is_unknown
 
     @property
     def who(self) -> str:
@@ -155,15 +168,15 @@ def query_status(runs: Sequence[Run]) -> tuple[list[RunStatus], list[str]]:
     However many runs: one call of squeue, and one of sacct if jobs ended without the ledger saying why; none
     if no run went to Slurm.
     """
-    found = [_on_disk(run) for run in runs]
+    found, nameless = _identified([_on_disk(run) for run in runs])
     in_slurm = [one.submission for one in found if _is_open_in_slurm(one) and one.submission]
-    queue = slurm_queue.queued(in_slurm)
-    found = [_queued(one, queue) for one in found]
+    queue = slurm_queue.queued([one for one in in_slurm if one.is_known])
+    found = [_queued(one, queue.problem or nameless, queue) for one in found]
     unexplained = [one.submission for one in found if _is_unexplained(one) and one.submission]
     accounts = slurm_queue.ended(unexplained)
     found = [_accounted(one, accounts) for one in found]
     problems = [f"{one.run.name}: {problem}" for one in found for problem in one.problems]
-    return found, [*_notes(queue.problem, accounts.problem), *_notes_on_others(found), *problems]
+    return found, [*_notes(queue.problem or nameless, accounts.problem), *_notes_on_others(found), *problems]
 
 
 def began_at(attempt: Attempt) -> float | None:
@@ -209,15 +222,42 @@ def _is_open_in_slurm(one: RunStatus) -> bool:
     return one.submission is not None and one.submission.cluster == "slurm" and not one.is_finished
 
 
-def _queued(one: RunStatus, queue: slurm_queue.Answer) -> RunStatus:
+def _identified(found: Sequence[RunStatus]) -> tuple[list[RunStatus], str]:
+    """Return them with the jobs that Slurm has made of submissions of which it had not said so.
+
+    Beside them why Slurm doesn't say so now. A submission of which it made none was none.
+    """
+    folders = {
+        Path(one.submission.folder)
+        for one in found
+        if one.submission is not None and _is_open_in_slurm(one) and not one.submission.is_known
+    }
+    if not folders:
+        return list(found), ""
+    try:
+        owners = slurm_queue.owners(folders)
+    except SlurmError as error:
+        return list(found), str(error)
+    return [_with_owner(one, owners) for one in found], ""
+
+
+def _with_owner(one: RunStatus, owners: Mapping[Path, str]) -> RunStatus:
+    last = one.submission
+    if last is None or last.is_known:
+        return one
+    job = owners.get(Path(last.folder))
+    return dataclasses.replace(one, submission=None if job is None else last.identified(job))
+
+
+def _queued(one: RunStatus, problem: str, queue: slurm_queue.Answer) -> RunStatus:
     if not _is_open_in_slurm(one) or one.submission is None:
         return one
     job = queue.queued.get(one.submission.job)
-    return dataclasses.replace(one, job=job, is_out_of_sight=bool(queue.problem))
+    return dataclasses.replace(one, job=job, is_out_of_sight=bool(problem))
 
 
 def _is_unexplained(one: RunStatus) -> bool:
-    if not _is_open_in_slurm(one) or one.is_at_work:
+    if not _is_open_in_slurm(one) or one.may_be_at_work:
         return False
     end = one.current.end if one.current else None
     return end is None or (end["reason"] in {"stopped", "lost"} and "cause" not in end)

@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from launch.scheduler.slurm_command import SlurmError, ask
+
+DEFAULT_LARGEST = 1001  # MaxArraySize, where a site has set nothing
+
 
 def own_name(environment: Mapping[str, str]) -> str:
     """Return what a job calls itself: ARRAY_INDEX as an element of an array, else its id."""
@@ -35,3 +39,17 @@ def names(written: str) -> Iterator[str]:
         if found := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part):
             first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
             yield from (f"{array}_{index}" for index in range(first, last + 1, step))
+
+
+def largest() -> int:
+    """Return how many elements an array may have: 1 where Slurm has no arrays; its default if it doesn't say.
+
+    Of a larger array sbatch says that its specification is invalid (slurm.conf(5), MaxArraySize and
+    SchedulerParameters=max_array_tasks).
+    """
+    try:
+        said = ask("scontrol", "show", "config")
+    except SlurmError:
+        return DEFAULT_LARGEST
+    limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", said, re.MULTILINE)
+    return max(1, min((int(one or other) for one, other in limits), default=DEFAULT_LARGEST))

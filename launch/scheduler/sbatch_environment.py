@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from launch.scheduler import gres
 
 # What a job around us put there: sbatch would hand it on to the new one, or take it for its own.
 OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_MEM_BIND", "SBATCH_CPU_BIND", "SUBMITIT")
 OF_ITS_GPUS = frozenset({"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"})
-OF_THE_SITE = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
-# Variables win over what a script says. These would make something else of any job of ours.
+OF_THE_SITE = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
+# Variables win over what a script says. These would make something else of any job of ours, or have sbatch
+# answer otherwise than it is read.
 NEVER = frozenset(
-    f"SBATCH_{name}" for name in ("ARRAY_INX", "WAIT", "NO_REQUEUE", "OPEN_MODE", "OUTPUT", "ERROR")
+    f"SBATCH_{name}"
+    for name in (
+        *("ARRAY_INX", "WAIT", "NO_REQUEUE", "NO_KILL", "OPEN_MODE", "INPUT", "OUTPUT", "ERROR", "DEBUG"),
+    )
 )
+ELSEWHERE = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")  # jobs go to clusters where nobody looks for them
 OTHERWISE_CALLED = {
     "time": ("TIMELIMIT",),
     "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
@@ -57,14 +60,12 @@ def variables(option: str) -> list[str]:
     return [f"SBATCH_{name}" for name in OTHERWISE_CALLED.get(option, (option.upper(),))]
 
 
-@contextlib.contextmanager
-def replaced(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Make `wanted` the environment of this process, within `with`."""
-    kept = dict(os.environ)
-    os.environ.clear()
-    os.environ |= wanted
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ |= kept
+def refusal(current: Mapping[str, str]) -> str | None:
+    """Return why nothing is submitted from this environment; None if it is."""
+    named = [f"{name}={current[name]}" for name in ELSEWHERE if current.get(name)]
+    if not named:
+        return None
+    return (
+        f"{', '.join(named)}: jobs on another cluster can't be found and followed from here; unset it, and "
+        "type this on a login node of that cluster"
+    )

@@ -23,6 +23,7 @@ class Settings:
     node_timeout_s: int = 4  # until a silent node is taken for lost
     user_signal: bool = False  # a preempted job first gets the signal it named, in place of TERM
     local_names: bool = False  # a node knows no other one by name, and itself as 127.0.1.1, as Debian has it
+    largest_array: int | None = None  # MaxArraySize; None: Slurm's own default, 1001
     speed: int = 1  # how fast the daemons' clock runs; jobs live on the real one
 
     @property
@@ -70,6 +71,7 @@ PropagateResourceLimits=NONE
 ReturnToService=2
 SlurmdParameters=config_overrides
 {"SlurmctldParameters=preempt_send_user_signal" if settings.user_signal else ""}
+{"" if settings.largest_array is None else f"MaxArraySize={settings.largest_array}"}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 GresTypes=gpu

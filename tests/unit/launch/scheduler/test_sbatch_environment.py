@@ -1,8 +1,6 @@
-import os
-
 import pytest
 
-from launch.scheduler.sbatch_environment import for_sbatch, replaced, variables
+from launch.scheduler.sbatch_environment import for_sbatch, refusal, variables
 
 OUTSIDE = {
     **{"PATH": "/bin", "SBATCH_ACCOUNT": "phys", "SBATCH_TIMELIMIT": "5", "SBATCH_ARRAY_INX": "1"},
@@ -29,15 +27,17 @@ def test_options_that_variables_call_otherwise() -> None:
     assert variables("mem") == ["SBATCH_MEM_PER_NODE", "SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU"]
 
 
-def within() -> None:
-    with replaced({"ONLY": "this"}):
-        assert dict(os.environ) == {"ONLY": "this"}
-        raise KeyboardInterrupt
+def test_what_would_make_another_job_or_another_answer_is_left_out() -> None:
+    names = ("NO_KILL", "INPUT", "DEBUG", "WAIT", "NO_REQUEUE", "OUTPUT", "ERROR", "OPEN_MODE", "ARRAY_INX")
+    theirs = {f"SBATCH_{name}": "1" for name in names}
+    assert for_sbatch({**theirs, "SBATCH_RESERVATION": "week"}, []) == {"SBATCH_RESERVATION": "week"}
 
 
-def test_what_was_there_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEFORE", "1")
-    before = dict(os.environ)
-    with pytest.raises(KeyboardInterrupt):
-        within()
-    assert dict(os.environ) == before
+@pytest.mark.parametrize("name", ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"])
+def test_jobs_go_to_no_other_cluster(name: str) -> None:
+    assert refusal({**OUTSIDE, name: ""}) is None
+    said = refusal({**OUTSIDE, name: "big"})
+    assert said is not None
+    assert said.startswith(
+        f"{name}=big: jobs on another cluster can't be found and followed from here; unset"
+    )
