@@ -165,6 +165,17 @@ class Cluster:
         self.machines[name].run(f"kill -KILL {pid}")
         self.daemons.pop(f"slurmd-{name}").wait()
 
+    def stop_controller(self) -> None:
+        """End the controller; jobs and nodes know nothing of it, and nobody gets an answer."""
+        pid = (self.folder / "slurmctld.pid").read_text().strip()
+        self._controller.run(f"kill -TERM {pid}")
+        self.daemons.pop("slurmctld").wait()
+
+    def start_controller(self) -> None:
+        """Start it with what it knew."""
+        self._daemon("slurmctld", "-D", "-i", "-f", str(self.conf), clock=self.clock)
+        self._until(self._can_be_asked, "answer of the controller", "slurmctld")
+
     def wait_idle(self, *names: str, timeout_s: float = START_S) -> None:
         """Wait until Slurm would give these nodes to a job; without names, all of them."""
         wanted = names or self.settings.names
@@ -191,8 +202,7 @@ class Cluster:
         client.write(self.folder / "bin", self.conf, CLUSTER, self._controller, self.clock)
         self._start_munge()
         self._start_accounting()
-        self._daemon("slurmctld", "-D", "-i", "-f", str(self.conf), clock=self.clock)
-        self._until(self._can_be_asked, "answer of the controller", "slurmctld")
+        self.start_controller()
         for name in self.settings.names:
             self.start_node(name)
         self.wait_idle()

@@ -100,3 +100,33 @@ def test_slurm_that_does_not_answer(tmp_path: Path, cluster: Slurm, monkeypatch:
 def test_nothing_is_asked_of_nothing(cluster: Slurm) -> None:
     assert slurm_queue.queued([]) == slurm_queue.ended([]) == slurm_queue.Answer()
     assert cluster.calls == []
+
+
+def test_elements_that_never_started_share_a_record(tmp_path: Path, cluster: Slurm) -> None:
+    """As a Slurm 22.05 has it, found by the id of the array alone; what is told of one element holds."""
+    jobs = ["16_0", "16_2", "16_3", "16_9"]
+    made = [make(tmp_path / "runs", f"default-{number:010}") for number in range(4)]
+    submissions = [submit(run, job, at=THEN) for run, job in zip(made, jobs, strict=True)]
+    cluster.says(
+        "sacct",
+        "16_2|RUNNING|0:0|1795411745|Unknown\n"
+        "16_[2-3%2]|CANCELLED by 0|0:0|1795411745|1795411761\n"
+        "16_0|TIMEOUT|0:0|1795411745|1795411827\n",
+    )
+    states = {job: ended.state for job, ended in slurm_queue.ended(submissions).ended.items()}
+    assert states == {"16_0": "TIMEOUT", "16_2": "RUNNING", "16_3": "CANCELLED"}
+    assert "--jobs=16 " in cluster.calls[0]
+
+
+@pytest.mark.parametrize("command", ["squeue", "sacct"])
+def test_what_can_not_be_understood_is_no_answer(tmp_path: Path, cluster: Slurm, command: str) -> None:
+    one = submit(make(tmp_path / "runs"), "7")
+    cluster.says(command, "Maintenance on Monday!\n")
+    answer = slurm_queue.queued([one]) if command == "squeue" else slurm_queue.ended([one])
+    assert answer.problem == f"{command}: prints what can't be understood: 'Maintenance on Monday!'"
+
+
+def test_the_job_of_a_submission_is_known_by_its_script(tmp_path: Path, cluster: Slurm) -> None:
+    cluster.says("squeue", f"7|(null)\n8|{tmp_path}/1/job.sh\n9|{tmp_path}/12/job.sh\n")
+    assert slurm_queue.owner(tmp_path / "1") == "8"
+    assert slurm_queue.owner(tmp_path / "2") is None

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+from run_folder import slurm
 
 from launch.scheduler import array
 
@@ -28,3 +31,22 @@ def test_the_array_of_an_element() -> None:
 )
 def test_elements_that_one_record_is_of(written: str, jobs: list[str]) -> None:
     assert list(array.names(written)) == jobs
+
+
+@pytest.mark.parametrize(
+    ("said", "largest"),
+    [
+        ("MaxArraySize            = 1001\nSchedulerParameters     = bf_interval=1", 1001),
+        ("MaxArraySize            = 1001\nSchedulerParameters     = bf_interval=1,max_array_tasks=4", 4),
+        ("MaxArraySize            = 0", 1),
+        ("KillWait                = 30 sec", array.DEFAULT_LARGEST),
+        (None, array.DEFAULT_LARGEST),
+    ],
+)
+def test_the_largest_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, largest: int
+) -> None:
+    cluster = slurm(tmp_path, monkeypatch)
+    if said is not None:
+        cluster.says("scontrol", said)
+    assert array.largest() == largest
