@@ -105,9 +105,7 @@ def test_a_sweep_over_the_largest_array_holds_its_limit_over_all(
     typed: Typed, tmp_path: Path, lab: Path, capfd: Captured
 ) -> None:
     """The second array of a lane waits for the first one."""
-    config = (
-        (lab / "bin" / "scontrol").read_text().replace('"KillReady = x"', '"MaxArraySize = 2"')
-    )
+    config = (lab / "bin" / "scontrol").read_text().replace('"KillReady = x"', '"MaxArraySize = 2"')
     (lab / "bin" / "scontrol").write_text(config)
     number = 'n=$(ls "$LAB" | grep -c script-); cp "$1" "$LAB/script-$n"; echo "Submitted batch job 47$n"'
     (lab / "bin" / "sbatch").write_text(f"#!/bin/sh\n{number}\n")
