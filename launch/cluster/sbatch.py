@@ -21,7 +21,7 @@ from launch.node.job import Job
 from launch.scheduler.slurm_command import SlurmError
 from launch.self_test.series import Series
 
-SCRIPT = "job.sh"
+SCRIPT = "job_submission.sh"  # launch/node/follow_up.py submits it again
 PATIENCE_S = 300  # several times the longest MessageTimeout that sites set
 LOOK_FOR_S = 60  # how long Slurm is asked for the job
 PAUSE_S = 2.0

@@ -1,0 +1,130 @@
+"""Job arrays on a real Slurm: what happens to one element happens to no other, the last one included."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from worker import assert_same_weights
+
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from slurm.cluster import Cluster
+from slurm.configuration import Settings
+from slurm.events import all_logs, finishes, is_training, job_of, nodes_of, steps, typed
+from slurm.job import fields, state, submit, until
+
+pytestmark = pytest.mark.xdist_group("slurm arrays")
+LARGEST = 4
+EACH = ["nodes=1", "nproc=1", "cluster.gpus_per_node=0", "cluster.additional_parameters={exclusive: true}"]
+
+
+@pytest.fixture(scope="module")
+def arrays(slurm_here: None) -> Iterator[Cluster]:
+    """Four nodes, and arrays of at most four elements."""
+    with Cluster(Settings(speed=10, largest_array=LARGEST)) as raised:
+        yield raised
+
+
+def runs_in(here: Path) -> list[Run]:
+    return [Run(folder) for folder in sorted((here / "runs" / "demo_dnw").iterdir())]
+
+
+def last_element(cluster: Cluster, runs: Sequence[Run]) -> Run:
+    """The run whose job has the id of the whole array."""
+    (found,) = [run for run in runs if fields(cluster, job_of(run))["JobId"] == job_of(run).partition("_")[0]]
+    return found
+
+
+def launchers(run: Run) -> list[int]:
+    """Process ids, as this machine counts, of what submitit runs on the nodes of a run's job."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if b"submitit.core._submit" in words and b"srun" not in words[0]:
+                found += [int(path.name)] if str(run.slurm / "1").encode() in words else []
+    return found
+
+
+def preempt(cluster: Cluster, run: Run) -> None:
+    (node,) = nodes_of(cluster, run)
+    submit(cluster, "sleep 0.5", f"--nodelist={node}", "--exclusive", "--partition=high")
+
+
+def time_out(cluster: Cluster, run: Run) -> None:
+    """Let the time limit come near: a minute after Slurm has announced it."""
+    hours, minutes, _ = fields(cluster, job_of(run))["RunTime"].split(":")
+    limit = int(hours) * 60 + int(minutes) + 4
+    cluster.run("scontrol", "update", f"JobId={job_of(run)}", f"TimeLimit={limit}")
+
+
+def test_each_element_is_one_job(arrays: Cluster, few_images: Path, tmp_path: Path) -> None:
+    """The last one is preempted, another cancelled, the last one timed out."""
+    typed(arrays, few_images, tmp_path, "-m", "seed=1,2,3", *EACH, "steps=150")
+    runs = runs_in(tmp_path)
+    until(lambda: all(map(is_training, runs)), timeout_s=180)
+    last = last_element(arrays, runs)
+    cancelled, untouched = [run for run in runs if run != last]
+
+    preempt(arrays, last)
+    until(lambda: len(ledger.read(last)) == 2 and is_training(last), timeout_s=120)
+    assert ledger.read(last)[0].cause == "preempted", all_logs(last)
+
+    arrays.run("scancel", job_of(cancelled))
+    until(lambda: state(arrays, job_of(cancelled)) == "CANCELLED")
+
+    time_out(arrays, last)
+    until(lambda: len(ledger.read(last)) == 3 and is_training(last), timeout_s=120)
+    assert ledger.read(last)[1].cause == "timeout", all_logs(last)
+    arrays.run("scontrol", "update", f"JobId={job_of(last)}", "TimeLimit=UNLIMITED")
+
+    for run in (last, untouched):
+        finishes(run, timeout_s=300)
+    assert len(ledger.read(untouched)) == 1
+    (only,) = ledger.read(cancelled)
+    assert only.cause == "cancelled"
+    assert state(arrays, job_of(cancelled)) == "CANCELLED"
+
+
+def test_a_sweep_over_the_largest_array(arrays: Cluster, few_images: Path, tmp_path: Path) -> None:
+    """Six runs, one at a time: two arrays, of which the second waits for the first, a requeue included."""
+    words = ["-m", "seed=range(6)", *EACH, "steps=12", "cluster.array_parallelism=1"]
+    printed = typed(arrays, few_images, tmp_path, *words)
+    runs = runs_in(tmp_path)
+    ids = {job_of(run).partition("_")[0] for run in runs}
+    assert (len(runs), len(ids)) == (6, 2)
+    assert "6 runs in 2 job arrays" in printed
+    until(lambda: max(map(steps, runs)) > 2, timeout_s=120)
+    (first,) = [run for run in runs if steps(run)]
+    arrays.run("scontrol", "requeue", job_of(first))
+    most, left = 0, list(runs)
+    while left:
+        running = arrays.run("squeue", "--noheader", "--array", "--states=RUNNING", f"--jobs={','.join(ids)}")
+        most = max(most, len(running.splitlines()))
+        left = [run for run in left if not run.result.exists()]
+    assert most == 1
+    assert sorted(len(ledger.read(run)) for run in runs) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_controller_that_is_away_when_a_run_stops(
+    arrays: Cluster, few_images: Path, tmp_path: Path
+) -> None:
+    """Nobody says why it was told to stop, nor takes its request to be requeued; it stays, and asks again."""
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+        typed(arrays, few_images, tmp_path / name, *EACH, "steps=60")
+    (whole,), (broken,) = runs_in(tmp_path / "whole"), runs_in(tmp_path / "broken")
+    until(lambda: is_training(broken), timeout_s=180)
+    arrays.stop_controller()
+    for pid in launchers(broken):
+        os.kill(pid, signal.SIGTERM)
+    output = broken.slurm / "1" / f"{job_of(broken)}_0_log.err"
+    until(lambda: "stopped on request" in output.read_text(), timeout_s=120, show=output)
+    arrays.start_controller()
+    for run in (whole, broken):
+        finishes(run, timeout_s=300)
+    assert len(ledger.read(broken)) == 2, all_logs(broken)
+    assert_same_weights(broken, whole)
