@@ -81,7 +81,7 @@ class Series:
             print(error, file=sys.stderr, flush=True)
             return exit_reason.DONE if node.in_slurm else HELD
         self._tell(run, code)
-        if node.in_slurm and bench.stop.signal:
+        if node.in_slurm and bench.stop.signal and self.job.is_requeued:
             requeue.after_stop(run, node, bench.stop.signal)
         return code
 
