@@ -15,7 +15,8 @@ OF_THE_SITE = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
 NEVER = frozenset(
     f"SBATCH_{name}"
     for name in (
-        *("ARRAY_INX", "WAIT", "NO_REQUEUE", "NO_KILL", "OPEN_MODE", "INPUT", "OUTPUT", "ERROR", "DEBUG"),
+        *("ARRAY_INX", "WAIT", "REQUEUE", "NO_REQUEUE", "NO_KILL", "OPEN_MODE", "INPUT", "OUTPUT", "ERROR"),
+        "DEBUG",
     )
 )
 ELSEWHERE = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")  # jobs go to clusters where nobody looks for them

@@ -28,7 +28,8 @@ def test_options_that_variables_call_otherwise() -> None:
 
 
 def test_what_would_make_another_job_or_another_answer_is_left_out() -> None:
-    names = ("NO_KILL", "INPUT", "DEBUG", "WAIT", "NO_REQUEUE", "OUTPUT", "ERROR", "OPEN_MODE", "ARRAY_INX")
+    names = ["NO_KILL", "INPUT", "DEBUG", "WAIT", "OUTPUT", "ERROR", "OPEN_MODE", "ARRAY_INX"]
+    names += ["REQUEUE", "NO_REQUEUE"]  # the script states one of them, cluster.requeue
     theirs = {f"SBATCH_{name}": "1" for name in names}
     assert for_sbatch({**theirs, "SBATCH_RESERVATION": "week"}, []) == {"SBATCH_RESERVATION": "week"}
 
