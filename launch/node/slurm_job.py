@@ -92,9 +92,11 @@ def exclude(job: str, hosts: Sequence[str]) -> str | None:
 
 def has_others(node: Node, hosts: Sequence[str]) -> bool:
     """Whether the partition of this job has enough nodes besides these ones; also where nobody says."""
-    sizes = [
-        one.nodes for one in partition.ask(os.environ.get("SLURM_JOB_PARTITION")) if one.nodes is not None
-    ]
+    try:
+        found = partition.ask(os.environ.get("SLURM_JOB_PARTITION"))
+    except SlurmError:
+        return True
+    sizes = [one.nodes for one in found if one.nodes is not None]
     return not sizes or max(sizes) - len(hosts) >= node.count
 
 

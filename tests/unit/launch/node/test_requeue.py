@@ -249,6 +249,13 @@ def test_too_few_nodes_would_be_left(
     )
 
 
+def test_without_an_answer_a_partition_is_taken_to_have_enough_nodes(scontrol: Path) -> None:
+    program = scontrol.with_name("scontrol")
+    program.write_text(program.read_text() + f'case "$*" in *partition*) {AWAY};; esac\n')
+    assert requeue.elsewhere(Run(Path("run")), NODE, ["n2"])
+    assert requeues(scontrol) == 1
+
+
 def test_a_term_without_reason_is_no_reason_to_go_on_for_ever(
     tmp_path: Path, scontrol: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
