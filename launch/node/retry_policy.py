@@ -48,18 +48,18 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
         if errors > error_retries:
             tried = f" after {error_retries} retries" if error_retries else ""
             return Decision(False, f"not started again{tried} (error_retries={error_retries})")
-    return _unfit(attempts) if is_unfit(last) else _by_progress(attempts)
+    return _unfit(attempts) if is_unfit(last) else _by_progress([one for one in attempts if _has_begun(one)])
 
 
 def _unfit(attempts: Sequence[Attempt]) -> Decision:
     """Return what follows an attempt for which a node was unfit."""
-    if sum(map(is_unfit, attempts[-MOST_UNFIT:])) < MOST_UNFIT:
-        return Decision(True, "that node is unfit: going on without it, where there are others")
-    return Decision(False, f"{MOST_UNFIT} attempts in a row found a node unfit: not started again")
+    if sum(map(is_unfit, attempts[-MOST_UNFIT:])) == MOST_UNFIT:
+        return Decision(False, f"{MOST_UNFIT} attempts in a row found a node unfit: not started again")
+    return _after_unmet(attempts, "that node is unfit: going on without it, where there are others")
 
 
 def _by_progress(attempts: Sequence[Attempt]) -> Decision:
-    """Return whether the run gets on."""
+    """Return whether the run gets on, from its attempts that have begun."""
     last = attempts[-1]
     before = next((one for one in reversed(attempts[:-1]) if one.reason in OWN_FAULTS), None)
     if before is None or before is not attempts[-2]:
@@ -72,11 +72,16 @@ def _by_progress(attempts: Sequence[Attempt]) -> Decision:
     return Decision(True, "starting again from the newest checkpoint")
 
 
-def _after_unmet(attempts: Sequence[Attempt]) -> Decision:
+def _after_unmet(attempts: Sequence[Attempt], why: str = "trying again") -> Decision:
     newest = attempts[-MOST_UNMET:]
-    if len(newest) == MOST_UNMET and all(one.reason == "unfit" for one in newest):
+    if len(newest) == MOST_UNMET and not any(map(_has_begun, newest)):
         return Decision(False, f"the nodes could not begin {MOST_UNMET} times in a row: not started again")
-    return Decision(True, "trying again")
+    return Decision(True, why)
+
+
+def _has_begun(attempt: Attempt) -> bool:
+    """Whether nothing of its nodes kept an attempt from its first step."""
+    return attempt.reason != "unfit" and not is_unfit(attempt)
 
 
 def progressed(attempt: Attempt) -> bool:

@@ -102,3 +102,16 @@ def test_a_first_node_that_two_others_could_not_reach() -> None:
     same = [unmet(1, "n2", peer="n1"), unmet(2, "n2", peer="n1")]
     assert retry_policy.nodes_to_exclude(same) == ["n2"]
     assert retry_policy.nodes_to_exclude([*same, unmet(3, "n3", peer="n1")]) == ["n1", "n2"]
+
+
+def test_unfit_in_one_way_and_in_the_other_is_not_for_ever() -> None:
+    turns = [unfit(1, "n2"), unmet(2, "n3"), unfit(3, "n4"), unmet(4, "n5")]
+    assert [retry_policy.decide(turns[:n], 0).again for n in range(1, 5)] == [True, True, True, False]
+    assert not retry_policy.decide([unmet(0, "n1"), *turns[:3]], 0).again
+
+
+@pytest.mark.parametrize("before", [unfit(1, "n2"), unmet(1, "n2")])
+def test_an_attempt_that_never_began_is_no_lack_of_progress(before: Attempt) -> None:
+    killed = attempt(2, "killed", 0, 7)
+    assert retry_policy.decide([before, killed], 0).again
+    assert not retry_policy.decide([before, killed, before, attempt(4, "killed", 0, 9)], 0).again
