@@ -21,7 +21,7 @@ most=4 # starts in a row, as launch/node/retry_policy.py has it
 node=${SLURMD_NODENAME:-$(hostname)}
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # the id of an array's last element is the array's
 job=${job:-$SLURM_JOB_ID}
-file=$run/unfit/$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}-$SLURM_NODEID
+file=$run/unfit/$job-${SLURM_RESTART_COUNT:-0}-$SLURM_NODEID
 echo "$node: $why" >&2
 mkdir -p "$run/unfit"
 printf '%s\n%s\n' "$node" "$why" >"$file.new" && mv "$file.new" "$file"

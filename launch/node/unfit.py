@@ -16,6 +16,7 @@ from typing import Any
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from launch.node.meeting import LACKING
+from launch.scheduler import array
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def last_words(run: Run) -> str:
 
 
 def _here() -> tuple[str, int]:
-    return os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    job = array.own_name(os.environ) if "SLURM_JOB_ID" in os.environ else ""
+    return job, int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
 def _read(run: Run) -> list[Unfit]:
@@ -68,7 +70,7 @@ def _read(run: Run) -> list[Unfit]:
 
 
 def _each(run: Run) -> Iterator[Unfit]:
-    for file in run.unfit.glob("*-*-*"):
+    for file in run.unfit.glob("*-*-*[0-9]"):  # not *.new, which is being written
         job, restart, rank = file.name.split("-")
         host, _, why = file.read_text(errors="replace").partition("\n")
         yield Unfit(file, job, int(restart), int(rank), host, why.strip())

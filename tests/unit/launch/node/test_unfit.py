@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,12 @@ esac
 """
 
 
-def started(run: Run, python: str, rank: int = 0, restart: int = 0) -> tuple[int, str, list[str]]:
+ELEMENT = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}  # the last one of its array
+
+
+def started(
+    run: Run, python: str, rank: int = 0, restart: int = 0, more: Mapping[str, str] = {}
+) -> tuple[int, str, list[str]]:
     """The exit code, what it printed, and what Slurm was asked."""
     tools = run.folder.parent / "tools"
     tools.mkdir(exist_ok=True)
@@ -33,6 +39,7 @@ def started(run: Run, python: str, rank: int = 0, restart: int = 0) -> tuple[int
     variables = {
         **{"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restart), "SLURM_NODEID": str(rank)},
         **{"SLURMD_NODENAME": f"n{rank + 1}", "PATH": f"{tools}:/usr/bin:/bin", "ASKED": str(asked)},
+        **more,
     }
     words = ["/bin/sh", str(START), str(run.folder), python, "-c", "print('here')"]
     done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
@@ -89,3 +96,19 @@ def test_it_ends_where_no_node_has_it(run: Run) -> None:
     assert (code, asked) == (69, [])
     assert "4 starts in a row had no first node: not started again" in told
     assert unfit.last_words(run) == "n1: /no/python: not there, or not executable"
+
+
+def test_an_element_of_an_array_is_named_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ELEMENT.items():
+        monkeypatch.setenv(name, value)
+    assert started(run, "/no/python", restart=1, more=ELEMENT)[2] == ["requeue 7_3"]
+    started(run, "/no/python", rank=1, restart=2, more=ELEMENT)
+    assert list(unfit.reports(run)) == [1]
+    unfit.enter_into_ledger(run)
+    assert [attempt.job for attempt in ledger.read(run)] == ["7_3"]
+
+
+def test_what_is_being_written_is_not_read(run: Run) -> None:
+    run.unfit.mkdir()
+    (run.unfit / "7-2-1.new").write_text("n2")
+    assert unfit.reports(run) == {}
