@@ -88,11 +88,11 @@ class Job:
 
         `begun` is called when the first node has the run's lock, from which on others see that it is at work.
         """
+        if self.nproc == 0:
+            return dataclasses.replace(self, nproc=given_gpus() or CPU_PROCESSES).run(begun)
         stop = StopRequests(impatient=self.foreground)
         stop.listen()
         node, run = this_node(self.nodes, self.interface), Run(self.folder)
-        if self.nproc == 0:
-            return dataclasses.replace(self, nproc=given_gpus() or CPU_PROCESSES).run(begun)
         self._tell_idle(node)
         if not run.code.is_dir():  # an installed package of the same name would be run in its place
             print(

@@ -74,6 +74,10 @@ class StopRequests:
                     elif self.signal is None and not is_told and has_failed_elsewhere():
                         is_told = True
                         agent.send_signal(PEER_FAILED)
+        except BaseException:  # the run folder can't be read, say: nobody else would end the agent
+            agent.kill()
+            agent.wait()
+            raise
         finally:
             self._agent = None
 

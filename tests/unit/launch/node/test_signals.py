@@ -1,5 +1,6 @@
 """What a job tells its agent of the other nodes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
-from launch.node import job
+from launch.node import job, signals
 from launch.node.signals import SIGNALS, StopRequests
 from launch.node.topology import Node
 
@@ -40,6 +41,19 @@ def test_an_agent_is_told_once_that_another_node_has_failed(is_stopping: bool, c
         terminated: list[Callable[[], None]] = []
         agent.terminate = lambda: terminated.append(agent.kill)  # type: ignore[method-assign]
         assert stop.watch(agent, 3, lambda: True, lambda: True) == code
+
+
+def test_an_agent_ends_where_its_job_can_read_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would work on beside the next attempt's."""
+    monkeypatch.setattr(signals, "LOOK_S", 0.01)
+
+    def stale() -> bool:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with subprocess.Popen(["sleep", "600"]) as agent:
+        with pytest.raises(OSError, match="Stale"):
+            StopRequests(impatient=False).watch(agent, 3, stale, lambda: False)
+        assert agent.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
