@@ -188,7 +188,7 @@ def _spoken_to(path: Path) -> Iterator[None]:
 def job_of(whole: Run, case: Case, job: Job) -> Job:
     """Return what a node does for a case of a self-test, of which `job` is the whole."""
     folder = cases.run_of(whole, case.folder).folder
-    more: dict[str, Any] = {"worker": case.worker, "variables": case.variables}
+    more: dict[str, Any] = {"worker": case.worker, "variables": {**job.variables, **case.variables}}
     more |= {"gpus": job.gpus, "interface": job.interface}
     return Job(folder, case.nodes, case.nproc, job.grace_s, **more)
 

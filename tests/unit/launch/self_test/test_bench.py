@@ -20,7 +20,7 @@ def a_bench(tmp_path: Path, nodes: int, nproc: int) -> Bench:
     hosts = tuple(f"n{number}" for number in range(1, nodes + 1))
     node = Node(0, nodes, "n1", "7", 0, hosts, in_slurm=True)
     whole = Run(tmp_path / "self_test" / "x-0123456789")
-    job = Job(whole.folder, nodes, nproc, 60)
+    job = Job(whole.folder, nodes, nproc, 60, variables={"NCCL_DEBUG": "INFO"})
     return Bench(whole, 1, node, job, lambda *_: None, StopRequests(impatient=False), example())
 
 
@@ -54,6 +54,13 @@ def test_a_case_runs_the_frozen_code_and_its_own_worker(tmp_path: Path) -> None:
     assert (run.code / "dnw").is_dir()
     command = bench.job_of(found.whole, case, found.job).command(found.node, 1, 0)
     assert command[-4:] == ["-m", "dnw.self_test.measure", str(run.folder), "ties"]
+
+
+def test_a_case_has_the_variables_of_the_self_test_beside_its_own(tmp_path: Path) -> None:
+    found = a_bench(tmp_path, nodes=1, nproc=2)
+    case = Case("killed", "killed.1", 1, 2, variables={"DNW_FAULT": "1:step 5"})
+    variables = bench.job_of(found.whole, case, found.job).variables
+    assert variables == {"NCCL_DEBUG": "INFO", "DNW_FAULT": "1:step 5"}
 
 
 def test_a_case_that_came_to_no_end_is_not_tried_by_each_check(
