@@ -37,7 +37,16 @@ NOT_ELSEWHERE = ": jobs on another cluster can't be found from here; type it on 
 
 # of the environment
 OWN_VARIABLES = frozenset(
-    {"PYTHONPATH", "PYTHONSAFEPATH", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    {
+        "PYTHONPATH",
+        "PYTHONSAFEPATH",
+        "TMPDIR",
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    }
 )
 # settings of a cluster that mean something where there is no Slurm
 FOREGROUND = frozenset({"grace_s", "gpus_per_node"})

@@ -288,3 +288,17 @@ def test_options_in_slurms_own_forms() -> None:
 def test_options_that_contradict_each_other_or_say_nothing(given: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         settled(**given)
+
+
+def test_each_kind_of_cluster_has_all_settings() -> None:
+    """Else one that is typed for the wrong kind is called unknown instead of without effect."""
+    found = [
+        set(yaml.safe_load((CONFIGS / "cluster" / f"{name}.yaml").read_text())) for name in ("local", "slurm")
+    ]
+    assert found == 2 * [{field.name for field in dataclasses.fields(Cluster)}]
+
+
+def test_variables_that_the_launcher_sets_are_refused() -> None:
+    values = dataclasses.asdict(LAUNCH) | {"environment": {"TMPDIR": "/scratch"}}
+    with pytest.raises(ConfigError, match="other than TMPDIR, which the launcher itself sets"):
+        config.parse_as(Launch, values)
