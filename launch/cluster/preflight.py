@@ -90,7 +90,7 @@ def _granted(found: Sequence[Partition], qos: str | None) -> Grants | None:
 def _failed_nodes(
     plans: Sequence[RunPlan], found: Sequence[Partition]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the nodes to keep out since they failed twice, and what to say of them."""
+    """Return the nodes to keep out since they failed twice or were unfit, and what to say of them."""
     failed = {node for plan in plans for node in retry_policy.nodes_to_exclude(ledger.read(plan.run))}
     nodes = tuple(partition.existing(sorted(failed)))
     if not nodes:
@@ -98,5 +98,5 @@ def _failed_nodes(
     names = ", ".join(nodes)
     sizes = [one.nodes for one in found if one.nodes is not None]
     if sizes and max(sizes) - len(nodes) < plans[0].launch.nodes:
-        return (), (f"not excluded: {names} (failed twice): too few nodes would be left",)
-    return nodes, (f"excluded: {names} (failed twice)",)
+        return (), (f"not excluded: {names} (failed twice, or unfit): too few nodes would be left",)
+    return nodes, (f"excluded: {names} (failed twice, or unfit)",)

@@ -141,10 +141,13 @@ def test_nodes_that_failed_twice_are_kept_out(
     earlier(tmp_path, "n2", "n9", "n2", "n9")
     capfd.readouterr()
     assert typed("cluster.exclude=n4", "nproc=2") == 0
-    assert "\nnote    excluded: n2 (failed twice)\n" in capfd.readouterr().out
+    assert "\nnote    excluded: n2 (failed twice, or unfit)\n" in capfd.readouterr().out
     assert "#SBATCH --exclude=n4,n2\n" in (lab / "script-1").read_text()
     assert typed("nodes=4") == 0
-    assert "note    not excluded: n2 (failed twice): too few nodes would be left" in capfd.readouterr().out
+    assert (
+        "note    not excluded: n2 (failed twice, or unfit): too few nodes would be left"
+        in capfd.readouterr().out
+    )
     assert "--exclude" not in (lab / "script-2").read_text()
 
 
