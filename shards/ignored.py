@@ -121,6 +121,11 @@ def printable(text: object) -> str:
     )  # fmt: skip
 
 
+def literal(path: str) -> str:
+    """Return a pattern for this path alone; what can't be typed stands as a question mark."""
+    return "".join(f"[{one}]" if one in "*?[" else one if one.isprintable() else "?" for one in path)
+
+
 def _patterns(refused: Iterable[tuple[str, str]]) -> list[str]:
     """Return patterns that name all these, few where a suffix is common to many."""
     paths = [path for path, _ in refused]
@@ -128,13 +133,8 @@ def _patterns(refused: Iterable[tuple[str, str]]) -> list[str]:
     # a suffix of images names those that are taken, too
     common = {suffix for suffix, count in suffixes.items() if count > 1 and suffix.lower() not in _OF_TAKEN}
     few = {f"*{suffix}" for suffix in common if suffix}
-    few |= {_literal(path) for path in paths if Path(path).suffix not in common - {""}}
+    few |= {literal(path) for path in paths if Path(path).suffix not in common - {""}}
     return sorted(few)
-
-
-def _literal(path: str) -> str:
-    """Return a pattern for this path alone; what can't be typed stands as a question mark."""
-    return "".join(f"[{one}]" if one in "*?[" else one if one.isprintable() else "?" for one in path)
 
 
 _OF_TAKEN = {

@@ -113,14 +113,14 @@ class Index:
             os.close(descriptor_of(rows))  # or it is told why it can't be opened
         try:
             fits = self.members.dtype == MEMBER and self.members.shape == (self.num_samples,)
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             fits = False
         if not fits:
             self._refuse_rows()
 
     def _refuse_rows(self) -> NoReturn:
         rows = _rows_file(self.folder, self.split)
-        raise ShardError(f"{rows}: missing or damaged: make it again with: {remake(self.folder)}")
+        raise ShardError(f"{rows}: missing or damaged: {_anew(rows)}")
 
     @functools.cached_property
     def members(self) -> Members:
@@ -300,23 +300,28 @@ def _read(folder: Path, split: str) -> Index:
             skip = None if record.get("skip") is None else tuple(record["skip"])
             index = Index(folder, split, shards, classes, *facts, skip=skip)
     except (ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: damaged ({error}): make it again with: {remake(folder)}") from error
+        raise ShardError(f"{path}: damaged ({error}): {_anew(path)}") from error
     if version != VERSION:
         raise ShardError(
-            f"{path}: has version {version!r}, this program reads version {VERSION}: "
-            f"make it again with: {remake(folder)}"
+            f"{path}: has version {version!r}, this program reads version {VERSION}: {_anew(path)}"
         )
     if fingerprint(shards) != index.fingerprint:
-        raise ShardError(f"{path}: damaged (fingerprint): make it again with: {remake(folder)}")
+        raise ShardError(f"{path}: damaged (fingerprint): {_anew(path)}")
     return index
+
+
+def _anew(path: Path) -> str:
+    """Return what brings an index back, in words."""
+    if next(path.parent.glob("*.tar"), None) is None:  # they lie elsewhere
+        return f"remove {path.name}, and it is fetched from data.url again"
+    return f"make it again with: {remake(path.parent)}"
 
 
 def _check_split(path: Path, split: str, said: str) -> None:
     """Refuse the index of another split: images to validate with would be trained on."""
     if said != split:
         raise ShardError(
-            f"{path}: is the index of split {said!r}: copy the right one there, or make it again with: "
-            f"{remake(path.parent)}"
+            f"{path}: is the index of split {said!r}: copy the right one there, or {_anew(path)}"
         )
 
 

@@ -30,7 +30,8 @@ def files(folder: Path) -> dict[str, list[str]] | None:
     for name in (name for facts in splits.values() for name in facts["filenames"]):
         if "/" in name:
             raise ShardError(
-                f"{path}: names {printable(name)}: the shards must lie in the folder itself: move them there"
+                f"{path}: names {printable(name)}: the shards must lie in the folder itself: move them "
+                "there, and remove this file"
             )
         if not (folder / name).is_file():
             raise ShardError(

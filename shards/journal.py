@@ -1,7 +1,7 @@
 """What a writer has finished, so that the same command can go on after any end.
 
-write.jsonl in the folder of the shards: first the plan, then one line for each shard that is whole, and what
-of the source was not taken.
+write.jsonl in the folder of the shards: first the plan, then one line for each shard that is whole, with the
+images that were left out of it, and what else of the source was not taken.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from shards.errors import ShardError
 from shards.flock import flock
@@ -26,20 +27,37 @@ _SHOWN = 16  # characters of a value, of a digest enough to tell it from another
 WritePlan = Mapping[str, str | int]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A shard that was finished.
+
+    Attributes:
+        shard: what is known of the file.
+        sources: a digest of what it was made of; "" where that isn't known.
+        bad: the images that were left out, each with the reason.
+    """
+
+    shard: Shard
+    sources: str = ""
+    bad: tuple[str, ...] = ()
+
+
 class Journal:
     """The open journal of a folder; `done` holds the shards that were finished before, by file name."""
 
-    def __init__(self, file: BinaryIO, done: dict[str, Shard]) -> None:
+    def __init__(self, file: BinaryIO, done: dict[str, Written]) -> None:
         self._file = file
         self.done = done
 
-    def add(self, shard: Shard) -> None:
+    def add(self, written: Written) -> None:
         """Record that a shard is whole; it is on the disk when this returns.
 
         Raises:
             OSError: the disk is full.
         """
-        self._file.write(_line(dataclasses.asdict(shard)))
+        more = {"sources": written.sources, "bad": list(written.bad)}
+        known = {name: value for name, value in more.items() if value}
+        self._file.write(_line({**dataclasses.asdict(written.shard), **known}))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -109,13 +127,18 @@ def _refuse_indexes(folder: Path) -> None:
         )
 
 
-def _parse(path: Path, lines: list[bytes]) -> tuple[WritePlan | None, dict[str, Shard]]:
+def _parse(path: Path, lines: list[bytes]) -> tuple[WritePlan | None, dict[str, Written]]:
     try:
         records = [json.loads(line) for line in lines]
-        shards = [Shard(**record) for record in records[1:] if _IGNORED not in record]
+        done = [_written(record) for record in records[1:] if _IGNORED not in record]
     except (ValueError, TypeError) as error:
         raise ShardError(f"{path}: damaged ({error}): remove the folder and write it again") from error
-    return (records[0] if records else None), {shard.file: shard for shard in shards}
+    return (records[0] if records else None), {one.shard.file: one for one in done}
+
+
+def _written(record: dict[str, Any]) -> Written:
+    sources, bad = record.pop("sources", ""), record.pop("bad", ())
+    return Written(Shard(**record), str(sources), tuple(map(str, bad)))
 
 
 def _words(plan: WritePlan, other: WritePlan) -> str:

@@ -110,10 +110,13 @@ def _with_later_ones(known: dict[str, list[str]], tars: Sequence[str]) -> dict[s
     by_names = _by_names(tars, _PATTERNS)
     if any(name not in by_names.get(split, ()) for split, names in known.items() for name in names):
         return known  # the rest is in no split
-    return {
-        split: names + [name for name in by_names[split] if name not in names]
-        for split, names in known.items()
-    }
+    found = {}
+    for split, names in known.items():
+        more = names + [name for name in by_names[split] if name not in names]
+        found[split] = (
+            sorted(more) if names == sorted(names) else more
+        )  # one that comes back has its old place
+    return found
 
 
 def _gaps(names: Iterable[str]) -> Iterator[str]:

@@ -33,9 +33,9 @@ _ODD = {
 # what other files begin with, and what makes a tar of them
 _OTHERS = {
     b"\x1f\x8b": "gzip: give it a name that ends in .tar.gz, then unpack it with gunzip",
-    b"\x28\xb5\x2f\xfd": "zstd: unpack it with unzstd",
-    b"\xfd7zXZ": "xz: unpack it with unxz",
-    b"BZh": "bzip2: unpack it with bunzip2",
+    b"\x28\xb5\x2f\xfd": "zstd: give it a name that ends in .tar.zst, then unpack it with unzstd",
+    b"\xfd7zXZ": "xz: give it a name that ends in .tar.xz, then unpack it with unxz",
+    b"BZh": "bzip2: give it a name that ends in .tar.bz2, then unpack it with bunzip2",
     b"PK\x03\x04": "a zip archive: unpack it and pack a tar",
     b"<": "HTML or XML, perhaps a server's answer: copy this shard again",
 }
@@ -201,7 +201,7 @@ def _expect_zeros(take: Callable[[int], bytes], where: str, position: int) -> No
         if any(rest):
             raise ShardError(
                 f"{where}: data after the end-of-archive mark at byte {position}: "
-                f"a damaged header, or archives joined together: {_REMEDY}",
+                f"a damaged header: {_REMEDY}; or archives joined together: unpack with tar -xif, pack again",
                 offset=position,
             )
 

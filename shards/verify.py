@@ -15,6 +15,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -25,8 +26,8 @@ import numpy as np
 from tqdm import tqdm
 
 from shards import command, index, shard
-from shards.errors import ShardError
-from shards.ignored import Ignored, printable
+from shards.errors import ShardError, remake
+from shards.ignored import Ignored, literal, printable
 from shards.index import Index
 from shards.regular_file import open_file
 from shards.shard import Contents, Members, Shard
@@ -175,7 +176,11 @@ def _differences(task: Task, found: Contents) -> Iterator[Fault]:
 
 def _foreign(folder: Path, known: Collection[str], skip: Sequence[str]) -> Iterator[Fault]:
     for name, what in unknown(folder, known, skip):
-        yield Fault(name, f"{what}: remove it, or make the indexes again")
+        out = f"{remake(folder)} --skip {shlex.quote(literal(name))}"
+        remedy = f"remove it, or make the indexes again without it: {out}"
+        if name.endswith(".tar") and (folder / name).is_file():
+            remedy += f"; or with it: {remake(folder)}"
+        yield Fault(name, f"{what}: {remedy}")
 
 
 def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:

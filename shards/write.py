@@ -26,11 +26,11 @@ from shards import command, index, rng, shard
 from shards.classes import read_names
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip
-from shards.journal import Journal, WritePlan, journal
+from shards.journal import Journal, WritePlan, Written, journal
 from shards.order import part
 from shards.shard import Members, Shard
 from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars
-from shards.sources.source import Picture, Source, smaller
+from shards.sources.source import BadImageError, Picture, Source, smaller, stamp
 from shards.workers import run
 
 
@@ -43,18 +43,24 @@ class Task:
     keys: tuple[str, ...]
     labels: tuple[int, ...]
     pictures: tuple[Picture, ...]
-    done: Shard | None
+    done: Written | None
+    skip_bad: bool
 
 
 class Result(NamedTuple):
-    """A shard that is there now, its rows, and whether it was there before."""
+    """A shard that is there now, its rows, and whether it was there before.
 
-    shard: Shard
-    members: Members
+    Without rows it isn't there: some of its images are bad, and none may be left out.
+    """
+
+    written: Written
+    members: Members | None
     kept: bool
 
 
-def write(source: Source, out: Path, *, shard_samples: int, seed: int, workers: int) -> list[index.Index]:
+def write(
+    source: Source, out: Path, *, shard_samples: int, seed: int, workers: int, skip_bad: bool = False
+) -> list[index.Index]:
     """Write all splits of a source into a folder, with indexes and `_info.json`.
 
     Args:
@@ -63,19 +69,23 @@ def write(source: Source, out: Path, *, shard_samples: int, seed: int, workers: 
         shard_samples: the most samples of a shard; the shards of a split differ by at most one.
         seed: of the permutation that mixes the classes before samples are put into shards.
         workers: processes.
+        skip_bad: leave out images that can't be decoded; they are counted as ignored.
 
     Raises:
-        ShardError: an image can't be decoded; or the folder holds something else, or is being written.
+        ShardError: images can't be decoded, once all others are written; or the folder holds something else,
+            or is being written.
         OSError: a file can't be read, or the folder is not writable or full.
     """
     out.mkdir(parents=True, exist_ok=True)
     with journal(out, _plan(source, shard_samples, seed)) as records:
-        tasks = list(_tasks(source, out, shard_samples, seed, records.done))
+        tasks = list(_tasks(source, out, shard_samples, seed, records.done, skip_bad))
         results = _run(tasks, workers, records)
+        _count_bad([one for result in results for one in result.written.bad], source.ignored, skip_bad)
         indexes = []
         for split in source.splits:
             here = [result for task, result in zip(tasks, results, strict=True) if task.split == split]
-            shards, members, _ = zip(*here, strict=True)
+            shards = [result.written.shard for result in here]
+            members = [result.members for result in here if result.members is not None]
             classes = source.classes
             indexes.append(index.save(out, split, shards, members, classes=classes, num_classes=len(classes)))
         index.save_info(indexes)
@@ -91,7 +101,12 @@ def _plan(source: Source, shard_samples: int, seed: int) -> WritePlan:
 
 
 def _tasks(
-    source: Source, out: Path, shard_samples: int, seed: int, done: Mapping[str, Shard]
+    source: Source,
+    out: Path,
+    shard_samples: int,
+    seed: int,
+    done: Mapping[str, Written],
+    skip_bad: bool,
 ) -> Iterator[Task]:
     for number, (name, split) in enumerate(source.splits.items()):
         order = rng.permutation(len(split.labels), seed, number).tolist()
@@ -106,6 +121,7 @@ def _tasks(
                 tuple(split.labels[sample] for sample in chosen),
                 tuple(split.pictures[sample] for sample in chosen),
                 done.get(file),
+                skip_bad,
             )
 
 
@@ -118,9 +134,9 @@ def _run(tasks: Sequence[Task], workers: int, records: Journal) -> list[Result]:
     ):
         for number, result in finished:
             results[number] = result
-            if not result.kept:
-                records.add(result.shard)
-            progress.update(result.shard.samples)
+            if result.members is not None and not result.kept:
+                records.add(result.written)
+            progress.update(len(tasks[number].keys))
     if kept := sum(result.kept for result in results.values()):
         print(f"{kept} of {len(tasks)} shards were there already, whole")
     return [results[number] for number in range(len(tasks))]
@@ -129,22 +145,57 @@ def _run(tasks: Sequence[Task], workers: int, records: Journal) -> list[Result]:
 def _write_or_keep(task: Task) -> Result:
     if (there := _whole(task)) is not None:
         return Result(*there, kept=True)
-    images = (picture.encode() for picture in task.pictures)
-    entries = (
-        shard.Entry(key, extension, data, label)
-        for key, label, (extension, data) in zip(task.keys, task.labels, images, strict=True)
-    )
-    return Result(*shard.write(task.path, entries), kept=False)
+    sources = stamp(task.pictures)  # before they are read: what changes meanwhile is written again next time
+    bad: list[str] = []
+    try:
+        made, members = shard.write(task.path, _entries(task, bad))
+    except BadImageError:
+        return Result(Written(Shard(task.path.name, 0, 0, ""), bad=tuple(bad)), None, kept=False)
+    return Result(Written(made, sources, tuple(bad)), members, kept=False)
 
 
-def _whole(task: Task) -> tuple[Shard, Members] | None:
-    if not (task.done and task.path.is_file() and task.path.stat().st_size == task.done.bytes):
+def _entries(task: Task, bad: list[str]) -> Iterator[shard.Entry]:
+    """Yield the samples of a shard; adds to `bad` the images that can't be read.
+
+    Raises:
+        BadImageError: there are such, and none may be left out.
+    """
+    for key, label, picture in zip(task.keys, task.labels, task.pictures, strict=True):
+        try:
+            extension, data = picture.encode()
+        except BadImageError as error:
+            bad.append(str(error))
+        else:
+            yield shard.Entry(key, extension, data, label)
+    if bad and not task.skip_bad:
+        raise BadImageError(bad[0])
+
+
+def _count_bad(bad: Sequence[str], ignored: Ignored, skip_bad: bool) -> None:
+    """Count the images that were left out. Raises ShardError where none may be, once each is named."""
+    if skip_bad:
+        for one in bad:
+            ignored.count("--skip-bad", one)
+    elif len(bad) == 1:
+        raise ShardError(f"{bad[0]}: replace it, or leave it out with --skip-bad")
+    elif bad:
+        print("\n".join(bad), file=sys.stderr)
+        raise ShardError(
+            f"{len(bad):,} images can't be read: replace them, or leave them out with --skip-bad"
+        )
+
+
+def _whole(task: Task) -> tuple[Written, Members] | None:
+    done = task.done
+    if not (done and task.path.is_file() and task.path.stat().st_size == done.shard.bytes):
+        return None
+    if (done.bad and not task.skip_bad) or (done.sources and done.sources != stamp(task.pictures)):
         return None
     try:
         there = shard.scan(task.path)
     except ShardError:
         return None  # damaged since: it is written again
-    return (there.shard, there.members) if there.shard == task.done else None
+    return (done, there.members) if there.shard == done.shard else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -156,7 +207,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = " + ".join(f"{len(split.labels):,} {name}" for name, split in source.splits.items())
     print(f"{source.name}: {sizes} images, {len(source.classes)} classes, from {source.origin}")
     indexes = write(
-        source, chosen.out, shard_samples=chosen.shard_samples, seed=chosen.seed, workers=chosen.workers
+        source,
+        chosen.out,
+        shard_samples=chosen.shard_samples,
+        seed=chosen.seed,
+        workers=chosen.workers,
+        skip_bad=chosen.skip_bad,
     )
     for made in indexes:
         print(f"{made.split}: {len(made.shards)} shards, fingerprint {made.fingerprint[:16]}")
@@ -223,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for name, kind in _KINDS.items():
         one = kinds.add_parser(name, help=kind.what, description=f"Write shards of {kind.what}.")
-        one.set_defaults(open=kind.open)
+        one.set_defaults(open=kind.open, skip_bad=False)
         one.add_argument("source", metavar="SOURCE", help=kind.source)
         one.add_argument("out", metavar="OUT", type=Path, help="the folder to write into; made if need be")
         one.add_argument(
@@ -253,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
             "--quality", type=command.positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"
         )
         if name in {"imagefolder", "imagenet"}:
-            _of_folders(one)
+            _of_files(one)
         if name == "fashion_mnist":
             one.add_argument(
                 "--size",
@@ -265,8 +321,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _of_folders(parser: argparse.ArgumentParser) -> None:
+def _of_files(parser: argparse.ArgumentParser) -> None:
     add_skip(parser)
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out images that can't be read; counted"
+    )
     parser.add_argument(
         "--classes",
         type=Path,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,10 @@ from shards.decode import Picture as Decoded
 from shards.errors import ShardError
 from shards.ignored import Ignored, printable
 from shards.regular_file import open_file, read_bytes
+
+
+class BadImageError(ShardError):
+    """An image of a source that can't be read; the message says which one, and why."""
 
 
 class Picture(Protocol):
@@ -39,7 +44,7 @@ class ImageFile:
         """Its extension and bytes, once it has been decoded to the end.
 
         Raises:
-            ShardError: it is no image, or a damaged one.
+            BadImageError: it is no image, or a damaged one.
             OSError: it can't be read.
         """
         return _checked(read_bytes(self.path), self.path.suffix, str(self.path))
@@ -98,11 +103,30 @@ def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
         Decoded(data).pixels()  # as readers will
     except NoImageError as error:
         reason = error.reason if data else "empty"
-        raise ShardError(
-            f"{printable(where)}: not a readable image ({reason}): replace or remove it"
-        ) from error
+        raise BadImageError(f"{printable(where)}: not a readable image ({reason})") from error
     extension = suffix[1:].lower()
     return ("jpg" if extension in {"jpeg", "jfif"} else extension), data
+
+
+def file_of(picture: Picture) -> Path | None:
+    """Return the file that holds an image; None where it is in none."""
+    while isinstance(picture, Smaller):
+        picture = picture.picture
+    return picture.path if isinstance(picture, ImageFile | FilePart) else None
+
+
+def stamp(pictures: Iterable[Picture]) -> str:
+    """Return a digest of size and time of change of the files that hold these images; "" where none does.
+
+    Raises:
+        OSError: one can't be looked at.
+    """
+    files = [path for picture in pictures if (path := file_of(picture)) is not None]
+    facts = {path: path.stat() for path in dict.fromkeys(files)}
+    lines = (
+        b"%s %d %d" % (os.fsencode(path), facts[path].st_size, facts[path].st_mtime_ns) for path in files
+    )
+    return hashlib.sha256(b"\n".join(lines)).hexdigest() if files else ""
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,23 @@ from pathlib import Path
 import pytest
 
 from shards.errors import ShardError
-from shards.journal import NAME, WritePlan, journal
+from shards.journal import NAME, WritePlan, Written, journal
 from shards.shard import Shard
 
 PLAN: WritePlan = {"kind": "imagefolder", "seed": 0}
-FIRST, SECOND = (Shard(f"x-train-000{number}.tar", 3, 10240, "ab" * 32) for number in range(2))
+FIRST, SECOND = (
+    Written(Shard(f"x-train-000{number}.tar", 3, 10240, "ab" * 32), "cd" * 32 * number, ("a: bad",) * number)
+    for number in range(2)
+)
 
 
 def test_what_is_done_is_known_to_the_next(tmp_path: Path) -> None:
     with journal(tmp_path, PLAN) as opened:
         assert opened.done == {}
         opened.add(FIRST)
-        assert json.loads((tmp_path / NAME).read_text().splitlines()[1])["file"] == FIRST.file
+        assert json.loads((tmp_path / NAME).read_text().splitlines()[1])["file"] == FIRST.shard.file
     with journal(tmp_path, PLAN) as opened:
-        assert opened.done == {FIRST.file: FIRST}
+        assert opened.done == {FIRST.shard.file: FIRST}
         opened.add(SECOND)
     with journal(tmp_path, PLAN) as opened:
         assert list(opened.done.values()) == [FIRST, SECOND]
@@ -31,7 +34,7 @@ def test_half_a_line_was_never_written(tmp_path: Path) -> None:
     whole = (tmp_path / NAME).read_bytes()
     (tmp_path / NAME).write_bytes(whole + b'{"file": "x-tr')
     with journal(tmp_path, PLAN) as opened:
-        assert list(opened.done) == [FIRST.file]
+        assert list(opened.done) == [FIRST.shard.file]
     assert (tmp_path / NAME).read_bytes() == whole
 
 

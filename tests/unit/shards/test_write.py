@@ -213,7 +213,7 @@ def test_an_image_that_is_none(image_folder: Path, tmp_path: Path, damage: Calla
     code, _, errors = run("imagefolder", image_folder, out, "--shard-samples", 2)
     assert code == 1
     assert errors.startswith(f"shards.write: {bad}: not a readable image (")
-    assert errors.endswith("): replace or remove it\n")
+    assert errors.endswith("): replace it, or leave it out with --skip-bad\n")
     assert errors.count("\n") == 1
     assert not list(out.glob("*.tmp"))
     assert not list(out.glob("index-*"))

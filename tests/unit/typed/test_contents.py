@@ -130,10 +130,11 @@ def test_an_empty_image(
     image = image_folder / "train" / "cat" / "cat.0.JPEG"
     image.write_bytes(b"")
     answer = type_line(f"write imagefolder {image_folder} out --workers 1", capsys, monkeypatch)
-    assert answer.err == f"{image}: not a readable image (empty): replace or remove it\n"
+    remedy = "replace it, or leave it out with --skip-bad"
+    assert answer.err == f"{image}: not a readable image (empty): {remedy}\n"
     image.write_bytes(b"no image")
     answer = type_line(f"write imagefolder {image_folder} out --workers 1", capsys, monkeypatch)
-    assert answer.err == f"{image}: not a readable image (cannot identify image file): replace or remove it\n"
+    assert answer.err == f"{image}: not a readable image (cannot identify image file): {remedy}\n"
 
 
 def test_other_images_into_the_same_folder(

@@ -21,7 +21,7 @@ def test_a_file_is_copied_as_it_is(tmp_path: Path) -> None:
     path.write_bytes(jpeg(4, 3))
     assert ImageFile(path).encode() == ("jpg", path.read_bytes())
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ShardError, match=r"a\.JPEG: not a readable image .*: replace or remove it"):
+    with pytest.raises(ShardError, match=r"a\.JPEG: not a readable image .*\)$"):
         ImageFile(path).encode()
 
 
