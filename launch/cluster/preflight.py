@@ -43,6 +43,7 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     cluster = launch.cluster
     try:
         found = partition.ask(cluster.partition or os.environ.get("SBATCH_PARTITION"))
+        exclude, notes = _failed_nodes(plans, found)
     except UnreachedError as error:  # before fresh=true has moved a run aside
         return SubmissionChecks(refusal=unreached(*str(error).split(": ", maxsplit=1)))
     qos = cluster.qos or os.environ.get("SBATCH_QOS")
@@ -50,7 +51,6 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     elsewhere = sbatch_environment.refusal(os.environ)
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
     granted = _granted(found, qos) if launch.dry_run or any(plan.need for plan in plans) else None
-    exclude, notes = _failed_nodes(plans, found)
     largest = array.largest() if len(plans) > 1 else array.DEFAULT_LARGEST
     if len(plans) > largest:
         notes = (*notes, _divided(len(plans), cluster.array_parallelism, largest))

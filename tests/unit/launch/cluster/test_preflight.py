@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from login_node import Captured, Typed, runs, runs_dir_is_empty
@@ -15,6 +16,8 @@ from launch import snapshot
 from launch.cluster import submission
 from launch.cluster.submission import Submission
 from launch.query.run_status import query_status
+from launch.scheduler import partition
+from launch.scheduler.slurm_command import UnreachedError
 
 
 def earlier(tmp_path: Path, *nodes: str, step_s: float = 1.0, save_s: float = 1.0) -> Run:
@@ -149,6 +152,20 @@ def test_nodes_that_failed_twice_are_kept_out(
         in capfd.readouterr().out
     )
     assert "--exclude" not in (lab / "script-2").read_text()
+
+
+def test_a_controller_that_goes_away_meanwhile(
+    typed: Typed, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed()
+    earlier(tmp_path, "n2", "n2")
+    said = "scontrol: Unable to contact slurm controller (connect failure)"
+    monkeypatch.setattr(partition, "existing", mock.Mock(side_effect=UnreachedError(said)))
+    capfd.readouterr()
+    assert typed("nproc=2") == 2
+    err = capfd.readouterr().err
+    assert err.startswith("scontrol: no controller of Slurm answers here: Unable to contact")
+    assert err.count("\n") == 1
 
 
 def test_the_lead_follows_from_what_the_run_has_measured(
