@@ -116,7 +116,9 @@ class Data:
             return None
         from shards.remote import Store  # noqa: PLC0415  (brings numpy, and --help needs none)
 
-        cache = Path(self.cache) if self.cache else Path(gettempdir()) / f"dnw-shards-{os.getuid()}"
+        # TMPDIR of a launched worker ends with its attempt
+        common = Path(os.environ.get("DNW_TMPDIR") or gettempdir())
+        cache = Path(self.cache) if self.cache else common / f"dnw-shards-{os.getuid()}"
         return Store(self.url.rstrip("/"), cache, int(self.cache_gb * 1e9))
 
 

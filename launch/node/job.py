@@ -296,6 +296,7 @@ class Job:
         environment["DNW_JOB_PID"] = str(os.getpid())
         environment["DNW_NODE"] = node.hosts[node.rank]
         environment["DNW_GRACE_S"] = str(self.grace_s)
+        environment["DNW_TMPDIR"] = tempfile.gettempdir()  # for what is to outlive the attempt
         environment |= self.variables
         if node.count == 1:
             return torchrun.on_one_node(environment)

@@ -5,17 +5,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from example import train as example
 from stand_in_worker import WORKER, a_run
 
 from dnw.preemption import PEER_FAILED
 from dnw.runs import ledger, lock
+from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import fork_server
+from launch.node.job import Job
+from launch.node.topology import LOOPBACK, Node
 from shards.terminal import ONE_PRESS_S
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -324,3 +330,17 @@ def test_a_worker_that_takes_too_much_memory(
     assert (ended["reason"], ended.get("node")) == ("killed", None)
     assert ended["detail"].startswith("out of memory on ")
     assert "the job's limit is 2,048 MB; raise cluster.mem_gb" in ended["detail"]
+
+
+def test_fetched_shards_outlive_the_attempt(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All jobs of a user on a node share them; the attempt's own TMPDIR is removed at its end."""
+    common = tempfile.gettempdir()
+    node = Node(0, 1, LOOPBACK, "7", 0, ("n1",))
+    variables = Job(run.folder, 1, 1, 20)._environment(Claim.take_over(run), node)
+    monkeypatch.setenv("DNW_TMPDIR", variables["DNW_TMPDIR"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # as in a worker
+    store = replace(example().data, url="file:///away").store()
+    assert store is not None
+    assert store.cache == Path(common, f"dnw-shards-{os.getuid()}")
