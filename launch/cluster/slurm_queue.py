@@ -14,7 +14,7 @@ from launch.scheduler.slurm_states import slurm_state
 
 QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
-OWNER_FIELDS = "%F|%o"
+OWNER_FIELDS = "%F|%T|%N|%o"
 SLACK_S = 3600  # by which clocks may differ
 
 
@@ -111,9 +111,15 @@ def owners(folders: Iterable[Path]) -> dict[Path, str]:
         SlurmError: Slurm doesn't say.
     """
     words = ["squeue", "--noheader", "--me", "--states=all", f"--format={OWNER_FIELDS}"]
-    told = _read(lambda line: line.split("|", 1), *words)
-    scripts = [(job, Path(script.strip())) for job, script in told]
+    told = _read(_owner, *words)
+    scripts = [(job, script) for job, script, is_there in told if is_there]
     return {folder: job for folder in folders for job, script in scripts if _is_in(script, folder)}
+
+
+def _owner(line: str) -> tuple[str, Path, bool]:
+    """Return a job, its script, and whether there is such a job: those that are refused end without nodes."""
+    job, state, nodes, script = line.split("|", 3)
+    return job, Path(script.strip()), bool(nodes) or slurm_state(state).shown != "ended"
 
 
 def _read(parse: Callable[[str], J], *words: str) -> list[J]:

@@ -14,7 +14,9 @@ TIMED_OUT = "Batch job submission failed: Socket timed out on send/recv operatio
 SQUEUE = """#!/bin/sh
 [ -e "$LAB/away" ] && { echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1; }
 case "$*" in
-*--me*) [ -e "$LAB/script" ] && echo "99|$(cat "$LAB/script")"; echo "98|/home/somebody/else.sh"; exit 0 ;;
+*--me*)
+    [ -e "$LAB/script" ] && echo "99|PENDING||$(cat "$LAB/script")"
+    echo "98|PENDING||/home/somebody/else.sh" ;;
 *--jobs=99*) for element in "" _0 _1; do
     echo "99$element|PENDING|Priority||low|2000000000|N/A|$(cat "$LAB/script")"
 done ;;

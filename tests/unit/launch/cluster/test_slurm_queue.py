@@ -127,6 +127,13 @@ def test_what_can_not_be_understood_is_no_answer(tmp_path: Path, cluster: Slurm,
 
 
 def test_the_job_of_a_submission_is_known_by_its_script(tmp_path: Path, cluster: Slurm) -> None:
-    cluster.says("squeue", f"7|(null)\n8|{tmp_path}/1/job.sh\n9|{tmp_path}/12/job.sh\n")
-    assert slurm_queue.owner(tmp_path / "1") == "8"
-    assert slurm_queue.owner(tmp_path / "2") is None
+    jobs = {
+        "7|PENDING|": "(null)",
+        "8|PENDING|": f"{tmp_path}/1/job.sh",
+        "9|RUNNING|n1": f"{tmp_path}/12/job.sh",
+        "10|COMPLETED|n1": f"{tmp_path}/3/job.sh",
+        "11|FAILED|": f"{tmp_path}/4/job.sh",  # refused: Slurm keeps it for a while nevertheless
+    }
+    cluster.says("squeue", "".join(f"{job}|{script}\n" for job, script in jobs.items()))
+    found = [slurm_queue.owner(tmp_path / number) for number in ("1", "12", "2", "3", "4")]
+    assert found == ["8", "9", None, "10", None]
