@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -297,7 +298,8 @@ def _take_back(made: Sequence[Submission]) -> None:
     """
     for one in made:
         if one.cluster == "local":
-            os.kill(int(one.job), signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.kill(int(one.job), signal.SIGTERM)
     jobs = dict.fromkeys(array_of(one.job) for one in made if one.cluster == "slurm" and one.is_known)
     try:
         if jobs:

@@ -7,6 +7,7 @@ enters it into the ledger, so that it counts like any other failure of that node
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Unfit:
     rank: int
     host: str
     why: str
+    time: float  # when it said so, seconds since 1970
 
 
 def reports(run: Run) -> dict[int, dict[str, Any]]:
@@ -66,11 +68,12 @@ def _here() -> tuple[str, int]:
 def _read(run: Run) -> list[Unfit]:
     if not run.unfit.is_dir():
         return []
-    return sorted(_each(run), key=lambda one: (one.file.stat().st_mtime, one.file.name))
+    return sorted(_each(run), key=lambda one: (one.time, one.file.name))
 
 
 def _each(run: Run) -> Iterator[Unfit]:
     for file in run.unfit.glob("*-*-*[0-9]"):  # not *.new, which is being written
         job, restart, rank = file.name.split("-")
-        host, _, why = file.read_text(errors="replace").partition("\n")
-        yield Unfit(file, job, int(restart), int(rank), host, why.strip())
+        with contextlib.suppress(FileNotFoundError):  # the next attempt has just entered it into the ledger
+            host, _, why = file.read_text(errors="replace").partition("\n")
+            yield Unfit(file, job, int(restart), int(rank), host, why.strip(), file.stat().st_mtime)

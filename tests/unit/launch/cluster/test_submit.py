@@ -13,7 +13,8 @@ from submitit.core.utils import DelayedSubmission
 
 from dnw.runs import ledger, lock
 from dnw.runs.lock import Lock
-from launch.cluster import submission
+from launch.cluster import submission, submit
+from launch.cluster.submission import Submission
 from launch.node.job import Job
 from launch.query.run_status import query_status
 
@@ -247,3 +248,10 @@ def test_defaults_for_sbatch_hold_where_no_setting_says_otherwise(
         monkeypatch.setenv(name, value)
     assert typed("cluster.partition=low", "cluster.additional_parameters={reservation: week}") == 0
     assert (lab / "env").read_text() == "SBATCH_ACCOUNT=mine\nSBATCH_QOS=long\nSLURM_UMASK=0022\n"
+
+
+def test_a_job_of_this_machine_that_has_ended_needs_no_cancelling() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    one = Submission("local", str(ended.pid), "here", 0.0, nodes=1, nproc=1, folder="", settings={})
+    submit._take_back([one])

@@ -108,7 +108,8 @@ def test_an_element_of_an_array_is_named_as_such(run: Run, monkeypatch: pytest.M
     assert [attempt.job for attempt in ledger.read(run)] == ["7_3"]
 
 
-def test_what_is_being_written_is_not_read(run: Run) -> None:
+def test_what_is_being_written_or_removed_is_not_read(run: Run) -> None:
     run.unfit.mkdir()
     (run.unfit / "7-2-1.new").write_text("n2")
+    (run.unfit / "7-2-2").symlink_to("removed")
     assert unfit.reports(run) == {}
