@@ -90,6 +90,11 @@ class Ignored:
         """How many entries are named."""
         return self._counts.total()
 
+    @property
+    def skipped(self) -> int:
+        """How many entries a pattern of the user names."""
+        return sum(self._counts[pattern] for pattern in self.skip)
+
     def record(self) -> Counts:
         """Return the counts as JSON can hold them."""
         return {pattern: [count, self._first.get(pattern, "")] for pattern, count in self._counts.items()}

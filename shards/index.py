@@ -268,7 +268,8 @@ def build(
             ignored.add(result.ignored)
             progress.update()
     if not patterns:
-        info.check_lengths(folder, {name: found.shard.samples for name, found in scanned.items()})
+        all_of = {name: found.shard.samples for name, found in scanned.items() if not found.ignored.skipped}
+        info.check_lengths(folder, all_of)
     highest = max(int(found.members["label"].max(initial=-1)) for found in scanned.values())
     if classes is None:
         classes = names_in(folder, {found.shard.sha256 for found in scanned.values()})

@@ -14,7 +14,7 @@ from shards.regular_file import read_bytes
 from shards.shard import Shard
 
 NAME = "_info.json"
-_SPLITS = {"validation": "val"}  # what others call them
+_SPLITS = {"validation": "val"}  # what others call them; both names are written
 
 
 def files(folder: Path) -> dict[str, list[str]] | None:
@@ -60,24 +60,27 @@ def check_lengths(folder: Path, samples: Mapping[str, int]) -> None:
 def renew(folder: Path, splits: Mapping[str, Sequence[Shard]]) -> None:
     """Write what is there now; of a split that is there already, what else others noted is kept.
 
+    What has two names stands under both.
+
     Raises:
         OSError: the folder is not writable or full.
     """
     path = folder / NAME
     try:
         info = json.loads(read_bytes(path)) if path.is_file() else {}
-        before = {_SPLITS.get(name, name): (name, facts) for name, facts in info["splits"].items()}
+        before = {_SPLITS.get(name, name): dict(facts) for name, facts in info["splits"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         info, before = {}, {}
     made = {}
     for split, shards in splits.items():
-        name, facts = before.get(split, (split, {"name": split}))
-        made[name] = {
-            **facts,
-            "num_samples": sum(shard.samples for shard in shards),
-            "filenames": [shard.file for shard in shards],
-            "shard_lengths": [shard.samples for shard in shards],
-        }
+        for name in (split, *(other for other, ours in _SPLITS.items() if ours == split)):
+            made[name] = {
+                **before.get(split, {}),
+                "name": name,
+                "num_samples": sum(shard.samples for shard in shards),
+                "filenames": [shard.file for shard in shards],
+                "shard_lengths": [shard.samples for shard in shards],
+            }
     text = json.dumps({**info, "splits": made}, indent=1).encode()
     if not path.is_file() or read_bytes(path) != text:
         with replacing(path) as file:
@@ -88,6 +91,9 @@ def _splits(path: Path) -> dict[str, dict[str, Any]]:
     try:
         splits = json.loads(read_bytes(path))["splits"]
         found = {_SPLITS.get(split, split): dict(facts) for split, facts in splits.items()}
+        for other, split in _SPLITS.items():
+            if {other, split} <= {*splits} and splits[other]["filenames"] != splits[split]["filenames"]:
+                raise ShardError(f"{path}: {split} and {other} name other files: repair or remove it")
         for facts in found.values():
             if not all(isinstance(name, str) for name in facts["filenames"]):
                 raise TypeError("a name that is no text")

@@ -1,11 +1,12 @@
 """Verify that shards are what their index says they are.
 
-    python -m shards.verify data/imagenet              every byte
+    python -m shards.verify data/imagenet              every byte, and every image is decoded
     python -m shards.verify data/imagenet --quick      headers and sizes alone; no image is read
-    python -m shards.verify data/imagenet --repair     every byte; then index what is whole
+    python -m shards.verify data/imagenet --repair     every byte and image; then index what is whole
 
 One line for each fault: shard, key and byte where known, and what is wrong. Exit code 0 if all is whole, 1 if
 something is damaged. --quick finds whatever changes a header, a class or a length, but not a changed image.
+An image that can't be decoded, though its bytes are those that were indexed, is a fault of a whole shard.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from shards import command, index, shard
+from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
 from shards.ignored import Ignored, literal, printable
 from shards.index import Index
@@ -80,14 +82,15 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
     owners = {task.shard.sha256: task.path.name for task in tasks}
     faults = list(_foreign(folder, {task.path.name for task in tasks}, indexes[0].skip or ()))
     whole: dict[str, Contents] = {}
-    size = sum(task.shard.bytes for task in tasks)
+    images = sum(task.shard.samples for task in tasks)
     with (
-        tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress,
+        tqdm(total=images, unit=" images", disable=None) as progress,
         closing(run(_look_at, tasks, workers)) as finished,
     ):
-        for number, (contents, differences) in finished:
+        for number, (contents, differences, unreadable) in finished:
             name = tasks[number].path.name
-            progress.update(tasks[number].shard.bytes)
+            progress.update(tasks[number].shard.samples)
+            faults += unreadable
             if contents is not None and not differences:
                 whole[name] = contents
             elif contents is not None and (owner := owners.get(contents.shard.sha256)):
@@ -141,17 +144,33 @@ def _tasks(one: Index, quick: bool) -> Iterator[Task]:
         yield Task(path, known, rows, one.skip, quick)
 
 
-def _look_at(task: Task) -> tuple[Contents | None, list[Fault]]:
-    """Return what a shard holds, if it can be read, and what is wrong with it."""
+def _look_at(task: Task) -> tuple[Contents | None, list[Fault], list[Fault]]:
+    """Return what a shard holds, if it can be read, what is wrong with it, and with the images in it."""
     name = task.path.name
     if not task.path.is_file():
-        return None, [Fault(name, "missing: copy or write this shard again")]
+        return None, [Fault(name, "missing: copy or write this shard again")], []
     try:
         contents = shard.scan(task.path, payload=not task.quick, skip=task.skip)
     except ShardError as error:
         what = str(error).removeprefix(f"{printable(task.path)}: ")
-        return None, [Fault(name, what, error.key, error.offset)]
-    return contents, list(itertools.islice(_differences(task, contents), _MOST))
+        return None, [Fault(name, what, error.key, error.offset)], []
+    differences = list(itertools.islice(_differences(task, contents), _MOST))
+    return contents, differences, [] if task.quick or differences else list(_unreadable(task))
+
+
+def _unreadable(task: Task) -> Iterator[Fault]:
+    """Yield the images of a shard that can't be decoded, though their bytes are those that were indexed."""
+    with open_file(task.path) as file:
+        for row, (offset, size, *_) in enumerate(task.rows.tolist()):
+            try:
+                Picture(os.pread(file.fileno(), size, offset)).pixels()
+            except NoImageError as error:
+                key = _key(task.path, row, task.skip)
+                patterns = (*(task.skip or ()), f"{literal(key)}.*")
+                skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in patterns)
+                remedy = f"replace it, or leave it out with: {remake(task.path.parent)} {skips}"
+                what = f"not a readable image ({error.reason if size else 'empty'}): {remedy}"
+                yield Fault(task.path.name, what, key, offset)
 
 
 def _differences(task: Task, found: Contents) -> Iterator[Fault]:
@@ -176,7 +195,8 @@ def _differences(task: Task, found: Contents) -> Iterator[Fault]:
 
 def _foreign(folder: Path, known: Collection[str], skip: Sequence[str]) -> Iterator[Fault]:
     for name, what in unknown(folder, known, skip):
-        out = f"{remake(folder)} --skip {shlex.quote(literal(name))}"
+        skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in (*skip, literal(name)))
+        out = f"{remake(folder)} {skips}"
         remedy = f"remove it, or make the indexes again without it: {out}"
         if name.endswith(".tar") and (folder / name).is_file():
             remedy += f"; or with it: {remake(folder)}"
@@ -220,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folder", type=Path, help="where shards and indexes lie")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--quick", action="store_true", help="read headers and classes, no images")
+    how.add_argument("--quick", action="store_true", help="read headers and classes, decode no image")
     how.add_argument("--repair", action="store_true", help="then make indexes of the shards that are whole")
     parser.add_argument("--json", action="store_true", help="faults as JSON, a list")
     parser.add_argument(
@@ -239,7 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if faults:
         raise ShardError(f"{len(faults)} faults in {len({fault.file for fault in faults})} files")
     samples = sum(contents.shard.samples for contents in whole.values())
-    print(f"whole: {len(whole)} shards, {samples:,} samples", file=sys.stderr)
+    how_far = "; no image was read" if chosen.quick else ", each image decoded"
+    print(f"whole: {len(whole)} shards, {samples:,} samples{how_far}", file=sys.stderr)
     ignored = Ignored()
     for contents in whole.values():
         ignored.add(contents.ignored)

@@ -17,7 +17,8 @@ import json, sys, zlib
 from dnw.models.torchvision_cpu import torchvision
 torchvision()
 from timm.data import create_dataset
-dataset = create_dataset("wds/fashion_mnist", root=sys.argv[1], split="val")
+ours, dataset = (create_dataset("wds/x", root=sys.argv[1], split=name) for name in ("val", "validation"))
+assert len(ours) == len(dataset)
 samples = [(zlib.crc32(image.convert("L").tobytes()), int(label)) for image, label in dataset]
 print(json.dumps([len(dataset), samples]))
 """

@@ -196,11 +196,12 @@ def test_build_takes_splits_from_info(pets_shards: Path) -> None:
     assert val.split == "val"
     renewed = json.loads((folder / "_info.json").read_text())["splits"]
     assert renewed["train"] == {
+        "name": "train",
         "filenames": ["b.tar", "a.tar"],
         "num_samples": 7,
         "shard_lengths": [4, 3],
     }
-    assert renewed["validation"]["num_samples"] == 4
+    assert renewed["validation"]["num_samples"] == renewed["val"]["num_samples"] == 4
     (folder / "b.tar").unlink()
     with pytest.raises(ShardError, match=r"b\.tar: missing, though _info\.json names it"):
         index.build(folder, {}, workers=1)

@@ -48,3 +48,18 @@ def test_what_others_noted_is_kept(pets_shards: Path) -> None:
     build(pets_shards, {}, workers=0)
     said = json.loads((pets_shards / info.NAME).read_text())["splits"]["train"]
     assert (said["alt_label"], said["num_samples"], said["shard_lengths"]) == ("label", 11, [3, 4, 4])
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_the_split_to_validate_with_has_both_its_names(name: str, pets_shards: Path) -> None:
+    path = pets_shards / info.NAME
+    said = json.loads(path.read_text())
+    facts = said["splits"].pop("val")
+    assert {**said["splits"].pop("validation"), "name": "val"} == facts
+    said["splits"][name] = {**facts, "name": name, "alt_label": "label"}
+    path.write_text(json.dumps(said))
+    build(pets_shards, {}, workers=0)
+    splits = json.loads(path.read_text())["splits"]
+    assert list(splits) == ["train", "val", "validation"]
+    for split in ("val", "validation"):
+        assert splits[split] == {**facts, "name": split, "alt_label": "label"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shards import index, info, verify, workers, write
+from shards import index, info, shard, verify, workers, write
 from shards.errors import ShardError
 from shards.index import Index
 from shards.journal import NAME
@@ -262,6 +262,10 @@ def test_info_that_speaks_of_other_places(pets_shards: Path) -> None:
     said = json.loads(path.read_text())
     said["splits"]["val"]["filenames"] = ["sub/pets-val-0000.tar"]
     path.write_text(json.dumps(said))
+    with pytest.raises(ShardError, match="val and validation name other files: repair or remove it"):
+        index.build(pets_shards, {}, workers=0)
+    said["splits"]["validation"]["filenames"] = ["sub/pets-val-0000.tar"]
+    path.write_text(json.dumps(said))
     (pets_shards / "sub").mkdir()
     (pets_shards / "pets-val-0000.tar").rename(pets_shards / "sub" / "pets-val-0000.tar")
     with pytest.raises(ShardError, match="move them there, and remove this file"):
@@ -306,3 +310,32 @@ def test_names_of_classes(pets_shards: Path, tmp_path: Path) -> None:
     (tmp_path / "names").write_text("cat\ndog\n")
     index.main([str(pets_shards), f"--classes={tmp_path / 'names'}", "--workers=1"])
     assert Index.load(pets_shards, "val").classes == ("cat", "dog")
+
+
+def bare(folder: Path, images: dict[str, bytes]) -> None:
+    """Make indexed shards of images that nobody has looked at."""
+    folder.mkdir()
+    for split in ("train", "val"):
+        entries = [shard.Entry(key, "png", data, 0) for key, data in images.items()]
+        shard.write(
+            folder / f"x-{split}-0000.tar", [one._replace(key=f"{split}-{one.key}") for one in entries]
+        )
+    index.build(folder, {}, workers=0)
+
+
+def test_images_of_a_shard_that_are_none_are_left_out(image_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    good = (image_folder / "train" / "cat" / "cat.1.png").read_bytes()
+    bare(folder, {"a": good, "[b]": b"<html>", "c": b"", "d": good, "e": good[:-30]})
+    found = faults(folder)
+    assert [(one.file, one.key) for one in found] == [
+        (f"x-{split}-0000.tar", f"{split}-{key}") for split in ("train", "val") for key in ("[b]", "c", "e")
+    ]
+    assert "not a readable image (empty)" in found[1].what
+    assert not verify.verify(folder, quick=True, workers=0)[0]
+    _, whole = verify.verify(folder, quick=False, workers=0)
+    assert not verify.repair(folder, whole)  # their shards are what was indexed
+    while left := faults(folder):
+        indexed(left[0].what)
+        assert len(faults(folder)) == len(left) - 1
+    assert total(folder) == 4

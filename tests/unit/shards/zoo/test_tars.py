@@ -21,11 +21,11 @@ Member = tuple[str, bytes | str, bytes]  # name, content or what it is a link to
 
 
 def sample(key: str, label: int = 0, image: str = "jpg", cls: str = "cls") -> list[Member]:
-    data = b"image of " + os.fsencode(key)
+    data = b"P6 1 1 255\nrgb image of " + os.fsencode(key)
     return [(f"{key}.{image}", data, tarfile.REGTYPE), (f"{key}.{cls}", b"%d" % label, tarfile.REGTYPE)]
 
 
-def file(name: str, data: bytes = b"x") -> Member:
+def file(name: str, data: bytes = b"P6 1 1 255\nrgb") -> Member:
     return name, data, tarfile.REGTYPE
 
 
