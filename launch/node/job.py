@@ -78,10 +78,13 @@ class Job:
         """Work on the run until it is done or has to stop.
 
         Raises:
-            SystemExit: always, with the exit code that `run` returns. Of a returned number submitit would
-                make 0, and Slurm a completed job of that.
+            SystemExit: always, with the exit code that `run` returns, or what is wrong with this node. Of a
+                returned number submitit would make 0, and Slurm a completed job of that.
         """
-        sys.exit(self.run())
+        try:
+            sys.exit(self.run())
+        except LaunchError as error:
+            sys.exit(str(error))
 
     def run(self, begun: Callable[[], None] | None = None) -> int:
         """Work on the run, and say how that ended: 0, 75, 73, 76 or 1.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import get_args
 
 from dnw.runs import ledger
@@ -55,13 +55,22 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
 
 
 def elsewhere(run: Run, node: Node, bad: list[str]) -> bool:
-    """Leave nodes that failed: the job is requeued without them, if the partition has enough others."""
+    """Leave nodes that failed: the job is requeued without them, if the partition has enough others.
+
+    Returns:
+        whether Slurm starts it again; if not, it goes on where it is, and nodes don't lie idle.
+    """
     if not slurm_job.has_others(node, bad):
         _say(f"{', '.join(bad)} failed twice, or unfit; not excluded: too few nodes would be left")
         return False
+    can_requeue = slurm_job.can_requeue()
+    refused = slurm_job.requeue(node.job) if can_requeue else follow_up.submit(run, node, bad)
+    if refused is not None:
+        told = f"not left, as job {node.job} can't be requeued: {refused}"
+        _say(f"{', '.join(bad)} failed twice, or unfit; {told}")
+        return False
     _say(f"{', '.join(bad)} excluded from now on: failed twice, or unfit")
-    _requeue(run, node, "go on without these nodes", exclude=bad)
-    if slurm_job.can_requeue() and (refused := slurm_job.exclude(node.job, bad)):
+    if can_requeue and (refused := slurm_job.exclude(node.job, bad)):
         _say(f"excluding {', '.join(bad)}: {refused}")
     return True
 
@@ -74,14 +83,14 @@ def _is_second(run: Run) -> bool:
     )
 
 
-def _requeue(run: Run, node: Node, why: str, exclude: Sequence[str] = ()) -> None:
+def _requeue(run: Run, node: Node, why: str) -> None:
     """Ask Slurm to start the job again until it agrees.
 
     An answer may be lost. So before asking again it looks whether this start of the job still is the one that
     Slurm knows: it would stop the next one.
     """
     if not slurm_job.can_requeue():
-        refused = follow_up.submit(run, node, exclude)
+        refused = follow_up.submit(run, node)
         if refused is None:
             _say(f"a job that follows job {node.job} is submitted ({why}): scontrol: not found here")
             return

@@ -24,6 +24,7 @@ from dnw.runs import ledger, lock
 from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
+from launch.errors import LaunchError
 from launch.node import backfill, exit_reason, notify, requeue, slurm_job
 from launch.node.job import HELD, POLL_S, Job, met_at
 from launch.node.signals import StopRequests
@@ -56,7 +57,10 @@ class Series:
 
     def __call__(self) -> None:
         """Make the checks until all are made, or it has to stop; raises SystemExit, as Job does."""
-        sys.exit(self.run())
+        try:
+            sys.exit(self.run())
+        except LaunchError as error:
+            sys.exit(str(error))
 
     def run(self, begun: Callable[[], None] | None = None) -> int:
         """Make the checks that are not recorded yet: 0 none failed, 1 some did, 75 stopped, 73 held.

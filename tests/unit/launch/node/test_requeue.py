@@ -9,6 +9,7 @@ import pytest
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from launch.errors import LaunchError
 from launch.node import job, requeue
 from launch.node.job import Job
 from launch.node.topology import Node
@@ -205,6 +206,19 @@ def test_only_a_job_that_is_to_start_again_asks(
     assert requeues(scontrol) == asked
 
 
+def test_a_node_on_which_nothing_can_begin_says_why_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def this_node(*_: object) -> Node:
+        raise LaunchError("cluster.interface: no interface ib7 on n1")
+
+    monkeypatch.setattr(job, "StopRequests", lambda impatient: SimpleNamespace(listen=lambda: None))
+    monkeypatch.setattr(job, "this_node", this_node)
+    with pytest.raises(SystemExit) as ended:
+        Job(tmp_path, nodes=2, nproc=1, grace_s=1)()
+    assert ended.value.code == "cluster.interface: no interface ib7 on n1"
+
+
 def test_a_ctrl_c_is_the_end(tmp_path: Path, scontrol: Path, slept: list[float]) -> None:
     requeue.after_stop(stopped(tmp_path, None), NODE, signal.SIGINT)
     assert slept == []
@@ -247,6 +261,19 @@ def test_too_few_nodes_would_be_left(
     assert (
         "n1, n2 failed twice, or unfit; not excluded: too few nodes would be left" in capsys.readouterr().err
     )
+
+
+def test_where_slurm_refuses_nodes_do_not_lie_idle(
+    scontrol: Path, slept: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = scontrol.with_name("scontrol")
+    program.write_text(
+        program.read_text() + 'case "$*" in requeue*) echo "Requeue disabled" >&2; exit 1;; esac\n'
+    )
+    assert not requeue.elsewhere(Run(Path("run")), NODE, ["n2"])
+    assert [line for line in scontrol.read_text().splitlines() if "show" not in line] == ["requeue 7"]
+    assert "n2 failed twice, or unfit; not left, as job 7 can't be requeued" in capsys.readouterr().err
+    assert slept == []
 
 
 def test_without_an_answer_a_partition_is_taken_to_have_enough_nodes(scontrol: Path) -> None:
