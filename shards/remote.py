@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from shards.errors import ShardError
 from shards.flock import flock
 from shards.shard import Shard
+from shards.tar import BLOCK
 
 log = logging.getLogger(__name__)
 
@@ -88,22 +90,26 @@ class Store:
                 return
             part.unlink()
         raise ShardError(
-            f"{self.url}/{shard.file}: has the digest {found[:16]}, the index says {shard.sha256[:16]}: put "
-            "the right shard there, or index what is there"
+            f"{_shown(self.url)}/{shard.file}: has the digest {found[:16]}, the index says "
+            f"{shard.sha256[:16]}: put the right shard there, or index what is there"
         )
 
     def _download(self, shard: Shard, part: Path) -> None:
-        """Have all bytes in `part`, going on from those that are there."""
-        address = f"{self.url}/{shard.file}"
+        """Have all bytes in `part`, going on from those that are there, where the server can do that."""
+        address = _address(self.url, shard.file)
         files = _filesystem(address)
+        get = _append
         for number in range(TRIES):
             try:
-                _append(files, address, part, shard.bytes)
+                get(files, address, part, shard.bytes)
                 return
             except _GONE as error:
-                raise ShardError(f"{address}: can't be read ({error})") from error
+                raise ShardError(f"{_shown(address)}: can't be read ({_reason(error)})") from error
             except Exception as error:  # fsspec, what it runs on, the network: their types have no end
-                why = f"{address}: can't be fetched ({_reason(error)})"
+                why = f"{_shown(address)}: can't be fetched ({_reason(error)})"
+                if isinstance(error, ValueError) and get is _append and address.startswith("http"):
+                    get = _stream  # it sends no ranges
+                    continue
                 if number == TRIES - 1:
                     raise ShardError(f"{why}, {TRIES} times tried") from error
             pause_s = PAUSE_S * 2**number
@@ -190,15 +196,15 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
         if (folder / name).is_file() and _is_index(name, (folder / name).read_bytes()):
             continue
         try:
-            content = files.cat_file(f"{url}/{name}")
+            content = files.cat_file(_address(url, name))
         except Exception as error:  # see Store._download
             raise ShardError(
-                f"{url}/{name}: can't be fetched ({_reason(error)}): data.url must be the folder of shards "
-                "and their indexes, which python -m shards.index makes"
+                f"{_shown(url)}/{name}: can't be fetched ({_reason(error)}): data.url must be the folder of "
+                "shards and their indexes, which python -m shards.index makes"
             ) from error
         if not _is_index(name, content):
             raise ShardError(
-                f"{url}/{name}: what the server sends is no index but begins with {content[:24]!r}: "
+                f"{_shown(url)}/{name}: what the server sends is no index but begins with {content[:24]!r}: "
                 "data.url must be the folder of shards and their indexes, which may need a login"
             )
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,20 +219,45 @@ def _is_index(name: str, content: bytes) -> bool:
 
 
 def _append(files: Any, address: str, part: Path, size: int) -> None:
+    """Have all bytes, going on from those that are there. Raises ValueError where there are no ranges."""
     with part.open("ab") as out, files.open(address, "rb", cache_type="none") as source:
         source.seek(out.tell())
-        while out.tell() < size:
-            data = source.read(min(_CHUNK, size - out.tell()))
-            if not data:
-                raise EOFError(f"ends after {out.tell():,} of {size:,} bytes")
-            out.write(data)
+        _copy(source, out, size)
+
+
+def _stream(files: Any, address: str, part: Path, size: int) -> None:
+    """Have all bytes, from the first on in one answer."""
+    headers = {"Accept-Encoding": "identity"}
+    with part.open("wb") as out, files.open(address, "rb", block_size=0, headers=headers) as source:
+        _copy(source, out, size)
+
+
+def _copy(source: Any, out: BinaryIO, size: int) -> None:
+    while (there := out.tell()) < size:
+        data = source.read(min(_CHUNK, size - there))
+        if there == 0 and data.startswith(b"<") and b"\0" not in data[:BLOCK]:  # which a header has
+            raise EOFError(f"the server sends a page instead, {data[:24]!r}")
+        if not data:
+            raise EOFError(f"ends after {there:,} of {size:,} bytes")
+        out.write(data)
+
+
+def _address(url: str, name: str) -> str:
+    """Return the address of a file in a folder; what allows to read it, after the question mark, stays."""
+    folder, question, words = url.partition("?") if url.startswith("http") else (url, "", "")
+    return f"{folder}/{name}{question}{words}"
+
+
+def _shown(address: str) -> str:
+    """Return an address without what allows to read it."""
+    return address.partition("?")[0] if address.startswith("http") else address
 
 
 def _reason(error: Exception) -> str:
     """Return why something can't be fetched, in a few words: some libraries repeat their request."""
     if isinstance(error, FileNotFoundError):
         return "not there"
-    words = " ".join(str(error).split())
+    words = re.sub(r"\?[^\s'\"]*", "?...", " ".join(str(error).split()))  # no signature into a log
     return f"{type(error).__name__}: {words[:_LONGEST]}" if words else type(error).__name__
 
 

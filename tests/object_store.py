@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,60 +12,79 @@ from pathlib import Path
 
 
 class Folder:
-    """A folder served over HTTP, with ranges; `faults` are taken one a request, for names that end so."""
+    """A folder served over HTTP, with ranges; `faults` are taken one a request, for names that end so.
+
+    Attributes:
+        faults: end of the name, and "busy", "cut" or "page".
+        ranges: what Accept-Ranges says; with anything but "bytes" there are none.
+        query: without which nothing is handed out.
+        is_packing: gzip, for those who take it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.faults: list[tuple[str, str]] = []  # (end of the name, "busy" or "cut")
+        self.faults: list[tuple[str, str]] = []
         self.asked: Counter[str] = Counter()
+        self.ranges, self.query, self.is_packing = "bytes", "", False
         self._lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                self._answer(body=False)
-
-            def do_GET(self) -> None:
-                self._answer(body=True)
-
-            def log_message(self, format: str, *words: object) -> None:
-                pass
-
-            def _answer(self, body: bool) -> None:
-                path = outer.folder / self.path.lstrip("/")
-                fault = outer._fault(path.name) if body else ""
-                if not path.is_file() or fault == "busy":
-                    self.send_error(404 if fault != "busy" else 503)
-                    return
-                data = path.read_bytes()
-                asked = self.headers.get("Range")
-                first, last = 0, len(data) - 1
-                if asked:
-                    start, _, end = asked.removeprefix("bytes=").partition("-")
-                    first, last = int(start), min(int(end or last), last)
-                part = data[first : last + 1]
-                self.send_response(206 if asked else 200)
-                self.send_header("Accept-Ranges", "bytes")
-                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-                self.send_header("Content-Length", str(len(part)))
-                self.end_headers()
-                if fault == "cut":
-                    self.wfile.write(part[: len(part) // 2])
-                    self.close_connection = True
-                elif body:
-                    self.wfile.write(part)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"served": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def _fault(self, name: str) -> str:
+    def fault(self, name: str) -> str:
+        """Return what this request is to meet, if anything; it is counted."""
         with self._lock:
             self.asked[name] += 1
             if self.faults and name.endswith(self.faults[0][0]):
                 return self.faults.pop(0)[1]
             return ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    served: Folder
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass
+
+    def _answer(self, body: bool) -> None:
+        name, _, query = self.path.lstrip("/").partition("?")
+        path = self.served.folder / name
+        fault = self.served.fault(path.name) if body else ""
+        if fault == "busy" or query != self.served.query or not path.is_file():
+            self.send_error(503 if fault == "busy" else 403 if query != self.served.query else 404)
+            return
+        data, headers = path.read_bytes(), {"Accept-Ranges": self.served.ranges}
+        asked = self.headers.get("Range") if self.served.ranges == "bytes" else None
+        if fault == "page":
+            self._send(200, b"<html>log in</html>", {}, body)
+        elif self.served.is_packing and "gzip" in self.headers.get("Accept-Encoding", ""):
+            self._send(200, gzip.compress(data), {"Content-Encoding": "gzip"}, body)
+        elif asked:
+            start, _, end = asked.removeprefix("bytes=").partition("-")
+            first, last = int(start), min(int(end or len(data) - 1), len(data) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            self._send(206, data[first : last + 1], headers, body, is_cut=fault == "cut")
+        else:
+            self._send(200, data, headers, body, is_cut=fault == "cut")
+
+    def _send(
+        self, code: int, data: bytes, headers: dict[str, str], body: bool, is_cut: bool = False
+    ) -> None:
+        self.send_response(code)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data[: len(data) // 2] if is_cut else data)
+        self.close_connection = self.close_connection or is_cut
 
 
 @contextmanager

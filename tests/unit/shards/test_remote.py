@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -227,3 +230,58 @@ def test_a_login_page_is_no_index(name: str, served: Folder, there: Path, tmp_pa
     (tmp_path / "index" / name).write_text("<html>log in</html>")  # as was kept before
     (there / name).write_bytes(whole)
     all_right(reader(served.url, tmp_path))
+
+
+@pytest.mark.parametrize("ranges", ["", "none"])
+@pytest.mark.parametrize("faults", [[], ["cut"], ["busy", "page", "cut"]])
+def test_a_server_without_ranges(
+    served: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranges: str, faults: list[str]
+) -> None:
+    monkeypatch.setattr(remote, "_CHUNK", 5000)  # of shards of 20 KiB
+    served.ranges = ranges
+    found = reader(served.url, tmp_path)
+    served.faults = [("0.tar", fault) for fault in faults]
+    all_right(found)
+    assert served.faults == []
+
+
+def test_pythons_own_server_and_a_shard_of_many_requests(tmp_path: Path) -> None:
+    folder, data = tmp_path / "there", os.urandom(3 * remote._CHUNK)
+    folder.mkdir()
+    written = shard.write(folder / "x-train-0000.tar", [shard.Entry("key", "jpg", data, 0)])
+    index.save(folder, "train", [written[0]], [written[1]], classes=None, num_classes=1)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = reader(f"http://127.0.0.1:{server.server_address[1]}", tmp_path)
+        assert found.read(0) == (data, 0)
+        server.shutdown()
+
+
+def test_a_page_instead_of_a_shard(served: Folder, tmp_path: Path) -> None:
+    found = reader(served.url, tmp_path)
+    served.faults = [("0.tar", "page")] * 2
+    all_right(found)
+    found = reader(served.url, tmp_path / "other")
+    served.faults = [("0.tar", "page")] * 100
+    with pytest.raises(ShardError, match="the server sends a page instead, b'<html>log in"):
+        found.read(0)
+
+
+def test_a_server_that_packs(served: Folder, tmp_path: Path) -> None:
+    served.is_packing = True
+    all_right(reader(served.url, tmp_path))
+
+
+def test_an_address_that_is_signed(served: Folder, tmp_path: Path) -> None:
+    served.query = "sig=a%2Bsecret%3D&se=2030"
+    found = reader(f"{served.url}?{served.query}", tmp_path)
+    all_right(found)
+    served.query = "sig=other"
+    with pytest.raises(ShardError, match=r"index-train\.npy: can't be fetched") as caught:
+        reader(f"{served.url}?sig=a%2Bsecret%3D&se=2030", tmp_path / "other")
+    assert "secret" not in str(caught.value)
