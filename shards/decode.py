@@ -7,8 +7,12 @@ noted (EXIF) is ignored, as torchvision does.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import re
+import warnings
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +32,25 @@ class NoImageError(ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"no image that can be read ({reason})")
         self.reason = reason
+
+
+class TooLargeError(NoImageError):
+    """An image of more pixels than Pillow takes unasked: a small file may fill the memory."""
+
+
+@contextlib.contextmanager
+def at_most(pixels: int) -> Iterator[None]:
+    """Take images of up to so many pixels meanwhile, however small their files are."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", Image.DecompressionBombWarning
+            )  # Pillow refuses twice as many only
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 class Picture:
@@ -116,5 +139,11 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _no_image(error: BaseException) -> NoImageError:
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return TooLargeError(
+            re.sub(
+                r"^Image size \((\d+) pixels\) exceeds limit of (\d+).*", r"\1 pixels, above \2", str(error)
+            )
+        )
     reason = str(error).partition(" <")[0]  # Pillow names its own buffer
     return NoImageError(reason)

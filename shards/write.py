@@ -30,6 +30,7 @@ from shards.journal import Journal, WritePlan, Written, journal
 from shards.order import part
 from shards.shard import Members, Shard
 from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars
+from shards.sources.room import check_room
 from shards.sources.source import BadImageError, Picture, Source, smaller, stamp
 from shards.workers import run
 
@@ -73,12 +74,13 @@ def write(
 
     Raises:
         ShardError: images can't be decoded, once all others are written; or the folder holds something else,
-            or is being written.
+            or is being written; or the disk has less room than it will take.
         OSError: a file can't be read, or the folder is not writable or full.
     """
     out.mkdir(parents=True, exist_ok=True)
     with journal(out, _plan(source, shard_samples, seed)) as records:
         tasks = list(_tasks(source, out, shard_samples, seed, records.done, skip_bad))
+        check_room([picture for task in tasks if not _seems_whole(task) for picture in task.pictures], out)
         results = _run(tasks, workers, records)
         _count_bad([one for result in results for one in result.written.bad], source.ignored, skip_bad)
         indexes = []
@@ -185,9 +187,14 @@ def _count_bad(bad: Sequence[str], ignored: Ignored, skip_bad: bool) -> None:
         )
 
 
+def _seems_whole(task: Task) -> bool:
+    done = task.done
+    return done is not None and task.path.is_file() and task.path.stat().st_size == done.shard.bytes
+
+
 def _whole(task: Task) -> tuple[Written, Members] | None:
     done = task.done
-    if not (done and task.path.is_file() and task.path.stat().st_size == done.shard.bytes):
+    if done is None or not _seems_whole(task):
         return None
     if (done.bad and not task.skip_bad) or (done.sources and done.sources != stamp(task.pictures)):
         return None
@@ -201,9 +208,13 @@ def _whole(task: Task) -> tuple[Written, Members] | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m shards.write`."""
     chosen = _parser().parse_args(arguments)
+    if chosen.max_pixels is not None and chosen.longest is None:
+        raise ShardError(
+            "--max-pixels: readers take no more pixels than before: scale down with --longest N, too"
+        )
     source: Source = chosen.open(chosen)
     if chosen.longest is not None:
-        source = smaller(source, chosen.longest, chosen.quality)
+        source = smaller(source, chosen.longest, chosen.quality, chosen.max_pixels)
     sizes = " + ".join(f"{len(split.labels):,} {name}" for name, split in source.splits.items())
     print(f"{source.name}: {sizes} images, {len(source.classes)} classes, from {source.origin}")
     indexes = write(
@@ -279,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for name, kind in _KINDS.items():
         one = kinds.add_parser(name, help=kind.what, description=f"Write shards of {kind.what}.")
-        one.set_defaults(open=kind.open, skip_bad=False)
+        one.set_defaults(open=kind.open, skip_bad=False, max_pixels=None)
         one.add_argument("source", metavar="SOURCE", help=kind.source)
         one.add_argument("out", metavar="OUT", type=Path, help="the folder to write into; made if need be")
         one.add_argument(
@@ -323,6 +334,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _of_files(parser: argparse.ArgumentParser) -> None:
     add_skip(parser)
+    parser.add_argument(
+        "--max-pixels",
+        type=command.positive,
+        metavar="N",
+        help="with --longest, take images of more pixels than are safe to take from strangers, up to N",
+    )
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out images that can't be read; counted"
     )

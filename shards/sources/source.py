@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shards.decode import NoImageError
+from shards.decode import NoImageError, TooLargeError, at_most
 from shards.decode import Picture as Decoded
 from shards.errors import ShardError
 from shards.ignored import Ignored, printable
@@ -78,6 +79,7 @@ class Smaller:
     picture: Picture
     longest: int
     quality: int
+    max_pixels: int | None = None
 
     def encode(self) -> tuple[str, bytes]:
         """Extension and bytes; what is small enough stays as it is.
@@ -85,12 +87,15 @@ class Smaller:
         Raises:
             As that of the picture.
         """
-        extension, data = self.picture.encode()
-        with Image.open(io.BytesIO(data)) as image:
-            if max(image.size) <= self.longest:
-                return extension, data
-            image.draft("RGB", (2 * self.longest, 2 * self.longest))  # of a much larger JPEG decode a half
-            small = image.convert("RGB")
+        with nullcontext() if self.max_pixels is None else at_most(self.max_pixels):
+            extension, data = self.picture.encode()
+            with Image.open(io.BytesIO(data)) as image:
+                if max(image.size) <= self.longest:
+                    return extension, data
+                image.draft(
+                    "RGB", (2 * self.longest, 2 * self.longest)
+                )  # of a much larger JPEG decode a half
+                small = image.convert("RGB")
         small.thumbnail((self.longest, self.longest), Image.Resampling.LANCZOS)
         file = io.BytesIO()
         small.save(file, "JPEG", quality=self.quality)
@@ -103,6 +108,8 @@ def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
         Decoded(data).pixels()  # as readers will
     except NoImageError as error:
         reason = error.reason if data else "empty"
+        if isinstance(error, TooLargeError):
+            reason += ": --max-pixels N takes it"
         raise BadImageError(f"{printable(where)}: not a readable image ({reason})") from error
     extension = suffix[1:].lower()
     return ("jpg" if extension in {"jpeg", "jfif"} else extension), data
@@ -176,11 +183,14 @@ class Source:
     ignored: Ignored = dataclasses.field(default_factory=Ignored, compare=False)
 
 
-def smaller(source: Source, longest: int, quality: int) -> Source:
-    """Return these images, larger ones scaled to `longest` pixels and encoded as JPEG of `quality`."""
+def smaller(source: Source, longest: int, quality: int, max_pixels: int | None = None) -> Source:
+    """Return these images, larger ones scaled to `longest` pixels and encoded as JPEG of `quality`.
+
+    With `max_pixels` images of up to so many are taken, which else would be refused as bombs.
+    """
     splits = {
         name: dataclasses.replace(
-            split, pictures=[Smaller(picture, longest, quality) for picture in split.pictures]
+            split, pictures=[Smaller(picture, longest, quality, max_pixels) for picture in split.pictures]
         )
         for name, split in source.splits.items()
     }

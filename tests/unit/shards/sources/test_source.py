@@ -1,5 +1,7 @@
 import dataclasses
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +72,30 @@ def test_a_smaller_source_says_so() -> None:
     assert picture.encode()[0] == "jpg"
     assert dataclasses.replace(changed, splits=source.splits, changed={}) == source
     assert changed.changed == {"longest": 2, "quality": 80}
+
+
+def bomb() -> bytes:
+    """A PNG of 400 million pixels in 100 bytes, whose rows are missing: Pillow refuses it by its header."""
+    file = io.BytesIO()
+    Image.new("1", (1, 1)).save(file, "PNG")
+    data = bytearray(file.getvalue())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def test_a_bomb_is_refused_with_the_option_that_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bomb())
+    with pytest.raises(ShardError, match=r"400000000 pixels, above \d+: --max-pixels N takes it"):
+        ImageFile(path).encode()
+    Image.new("RGB", (90, 40)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)  # refuses 3,000
+    with pytest.raises(ShardError, match="3600 pixels, above 3000: --max-pixels N takes it"):
+        Smaller(ImageFile(path), longest=20, quality=90).encode()
+    with pytest.raises(ShardError, match="3600 pixels, above 3599"):
+        Smaller(ImageFile(path), longest=20, quality=90, max_pixels=3599).encode()
+    assert Smaller(ImageFile(path), longest=20, quality=90, max_pixels=3600).encode()[0] == "jpg"
+    assert Image.MAX_IMAGE_PIXELS == 1500

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -339,3 +340,28 @@ def test_images_of_a_shard_that_are_none_are_left_out(image_folder: Path, tmp_pa
         indexed(left[0].what)
         assert len(faults(folder)) == len(left) - 1
     assert total(folder) == 4
+
+
+def test_an_image_of_too_many_pixels(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)  # refuses 3,000
+    Image.new("RGB", (90, 40)).save(image_folder / "train" / "cat" / "cat.1.png")
+    with pytest.raises(ShardError, match="3600 pixels, above 3000: --max-pixels N takes it"):
+        written(image_folder, tmp_path / "as they are")
+    with pytest.raises(ShardError, match="scale down with --longest N, too"):
+        written(image_folder, tmp_path / "as they are", "--max-pixels=4000")
+    written(image_folder, tmp_path / "out", "--max-pixels=4000", "--longest=20")
+    assert total(tmp_path / "out") == 15
+    assert not faults(tmp_path / "out")
+
+
+def test_a_set_that_the_disk_has_no_room_for(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+        with pytest.raises(ShardError, match="make room, or write to another disk"):
+            written(image_folder, tmp_path / "out")
+    written(image_folder, tmp_path / "out")
+    assert total(tmp_path / "out") == 15
