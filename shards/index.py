@@ -268,8 +268,7 @@ def build(
             ignored.add(result.ignored)
             progress.update()
     if not patterns:
-        all_of = {name: found.shard.samples for name, found in scanned.items() if not found.ignored.skipped}
-        info.check_lengths(folder, all_of)
+        info.check_lengths(folder, _lengths_of_all(scanned))
     highest = max(int(found.members["label"].max(initial=-1)) for found in scanned.values())
     if classes is None:
         classes = names_in(folder, {found.shard.sha256 for found in scanned.values()})
@@ -282,6 +281,11 @@ def build(
         indexes.append(made)
     save_info(indexes)
     return indexes
+
+
+def _lengths_of_all(scanned: Mapping[str, Contents]) -> dict[str, int]:
+    """Return how many samples each shard has of which nothing was left out."""
+    return {name: one.shard.samples for name, one in scanned.items() if not one.ignored.skipped}
 
 
 def _read(folder: Path, split: str) -> Index:
