@@ -127,7 +127,7 @@ def test_two_jobs_of_one_run(cluster: Cluster, few_images: Path, tmp_path: Path,
     typed(cluster, few_images, tmp_path)
     run = the_run(tmp_path)
     until(lambda: steps(run) >= 3)
-    script = next(run.slurm.glob("1/*.sh"))
+    script = next(run.slurm.glob("1/*_submission.sh"))
     second = cluster.run("sbatch", "--parsable", f"--output={tmp_path}/second", str(script)).strip()
     shutil.copy(run.slurm / "1" / f"{job_of(run)}_submitted.pkl", run.slurm / "1" / f"{second}_submitted.pkl")
     until(lambda: state(cluster, second) == "FAILED")
