@@ -87,6 +87,7 @@ def _run(arguments: list[str], peers: Peers) -> int:
         asked = run.parse_args(arguments)
         fork_server.begin()
         peers.follow()
+        peers.wait()
         if "is_host=false" in asked.rdzv_conf:
             address, _, port = asked.rdzv_endpoint.rpartition(":")
             meeting.reach(address.strip("[]"), int(port))

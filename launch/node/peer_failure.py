@@ -31,6 +31,7 @@ class Peers:
 
     def __init__(self) -> None:
         self.failed_elsewhere = False
+        self.is_waiting = False  # for the other nodes
         self.has_begun = False  # to start workers
         self._processes: list[BaseProcess] = []
 
@@ -38,12 +39,23 @@ class Peers:
         """Handle the signal; the interpreter calls this.
 
         Raises:
-            PeerFailedError: there are no workers yet, and none shall be: the other node won't come.
+            PeerFailedError: it is waiting for the other node, which won't come.
         """
         self.failed_elsewhere = True
-        if not self.has_begun:
+        if self.has_begun:
+            self._tell()
+        elif self.is_waiting:  # a library that is being imported would swallow it
             raise PeerFailedError
-        self._tell()
+
+    def wait(self) -> None:
+        """Begin to wait for the other nodes.
+
+        Raises:
+            PeerFailedError: one of them has failed already.
+        """
+        self.is_waiting = True
+        if self.failed_elsewhere:
+            raise PeerFailedError
 
     def follow(self) -> None:
         """Take part in whatever torchrun starts from now on."""

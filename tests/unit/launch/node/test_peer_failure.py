@@ -59,6 +59,14 @@ def test_a_failure_elsewhere_reaches_workers_that_are_being_started(
 
 def test_before_there_are_workers_nobody_waits_for_a_node_that_failed() -> None:
     peers = Peers()
+    peers.wait()
     with pytest.raises(PeerFailedError):
         peers(PEER_FAILED, None)
     assert peers.failed_elsewhere
+
+
+def test_a_library_that_is_being_imported_does_not_swallow_that_a_node_has_failed() -> None:
+    peers = Peers()
+    peers(PEER_FAILED, None)  # raises nothing yet
+    with pytest.raises(PeerFailedError):
+        peers.wait()
