@@ -93,6 +93,8 @@ def judge(found: Sequence[Health]) -> list[str]:
                 for problem in (*one.node_problems, *one.run_problems)
             )
             raise UnfitError(told, rank, health.node if health.node_problems else None)
+    if not found:  # nobody was examined
+        return []
     _check_versions(found)
     clock = statistics.median_low([health.time for health in found])
     return [

@@ -15,7 +15,7 @@ from launch.loader_cores import cores_needed, doubt
     ("words", "said"),
     [
         ("+exp=imagenet_dnw cluster.gpus_per_node=8", None),
-        ("+exp=imagenet_dnw cluster.cpus_per_task=2", None),  # on the CPU
+        ("+exp=imagenet_dnw cluster.gpus_per_node=0 cluster.cpus_per_task=2", None),  # on the CPU
         ("+exp=imagenet_dnw cluster.gpus_per_node=8 cluster.cpus_per_task=72", None),
         ("+exp=cifar_dnw cluster.gpus_per_node=2 cluster.cpus_per_task=2", None),  # nobody has reckoned
         (
@@ -50,7 +50,7 @@ def test_too_few_cores(
     planned = prepare.plan(composed)
     found = doubt(planned.train, planned.launch)
     assert found == (said and f"the loader may starve the GPUs: {said}")
-    assert planned.notes == (() if found is None else (found,))
+    assert [note for note in planned.notes if "loader" in note] == ([] if found is None else [found])
 
 
 def test_the_remedy_works() -> None:

@@ -225,7 +225,7 @@ def test_without_slurm_the_files_tell_what_they_can(tmp_path: Path, cluster: Slu
     note(made[2], 1, "end", NOW - 20, reason="stopped", step=3)
     found, notes = rows(made)
     assert [one.state for one in found] == ["queued", "running", "stopped"]
-    assert [text.partition(";")[0] for text in notes] == ["squeue: not found here", "sacct: not found here"]
+    assert [text.partition(";")[0] for text in notes] == ["squeue: not found here"]
 
 
 def test_a_configuration_that_cannot_be_read_is_a_note(run: Run, cluster: Slurm) -> None:

@@ -32,4 +32,4 @@ def test_every_call_goes_through_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (cluster.lab / "bin" / "squeue").write_text("#!/bin/sh\nexport -p\n")
     said = slurm_command.ask("squeue")
     assert [name for name in THEIRS if name in said] == ["LC_ALL", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"]
-    assert not [value for value in THEIRS.values() if f"'{value}'" in said]
+    assert not [name for name, value in THEIRS.items() if f"{name}='{value}'" in said]
