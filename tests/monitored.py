@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from run_folder import make
 from torch import nn
 
+from dnw import models
 from dnw.config import load
 from dnw.runs import ledger
 from dnw.runs.claim import Claim
@@ -42,3 +47,16 @@ def evaluated(monitor: Monitor, model: nn.Module, step: int) -> None:
     monitor.evaluation(step, step / 4, Accuracy(top1=10.0 * step, top5=90.0, loss=1.5, samples=50))
     masks = {name: edges.mask.clone() for name, (_, edges) in edges_of(model).items()}
     monitor.wiring(step, model, masks, 32, swapped=0.1)
+
+
+def killed_twice(folder: Path) -> Run:
+    """A run killed after step 6 and, gone on with from 4 without an evaluation, after 7."""
+    run = make(folder)
+    run.code.mkdir()
+    record = {"commit": "c0ffee", "dirty": True, "digest": "0123456789abcdef", "files": {}}
+    (run.code / "code.json").write_text(json.dumps(record))
+    model = models.build(load(run.config))
+    attempt(run, model, Position(), until=6)
+    attempt(run, model, Position(step=4), until=7)
+    attempt(run, model, Position(step=4, evaluated=4), until=STEPS)
+    return run

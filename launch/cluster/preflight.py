@@ -96,7 +96,6 @@ def _failed_nodes(
     if not nodes:
         return (), ()
     names = ", ".join(nodes)
-    sizes = [one.nodes for one in found if one.nodes is not None]
-    if sizes and max(sizes) - len(nodes) < plans[0].launch.nodes:
+    if not partition.have_others(found, len(nodes), plans[0].launch.nodes):
         return (), (f"not excluded: {names} (failed twice, or unfit): too few nodes would be left",)
     return nodes, (f"excluded: {names} (failed twice, or unfit)",)

@@ -96,8 +96,7 @@ def has_others(node: Node, hosts: Sequence[str]) -> bool:
         found = partition.ask(os.environ.get("SLURM_JOB_PARTITION"))
     except SlurmError:
         return True
-    sizes = [one.nodes for one in found if one.nodes is not None]
-    return not sizes or max(sizes) - len(hosts) >= node.count
+    return partition.have_others(found, len(hosts), node.count)
 
 
 def _facts(job: str) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launch.scheduler import slurm_command, time_limit
@@ -65,6 +65,18 @@ def partition(said: dict[str, str]) -> Partition:
         max_nodes=_number(said.get("MaxNodes")),
         longest_s=time_limit.seconds(longest) if longest[:1].isdigit() else None,
     )
+
+
+def have_others(found: Sequence[Partition], nodes: int, needed: int) -> bool:
+    """Return whether one of these partitions has enough nodes besides some; also where Slurm doesn't say.
+
+    Args:
+        found: where a job may go.
+        nodes: how many are to be kept out.
+        needed: how many it asks for.
+    """
+    sizes = [one.nodes for one in found if one.nodes is not None]
+    return not sizes or max(sizes) - nodes >= needed
 
 
 def existing(nodes: Iterable[str]) -> list[str]:

@@ -8,36 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from folder_digest import digest
 from run_folder import make
+from saved_step import save
 
 from dnw import export, models
-from dnw.config import load, signature
+from dnw.config import load
 from dnw.evaluate import main
 from dnw.profile import __main__ as profile_command
 from dnw.profile import profile
 from dnw.runs.folder import Run, step_path
-from dnw.training import checkpoint
-from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity, Position
+from dnw.training.checkpoint import CheckpointError
 from dnw.training.checkpointed_model import load_checkpointed_model
-
-
-def save(run: Run, step: int) -> Path:
-    """A checkpoint of `run` whose classifier's bias is its step."""
-    model = models.build(load(run.config))
-    torch.nn.init.constant_(model.fc.bias, step)  # type: ignore[arg-type]
-    saved = Checkpoint(
-        Identity("example", signature(load(run.config)), "", ""),
-        Position(step=step),
-        model.state_dict(),
-        {},
-        torch.zeros(3),
-        {},
-    )
-    path = step_path(run.checkpoints, step)
-    checkpoint.write(path, checkpoint.encode(saved))
-    return path
 
 
 @pytest.fixture

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from monitored import STEPS, attempt
-from run_folder import make
+from monitored import STEPS, killed_twice
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dnw import models
-from dnw.config import load
 from dnw.runs import jsonl
 from dnw.runs.folder import Run
-from dnw.training.checkpoint import Position
 
 Shown = tuple[Run, EventAccumulator]
 
@@ -21,14 +15,7 @@ Shown = tuple[Run, EventAccumulator]
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """A run killed after step 6 and, gone on with from 4 without an evaluation, after 7."""
-    run = make(tmp_path_factory.mktemp("monitor") / "runs")
-    run.code.mkdir()
-    record = {"commit": "c0ffee", "dirty": True, "digest": "0123456789abcdef", "files": {}}
-    (run.code / "code.json").write_text(json.dumps(record))
-    model = models.build(load(run.config))
-    attempt(run, model, Position(), until=6)
-    attempt(run, model, Position(step=4), until=7)
-    attempt(run, model, Position(step=4, evaluated=4), until=STEPS)
+    run = killed_twice(tmp_path_factory.mktemp("monitor") / "runs")
     board = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0, "tensors": 0})
     return run, board.Reload()
 

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-import torch
-from drawn_compact import some_network
-
 from dnw.compact import Compact
 from dnw.engines.native.plan import plan
-
-
-@pytest.fixture(scope="module")
-def network() -> Compact:
-    torch.manual_seed(0)
-    return some_network(70, 2, 2, normed=False)
 
 
 def test_threads_share_the_targets_of_every_phase(network: Compact) -> None:

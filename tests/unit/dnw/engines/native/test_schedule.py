@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-import torch
-from drawn_compact import some_network
-
 from dnw.compact import Compact
 from dnw.engines.native.plan import plan
-
-
-@pytest.fixture(scope="module")
-def network() -> Compact:
-    torch.manual_seed(0)
-    return some_network(70, 2, 2, normed=False)
 
 
 def test_every_strip_is_computed_once_and_after_what_it_needs(network: Compact) -> None:
