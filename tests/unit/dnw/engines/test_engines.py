@@ -141,7 +141,7 @@ def test_other_engines_refuse_bf16(engine: str) -> None:
     ("kind", "size", "batch"), [("mobilenet", 37, 2), ("small", 32, 1), ("static", 29, 3)]
 )
 def test_kernels_for_a_gpu_on_their_interpreter(kind: str, size: int, batch: int) -> None:
-    script = Path(drawn_networks.__file__).with_name("interpreted_kernels.py")
+    script = Path(drawn_networks.__file__).parent / "interpreted/engine.py"
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, str(script), kind, str(size), str(batch)]
     done = subprocess.run(words, env=os.environ | paths, capture_output=True, text=True, check=False)

@@ -28,7 +28,7 @@ NUMBERS = {
 
 
 def test_interpreted_kernels_compute_what_torch_does() -> None:
-    script = Path(__file__).parents[3] / "interpreted_norm.py"
+    script = Path(__file__).parents[3] / "interpreted/norm.py"
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, str(script)], env=os.environ | paths, capture_output=True, text=True, check=False

@@ -38,7 +38,7 @@ KERNELS = {
 
 
 def test_interpreted_kernels_choose_as_a_cpu_does() -> None:
-    script = Path(__file__).parents[3] / "interpreted_selection.py"
+    script = Path(__file__).parents[3] / "interpreted/selection.py"
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, str(script)], env=os.environ | paths, capture_output=True, text=True, check=False

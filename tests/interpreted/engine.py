@@ -1,6 +1,6 @@
 """How far the kernels for a GPU are off, run by Triton's interpreter.
 
-    python interpreted_kernels.py KIND SIZE BATCH
+    python interpreted/engine.py KIND SIZE BATCH
 
 A process of its own, as Triton decides whether to interpret when it is imported.
 """
