@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import random
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
-from slurm.events import all_logs, finishes, is_training, job_of, nodes_of, steps, typed
+from slurm.events import all_logs, assert_same, finishes, is_training, job_of, nodes_of, steps, typed
 from slurm.job import fields, state, submit, until
 
 pytestmark = pytest.mark.xdist_group("slurm arrays")
@@ -128,3 +130,69 @@ def test_a_controller_that_is_away_when_a_run_stops(
         finishes(run, timeout_s=300)
     assert len(ledger.read(broken)) == 2, all_logs(broken)
     assert_same_weights(broken, whole)
+
+
+def requeue(cluster: Cluster, run: Run) -> None:
+    cluster.run("scontrol", "requeue", job_of(run))
+
+
+EVENTS = {"preempted": preempt, "timeout": time_out, "requeued": requeue}
+
+
+class Disturbed:
+    """A run of a sweep to which each event comes once, in an order that was drawn."""
+
+    def __init__(self, cluster: Cluster, run: Run, draw: random.Random) -> None:
+        self.cluster, self.run, self.draw = cluster, run, draw
+        self.left = draw.sample(list(EVENTS), len(EVENTS))
+        self.causes: list[str] = []
+        self._is_limited = False
+        self._next = draw.randint(2, 8)  # steps of an attempt before an event comes
+
+    def look(self) -> None:
+        """Let the next event come if its time is there."""
+        attempts = ledger.read(self.run)
+        if self._is_limited and attempts[len(self.causes) - 1].end is not None:
+            self.cluster.run("scontrol", "update", f"JobId={job_of(self.run)}", "TimeLimit=UNLIMITED")
+            self._is_limited = False  # else its next attempt would have as short a time
+        if not self.left or len(attempts) <= len(self.causes) or not is_training(self.run):
+            return
+        if steps(self.run) >= (attempts[-1].first_step or 0) + self._next:
+            event = self.left.pop()
+            self.causes.append(event)
+            self._is_limited = event == "timeout"
+            EVENTS[event](self.cluster, self.run)
+            self._next = self.draw.randint(2, 8)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+def test_a_sweep_of_which_each_element_is_disturbed_by_itself(
+    arrays: Cluster, few_images: Path, tmp_path: Path
+) -> None:
+    """Twelve runs; none notices what happens to another, and all end as their undisturbed twins."""
+    seed = int(os.environ.get("DNW_SOAK_SEED") or time.time())
+    print(f"\nDNW_SOAK_SEED={seed}")
+    words = ["-m", "seed=range(12)", *EACH, "steps=60", "cluster.array_parallelism=4"]
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    typed(arrays, few_images, tmp_path / "whole", *words)
+    twins = runs_in(tmp_path / "whole")
+    for twin in twins:
+        finishes(twin, timeout_s=900)
+    begun = time.monotonic()
+    typed(arrays, few_images, tmp_path / "broken", *words)
+    runs, draw = runs_in(tmp_path / "broken"), random.Random(seed)
+    disturbed = [Disturbed(arrays, run, draw) for run in runs]
+    while not all(run.result.exists() for run in runs):
+        for one in disturbed:
+            one.look()
+        assert time.monotonic() < begun + 1500, "\n".join(map(all_logs, runs))
+        time.sleep(0.2)
+    print(f"{len(runs)} runs, {sum(len(one.causes) for one in disturbed)} events", end=", ")
+    print(f"{time.monotonic() - begun:.0f} s")
+    for run, twin, one in zip(runs, twins, disturbed, strict=True):
+        finishes(run)
+        causes = [attempt.cause for attempt in ledger.read(run)]
+        assert causes == [*one.causes, "done"], all_logs(run)
+        assert_same(run, twin)
