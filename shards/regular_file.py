@@ -20,13 +20,20 @@ _KINDS = {
 }
 
 
-def descriptor_of(path: Path, flags: int = os.O_RDONLY) -> int:
+def descriptor_of(path: Path, flags: int = os.O_RDONLY, is_ours: bool = False) -> int:
     """Open a regular file and return its descriptor.
+
+    Args:
+        path: of the file.
+        flags: as of os.open.
+        is_ours: nothing but this program makes such a file: it is only looked at once it is open, which is
+            one question less to a file server.
 
     Raises:
         OSError: naming `path`: it isn't there, can't be read, or is a folder, a FIFO or another special file.
     """
-    _check(path.stat().st_mode, path)  # before it is opened: opening a device may do something
+    if not is_ours:
+        _check(path.stat().st_mode, path)  # before it is opened: opening a device may do something
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check(os.fstat(descriptor).st_mode, path)

@@ -14,15 +14,19 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import MappingProxyType
+from typing import Any, BinaryIO, Literal
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError
 from shards.atomic import replacing
+
+ENDED, FAILED = "node-", "failed-"  # reports of nodes, and of those on which the attempt has failed
+Look = Literal["works", "failed", "superseded"]  # on all nodes, on one of them; a later one has taken over
 
 
 class SupersededError(RuntimeError):
@@ -106,15 +110,36 @@ class Claim:
             self.check()
             raise
 
-    def report(self, node: int, **facts: Any) -> None:
-        """Leave word for the first node of how the attempt ended on this one."""
-        with self.replacing(self._report(node)) as file:
-            file.write(json.dumps(facts).encode())
+    def look(self) -> Look:
+        """Return how the attempt stands: one listing, of a folder that is empty but at its ends."""
+        try:
+            has_failed = any(path.name.startswith(FAILED) for path in self.folder.iterdir())
+        except FileNotFoundError:
+            return "superseded"
+        return "failed" if has_failed else "works"
 
-    def reports(self) -> dict[int, dict[str, Any]]:
-        """Return what the nodes have reported so far."""
-        found = sorted(self.folder.glob("node-*.json"))
-        return {int(path.stem.removeprefix("node-")): json.loads(path.read_bytes()) for path in found}
+    def report(self, node: int, has_failed: bool = False, **facts: Any) -> None:
+        """Leave word for the first node of how the attempt ended on one.
+
+        That it has failed is in the name, so that hundreds of nodes see it without reading each other's.
+        """
+        try:
+            with replacing(self.folder / f"{FAILED if has_failed else ENDED}{node}.json") as file:
+                file.write(json.dumps(facts).encode())
+        except FileNotFoundError:
+            self.check()
+            raise
+
+    def reports(
+        self, known: Mapping[int, dict[str, Any]] = MappingProxyType({})
+    ) -> dict[int, dict[str, Any]]:
+        """Return what the nodes have reported so far; what is known already isn't read again."""
+        found = dict(known)
+        for path in sorted(self.folder.glob("*-*.json")):
+            kind, _, node = path.stem.rpartition("-")
+            if f"{kind}-" in {ENDED, FAILED} and int(node) not in found:
+                found[int(node)] = json.loads(path.read_bytes())
+        return found
 
     def release(self) -> None:
         """Let go: there is nothing more to write."""
@@ -125,9 +150,6 @@ class Claim:
         for folder in sorted(self.run.claims.iterdir()):
             if folder != self.folder:
                 _remove(folder)
-
-    def _report(self, node: int) -> Path:
-        return self.folder / f"node-{node}.json"
 
     def _superseded(self) -> SupersededError:
         newest = Claim.newest(self.run)

@@ -29,7 +29,7 @@ from typing import Any, Literal, Self
 
 from shards.errors import ExpectedError
 from shards.flock import Outcome, flock
-from shards.regular_file import descriptor_of, read_bytes
+from shards.regular_file import descriptor_of
 
 PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
 Record = dict[str, Any]
@@ -124,9 +124,13 @@ def describe(record: Record) -> str:
 
 def read(path: Path) -> Record:
     """Return what the last holder said of itself, held or not; empty if nothing, or if it let go."""
-    if not path.exists():
+    try:
+        with os.fdopen(
+            descriptor_of(path, is_ours=True), "rb"
+        ) as file:  # all nodes of a job ask, again and again
+            text = file.read().decode()
+    except FileNotFoundError:
         return {}
-    text = read_bytes(path).decode()
     record: Record = json.loads(text) if text.endswith("\n") else {}
     return record
 

@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from dnw import config
 from dnw.preemption import STOPPED
 from dnw.runs import divergence, ledger, lock
-from dnw.runs.claim import Claim, SupersededError
+from dnw.runs.claim import Claim, Look, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
@@ -52,7 +53,6 @@ from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
-POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class Job:
         killed = memory_events.oom_kills() - killed_before
         if killed > 0:
             facts |= {"oom_kills": killed, "memory_mb": memory_events.memory_mb()}
-        claim.report(node.rank, code=code, **facts)
+        claim.report(node.rank, has_failed=code not in NO_FAILURE, code=code, **facts)
         return code
 
     def _watched(
@@ -279,7 +279,7 @@ class Job:
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
             patience_s = self.grace_s + timeouts.MARGIN_S
-            return stop.watch(agent, patience_s, claim.holds, partial(_has_failed, claim, node))
+            return stop.watch(agent, patience_s, partial(_look, claim, node), *pauses_s(node))
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """Return the agent's command line."""
@@ -321,12 +321,19 @@ class Job:
 
     def _reports(self, claim: Claim, stop: StopRequests) -> dict[int, dict[str, Any]]:
         """How a failed attempt ended on each node; those that are lost stay silent."""
+        found: dict[int, dict[str, Any]] = {}
         deadline = time.monotonic() + timeouts.REPORT_WAIT_S
-        while len(found := _reported(claim)) < self.nodes and claim.holds():
+        while len(found := _reported(claim, found)) < self.nodes and claim.holds():
             if stop.signal or time.monotonic() > deadline:
                 break
-            time.sleep(POLL_S)
+            stop.pause(timeouts.LOOK_S)
         return found
+
+
+def pauses_s(node: Node) -> tuple[float, float]:
+    """Return the seconds between a node's looks at how an attempt stands, and before the first of them."""
+    between_s = timeouts.look_s(node.count) if node.rank else timeouts.LOOK_S
+    return between_s, between_s * node.rank / node.count
 
 
 def met_at(node: Node, record: lock.Record) -> Node:
@@ -334,15 +341,22 @@ def met_at(node: Node, record: lock.Record) -> Node:
     return dataclasses.replace(node, head=str(record.get("address", node.head)))
 
 
-def _reported(claim: Claim) -> dict[int, dict[str, Any]]:
+def _look(claim: Claim, node: Node) -> Look:
+    """Return how the attempt stands; the first node passes on what nodes say that could not even start."""
+    stands = claim.look()
+    if stands != "works" or node.count == 1 or node.rank > 0:
+        return stands
+    found = unfit.reports(claim.run)
+    for rank, facts in found.items():
+        claim.report(rank, has_failed=True, **facts)
+    return "failed" if found else stands
+
+
+def _reported(
+    claim: Claim, known: Mapping[int, dict[str, Any]] = MappingProxyType({})
+) -> dict[int, dict[str, Any]]:
     """Return what the nodes have reported so far, those included that could not even start."""
-    return unfit.reports(claim.run) | claim.reports()
-
-
-def _has_failed(claim: Claim, node: Node) -> bool:
-    """Whether the attempt has failed on a node, which this one has not been while it asks."""
-    reports = _reported(claim) if node.count > 1 else {}
-    return any(report["code"] not in NO_FAILURE for report in reports.values())
+    return unfit.reports(claim.run) | claim.reports(known)
 
 
 def _next_attempt(
@@ -350,18 +364,25 @@ def _next_attempt(
 ) -> lock.Record | None:
     """Return what the first node says of the attempt that it has begun after `last`; None if the job is over.
 
+    All nodes ask one file, each in its turn.
+
     Raises:
         TimeoutError: it has begun none within `patience_s`.
     """
-    deadline = time.monotonic() + patience_s
+    if run.result.exists():
+        return None
+    deadline, pause_s = time.monotonic() + patience_s, timeouts.look_s(node.count, timeouts.POLL_S)
+    stop.pause(pause_s * node.rank / node.count)
+    has_gone = False
     while time.monotonic() < deadline:
-        if stop.signal or run.result.exists():
-            return None
         record = lock.read(run.lock)
         ours = (record.get("job"), record.get("restart")) == (node.job, node.restart)
         if ours and int(record["attempt"]) > last:
             return record
-        time.sleep(POLL_S)
+        if stop.signal or (has_gone and not ours):
+            return None
+        has_gone = bool(last) and not ours  # it has let go, or is just writing: then it is ours once more
+        stop.pause(pause_s)
     raise TimeoutError(
         f"{run.lock}: the first node of job {node.job}, {node.hosts[0]}, has begun no attempt within "
         f"{patience_s:.0f} s, or this node doesn't see that it has; see its log, and whether all nodes "

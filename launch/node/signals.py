@@ -13,7 +13,8 @@ from types import FrameType
 
 from dnw import preemption
 from dnw.preemption import PEER_FAILED
-from launch.node.timeouts import LOOK_S
+from dnw.runs.claim import Look
+from launch.node.timeouts import LOOK_S, POLL_S
 from shards.terminal import ONE_PRESS_S
 
 SIGNALS = (*preemption.SIGNALS, signal.SIGHUP)
@@ -45,8 +46,9 @@ class StopRequests:
         self,
         agent: subprocess.Popen[bytes],
         patience_s: float,
-        holds: Callable[[], bool],
-        has_failed_elsewhere: Callable[[], bool],
+        look: Callable[[], Look],
+        pause_s: float,
+        first_pause_s: float,
     ) -> int:
         """Wait for the agent to end, and return its exit code.
 
@@ -55,12 +57,13 @@ class StopRequests:
         Args:
             agent: the process.
             patience_s: after so many seconds from a stop request on, the agent is killed.
-            holds: whether the attempt's claim holds; once it doesn't, the agent is killed.
-            has_failed_elsewhere: whether another node has failed; unless a stop was asked for, the agent is
-                told so once.
+            look: how the attempt stands. Once a later one has taken over, the agent is killed; where it has
+                failed on another node, and no stop was asked for, the agent is told so, once.
+            pause_s: between two looks.
+            first_pause_s: before the first one.
         """
         self._agent = agent
-        is_told = False
+        looks_at, is_told = time.monotonic() + first_pause_s, False
         if self.signal is not None:  # it came while the agent was being started
             agent.terminate()
         try:
@@ -68,10 +71,15 @@ class StopRequests:
                 try:
                     return agent.wait(timeout=LOOK_S)
                 except subprocess.TimeoutExpired:
-                    too_late = self.signal is not None and time.monotonic() - self._asked_at > patience_s
-                    if too_late or not holds():
+                    now = time.monotonic()
+                    if self.signal is not None and now - self._asked_at > patience_s:
                         agent.kill()
-                    elif self.signal is None and not is_told and has_failed_elsewhere():
+                    if now < looks_at:
+                        continue
+                    looks_at, stands = now + pause_s, look()
+                    if stands == "superseded":
+                        agent.kill()
+                    elif stands == "failed" and self.signal is None and not is_told:
                         is_told = True
                         agent.send_signal(PEER_FAILED)
         except BaseException:  # the run folder can't be read, say: nobody else would end the agent
@@ -80,6 +88,12 @@ class StopRequests:
             raise
         finally:
             self._agent = None
+
+    def pause(self, seconds: float) -> None:
+        """Sleep so long, or until a stop is asked for."""
+        until = time.monotonic() + seconds
+        while self.signal is None and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(left_s, POLL_S))
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if self.signal is None:

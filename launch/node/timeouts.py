@@ -9,6 +9,9 @@ from __future__ import annotations
 from dnw.training.watchdog import patience_s
 
 LOOK_S = 1.0  # between two looks at what other nodes have reported
+POLL_S = 0.5  # between two looks at whether the first node has begun an attempt
+MOST_LOOKS = 50  # a second, of all nodes of a job at the file system that they share
+LONGEST_LOOK_S = 12  # of the nodes of a large job
 SEEN_S = 30  # until a report is seen by all nodes, on a file system that caches names
 UNREACHABLE_S = 10  # that no way may lead to the first node, while links come up
 CONNECT_S = 120  # that the first node gets to listen: it imports torch, from a busy file system perhaps
@@ -17,6 +20,11 @@ JOIN_S = 300  # that all nodes get to come to torchrun's rendezvous
 WORKERS_END_S = 30  # torchrun's own: what it gives workers to end in when one has failed
 REPORT_WAIT_S = 75  # that the first node waits for the others' reports
 MARGIN_S = 30  # what an agent gets beyond its workers' grace before it is killed
+
+
+def look_s(nodes: int, least_s: float = LOOK_S) -> float:
+    """Return the seconds between two looks of each of so many nodes at the file system that they share."""
+    return min(max(least_s, nodes / MOST_LOOKS), LONGEST_LOOK_S)
 
 
 def first_node_s(grace_s: float, watchdog_s: float) -> float:

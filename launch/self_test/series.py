@@ -26,9 +26,9 @@ from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.errors import LaunchError
 from launch.node import backfill, exit_reason, notify, requeue, slurm_job
-from launch.node.job import HELD, POLL_S, Job, met_at
+from launch.node.job import HELD, Job, met_at
 from launch.node.signals import StopRequests
-from launch.node.timeouts import first_node_s
+from launch.node.timeouts import POLL_S, first_node_s, look_s
 from launch.node.topology import Node, this_node
 from launch.self_test import bench as benches
 from launch.self_test import cases, findings, report
@@ -185,12 +185,13 @@ class Series:
         Raises:
             RuntimeError: it has announced none for long, and has not ended.
         """
-        last, heard_at = 0, time.monotonic()
+        last, heard_at, pause_s = 0, time.monotonic(), look_s(node.count, POLL_S)
         patience_s = first_node_s(self.job.grace_s, config.load(run.config).watchdog.seconds)
-        while not (stop.signal or run.result.exists()):
+        stop.pause(pause_s * node.rank / node.count)
+        while not stop.signal:
             record = lock.read(run.lock)
             if (record.get("job"), record.get("restart")) != (node.job, node.restart):
-                if last:  # it was ours, and has been let go
+                if last or run.result.exists():  # it was ours, and has been let go
                     return
             elif (said := record.get("case")) and said["number"] > last:
                 last = int(said["number"])
@@ -200,7 +201,7 @@ class Series:
                 heard_at = time.monotonic()
             if time.monotonic() - heard_at > patience_s:
                 raise RuntimeError(f"{run.lock}: the first node of job {node.job} is silent; see its log")
-            time.sleep(POLL_S)
+            stop.pause(pause_s)
 
     def _take_part(self, node: Node, stop: StopRequests, said: dict[str, Any]) -> None:
         case, attempt, port = benches.announced(said)

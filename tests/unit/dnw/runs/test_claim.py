@@ -100,11 +100,14 @@ def test_a_missing_folder_is_no_matter_of_claims(run: Run) -> None:
 def test_nodes_report_to_the_first(run: Run) -> None:
     ledger.claim(run, 2)
     claim = Claim.take_over(run)
-    claim.report(1, code=137)
+    assert claim.look() == "works"
+    claim.report(1, has_failed=True, code=137)
+    assert claim.look() == "failed"
     Claim(run, 3).report(0, code=1)
     assert claim.reports() == {0: {"code": 1}, 1: {"code": 137}}
     assert Claim.newest(run) == 3
     claim.release()
+    assert claim.look() == "superseded"
     assert Claim.newest(run) == 0
     with pytest.raises(SupersededError, match="it was stopped meanwhile"):
         claim.check()

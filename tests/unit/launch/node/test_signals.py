@@ -7,15 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from dnw.runs.claim import Claim
-from dnw.runs.folder import Run
-from launch.node import job, signals
+from dnw.runs.claim import Look
+from launch.node import signals
 from launch.node.signals import SIGNALS, StopRequests
-from launch.node.topology import Node
 
 # Ends with how often it was told.
 AGENT = """
@@ -40,31 +37,20 @@ def test_an_agent_is_told_once_that_another_node_has_failed(is_stopping: bool, c
         stop.signal = signal.SIGTERM if is_stopping else None
         terminated: list[Callable[[], None]] = []
         agent.terminate = lambda: terminated.append(agent.kill)  # type: ignore[method-assign]
-        assert stop.watch(agent, 3, lambda: True, lambda: True) == code
+        assert stop.watch(agent, 3, lambda: "failed", 1, 0) == code
 
 
 def test_an_agent_ends_where_its_job_can_read_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would work on beside the next attempt's."""
     monkeypatch.setattr(signals, "LOOK_S", 0.01)
 
-    def stale() -> bool:
+    def stale() -> Look:
         raise OSError(errno.ESTALE, "Stale file handle")
 
     with subprocess.Popen(["sleep", "600"]) as agent:
         with pytest.raises(OSError, match="Stale"):
-            StopRequests(impatient=False).watch(agent, 3, stale, lambda: False)
+            StopRequests(impatient=False).watch(agent, 3, stale, 1, 0)
         assert agent.returncode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize(
-    ("codes", "failed"), [([], False), ([0, 75, 70], False), ([0, 1], True), ([137], True)]
-)
-def test_which_reports_are_of_a_failure(tmp_path: Path, codes: list[int], failed: bool) -> None:
-    claim = Claim.take_over(Run(tmp_path))
-    for node, code in enumerate(codes):
-        claim.report(node, code=code)
-    first = Node(0, 4, "n1", "7", 0, ("n1", "n2", "n3", "n4"))
-    assert job._has_failed(claim, first) == failed
 
 
 # Ends with how often it was asked to stop.
@@ -96,7 +82,7 @@ def test_a_second_ctrl_c_kills_unless_it_bounced(
             pressed = [threading.Timer(0.3 + n * pause_s, _press) for n in range(2)]
             for timer in pressed:
                 timer.start()
-            assert stop.watch(agent, 30, lambda: True, lambda: False) == code
+            assert stop.watch(agent, 30, lambda: "works", 1, 0) == code
     finally:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
