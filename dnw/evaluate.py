@@ -23,12 +23,13 @@ from dnw.engines import NAMES, build
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
-from dnw.splits import open_splits
+from dnw.splits import open_splits, unnamed
 from dnw.training.checkpointed_model import load_checkpointed_model
 from dnw.training.data import evaluation_batches
 from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
 from shards import command
+from shards.index import Index
 
 
 @command.answers()
@@ -50,11 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=devices, default=devices[0], help="where [%(default)s]")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
-    train, model, step = load_checkpointed_model(options.path)
+    loaded = load_checkpointed_model(options.path)
+    train, model, step = loaded.train, loaded.model, loaded.step
     if options.data is not None:
         train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
+    _, val = open_splits(train.data, loaded.classes, loaded.noted)
+    if note := unnamed(val, loaded.classes):
+        print(note, file=sys.stderr)
     costs = profile(model, train.data.image_size)
-    found = _on_this_machine(train, model, options.engine, torch.device(options.device))
+    found = _on_this_machine(train, model, val, options.engine, torch.device(options.device))
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
         facts |= {"images_per_second": found.images_per_second, "engine": options.engine}
@@ -89,7 +94,9 @@ def _engine_name(word: str) -> str:
     return name
 
 
-def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device: torch.device) -> _Found:
+def _on_this_machine(
+    train: Train, model: nn.Module, val: Index, engine: str | None, device: torch.device
+) -> _Found:
     """Measure accuracy and speed on the validation split. Raises ConfigError where an engine can't."""
     run: Callable[[torch.Tensor], torch.Tensor]
     precision: Precision = train.precision if engine is None else "fp32"  # an engine has its own
@@ -101,7 +108,6 @@ def _on_this_machine(train: Train, model: nn.Module, engine: str | None, device:
             run = build(engine, model, train.data.image_size, train.threads, device=device)
         except (TypeError, ValueError, ImportError) as error:
             raise ConfigError(str(error)) from error
-    _, val = open_splits(train.data)
     began_s = time.monotonic()
     accuracy = evaluate(
         run,

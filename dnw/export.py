@@ -16,10 +16,10 @@ from pathlib import Path
 
 from dnw import model_file
 from dnw.compact import Compact, can_compact, compact
-from dnw.config import Train, signature
+from dnw.config import signature
 from dnw.model_file import Card
 from dnw.splits import check_classes
-from dnw.training.checkpointed_model import load_checkpointed_model
+from dnw.training.checkpointed_model import CheckpointedModel, load_checkpointed_model
 from dnw.training.data import RESIZE_TO_CROP
 from shards import command
 from shards.atomic import replacing
@@ -58,16 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     for out in filter(None, (asked.out, asked.onnx)):
         _check_out(out)
-    train, model, step = load_checkpointed_model(asked.path)
+    loaded = load_checkpointed_model(asked.path)
+    train, model = loaded.train, loaded.model
     if not can_compact(model):
         raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
-    card = card_of(train, step, asked.data)
+    card = card_of(loaded, asked.data)
     network = compact(model, card.image_size)
     for path in filter(None, (asked.out, asked.onnx)):
         _WRITE[path.suffix](path, network, card)
     edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
     names = "" if card.class_names else "; names of classes unknown, --data FOLDER says where the shards are"
-    print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {step}{names}")
+    print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {card.step}{names}")
     return 0
 
 
@@ -79,29 +80,32 @@ def _check_out(path: Path) -> None:
         raise ExportError(f"{path}: its folder {path.parent} isn't there; make it first")
 
 
-def card_of(train: Train, step: int, data: Path | None = None) -> Card:
+def card_of(loaded: CheckpointedModel, data: Path | None = None) -> Card:
     """Return what a file says of the network of a run.
 
-    Names of classes come from the shards in `data`, or in data.dir if that is here.
+    Names of classes are those of the run. Where it has none they come from the shards in `data`, or in
+    data.dir if that is here; shards in `data` are compared with the run.
 
     Raises:
-        ShardError: shards that are damaged, or aren't in `data`.
+        ShardError: shards that are damaged, or aren't in `data`, or have other classes.
         ConfigError: they have another number of classes.
     """
+    train, names = loaded.train, loaded.classes
     folder = train.data.dir if data is None else data
-    known = Index.record(folder, "val") if data is not None or folder.is_dir() else None
-    if known is not None:
-        check_classes(known, train.data)
+    if data is not None or (names is None and folder.is_dir()):
+        known = Index.record(folder, "val")
+        check_classes(known, train.data, names, loaded.noted)
+        names = known.classes if names is None else names
     is_photographs = train.data.augment == "resized_crop_flip"
     return Card(
         run=f"{train.exp}-{signature(train)}",
-        step=step,
+        step=loaded.step,
         image_size=train.data.image_size,
         resize=round(train.data.image_size * RESIZE_TO_CROP) if is_photographs else None,
         mean=train.data.mean,
         std=train.data.std,
         classes=train.data.classes,
-        class_names=None if known is None else known.classes,
+        class_names=names,
     )
 
 

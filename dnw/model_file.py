@@ -52,6 +52,11 @@ class Card:
     classes: int
     class_names: tuple[str, ...] | None
 
+    def __post_init__(self) -> None:
+        """Refuse names of more or fewer classes than there are. Raises ValueError."""
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise ValueError(f"{len(self.class_names)} names of {self.classes} classes")
+
 
 def write(path: Path, network: Compact, card: Card) -> None:
     """Write the file, whole or not at all. Raises OSError if that can't be done."""

@@ -33,13 +33,13 @@ from dnw.hardware.health import UnfitError, node_name
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.processes import check_processes
 from dnw.profile import profile
-from dnw.runs import divergence, ledger
+from dnw.runs import class_names, divergence, ledger
 from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.divergence import Divergence
 from dnw.runs.folder import Run, step_path
 from dnw.runs.goodput import goodput, last_logged
 from dnw.runs.lock import Lock
-from dnw.splits import open_splits
+from dnw.splits import open_splits, unnamed
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
 from dnw.training.distributed import World, join, leave
@@ -235,9 +235,13 @@ class _Worker:
         """Whether the run is done, and how far it is."""
         run, train, claim = self.run, self.train, self.claim
         check_processes(train, world.size, f"{world.size} processes")
-        splits = open_splits(train.data)
+        names = class_names.read(run)
+        splits = open_splits(train.data, names, run.classes)
+        if note := unnamed(splits[1], names):
+            log.info(note)
         trainer = Trainer(train, models.build(train), world, splits[0].num_samples)
-        identity = Identity(train.exp, signature(train), splits[0].fingerprint, splits[1].fingerprint)
+        digests = splits[0].fingerprint, splits[1].fingerprint
+        identity = Identity(train.exp, signature(train), *digests, names or splits[1].classes)
         warn_of_unlike(world, trainer.machine)
         precision.warn_of_device(train.precision, world.device)
         _begin(claim, trainer, identity)

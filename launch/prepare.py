@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from dnw import config, model_registry, nondeterministic, schedule
 from dnw.config import ConfigError, Data, Train
-from dnw.runs import source_run
+from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch import frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
@@ -33,6 +33,7 @@ from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
 from launch.scheduler import gres
 from launch.self_test import settings as self_test
+from shards.classes import Names
 from shards.errors import ShardError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class RunPlan:
     words: tuple[str, ...] = ()  # that were typed
     missing: tuple[str, ...] = ()  # in a dry run, why its images or its source aren't known
     refused: tuple[str, ...] = ()  # in a dry run, what else the line would be refused for
+    classes: Names = None  # of its images
 
     @property
     def outside(self) -> tuple[Path, ...]:
@@ -97,11 +99,12 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     if launch.gpus:
         nondeterministic.check(train)
     parent = _parent(launch, train)
-    train, missing = _resolved(train, launch)
+    train, val, missing = _resolved(train, launch)
     run = Run(_folder(parent, composed.overrides, "SIGNATURE" if missing else config.signature(train)))
     if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
         _check_writable(parent)
-    if run.folder.exists() and not launch.fresh:
+    is_there = run.folder.exists() and not launch.fresh
+    if is_there:
         config.load(run.config)  # it can be gone on with
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     cluster = grace_period.settled(launch.cluster, need)
@@ -109,10 +112,27 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
         *request.notes,
         *filter(None, [loader_cores.doubt(train, launch)]),
         *(() if missing else earlier(train, run)),
+        *filter(None, [_compare_classes(val, train, run if is_there else None)]),
     )
     launch = dataclasses.replace(launch, cluster=cluster)
     refused = (request.refusal,) if request.refusal else ()
-    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused)
+    names = None if val is None else val.classes
+    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names)
+
+
+def _compare_classes(val: Index | None, train: Train, run: Run | None) -> str:
+    """Compare the classes of the images with those of a run that is there; return what couldn't be compared.
+
+    Raises:
+        shards.errors.ShardError: they are others, or in another order.
+    """
+    if val is None:
+        return ""
+    from dnw.splits import check_classes, unnamed  # noqa: PLC0415  (as in _freeze)
+
+    names = val.classes if run is None else class_names.read(run)
+    check_classes(val, train.data, names, None if run is None else run.classes)
+    return unnamed(val, names)
 
 
 def _gpus(train: Train, launch: Launch, in_foreground: bool, ask: Asks) -> Request:
@@ -131,15 +151,16 @@ def _gpus(train: Train, launch: Launch, in_foreground: bool, ask: Asks) -> Reque
     raise LaunchError(found.refusal)
 
 
-def _resolved(train: Train, launch: Launch) -> tuple[Train, tuple[str, ...]]:
+def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[str, ...]]:
     """With the identity of its images and of its source; in a dry run, what keeps these from being known."""
     try:
-        return source_run.resolve_source_run(_freeze(train, launch.dry_run), launch.runs_dir), ()
+        frozen, val = _freeze(train, launch.dry_run)
+        return source_run.resolve_source_run(frozen, launch.runs_dir), val, ()
     except (ConfigError, ShardError) as error:
         if not launch.dry_run:
             raise
         data = dataclasses.replace(train.data, dir=train.data.dir.expanduser().absolute())
-        return dataclasses.replace(train, data=data), (str(error),)
+        return dataclasses.replace(train, data=data), None, (str(error),)
 
 
 def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
@@ -212,10 +233,11 @@ def _fill(run: Run, planned: RunPlan) -> None:
     for folder in (run.slurm, run.logs, run.checkpoints):
         folder.mkdir()
     frozen_config.write(run.config, planned.train)
+    class_names.write(run, planned.classes)
 
 
-def _freeze(train: Train, dry_run: bool) -> Train:
-    """With an absolute folder, and the identity of the images that are there.
+def _freeze(train: Train, dry_run: bool) -> tuple[Train, Index]:
+    """With an absolute folder, and the identity of the images that are there; and the validation split.
 
     Raises:
         shards.errors.ShardError: there are none, or damaged ones.
@@ -239,7 +261,7 @@ def _freeze(train: Train, dry_run: bool) -> Train:
     frozen = dataclasses.replace(
         data, dir=folder, train_fingerprint=images.fingerprint, val_fingerprint=val.fingerprint
     )
-    return dataclasses.replace(train, data=frozen)
+    return dataclasses.replace(train, data=frozen), dataclasses.replace(val, folder=folder)
 
 
 def _check_cache(data: Data, train: Index) -> None:

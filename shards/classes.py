@@ -11,19 +11,35 @@ from shards.errors import ShardError
 from shards.ignored import printable
 from shards.regular_file import read_bytes
 
+Names = tuple[str, ...] | None  # in the order of their numbers; None where nobody has said them
+
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Read the names of classes from a file, one a line; line n is class n, from 0 on.
+    """Read the names of classes from a file, one a line, or a list in JSON; the n-th is class n, from 0 on.
 
     Raises:
         ShardError: it holds none, or a name twice.
         OSError: it can't be read.
     """
-    names = tuple(read_bytes(path).decode("utf-8", "surrogateescape").splitlines())
+    content = read_bytes(path)
+    if path.suffix == ".json":
+        names = _listed(path, content)
+    else:
+        names = tuple(content.decode("utf-8", "surrogateescape").splitlines())
     if not names or not all(names):
         raise ShardError(f"{path}: an empty line, or none at all: name one class a line")
     refuse_twice(path, names, "classes")
     return names
+
+
+def _listed(path: Path, content: bytes) -> tuple[str, ...]:
+    try:
+        names = json.loads(content)
+    except ValueError as error:
+        raise ShardError(f"{path}: no list of names in JSON ({error})") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ShardError(f"{path}: must be a list of names in JSON")
+    return tuple(names)
 
 
 def names_in(folder: Path, digests: Collection[str]) -> tuple[str, ...] | None:

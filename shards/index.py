@@ -101,11 +101,18 @@ class Index:
         return record
 
     def check_rows(self, shard: int) -> None:
-        """Compare a shard's rows with what they were when they were written. Raises ShardError."""
+        """Compare a shard's rows with what was written, and classes with their number. Raises ShardError."""
         start = self.starts[shard]
         rows = self.members[start : start + self.shard_lengths[shard]]
         if zlib.crc32(rows.tobytes()) != self.row_sums[shard]:
             self._refuse_rows()
+        labels = rows["label"]
+        for row in np.flatnonzero((labels < 0) | (labels >= self.num_classes))[:1]:
+            raise ShardError(
+                f"{self.paths[shard]}: the sample whose image is at byte {rows[row]['offset']} has class "
+                f"{labels[row]}, the index knows 0 to {self.num_classes - 1}: "
+                f"{_anew(_record_file(self.folder, self.split))}"
+            )
 
     def _check_rows_file(self) -> None:
         rows = _rows_file(self.folder, self.split)
@@ -301,7 +308,9 @@ def _read(folder: Path, split: str) -> Index:
             names = record["classes"]
             classes = None if names is None else tuple(names)
             row_sums = tuple(int(one) for one in record["row_sums"])
-            facts = record["num_classes"], record["fingerprint"], row_sums
+            facts = int(record["num_classes"]), record["fingerprint"], row_sums
+            if classes is not None and len(classes) != facts[0]:
+                raise ValueError(f"{len(classes)} names of {facts[0]} classes")
             skip = None if record.get("skip") is None else tuple(record["skip"])
             index = Index(folder, split, shards, classes, *facts, skip=skip)
     except (ValueError, KeyError, TypeError) as error:

@@ -11,14 +11,15 @@ from dnw.config import load, signature
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, Identity, Position
+from shards.classes import Names
 
 
-def save(run: Run, step: int) -> Path:
+def save(run: Run, step: int, classes: Names = None) -> Path:
     """A checkpoint of `run` whose classifier's bias is its step."""
     model = models.build(load(run.config))
     torch.nn.init.constant_(model.get_parameter("fc.bias"), step)
     saved = Checkpoint(
-        Identity("example", signature(load(run.config)), "", ""),
+        Identity("example", signature(load(run.config)), "", "", classes),
         Position(step=step),
         model.state_dict(),
         {},

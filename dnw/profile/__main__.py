@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _network(words: Sequence[str]) -> tuple[Train, nn.Module]:
     if len(words) == 1 and Path(words[0]).exists():
-        train, model, _ = load_checkpointed_model(Path(words[0]))
-        return train, model
+        found = load_checkpointed_model(Path(words[0]))
+        return found.train, found.model
     train = training(words)
     model_registry.check(train)
     return train, models.build(train)

@@ -27,6 +27,11 @@ class Run:
         return self.folder / "config.yaml"
 
     @property
+    def classes(self) -> Path:
+        """The names of its classes, where they are known: dnw/runs/class_names.py."""
+        return self.folder / "classes.json"
+
+    @property
     def launch(self) -> Path:
         """How it was launched last: the cluster part, which may change from attempt to attempt."""
         return self.folder / "launch.json"

@@ -22,7 +22,9 @@ import torch
 
 from dnw.runs.folder import step_path, steps
 from dnw.training import faults
+from shards import classes
 from shards.atomic import replacing
+from shards.classes import Names
 from shards.errors import ExpectedError
 from shards.regular_file import read_bytes
 
@@ -48,6 +50,7 @@ class Identity:
     signature: str
     train_fingerprint: str
     val_fingerprint: str
+    classes: Names = None  # earlier versions noted none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,14 +198,17 @@ def newest(folder: Path, identity: Identity) -> Checkpoint | None:
 
 
 def check_identity(path: Path, theirs: Identity, ours: Identity) -> None:
-    """Refuse a checkpoint of another run or of other data."""
-    if theirs == ours:
+    """Refuse a checkpoint of another run, of other data, or of other classes where both have names."""
+    differing = [
+        f"  {name}: {a[:16]} in the checkpoint, {b[:16]} in this run"
+        for name in ("exp", "signature", "train_fingerprint", "val_fingerprint")
+        if (a := getattr(theirs, name)) != (b := getattr(ours, name))
+    ]
+    if found := classes.differing(theirs.classes, ours.classes):
+        differing.append(f"  classes: {found} in this run")
+    if not differing:
         return
-    lines = [f"{path}: belongs to another run or other data"]
-    for field in dataclasses.fields(Identity):
-        a, b = getattr(theirs, field.name), getattr(ours, field.name)
-        if a != b:
-            lines.append(f"  {field.name}: {a[:16]} in the checkpoint, {b[:16]} in this run")
+    lines = [f"{path}: belongs to another run or other data", *differing]
     lines.append("move it away, or start over with fresh=true")
     raise CheckpointError("\n".join(lines))
 

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
 from dnw import models
 from dnw.config import ConfigError, Train, identity, load, parse, plain, signature
 from dnw.dotted import dotted
+from dnw.runs import class_names
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity
 from dnw.training.finite import is_finite, not_finite_by_design
 from dnw.wiring import choose_all
+from shards.classes import Names
 
 log = logging.getLogger(__name__)
 
 
-def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
-    """Return the configuration, the network on the CPU, and the step, of a run folder or of a checkpoint.
+class CheckpointedModel(NamedTuple):
+    """A trained network on the CPU, with its configuration, its step, and the names of its classes.
+
+    `noted` is the file of the run that holds these names; it needn't be there.
+    """
+
+    train: Train
+    model: nn.Module
+    step: int
+    classes: Names
+    noted: Path
+
+
+def load_checkpointed_model(path: Path) -> CheckpointedModel:
+    """Load the network of a run folder or of a checkpoint.
 
     Of a run folder the newest whole checkpoint is taken; damaged ones are passed over with a warning and left
     where they are, as the run may be at work. A checkpoint needs no folder around it.
@@ -42,7 +58,8 @@ def load_checkpointed_model(path: Path) -> tuple[Train, nn.Module, int]:
     _check_finite(path, state, not_finite_by_design(model))
     model.load_state_dict(state.model)
     choose_all(model, state.position.step)
-    return train, model, state.position.step
+    names = class_names.read(run) if state.identity.classes is None else state.identity.classes
+    return CheckpointedModel(train, model, state.position.step, names, run.classes)
 
 
 def _check_identity(path: Path, state: Checkpoint, train: Train) -> None:

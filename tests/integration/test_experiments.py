@@ -164,7 +164,7 @@ def test_a_library_network_on_two_processes(tmp_path: Path, icons: Path, photogr
     assert code == 0, output
     assert_same_weights(broken, whole)
     assert losses(whole)[0] == pytest.approx(losses(alone)[0], rel=1e-5)
-    _, model, _ = load_checkpointed_model(whole.folder)
+    model = load_checkpointed_model(whole.folder).model
     for name, (module, edges) in edges_of(model).items():
         kept = math.ceil(raw_weight(module).numel() / 5)
         assert int(edges.mask.sum()) == kept, name

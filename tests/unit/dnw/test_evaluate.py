@@ -12,14 +12,17 @@ from folder_digest import digest
 from run_folder import make
 from saved_step import save
 
+import dnw
 from dnw import export, models
 from dnw.config import load
 from dnw.evaluate import main
 from dnw.profile import __main__ as profile_command
 from dnw.profile import profile
+from dnw.runs import class_names
 from dnw.runs.folder import Run, step_path
 from dnw.training.checkpoint import CheckpointError
 from dnw.training.checkpointed_model import load_checkpointed_model
+from shards import index
 
 
 @pytest.fixture
@@ -132,3 +135,43 @@ def test_images_of_other_classes(
     assert "data.classes: 10, but the" in (err := capsys.readouterr().err)
     assert f"split in {pets_shards} has 2 classes" in err
     assert not any(Path(path).exists() for path in out)
+
+
+@pytest.mark.parametrize("is_file", [False, True], ids=["run", "checkpoint"])
+@pytest.mark.parametrize("command", [main, export.main], ids=["evaluate", "export"])
+def test_images_whose_classes_stand_in_another_order(
+    tmp_path: Path,
+    few_images: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
+    is_file: bool,
+) -> None:
+    """Their accuracy would be that of chance, and a file's names those of other classes."""
+    shards = shutil.copytree(few_images, tmp_path / "images")
+    run = make(tmp_path, data__dir=str(shards))
+    names = tuple("abcdefghij")
+    path = save(run, 1, names) if is_file else run.folder
+    if not is_file:  # of an earlier version, without names
+        save(run, 1)
+        class_names.write(run, names)
+    (tmp_path / "names").write_text("\n".join("abdcefghij"))
+    index.main([str(shards), "--workers=1", "--classes", str(tmp_path / "names")])
+    out = [str(tmp_path / "out.safetensors")] if command is export.main else []
+    words = [str(path), *out, "--data", str(shards)]
+    assert command(words) == 1
+    assert "the run have the same classes in another order: class 2 is 'd' and 'c': name the shards" in (
+        err := capsys.readouterr().err
+    ), err
+    assert not any(Path(path).exists() for path in out)
+    (tmp_path / "names").write_text("\n".join(names))
+    index.main([str(shards), "--workers=1", "--classes", str(tmp_path / "names")])
+    assert command(words) == 0
+    assert "classes:" not in capsys.readouterr().err
+    if out:
+        assert dnw.load(out[0], engine="csr").card.class_names == names
+
+
+def test_classes_without_names(run: Run, few_images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run.folder)]) == 0
+    said = f"classes: their number alone was compared, 10; the shards in {few_images} don't name them\n"
+    assert capsys.readouterr().err == said

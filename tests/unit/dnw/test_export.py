@@ -31,6 +31,7 @@ from dnw.export import card_of, main
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, Identity, Position
+from dnw.training.checkpointed_model import CheckpointedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,5 +121,6 @@ def test_onnx_by_its_name(tmp_path: Path) -> None:
 
 def test_card_of_photographs() -> None:
     train = example.train(model__name="mobilenet", data__augment="resized_crop_flip", data__image_size=224)
-    card = card_of(dataclasses.replace(train, data=dataclasses.replace(train.data, dir=Path("nowhere"))), 3)
+    train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=Path("nowhere")))
+    card = card_of(CheckpointedModel(train, nn.Identity(), 3, None, Path("none")))
     assert (card.resize, card.image_size, card.class_names, card.step) == (256, 224, None, 3)

@@ -49,7 +49,8 @@ def test_imported_network_gives_the_logits_of_the_paper(
     file = published(tmp_path / "a.pt", is_zip, model=state_of(name))
     assert import_file(file, *words, out=tmp_path / "new" / "out.pt") == 0
     assert "wiring=dnw, wiring.reference_quirks on" in capsys.readouterr().out
-    train, model, step = load_checkpointed_model(tmp_path / "new" / "out.pt")
+    train, model, step, names, _ = load_checkpointed_model(tmp_path / "new" / "out.pt")
+    assert names is None
     assert (train.exp, step) == (words[0].removeprefix("+exp="), 15_680)
     with torch.no_grad():
         logits = model.eval()(golden.images(entry))
@@ -167,7 +168,7 @@ def test_random_graph_keeps_its_mask(tmp_path: Path, capsys: pytest.CaptureFixtu
     state["module.graph.mask"] = mask.view(800, 800, 1, 1)
     file = published(tmp_path / "a.pt", model=state)
     assert import_file(file, "+exp=static_random", out=tmp_path / "out.pt") == 0
-    train, model, _ = load_checkpointed_model(tmp_path / "out.pt")
+    train, model, *_ = load_checkpointed_model(tmp_path / "out.pt")
     assert train.wiring.name == "dnw"
     assert torch.equal(model.graph.weight, state["module.graph.weight"] * state["module.graph.mask"])  # type: ignore[arg-type]
     assert import_file(file, "+exp=static_random", "width=0.04", out=tmp_path / "narrow.pt") == 1

@@ -98,6 +98,25 @@ def test_it_goes_on_from_the_newest_whole_checkpoint_of_this_run(tmp_path: Path)
         train._begin(Claim.take_over(run), trainer(config), Identity(config.exp, "another", "", ""))
 
 
+def test_it_goes_on_with_the_same_classes_alone(tmp_path: Path) -> None:
+    """A checkpoint without names, as of earlier versions, goes with any."""
+    run = make(tmp_path)
+    config = load(run.config)
+    named = [
+        Identity(config.exp, signature(config), "", "", classes)
+        for classes in (None, tuple("abcdefghij"), tuple("abdcefghij"))
+    ]
+    for saved, ours in ((0, 1), (1, 1), (1, 0)):
+        content = checkpoint.encode(trainer(config).snapshot(named[saved]))
+        checkpoint.write(step_path(run.checkpoints, 4), content)
+        train._begin(Claim.take_over(run), trainer(config), named[ours])
+    with pytest.raises(
+        CheckpointError,
+        match="classes: the same classes in another order: class 2 is 'c' and 'd' in this run\nmove it away",
+    ):
+        train._begin(Claim.take_over(run), trainer(config), named[2])
+
+
 def test_the_traceback_of_a_loader_is_left_out() -> None:
     error = ConfigError("Caught it in worker 0.\nTraceback ...\ndnw.ConfigError: width: what to do\n")
     assert train._own_words(error) == "width: what to do"

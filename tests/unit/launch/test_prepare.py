@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,33 @@ def test_an_existing_run_keeps_its_code_and_what_its_result_depends_on(composed:
     assert config.load(run.config).log.every_steps == 7
     assert config.signature(config.load(run.config)) == config.signature(plan(composed).train)
     assert (run.code / "dnw" / "train.py").read_text() == "as submitted"
+
+
+def test_a_run_keeps_the_names_of_its_classes(
+    composed: Composed, launch_shards: Path, tmp_path: Path
+) -> None:
+    shards = tmp_path / "shards"
+    shutil.copytree(launch_shards, shards)
+    composed = changed(composed, data=composed.values["data"] | {"dir": str(shards)})
+    planned = plan(composed)
+    prepare.write(planned)
+    names = [f"class{number}" for number in range(10)]
+    assert json.loads(planned.run.classes.read_text()) == names
+    for path in shards.glob("index-*.json"):
+        path.write_text(path.read_text().replace('"class3"', '"other"'))
+    with pytest.raises(
+        ShardError, match="other classes: class 3 is 'other' and 'class3': the shards are the same"
+    ):
+        plan(composed)
+    fresh = changed(composed, fresh=True)
+    assert plan(fresh).classes == (*names[:3], "other", *names[4:])
+    for path in shards.glob("index-*.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"classes": None}))
+    assert (
+        f"classes: their number alone was compared, 10; the shards in {shards} don't"
+        in plan(composed).notes[-1]
+    )
 
 
 def test_fresh_moves_the_old_folder_aside(composed: Composed) -> None:

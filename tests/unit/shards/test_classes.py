@@ -22,6 +22,16 @@ def test_names_from_a_file(tmp_path: Path) -> None:
             classes.read_names(path)
 
 
+def test_names_from_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "names.json"
+    path.write_text('["b", "a\\nc", "caf\\udce9"]')
+    assert classes.read_names(path) == ("b", "a\nc", "caf\udce9")
+    for text, said in (("[", "no list"), ('{"a": 0}', "must be a list"), ("[1]", "must be a list")):
+        path.write_text(text)
+        with pytest.raises(ShardError, match=said):
+            classes.read_names(path)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "said"),
     [
@@ -60,3 +70,25 @@ def test_two_indexes_that_differ_and_too_few_names(pets_shards: Path) -> None:
         build(pets_shards, {}, workers=0)
     with pytest.raises(ShardError, match="has a sample of class 1, but there are names of 1 classes only"):
         build(pets_shards, {}, workers=0, classes=("x",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"num_classes": 2', '"num_classes": 1', r"damaged \(2 names of 1 classes\): make it again with"),
+        (
+            '"num_classes": 2,\n "classes": [\n  "cat",\n  "dog"\n ]',
+            '"num_classes": 1,\n "classes": ["cat"]',
+            r"-0000\.tar: the sample whose image is at byte \d+ has class 1, the index knows 0 to 0: make it",
+        ),
+    ],
+)
+def test_more_or_fewer_classes_than_names(pets_shards: Path, old: str, new: str, said: str) -> None:
+    path = pets_shards / "index-val.json"
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    with pytest.raises(ShardError, match=said):
+        Index.record(pets_shards, "val")
+    build(pets_shards, {}, workers=0, classes=("cat", "dog"))  # as the message says
+    assert Index.load(pets_shards, "val").num_classes == 2

@@ -27,7 +27,7 @@ def test_damaged_checkpoints_are_passed_over(run: Run, caplog: pytest.LogCapture
     newest.write_bytes(newest.read_bytes()[:-100])
     before = sorted(run.checkpoints.iterdir())
     with caplog.at_level(logging.WARNING):
-        _, model, step = load_checkpointed_model(run.folder)
+        _, model, step, *_ = load_checkpointed_model(run.folder)
     assert step == 2
     assert model.fc.bias.tolist() == [2.0] * 10
     assert f"{newest}: damaged" in caplog.text
