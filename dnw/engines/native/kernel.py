@@ -5,10 +5,11 @@ of its row and as the left one of the next, so sums and filters run over whole m
 loop (`add_up`) is the first convolution (27 taps), the edges, and the 3x3 filters (9 taps).
 
 A phase takes a layer of nodes from what their sources have given out to what they give out themselves:
-sums, rectified as they are written, then filters. It goes down large maps in strips, so that the sums of a
-strip are filtered while they are in the cache, and within a strip through tiles of pixels, so that a tile of
-all sources stays in the cache while every target picks its own. Targets of the first convolution all read the
-same; several of them are summed up at a time.
+sums, rectified as they are written, then filters, a few targets at a time, so that what they receive is
+filtered while it is in the level-1 cache. It goes down large maps in strips. Targets of the first convolution
+all read the same; several of them are summed up at a time. As sums are written, what isn't a pixel is made
+zero by bits that are kept for each map: to write single zeros behind the vectors would let the filters, which
+read across both, wait for them. Around whole maps nothing else is ever written, so there it stays zero.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _entry(version: int) -> Any:
             for at in range(len(steps)):
                 step = steps[at]
                 first, last = shares[step.phase, rank], shares[step.phase, rank + 1]
-                _take(maps, phases[step.phase], step, targets, edges, first, last, features[:, image])
+                _take(maps, phases[step.phase], step, targets, edges, first, last, rank, features[:, image])
                 meetings = _meet(counter, team, meetings)
         return version
 
@@ -108,16 +109,27 @@ def _lay_out(images: Any, image: int, channel: int, maps: Floats, planes: Any) -
 
 @_compiled
 def _take(
-    maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: int, last: int, features: Floats
+    maps: Floats,
+    phase: Any,
+    step: Any,
+    targets: Any,
+    edges: Any,
+    first: int,
+    last: int,
+    rank: int,
+    features: Floats,
 ) -> None:
     """Take the targets first..last through one strip of a phase."""
     for start in range(first, last, phase.group):
         stop = min(start + phase.group, last)
-        _advance(maps, phase, step, start, stop)
-        _sums(maps, phase, step, targets, edges, start, stop)
+        room = rank * phase.group if phase.is_whole else start - phase.target
+        place = phase.received_at + room * phase.received_size
+        if not phase.is_whole:
+            for target in range(stop - start):
+                _advance(maps, phase, step, place + target * phase.received_size)
+        _sums(maps, phase, step, targets, edges, start, stop, place - step.lag)
         for target in range(start, stop):
-            received = _received(phase, target) - step.lag
-            _wipe(maps, phase, step, received)
+            received = place + (target - start) * phase.received_size - step.lag
             if phase.normed:
                 _normalize(maps, phase, targets.norms[target], received)
             if phase.is_last:
@@ -128,26 +140,24 @@ def _take(
 
 
 @_compiled
-def _received(phase: Any, target: int) -> Any:
-    """Where the strip of what a target receives begins."""
-    return phase.received_at + (target - phase.target) * phase.received_size
-
-
-@_compiled
-def _advance(maps: Floats, phase: Any, step: Any, first: int, last: int) -> None:
+def _advance(maps: Floats, phase: Any, step: Any, place: int) -> None:
     """Give a strip what it shares with the one before; for the first one that is a border of zeros."""
     border = phase.received_pitch + 1
-    for target in range(first, last):
-        place = _received(phase, target)
-        if step.top == 0:
-            maps[place - border : place] = _ZERO
-        else:
-            for pixel in range(step.lag - border, step.begun):
-                maps[place + pixel - step.lag] = maps[place + pixel - step.lag_before]
+    if step.top == 0:
+        maps[place - border : place] = _ZERO
+    else:
+        for pixel in range(step.lag - border, step.begun):
+            maps[place + pixel - step.lag] = maps[place + pixel - step.lag_before]
+    end = phase.received_side * phase.received_pitch
+    if step.done >= end:
+        maps[place + end - step.lag : place + end - step.lag + border] = _ZERO
 
 
 @_compiled
-def _sums(maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: int, last: int) -> None:
+def _sums(
+    maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: int, last: int, received: int
+) -> None:
+    """Write what the targets first..last receive, the first one to maps[received:]."""
     floor = _ZERO if phase.rectified else _MINUS_INFINITY
     vectors = (step.done - step.begun) // LANES
     tiles = (vectors + phase.tile - 1) // phase.tile
@@ -157,24 +167,16 @@ def _sums(maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: 
         target = first
         while target < last:
             start, stop = targets.starts[target], targets.starts[target + 1]
-            place, size = _received(phase, target) - step.lag + pixel, phase.received_size
+            size = phase.received_size
+            place = received + (target - first) * size + pixel
             edge = edges.offsets, edges.weights, start, stop
+            bias, kept = (targets.biases, target, floor), phase.kept_at + pixel
             if phase.is_dense and target + TOGETHER <= last:
-                add_up_together(end - begin, maps, *edge, pixel, targets.biases, target, floor, place, size)
+                add_up_together(end - begin, maps, *edge, pixel, *bias, kept, place, size)
                 target += TOGETHER
             else:
-                add_up(end - begin, maps, *edge, pixel, targets.biases, target, floor, place, size)
+                add_up(end - begin, maps, *edge, pixel, *bias, kept, place, size)
                 target += 1
-
-
-@_compiled
-def _wipe(maps: Floats, phase: Any, step: Any, received: int) -> None:
-    """Make the last pixel of every row zero, and the row below the map."""
-    pitch, end = phase.received_pitch, phase.received_side * phase.received_pitch
-    for pixel in range(step.begun // pitch * pitch + pitch - 1, min(step.done, end), pitch):
-        maps[received + pixel] = _ZERO
-    if step.done >= end:
-        maps[received + end : received + end + pitch] = _ZERO
 
 
 @_compiled
@@ -217,6 +219,10 @@ def _normalize(maps: Floats, phase: Any, norm: Floats, received: int) -> None:
 def _mean(maps: Floats, phase: Any, received: int) -> Any:
     """Return the mean over the pixels that the head reads."""
     total = _ZERO
+    if phase.window == phase.received_side:  # the pixels between rows are zero
+        for pixel in range(phase.window * phase.received_pitch):
+            total += maps[received + pixel]
+        return np.float32(total / (phase.window * phase.window))
     for row in range(phase.corner, phase.corner + phase.window):
         for x in range(phase.corner, phase.corner + phase.window):
             total += maps[received + row * phase.received_pitch + x]

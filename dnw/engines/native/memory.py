@@ -27,6 +27,12 @@ class Memory:
         self.floats = 0
         self.constants: list[tuple[int, NDArray[np.float32]]] = []
 
+    def keep(self, values: NDArray[np.float32]) -> int:
+        """Return where `values` lie from the beginning."""
+        at = self.reserve(len(values))
+        self.constants.append((at, values))
+        return at
+
     def reserve(self, floats: int) -> int:
         """Return where so many floats lie, which is the beginning of a cache line."""
         at = self.floats
@@ -98,24 +104,29 @@ class Received:
         """From target to target: a strip, a row above and two below, what vectors write and read past it."""
         return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + 3 * LANES)
 
-    @property
-    def floats(self) -> int:
-        """Of all targets."""
-        return self.targets * self.size
+    def floats(self, threads: int) -> int:
+        """Of all targets; of whole maps, which are filtered at once, a group for each thread."""
+        return (threads * _GROUP if self.is_whole else self.targets) * self.size
 
     @property
     def is_whole(self) -> bool:
         """Whether one strip is all there is."""
         return self.rows >= self.side
 
-    def phase(self, at: int, nodes: CompactNodes | None) -> dict[str, float]:
+    def kept(self) -> NDArray[np.float32]:
+        """Return all bits set for each pixel of the map, none for what lies between rows and below."""
+        bits = np.zeros((self.side, self.side + 1), np.int32)
+        bits[:, :-1] = -1
+        return np.pad(bits.ravel(), (0, LANES)).view(np.float32)
+
+    def phase(self, at: int, kept_at: int, nodes: CompactNodes | None) -> dict[str, float]:
         """Return what a phase has to know of it; `at` is where the room for all of it lies."""
         stride = nodes.stride if nodes else 1
         found: dict[str, float] = {
-            **{"received_at": at + self.above, "received_size": self.size},
+            **{"received_at": at + self.above, "received_size": self.size, "kept_at": kept_at},
             **{"received_side": self.side, "received_pitch": self.side + 1},
             **{"stride": stride, "side": -(-self.side // stride), "strip": self.rows // stride},
-            "group": self.targets if self.is_whole else _GROUP,
+            **{"group": _GROUP, "is_whole": self.is_whole},
         }
         if nodes is None:
             return found

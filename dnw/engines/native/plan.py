@@ -13,15 +13,12 @@ from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Receive
 from dnw.engines.native.schedule import schedule
 from dnw.engines.native.vector import LANES, LARGEST_TILE, TOGETHER
 
-_TILE_FLOATS = 64 * 1024  # of a tile of all sources: half of a level-2 cache of 512 KiB
-_SMALLEST_TILE = 7  # fewer sums at a time would wait for one another
-
 PHASE = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("target", "group", "tile", "strip", "stride", "side"),
-            *("received_at", "received_size", "received_side", "received_pitch"),
+            *("target", "group", "is_whole", "tile", "strip", "stride", "side"),
+            *("received_at", "received_size", "received_side", "received_pitch", "kept_at"),
             *("given_at", "given_size"),
             *("is_dense", "normed", "rectified", "is_last", "corner", "window"),
         )
@@ -93,12 +90,15 @@ def plan(compact: Compact, threads: int) -> KernelPlan:
     memory = Memory()
     planes = Planes.of(compact, memory)
     stages = _stages(compact, planes, memory)
-    received_at = _received_at(stages, memory)
+    places = [
+        (memory.reserve(stage.received.floats(threads)), memory.keep(stage.received.kept()))
+        for stage in stages
+    ]
     memory.reserve(LANES)  # vectors read past the last map
     phases = np.zeros(len(stages), PHASE)
     stops = np.cumsum([len(stage.bias) for stage in stages])
-    for phase, stage, at, stop in zip(phases, stages, received_at, stops, strict=True):
-        for name, value in (stage.phase | stage.received.phase(at, stage.nodes)).items():
+    for phase, stage, place, stop in zip(phases, stages, places, stops, strict=True):
+        for name, value in (stage.phase | stage.received.phase(*place, stage.nodes)).items():
             phase[name] = value
         phase["target"] = stop - len(stage.bias)
     shares = [
@@ -125,12 +125,13 @@ def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
         )
     ]
     for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
-        tile = {"tile": _tile(len(here.rows))}
         for layer, sums in enumerate(block.sums, 1):
             following, there = _next(compact, given, number, layer)
             received = Received.of(block.side, sums.count, following)
             pick = here.pick(sums, memory)
-            stages.append(_Stage(there | tile, received, pick, sums.bias.numpy(), following))
+            stages.append(
+                _Stage(there | {"tile": LARGEST_TILE}, received, pick, sums.bias.numpy(), following)
+            )
     return stages
 
 
@@ -144,18 +145,6 @@ def _next(
         return compact.blocks[number].layers[layer], given[number].phase(layer)
     head = compact.head
     return None, {"is_last": 1, "rectified": head.rectified, "corner": head.corner, "window": head.window}
-
-
-def _received_at(stages: list[_Stage], memory: Memory) -> list[int]:
-    """Room for what each phase receives; phases that are done in one strip take turns in the same."""
-    shared = memory.reserve(
-        max((stage.received.floats for stage in stages if stage.received.is_whole), default=0)
-    )
-    return [shared if stage.received.is_whole else memory.reserve(stage.received.floats) for stage in stages]
-
-
-def _tile(sources: int) -> int:
-    return max(_SMALLEST_TILE, min(LARGEST_TILE, _TILE_FLOATS // (LANES * sources)))
 
 
 def _shares(costs: NDArray[np.int64], threads: int) -> NDArray[np.int64]:

@@ -42,6 +42,7 @@ def _adder(targets: int) -> Any:
         biases: Any,
         bias: Any,
         floor: Any,
+        kept: Any,
         place: Any,
         step: Any,
     ) -> Any:
@@ -49,11 +50,14 @@ def _adder(targets: int) -> Any:
 
         The edges are first..last. Where there are several targets, each one has the same offsets and weights
         of its own, which lie one behind the other; what it receives is `step` after that of the one before.
-        `vectors` (up to LARGEST_TILE / targets) times LANES pixels; what is below `floor` becomes `floor`.
+        `vectors` (up to LARGEST_TILE / targets) times LANES pixels; what is below `floor` becomes `floor`,
+        and then only the bits stay that are set in maps[kept:].
         """
 
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, place, step = arguments
+            vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, kept, place, step = (
+                arguments
+            )
             kinds = signature.args
             data = _data(context, builder, kinds[1], maps)
             edges = (_data(context, builder, kinds[2], offsets), _data(context, builder, kinds[3], weights))
@@ -62,16 +66,32 @@ def _adder(targets: int) -> Any:
                 _splat(builder, builder.load(builder.gep(begin, [_integer(t)]))) for t in range(targets)
             ]
             source, lowest = builder.gep(data, [pixel]), _splat(builder, floor)
+            masks = builder.gep(data, [kept])
             for size in _cases(builder, vectors, LARGEST_TILE // targets):
                 sums = _loop(builder, size, source, edges, (first, last), starts)
                 for target, row in enumerate(sums):
                     start = builder.gep(data, [builder.add(place, builder.mul(step, _integer(target)))])
                     for at, total in enumerate(row):
                         larger = builder.select(builder.fcmp_ordered(">", total, lowest), total, lowest)
-                        builder.store(larger, _vector_at(builder, start, at), align=4)
+                        bits = builder.load(_vector_at(builder, masks, at), align=4)
+                        builder.store(_masked(builder, larger, bits), _vector_at(builder, start, at), align=4)
             return context.get_dummy_value()
 
-        arguments = (vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, place, step)
+        arguments = (
+            vectors,
+            maps,
+            offsets,
+            weights,
+            first,
+            last,
+            pixel,
+            biases,
+            bias,
+            floor,
+            kept,
+            place,
+            step,
+        )
         return types.void(*arguments), emit
 
     return add_up
@@ -247,6 +267,13 @@ def _integer(value: int) -> ir.Constant:
 def _add_product(builder: ir.IRBuilder, total: ir.Value, weight: ir.Value, value: ir.Value) -> ir.Value:
     """One instruction where the CPU has one: `contract` lets it round once."""
     return builder.fadd(total, builder.fmul(weight, value, flags=["contract"]), flags=["contract"])
+
+
+def _masked(builder: ir.IRBuilder, value: ir.Value, bits: ir.Value) -> ir.Value:
+    """Return the bits of `value` that are set in `bits`, two vectors of floats."""
+    integers = ir.VectorType(ir.IntType(32), LANES)
+    both = builder.and_(builder.bitcast(value, integers), builder.bitcast(bits, integers))
+    return builder.bitcast(both, _VECTOR)
 
 
 def _data(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value) -> ir.Value:

@@ -10,6 +10,7 @@ from drawn_compact import some_network, some_nodes
 from numpy.typing import NDArray
 
 from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received, in_lines
+from dnw.engines.native.vector import LANES
 
 Floats = NDArray[np.float32]
 
@@ -79,10 +80,18 @@ def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
     assert received.size % LINE == 0
     assert received.size // LINE % 2 == 1
     assert received.size >= received.above + (rows + 2) * (side + 1)
-    phase = received.phase(1000, some_nodes(5, 2, normed))
+    assert received.floats(threads=2) == (8 if rows >= side else 5) * received.size
+    phase = received.phase(1000, 2000, some_nodes(5, 2, normed))
     assert phase["received_at"] == 1000 + received.above
+    assert phase["kept_at"] == 2000
     assert (phase["side"], phase["strip"]) == (-(-side // 2), rows // 2)
     assert ("normed" in phase, "rectified" in phase) == (normed, not normed)
+
+
+def test_bits_are_kept_of_pixels_alone() -> None:
+    kept = Received.of(3, 5, None).kept().view(np.int32)
+    assert kept[:12].reshape(3, 4).tolist() == [[-1, -1, -1, 0]] * 3
+    assert kept[12:].tolist() == [0] * LANES
 
 
 def test_the_head_needs_whole_maps() -> None:

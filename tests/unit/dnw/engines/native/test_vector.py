@@ -29,11 +29,15 @@ def test_sums_over_edges(maps: Floats, targets: int, monkeypatch: pytest.MonkeyP
 
     @compiled
     def run(maps: Floats, offsets: Any, weights: Floats, biases: Floats, vectors: int, place: int) -> None:
-        add_up(vectors, maps, offsets, weights, 1, 4, 3, biases, 1, np.float32(-0.5), place, 4 * LANES)
+        at = np.float32(-0.5), 900, place, 4 * LANES
+        add_up(vectors, maps, offsets, weights, 1, 4, 3, biases, 1, *at)
 
     offsets = np.array([7, 0, 5, 2 * LANES], np.int32)  # the first is no edge of these targets
     weights = np.array([9, 0.5, -1, 2, 1, 1, -2], np.float32)
     biases = np.array([9, 0.25, -0.25], np.float32)
+    kept = maps[900 : 900 + 2 * LANES].view(np.int32)
+    kept[:] = -1
+    kept[[2, LANES]] = 0
     for vectors in (1, 2):
         before, place = maps.copy(), 512
         run(maps, offsets, weights, biases, vectors, place)
@@ -43,7 +47,8 @@ def test_sums_over_edges(maps: Floats, targets: int, monkeypatch: pytest.MonkeyP
                 weight * before[offset + 3 : offset + 3 + size]
                 for offset, weight in zip(offsets[1:], weights[1 + 3 * target :][:3], strict=True)
             )
-            np.testing.assert_allclose(maps[start : start + size], np.maximum(sums, -0.5), rtol=1e-5)
+            expected = np.where(kept[:size], np.maximum(sums, -0.5), 0)
+            np.testing.assert_allclose(maps[start : start + size], expected, rtol=1e-5)
             assert np.array_equal(
                 maps[start + size : start + 4 * LANES], before[start + size :][: 4 * LANES - size]
             )
