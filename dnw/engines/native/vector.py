@@ -55,49 +55,35 @@ def _adder(targets: int) -> Any:
         """
 
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, kept, place, step = (
-                arguments
-            )
-            kinds = signature.args
-            data = _data(context, builder, kinds[1], maps)
-            edges = (_data(context, builder, kinds[2], offsets), _data(context, builder, kinds[3], weights))
-            begin = builder.gep(_data(context, builder, kinds[7], biases), [bias])
-            starts = [
-                _splat(builder, builder.load(builder.gep(begin, [_integer(t)]))) for t in range(targets)
-            ]
-            source, lowest = builder.gep(data, [pixel]), _splat(builder, floor)
-            masks = builder.gep(data, [kept])
-            for size in _cases(builder, vectors, LARGEST_TILE // targets):
-                sums = _loop(builder, size, source, edges, (first, last), starts)
-                for target, row in enumerate(sums):
-                    start = builder.gep(data, [builder.add(place, builder.mul(step, _integer(target)))])
-                    for at, total in enumerate(row):
-                        larger = builder.select(builder.fcmp_ordered(">", total, lowest), total, lowest)
-                        bits = builder.load(_vector_at(builder, masks, at), align=4)
-                        builder.store(_masked(builder, larger, bits), _vector_at(builder, start, at), align=4)
+            _write_sums(context, builder, signature.args, arguments, targets)
             return context.get_dummy_value()
 
-        arguments = (
-            vectors,
-            maps,
-            offsets,
-            weights,
-            first,
-            last,
-            pixel,
-            biases,
-            bias,
-            floor,
-            kept,
-            place,
-            step,
-        )
-        return types.void(*arguments), emit
+        edges = offsets, weights, first, last
+        return types.void(vectors, maps, *edges, pixel, biases, bias, floor, kept, place, step), emit
 
     return add_up
 
 
 add_up, add_up_together = _adder(1), _adder(TOGETHER)
+
+
+def _write_sums(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any, targets: int) -> None:
+    """Emit what `_adder` says, for arguments of these kinds."""
+    vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, kept, place, step = arguments
+    data = _data(context, builder, kinds[1], maps)
+    edges = (_data(context, builder, kinds[2], offsets), _data(context, builder, kinds[3], weights))
+    begin = builder.gep(_data(context, builder, kinds[7], biases), [bias])
+    starts = [_splat(builder, builder.load(builder.gep(begin, [_integer(t)]))) for t in range(targets)]
+    source, lowest = builder.gep(data, [pixel]), _splat(builder, floor)
+    masks = builder.gep(data, [kept])
+    for size in _cases(builder, vectors, LARGEST_TILE // targets):
+        sums = _loop(builder, size, source, edges, (first, last), starts)
+        for target, row in enumerate(sums):
+            start = builder.gep(data, [builder.add(place, builder.mul(step, _integer(target)))])
+            for at, total in enumerate(row):
+                larger = builder.select(builder.fcmp_ordered(">", total, lowest), total, lowest)
+                bits = builder.load(_vector_at(builder, masks, at), align=4)
+                builder.store(_masked(builder, larger, bits), _vector_at(builder, start, at), align=4)
 
 
 def _loop(
