@@ -9,6 +9,7 @@ It needs root, and the packages of packages.py. `python tests/slurm` raises one 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import stat
@@ -133,11 +134,18 @@ class Cluster:
         """Switch a node on; `wait_idle` waits until Slurm has noticed."""
         self._controller.run(PLUG_IN.format(name=name, address=self.settings.address(name)))
         network = Path(f"/proc/{self._controller.pid}/root/run/netns/{name}")
-        hosts = self.folder / f"hosts-{name}"
-        hosts.write_text(configuration.hosts(self.settings, name))
+        hosts = self.name_hosts(name)
         setup = "mount -t proc proc /proc"
         self.machines[name] = Machine.boot(name, hosts, setup, network=network, inside=self._controller)
         self.start_slurmd(name)
+
+    def name_hosts(self, name: str, local_names: bool | None = None) -> Path:
+        """Write what a node takes the names of hosts for; whether its own leads home, by default as set."""
+        hosts = self.folder / f"hosts-{name}"  # the same file: it is mounted
+        is_local = self.settings.local_names if local_names is None else local_names
+        settings = dataclasses.replace(self.settings, local_names=is_local)
+        hosts.write_text(configuration.hosts(settings, name))
+        return hosts
 
     def power_off(self, name: str) -> None:
         """Cut the power of a node: others hear nothing more of it, not even that connections are closed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -92,6 +93,18 @@ def workers(run: Run) -> dict[int, int]:
     return {int(name.removeprefix("dnw rank ")): pid for pid, name in found if name.startswith("dnw rank")}
 
 
+def launchers(run: Run) -> list[int]:
+    """Process ids, as this machine counts, of what submitit runs on the nodes of a run's job."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if b"submitit.core._submit" in words and b"srun" not in words[0]:
+                is_its = any(word.startswith(bytes(run.slurm)) for word in words)
+                found += [int(path.name)] if is_its and b"start.sh" not in words[1] else []
+    return found
+
+
 def _processes(run: Run) -> dict[int, str]:
     """Ids and names of the agents, and of what they have forked."""
     found = {}
@@ -114,7 +127,7 @@ def _nothing() -> None:
 
 
 def preempted(cluster: Cluster, run: Run) -> Undo:
-    submit(cluster, "sleep 0.5", "--nodes=4", "--exclusive", "--partition=high")
+    submit(cluster, "sleep 0.5", f"--nodes={cluster.settings.nodes}", "--exclusive", "--partition=high")
     return _nothing
 
 
@@ -170,6 +183,47 @@ def agent_killed(cluster: Cluster, run: Run) -> Undo:
     return _nothing
 
 
+def names_lead_home(cluster: Cluster, run: Run) -> Undo:
+    """From its next attempt on, each node's own name is 127.0.1.1 there, and no node knows another's."""
+    for node in cluster.settings.names:
+        cluster.name_hosts(node, local_names=True)
+    cluster.run("scontrol", "requeue", job_of(run))
+
+    def back() -> None:
+        for node in cluster.settings.names:
+            cluster.name_hosts(node)
+
+    return back
+
+
+def controller_away(cluster: Cluster, run: Run) -> Undo:
+    """For a minute, in which the job is told to stop."""
+    cluster.stop_controller()
+    for pid in launchers(run):
+        os.kill(pid, signal.SIGTERM)
+    time.sleep(60)
+    cluster.start_controller()
+    return _nothing
+
+
+def environment_gone(place: int) -> Callable[[Cluster, Run], Undo]:
+    """From its next attempt on, from one of the nodes that it is on."""
+
+    def event(cluster: Cluster, run: Run) -> Undo:
+        node = nodes_of(cluster, run)[place]
+        cluster.run("scontrol", "requeue", job_of(run))
+        until(lambda: state(cluster, job_of(run)) == "PENDING" and not launchers(run))
+        cluster.machines[node].run(f"mount -t tmpfs none {sys.prefix}")
+
+        def back() -> None:
+            cluster.machines[node].run(f"umount {sys.prefix}")
+            cluster.run("scontrol", "update", f"JobId={job_of(run)}", "ExcNodeList=")
+
+        return back
+
+    return event
+
+
 # ---- what it cost
 
 
@@ -189,7 +243,8 @@ class Cost:
 def cost(run: Run, event: str, at: float, reached: int, attempt: int = 1) -> Cost:
     """What an event at the time `at` (unix, seconds), with `reached` steps done, cost that attempt."""
     attempts = {one.number: one for one in ledger.read(run)}
-    before, after = attempts[attempt], attempts[attempt + 1]
+    before = attempts[attempt]
+    after = next(one for one in attempts.values() if one.number > attempt and one.step is not None)
     assert after.start is not None
     assert after.step is not None
     assert before.end is not None
@@ -249,6 +304,10 @@ EVENTS = {
     "slurmd killed": slurmd_killed,
     "worker killed": worker_killed,
     "torchrun's agent killed": agent_killed,
+    "names of hosts lead home": names_lead_home,
+    "controller away for a minute": controller_away,
+    "no environment on the first node": environment_gone(0),
+    "no environment on the second node": environment_gone(1),
 }
 
 

@@ -1,6 +1,5 @@
 """Job arrays on a real Slurm: what happens to one element happens to no other, the last one included."""
 
-import contextlib
 import os
 import random
 import signal
@@ -15,7 +14,17 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
-from slurm.events import all_logs, assert_same, finishes, is_training, job_of, nodes_of, steps, typed
+from slurm.events import (
+    all_logs,
+    assert_same,
+    finishes,
+    is_training,
+    job_of,
+    launchers,
+    nodes_of,
+    steps,
+    typed,
+)
 from slurm.job import fields, state, submit, until
 
 pytestmark = pytest.mark.xdist_group("slurm arrays")
@@ -37,17 +46,6 @@ def runs_in(here: Path) -> list[Run]:
 def last_element(cluster: Cluster, runs: Sequence[Run]) -> Run:
     """The run whose job has the id of the whole array."""
     (found,) = [run for run in runs if fields(cluster, job_of(run))["JobId"] == job_of(run).partition("_")[0]]
-    return found
-
-
-def launchers(run: Run) -> list[int]:
-    """Process ids, as this machine counts, of what submitit runs on the nodes of a run's job."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            words = (path / "cmdline").read_bytes().split(b"\0")
-            if b"submitit.core._submit" in words and b"srun" not in words[0]:
-                found += [int(path.name)] if str(run.slurm / "1").encode() in words else []
     return found
 
 
