@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from dnw.invocation import RUN
 from launch.config import SETTINGS
+from launch.scheduler.handover import in_one_line
 from launch.scheduler.slurm_command import is_unreached
 
 # Words of Slurm's, the first that fits, and the options that they are about.
@@ -26,8 +27,6 @@ ABOUT = {
         *("nodes", "gpus_per_node", "cpus_per_task", "mem", "constraint", "exclude", "nodelist", "partition"),
     ),
 }
-UNSENT = "connect failure|connection refused|could not establish a configuration source|resolve"
-ORNAMENT = re.compile(r"^\S*sbatch: (error|fatal): |^\S*sbatch: |(Batch job submission|allocation) fail\w+: ")
 
 
 def unreached(command: str, said: str) -> str:
@@ -54,14 +53,3 @@ def explain(said: str, stated: Mapping[str, str]) -> str:
     if not named:
         named = f"{SETTINGS[about[0]]} (not given)" if about and about[0] in SETTINGS else "sbatch"
     return f"{named}: Slurm refuses the job: {words}"
-
-
-def in_one_line(said: str) -> str:
-    """Return what a command printed, each of its lines once."""
-    lines = [ORNAMENT.sub("", ORNAMENT.sub("", line)).strip() for line in said.splitlines()]
-    return "; ".join(dict.fromkeys(filter(None, lines))) or "without a word"
-
-
-def is_unsent(said: str) -> bool:
-    """Whether sbatch reached no controller that could have taken the job."""
-    return re.search(UNSENT, said, re.IGNORECASE) is not None

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from launch.cluster.submission import Submission
 from launch.scheduler import array
-from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, ask
+from launch.scheduler.handover import same
+from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, records
 from launch.scheduler.slurm_states import slurm_state
 
 QUEUE_FIELDS = "%i|%T|%r|%N|%P|%V|%S|%o"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Submit,End"
-OWNER_FIELDS = "%F|%T|%N|%o"
 SLACK_S = 3600  # by which clocks may differ
-
-
-J = TypeVar("J")
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,9 @@ def queued(submissions: Sequence[Submission]) -> Answer:
     jobs = ",".join(sorted({one.job for one in submissions}))
     words = ["squeue", "--noheader", "--array", f"--jobs={jobs}", f"--format={QUEUE_FIELDS}"]
     try:
-        found = {job.id: job for job in _read(_queued_job, *words) if slurm_state(job.state).shown != "ended"}
+        found = {
+            job.id: job for job in records(_queued_job, *words) if slurm_state(job.state).shown != "ended"
+        }
     except SlurmError as error:
         # Of a single job that it has forgotten squeue says this; of one among many, nothing.
         return Answer(problem="" if FORGOTTEN in str(error) else str(error))
@@ -84,59 +82,13 @@ def ended(submissions: Sequence[Submission]) -> Answer:
     arrays = ",".join(sorted({array.array_of(one.job) for one in submissions}))
     words = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={arrays}"]
     try:
-        told = _read(_ended_job, *words, f"--format={ACCOUNT_FIELDS}")
+        told = records(_ended_job, *words, f"--format={ACCOUNT_FIELDS}")
     except SlurmError as error:
         return Answer(problem=str(error))
     found: dict[str, EndedJob] = {}
     for job in sorted(told, key=lambda job: "[" not in job.id):  # what is told of one element alone holds
         found |= {name: replace(job, id=name) for name in array.names(job.id)}
     return Answer(ended={one.job: found[one.job] for one in submissions if _is_of(found.get(one.job), one)})
-
-
-def owner(folder: Path) -> str | None:
-    """Return the job whose script lies in a folder of one submission, ended or not; None if there is none.
-
-    That is what no other job has in common with it: names and comments are the user's.
-
-    Raises:
-        SlurmError: Slurm doesn't say.
-    """
-    return owners([folder]).get(folder)
-
-
-def owners(folders: Iterable[Path]) -> dict[Path, str]:
-    """Return the same of several folders; those without a job are left out.
-
-    Raises:
-        SlurmError: Slurm doesn't say.
-    """
-    words = ["squeue", "--noheader", "--me", "--states=all", f"--format={OWNER_FIELDS}"]
-    told = _read(_owner, *words)
-    scripts = [(job, script) for job, script, is_there in told if is_there]
-    return {folder: job for folder in folders for job, script in scripts if _is_in(script, folder)}
-
-
-def _owner(line: str) -> tuple[str, Path, bool]:
-    """Return a job, its script, and whether there is such a job: those that are refused end without nodes."""
-    job, state, nodes, script = line.split("|", 3)
-    return job, Path(script.strip()), bool(nodes) or slurm_state(state).shown != "ended"
-
-
-def _read(parse: Callable[[str], J], *words: str) -> list[J]:
-    """Return what a command prints, a record a line.
-
-    Raises:
-        SlurmError: it fails, or prints what is no record: that is no answer.
-    """
-    return list(_records(parse, words[0], ask(*words).splitlines()))
-
-
-def _records(parse: Callable[[str], J], command: str, lines: Iterable[str]) -> Iterator[J]:
-    for line in lines:
-        try:
-            yield parse(line)
-        except ValueError:
-            raise SlurmError(f"{command}: prints what can't be understood: {line.strip()!r}") from None
 
 
 def _queued_job(line: str) -> QueuedJob:
@@ -161,8 +113,5 @@ def _is_of(job: QueuedJob | EndedJob | None, submission: Submission) -> bool:
     if job is None or job.submitted < submission.time - SLACK_S:
         return False
     script = job.script if isinstance(job, QueuedJob) else ""
-    return not script.startswith("/") or _is_in(Path(script), Path(submission.folder))
-
-
-def _is_in(script: Path, folder: Path) -> bool:
-    return script.parent == folder or script.parent.resolve() == folder.resolve()
+    folders = (Path(script).parent, Path(script).parent.parent)  # launch/node/follow_up.py makes one in it
+    return not script.startswith("/") or any(same(one, Path(submission.folder)) for one in folders)

@@ -25,7 +25,7 @@ from launch.config import SETTINGS
 from launch.errors import LaunchError
 from launch.node.job import Job
 from launch.prepare import RunPlan
-from launch.scheduler import sbatch_environment, slurm_command
+from launch.scheduler import handover, sbatch_environment, slurm_command
 from launch.scheduler.array import array_of
 from launch.scheduler.slurm_command import SlurmError
 from launch.self_test.series import Series
@@ -266,14 +266,15 @@ def _sbatch(
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise _unwritten(folder, error) from None
-    except sbatch.RefusedError as error:
+    except handover.RefusedError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise LaunchError(sbatch_errors.explain(str(error), _stated(plans, asked))) from None
-    names = [found.job] if len(plans) == 1 else [f"{found.job}_{index}" for index in range(len(plans))]
+    job_id = UNKNOWN if found.job is None else found.job
+    names = [job_id] if len(plans) == 1 else [f"{job_id}_{index}" for index in range(len(plans))]
     for plan, name, count in zip(plans, names, before, strict=True):
         one = submission(plan.launch, "slurm", name, folder, plan.words)
         made.append(dataclasses.replace(one, attempts=count))
-    if found.job == UNKNOWN:
+    if found.job is None:
         _note(plans, made[-len(plans) :])
         raise LaunchError(
             f"{found.note}: nobody knows whether the job is submitted. Type the same again once Slurm "
@@ -281,7 +282,7 @@ def _sbatch(
         )
     if found.note:
         print(found.note, file=sys.stderr)
-    return found.job
+    return job_id
 
 
 def _note(plans: Sequence[RunPlan], made: Sequence[Submission]) -> None:

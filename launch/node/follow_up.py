@@ -11,14 +11,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dnw.runs.folder import Run
 from launch.node.topology import Node
-from launch.scheduler import sbatch_environment
+from launch.scheduler import handover, sbatch_environment
 from launch.scheduler.slurm_command import PATIENCE_S
 from shards.atomic import replacing
 
@@ -40,28 +39,24 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = ()) -> str | None:
         return f"no script of job {node.job} in {folder}"
     text = script.read_text()
     task = node.job.partition("_")[2]
-    words = ["sbatch", "--parsable", f"--dependency=afterany:{node.job}"]
-    words += [f"--array={task}"] if task else []
+    options = [f"--dependency=afterany:{node.job}", *([f"--array={task}"] if task else [])]
     if exclude:
-        words.append(
+        options.append(
             f"--exclude={','.join([*re.findall(r'^#SBATCH --exclude=(.*)$', text, re.MULTILINE), *exclude])}"
         )
     stated = {name.replace("-", "_") for name in re.findall(r"^#SBATCH --([a-z-]+)", text, re.MULTILINE)}
     environment = sbatch_environment.for_sbatch(os.environ, stated)
+    own = folder / f"after-{node.job}-{node.restart}"  # by which Slurm is asked for it
+    own.mkdir(exist_ok=True)
     try:
-        done = subprocess.run(
-            [*words, str(script)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
+        found = handover.hand_in(
+            Path(shutil.copy(script, own)), environment, options, patience_s=PATIENCE_S, look_for_s=PATIENCE_S
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, handover.RefusedError) as error:
         return f"sbatch: {error}"
-    if done.returncode:
-        return done.stderr.strip() or f"sbatch: exit code {done.returncode}"
-    job = done.stdout.strip().partition(";")[0] + (f"_{task}" if task else "")
+    if found.job is None:
+        return f"nobody knows whether a job follows ({found.note})"
+    job = found.job + (f"_{task}" if task else "")
     shutil.copy(folder / f"{node.job}_submitted.pkl", folder / f"{job}_submitted.pkl")
     with replacing(run.launch) as file:
         file.write((json.dumps({**record, "job": job}, indent=1) + "\n").encode())

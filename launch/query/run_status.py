@@ -19,6 +19,7 @@ from launch.errors import LaunchError
 from launch.node import unfit
 from launch.query.progress import unreadable
 from launch.query.result import read_result
+from launch.scheduler import handover
 from launch.scheduler.slurm_command import SlurmError
 from launch.scheduler.slurm_states import UNKNOWN, slurm_state
 from shards import command
@@ -235,7 +236,7 @@ def _identified(found: Sequence[RunStatus]) -> tuple[list[RunStatus], str]:
     if not folders:
         return list(found), ""
     try:
-        owners = slurm_queue.owners(folders)
+        owners = handover.owners(folders)
     except SlurmError as error:
         return list(found), str(error)
     return [_with_owner(one, owners) for one in found], ""

@@ -6,11 +6,14 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from launch.scheduler import slurm_environment
 
 PATIENCE_S = 20  # a controller that is down keeps its clients waiting
 FORGOTTEN = "Invalid job id"  # what a Slurm that answers says of a job that it no longer knows
+R = TypeVar("R")
 TRIES = 3  # a signal for all processes of a job hits the command that it is running, too
 
 
@@ -22,6 +25,10 @@ UNREACHED = (
 
 class SlurmError(RuntimeError):
     """A command of Slurm's that doesn't work here; the message is one line."""
+
+
+class MissingError(SlurmError):
+    """There is no such command here."""
 
 
 class UnreachedError(SlurmError):
@@ -42,7 +49,7 @@ def ask(*words: str) -> str:
                 words, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
             )
         except (FileNotFoundError, PermissionError):  # which a folder in PATH raises
-            raise SlurmError(f"{words[0]}: not found here") from None
+            raise MissingError(f"{words[0]}: not found here") from None
         except subprocess.TimeoutExpired:
             raise SlurmError(f"{words[0]}: no answer within {PATIENCE_S} s") from None
         if done.returncode >= 0:
@@ -53,6 +60,22 @@ def ask(*words: str) -> str:
         kind = UnreachedError if is_unreached(done.stderr) else SlurmError
         raise kind(f"{words[0]}: {said[-1].removeprefix(f'{words[0]}: ')}")
     return done.stdout
+
+
+def records(parse: Callable[[str], R], *words: str) -> list[R]:
+    """Return what a command prints, a record a line.
+
+    Raises:
+        SlurmError: as `ask`, or it prints what is no record: that is no answer.
+    """
+    return [_record(parse, words[0], line) for line in ask(*words).splitlines()]
+
+
+def _record(parse: Callable[[str], R], command: str, line: str) -> R:
+    try:
+        return parse(line)
+    except ValueError:
+        raise SlurmError(f"{command}: prints what can't be understood: {line.strip()!r}") from None
 
 
 def is_unreached(said: str) -> bool:

@@ -7,8 +7,8 @@ import pytest
 from login_node import Captured, Typed, runs, runs_dir_is_empty
 
 from dnw.runs.folder import Run
-from launch.cluster import sbatch
 from launch.cluster.submission import newest
+from launch.scheduler import handover
 
 TIMED_OUT = "Batch job submission failed: Socket timed out on send/recv operation"
 SQUEUE = """#!/bin/sh
@@ -26,7 +26,7 @@ esac
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sbatch, "LOOK_FOR_S", -1)
+    monkeypatch.setattr(handover, "LOOK_FOR_S", -1)
 
 
 def says(lab: Path, said: str, code: int, is_taken: bool) -> None:

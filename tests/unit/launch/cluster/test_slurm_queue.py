@@ -124,16 +124,3 @@ def test_what_can_not_be_understood_is_no_answer(tmp_path: Path, cluster: Slurm,
     cluster.says(command, "Maintenance on Monday!\n")
     answer = slurm_queue.queued([one]) if command == "squeue" else slurm_queue.ended([one])
     assert answer.problem == f"{command}: prints what can't be understood: 'Maintenance on Monday!'"
-
-
-def test_the_job_of_a_submission_is_known_by_its_script(tmp_path: Path, cluster: Slurm) -> None:
-    jobs = {
-        "7|PENDING|": "(null)",
-        "8|PENDING|": f"{tmp_path}/1/job.sh",
-        "9|RUNNING|n1": f"{tmp_path}/12/job.sh",
-        "10|COMPLETED|n1": f"{tmp_path}/3/job.sh",
-        "11|FAILED|": f"{tmp_path}/4/job.sh",  # refused: Slurm keeps it for a while nevertheless
-    }
-    cluster.says("squeue", "".join(f"{job}|{script}\n" for job, script in jobs.items()))
-    found = [slurm_queue.owner(tmp_path / number) for number in ("1", "12", "2", "3", "4")]
-    assert found == ["8", "9", None, "10", None]

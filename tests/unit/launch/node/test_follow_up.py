@@ -12,9 +12,17 @@ from launch.node.topology import Node
 
 SCRIPT = "#!/bin/bash\n#SBATCH --exclude=n8,n9\n#SBATCH --time=60\n"
 SBATCH = """#!/bin/sh
+for word; do :; done
+echo "$word" >"$(dirname "$0")/script"
 { echo "$*"; env | grep -E '^(SLURM|SBATCH)_'; } >"$(dirname "$0")/asked"
+[ -e "$(dirname "$0")/late" ] && { echo "sbatch: error: Socket timed out" >&2; exit 1; }
 [ -e "$(dirname "$0")/refuses" ] && { echo "sbatch: error: no" >&2; exit 1; }
-echo "17;one"
+echo "Submitted batch job 17"
+"""
+SQUEUE = """#!/bin/sh
+echo "7|RUNNING|n1|$(dirname "$(dirname "$0")")/run/slurm/1/7_submission.sh"
+[ -e "$(dirname "$0")/late" ] && echo "17|PENDING||$(tail -n 1 "$(dirname "$0")/script")"
+exit 0
 """
 
 
@@ -22,8 +30,9 @@ echo "17;one"
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tools"
     folder.mkdir()
-    (folder / "sbatch").write_text(SBATCH)
-    (folder / "sbatch").chmod(0o755)
+    for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     for name, value in {"SLURM_JOB_ID": "7", "SBATCH_TIMELIMIT": "5", "SBATCH_ACCOUNT": "phys"}.items():
         monkeypatch.setenv(name, value)
@@ -48,8 +57,9 @@ def test_the_script_once_more(tmp_path: Path, tools: Path, job: str, array: str,
     run, node = submitted(tmp_path, job)
     assert follow_up.submit(run, node, ["n2"]) is None
     said, *variables = (tools / "asked").read_text().splitlines()
-    script = run.slurm / "1" / "7_submission.sh"
-    assert said == f"--parsable --dependency=afterany:{job}{array} --exclude=n8,n9,n2 {script}"
+    script = run.slurm / "1" / f"after-{job}-0" / "7_submission.sh"
+    assert said == f"--dependency=afterany:{job}{array} --exclude=n8,n9,n2 {script}"
+    assert script.read_text() == SCRIPT
     assert variables == ["SBATCH_ACCOUNT=phys"]
     assert json.loads(run.launch.read_text())["job"] == follows
     assert (run.slurm / "1" / f"{follows}_submitted.pkl").read_bytes() == b"what to do"
@@ -58,7 +68,26 @@ def test_the_script_once_more(tmp_path: Path, tools: Path, job: str, array: str,
 def test_a_refusal_changes_nothing(tmp_path: Path, tools: Path) -> None:
     run, node = submitted(tmp_path, "7")
     (tools / "refuses").touch()
-    assert follow_up.submit(run, node) == "sbatch: error: no"
+    assert follow_up.submit(run, node) == "sbatch: no"
+    assert json.loads(run.launch.read_text())["job"] == "7"
+
+
+def test_a_job_that_slurm_has_whatever_sbatch_says(tmp_path: Path, tools: Path) -> None:
+    """It is told from the job that it follows, and from others of the same array, by a folder of its own."""
+    run, node = submitted(tmp_path, "7_3")
+    (tools / "late").touch()
+    assert follow_up.submit(run, node) is None
+    assert json.loads(run.launch.read_text())["job"] == "17_3"
+
+
+def test_where_nobody_knows(tmp_path: Path, tools: Path) -> None:
+    run, node = submitted(tmp_path, "7")
+    (tools / "late").touch()
+    (tools / "squeue").write_text("#!/bin/sh\necho welcome\n")
+    said = follow_up.submit(run, node) or ""
+    assert said.startswith(
+        "nobody knows whether a job follows (sbatch: Socket timed out; squeue: prints what"
+    )
     assert json.loads(run.launch.read_text())["job"] == "7"
 
 
