@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 
 from dnw.runs.ledger import Cause
 from dnw.runs.lock import HolderState, Record
 from launch.node.topology import Node
 from launch.scheduler import partition
+from launch.scheduler.host_list import expand
 from launch.scheduler.slurm_command import FORGOTTEN, SlurmError, ask, job_record
 from launch.scheduler.slurm_states import slurm_state
 
@@ -21,13 +23,15 @@ from launch.scheduler.slurm_states import slurm_state
 QUEUE_FIELDS = {
     **{"JobState": "State", "Reason": "Reason", "Restarts": "RestartCnt", "PreemptTime": "PreemptTime"}
 }
+SLACK_S = 60  # by which Slurm's clock and this node's may differ
+WIDTH = 40  # of a column of squeue's; a reason may have blanks, or be empty
 
 
 def why_stopping(node: Node) -> Cause | None:
     """Why this job is being stopped, as far as Slurm shows it while it is still there."""
     facts = _facts(node.job)
     if facts is None:
-        return None
+        return None if has_commands() or not _is_time_up() else "timeout"
     if int(facts.get("Restarts", "0")) > node.restart:
         return "requeued"  # or a node was lost: the accounts tell later
     if facts.get("Reason") == "TimeLimit":
@@ -35,6 +39,12 @@ def why_stopping(node: Node) -> Cause | None:
     if facts.get("PreemptTime", "None") not in {"None", "Unknown", "N/A"}:
         return "preempted"
     return "signalled" if facts.get("JobState") == "RUNNING" else "cancelled"
+
+
+def _is_time_up() -> bool:
+    """Whether this job ends about now, as it was told when it began: for where no command can be asked."""
+    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    return end.isdigit() and time.time() > int(end) - SLACK_S
 
 
 def why_ended(job: str, restart: int) -> Cause | None:
@@ -85,26 +95,40 @@ def requeue(job: str) -> str | None:
 
 def exclude(job: str, hosts: Sequence[str]) -> str | None:
     """Have Slurm keep a job that waits to start again away from some more nodes; what it says against it."""
-    facts = _facts(job) or {}
-    kept = [one for one in [facts.get("ExcNodeList", "")] if one not in {"", "(null)"}]
+    kept = filter(None, [_excluded(job)])
     return _refused("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join([*kept, *hosts])}")
 
 
 def has_others(node: Node, hosts: Sequence[str]) -> bool:
-    """Whether the partition of this job has enough nodes besides these ones; also where nobody says."""
+    """Whether the partition of this job has enough nodes besides these and those that it leaves out already.
+
+    Also where nobody says.
+    """
     try:
         found = partition.ask(os.environ.get("SLURM_JOB_PARTITION"))
     except SlurmError:
         return True
-    return partition.have_others(found, len(hosts), node.count)
+    kept = _excluded(node.job)
+    return partition.have_others(found, len({*hosts, *(expand(kept) if kept else ())}), node.count)
+
+
+def _excluded(job: str) -> str:
+    """Return the nodes that a job is kept away from, as Slurm writes them."""
+    said = (_facts(job) or {}).get("ExcNodeList", "")
+    return "" if said == "(null)" else said
 
 
 def _facts(job: str) -> dict[str, str] | None:
     """Return what scontrol tells of a job; where there is none, squeue."""
     if not can_requeue():
-        columns = ",".join(f"{name}:40" for name in QUEUE_FIELDS.values())
+        columns = ",".join(f"{name}:{WIDTH}" for name in QUEUE_FIELDS.values())
         said = _said("squeue", "--noheader", f"--jobs={job}", f"--Format={columns}")
-        return dict(zip(QUEUE_FIELDS, said.split(), strict=False)) if said and said.strip() else None
+        if said is None or not said.strip():
+            return None
+        line = said.splitlines()[0]
+        return {
+            name: line[place * WIDTH : (place + 1) * WIDTH].strip() for place, name in enumerate(QUEUE_FIELDS)
+        }
     said = _said("scontrol", "--oneliner", "show", "job", job)
     return None if said is None else job_record(said, job)
 

@@ -246,7 +246,7 @@ def answering(scontrol: Path, nodes: int) -> None:
 
 def test_nodes_that_were_excluded_before_stay_so(scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
-    answering(scontrol, nodes=4)
+    answering(scontrol, nodes=5)
     assert requeue.elsewhere(Run(Path("run")), NODE, ["n1", "n2"])
     assert scontrol.read_text().splitlines()[-1] == "update JobId=7 ExcNodeList=n9,n1,n2"
 
@@ -255,7 +255,7 @@ def test_too_few_nodes_would_be_left(
     scontrol: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
-    answering(scontrol, nodes=3)
+    answering(scontrol, nodes=4)  # one of which is left out already
     assert not requeue.elsewhere(Run(Path("run")), NODE, ["n1", "n2"])
     assert "requeue 7" not in scontrol.read_text()
     assert (

@@ -1,6 +1,7 @@
 """What a job understands of Slurm's answers; the answers are those of a real Slurm 22.05."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,37 @@ def test_without_slurms_commands_nothing_is_known(monkeypatch: pytest.MonkeyPatc
     assert slurm_job.why_ended("7", 0) is None
     assert slurm_job.silent(["n1"]) == []
     assert slurm_job.requeue("7") == "scontrol: not found here"
+
+
+def test_without_them_the_end_that_was_told_in_advance_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for end, cause in ((time.time() + 30, "timeout"), (time.time() + 3000, None)):
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(end)))
+        assert slurm_job.why_stopping(NODE) == cause
+    program(tmp_path, "squeue", "", code=1)  # that one could tell, later
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1")
+    assert slurm_job.why_stopping(NODE) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "cause"),
+    [
+        (("RUNNING", "None", "0", "N/A"), "signalled"),
+        (("RUNNING", "", "0", "2026-11-23T01:08:04"), "preempted"),
+        (("COMPLETING", "Node went down", "1", "N/A"), "requeued"),
+        (("COMPLETING", "TimeLimit", "0", "N/A"), "timeout"),
+    ],
+)
+def test_where_there_is_squeue_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, columns: tuple[str, ...], cause: Cause
+) -> None:
+    """Its columns are as wide as they were asked for: a reason may have blanks in it, or be none."""
+    program(tmp_path, "squeue", "".join(f"{one:40}" for one in columns))
+    monkeypatch.setattr(slurm_job, "can_requeue", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert slurm_job.why_stopping(NODE) == cause
 
 
 def test_why_earlier_starts_ended(commands: Path) -> None:
