@@ -33,9 +33,16 @@ if [ "$SLURM_NODEID" = 0 ]; then
     trap '' TERM # which follows
     scontrol requeue "$job" || exit 69
     if [ "$(grep -lx -e "$node" "$run"/unfit/*-0 | wc -l)" -ge 2 ]; then
-        echo "$node failed twice: excluded from now on" >&2
         kept=$(scontrol --oneliner show job "$job" | tr ' ' '\n' | sed -n 's/^ExcNodeList=//p' | grep -v null)
-        scontrol update "JobId=$job" "ExcNodeList=${kept:+$kept,}$node"
+        out=${kept:+$kept,}$node
+        all=$(scontrol --oneliner show partition "$SLURM_JOB_PARTITION" | tr ' ' '\n' | sed -n 's/^TotalNodes=//p')
+        left=$((${all:-1000000} - $(scontrol show hostnames "$out" | wc -l)))
+        if [ $left -ge "${SLURM_JOB_NUM_NODES:-1}" ]; then
+            echo "$node failed twice: excluded from now on" >&2
+            scontrol update "JobId=$job" "ExcNodeList=$out"
+        else
+            echo "$node failed twice; not excluded: too few nodes would be left" >&2
+        fi
     fi
 fi
 exec sleep 900 # until Slurm ends this, or the first node has

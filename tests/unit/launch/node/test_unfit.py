@@ -16,6 +16,8 @@ START = Path(unfit.__file__).with_name("start.sh")
 # `sleep` stands for the wait until Slurm ends the task.
 SCONTROL = """#!/bin/sh
 case "$*" in
+    *hostnames*) echo "$3" | tr , '\n' ;;
+    *partition*) echo "PartitionName=$4 TotalNodes=${TOTAL:-5}" ;;
     *show*) echo JobId=7 ExcNodeList=n9 Partition=low ;;
     *) echo "$*" >>"$ASKED" ;;
 esac
@@ -38,6 +40,7 @@ def started(
     asked.write_text("")
     variables = {
         **{"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restart), "SLURM_NODEID": str(rank)},
+        **{"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_PARTITION": "low"},
         **{"SLURMD_NODENAME": f"n{rank + 1}", "PATH": f"{tools}:/usr/bin:/bin", "ASKED": str(asked)},
         **more,
     }
@@ -87,6 +90,17 @@ def test_a_first_node_has_the_job_start_again_then_elsewhere(run: Run) -> None:
     assert ends[0]["detail"] == "n1: /no/python: not there, or not executable"
     assert retry_policy.nodes_to_exclude(ledger.read(run)) == ["n1"]
     assert list(run.unfit.iterdir()) == []
+
+
+@pytest.mark.parametrize(("nodes", "is_excluded"), [(4, True), (3, False)])
+def test_a_first_node_is_left_where_there_are_enough_others(run: Run, nodes: int, is_excluded: bool) -> None:
+    """One is excluded already, the job needs two."""
+    started(run, "/no/python", restart=0)
+    code, told, asked = started(run, "/no/python", restart=1, more={"TOTAL": str(nodes)})
+    assert code == 99
+    assert asked == ["requeue 7", *(["update JobId=7 ExcNodeList=n9,n1"] if is_excluded else [])]
+    why = "excluded from now on" if is_excluded else "not excluded: too few nodes would be left"
+    assert f"n1 failed twice{':' if is_excluded else ';'} {why}\n" in told
 
 
 def test_it_ends_where_no_node_has_it(run: Run) -> None:
