@@ -206,7 +206,7 @@ class _Worker:
         if error.node is None:
             self._end("error", detail=str(error), rank=self.rank)
         else:
-            self._end("killed", detail=f"unfit: {error}", rank=self.rank, fault="node")
+            self._end("unfit", detail=str(error), rank=self.rank, fault="node")
 
     def _diverged(self, found: Divergence, monitor: Monitor | None = None) -> None:
         """Note that the run has diverged, and say all there is to say of it, unless another rank has."""

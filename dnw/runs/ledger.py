@@ -21,7 +21,8 @@ from dnw.runs import jsonl
 from dnw.runs.folder import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
-# unfit: a node could not take part, so that nothing ran. diverged: dnw/runs/divergence.py
+# unfit: a node could not take part, or (`fault` is "node" then) was found so before the first step.
+# diverged: dnw/runs/divergence.py
 Reason = Literal["done", "stopped", "error", "killed", "hung", "lost", "unfit", "diverged"]
 EVENTS = frozenset({"claim", "start", "step", "end"})
 Cause = Literal["preempted", "timeout", "requeued", "cancelled", "signalled", "node failure"]
@@ -40,12 +41,15 @@ class Attempt:
     @property
     def reason(self) -> str | None:
         """How it ended."""
-        return self.end["reason"] if self.end else None
+        if self.end is None:
+            return None
+        is_old = self.end["reason"] == "killed" and self.end.get("fault") == "node"  # as ledgers had it once
+        return "unfit" if is_old else str(self.end["reason"])
 
     @property
     def cause(self) -> str | None:
         """Why it ended: what the cluster did, as far as it is known, else how it ended."""
-        return self.end.get("cause", self.end["reason"]) if self.end else None
+        return self.end.get("cause", self.reason) if self.end else None
 
     @property
     def job(self) -> str | None:

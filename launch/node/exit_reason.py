@@ -89,7 +89,7 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
         return _stopped(found, ended)
     fault = found.end.get("fault") if found.end is not None else None
     if fault in {"device", "node"}:  # the others were aborted for that
-        return _as("killed", node=_host_of(found, ended))
+        return _as("unfit" if fault == "node" else "killed", node=_host_of(found, ended))
     # what the others recorded, a connection closed by a peer, followed from it
     if where := _unfit(found, ended) or memory or _killed(found, ended):
         return where

@@ -42,13 +42,13 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
     if last.reason not in OWN_FAULTS:
         return Decision(True, "that was not the run's fault")
     if last.reason == "unfit":
-        return _after_unmet(attempts)
+        return _unfit(attempts) if is_unfit(last) else _after_unmet(attempts)
     if last.reason == "error":
         errors = sum(attempt.reason == "error" for attempt in attempts)
         if errors > error_retries:
             tried = f" after {error_retries} retries" if error_retries else ""
             return Decision(False, f"not started again{tried} (error_retries={error_retries})")
-    return _unfit(attempts) if is_unfit(last) else _by_progress([one for one in attempts if _has_begun(one)])
+    return _by_progress([one for one in attempts if one.reason != "unfit"])
 
 
 def _unfit(attempts: Sequence[Attempt]) -> Decision:
@@ -74,14 +74,9 @@ def _by_progress(attempts: Sequence[Attempt]) -> Decision:
 
 def _after_unmet(attempts: Sequence[Attempt], why: str = "trying again") -> Decision:
     newest = attempts[-MOST_UNMET:]
-    if len(newest) == MOST_UNMET and not any(map(_has_begun, newest)):
+    if [one.reason for one in newest] == ["unfit"] * MOST_UNMET:
         return Decision(False, f"the nodes could not begin {MOST_UNMET} times in a row: not started again")
     return Decision(True, why)
-
-
-def _has_begun(attempt: Attempt) -> bool:
-    """Whether nothing of its nodes kept an attempt from its first step."""
-    return attempt.reason != "unfit" and not is_unfit(attempt)
 
 
 def progressed(attempt: Attempt) -> bool:

@@ -67,7 +67,7 @@ def test_nodes_that_failed_twice() -> None:
 
 
 def unfit(number: int, node: str) -> Attempt:
-    end = {"reason": "killed", "step": 0, "saved": 0, "node": node, "fault": "node"}
+    end = {"reason": "unfit", "step": 0, "saved": 0, "node": node, "fault": "node"}
     return Attempt(number, {"job": "7"}, None, None, end)
 
 
@@ -91,6 +91,12 @@ def test_what_could_not_begin_is_tried_on_other_nodes_but_not_for_ever() -> None
     assert [retry_policy.decide(failed[:n], 0).again for n in range(1, 5)] == [True, True, True, False]
     assert "could not begin 4 times in a row: not started again" in retry_policy.decide(failed, 0).why
     assert retry_policy.decide([*failed[:3], attempt(4, "stopped", 0, 9, 9), unmet(5, "n5")], 0).again
+
+
+def test_old_ledgers_have_another_word_for_a_node_that_was_examined() -> None:
+    old = Attempt(1, end={"reason": "killed", "fault": "node", "node": "n2"})
+    assert (old.reason, old.cause) == ("unfit", "unfit")
+    assert retry_policy.nodes_to_exclude([old]) == ["n2"]
 
 
 def test_nodes_that_were_unfit_twice() -> None:
