@@ -20,13 +20,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any
 
 from dnw import config
 from dnw.preemption import STOPPED
-from dnw.runs import divergence, ledger, lock
-from dnw.runs.claim import Claim, Look, SupersededError
+from dnw.runs import divergence, ledger
+from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
@@ -45,9 +44,10 @@ from launch.node import (
     timeouts,
     torchrun,
     unfit,
+    waiting,
 )
 from launch.node import notify as notification
-from launch.node.interface import interface_to
+from launch.node.interface import address_of_first, interface_to
 from launch.node.peer_failure import NO_FAILURE
 from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
@@ -95,7 +95,7 @@ class Job:
             return dataclasses.replace(self, nproc=given_gpus() or CPU_PROCESSES).run(begun)
         stop = StopRequests(impatient=self.foreground)
         stop.listen()
-        node, run = this_node(self.nodes, self.interface), Run(self.folder)
+        node, run = this_node(self.nodes), Run(self.folder)
         self._tell_idle(node)
         if not run.code.is_dir():  # an installed package of the same name would be run in its place
             print(
@@ -207,14 +207,22 @@ class Job:
         announce: Callable[[int, int], None] | None,
     ) -> int:
         """One attempt, led from here: 0 done, 75 stopped, 76 diverged, 1 failed."""
-        run, port = claim.run, self._port(node)
+        run = claim.run
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
         ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
-        held.write(attempt=claim.number, address=node.head, port=port, slurm=node.in_slurm, **facts)
-        if announce is not None:
-            announce(claim.number, port)
-        code = self._worked(claim, node, port, stop, descriptors=(held.descriptor,))
-        reports = self._reports(claim, stop) if code not in {exit_reason.DONE, STOPPED} else _reported(claim)
+        try:
+            node, port = self._met(node), self._port(node)
+        except LaunchError as error:  # no such interface, no free port: nobody else has begun
+            print(error, file=sys.stderr, flush=True)
+            claim.report(node.rank, has_failed=True, code=meeting.LACKING, detail=str(error))
+            reports = waiting.reported(claim)
+        else:
+            held.write(attempt=claim.number, address=node.head, port=port, slurm=node.in_slurm, **facts)
+            if announce is not None:
+                announce(claim.number, port)
+            code = self._worked(claim, node, port, stop, descriptors=(held.descriptor,))
+            is_over = code in {exit_reason.DONE, STOPPED}
+            reports = waiting.reported(claim) if is_over else self._reports(claim, stop)
         claim.check()
         log = None if self.foreground else run.log(claim.number, node.rank)
         return exit_reason.conclude(exit_reason.Ended(run, claim.number, node, reports, stop.signal, log))
@@ -228,14 +236,14 @@ class Job:
         last, patience_s = 0, timeouts.first_node_s(self.grace_s, config.load(run.config).watchdog.seconds)
         while True:
             try:
-                record = _next_attempt(run, node, last, stop, patience_s)
+                record = waiting.next_attempt(run, node, last, stop, patience_s)
             except TimeoutError as error:
                 print(error, file=sys.stderr, flush=True)
                 return exit_reason.FAILED
             if record is None:
                 return exit_reason.DONE
             last = int(record["attempt"])
-            self.take_part(met_at(node, record), stop, last, int(record["port"]))
+            self.take_part(waiting.met_at(node, record), stop, last, int(record["port"]))
 
     def take_part(self, node: Node, stop: StopRequests, attempt: int, port: int) -> None:
         """Work on an attempt that the first node has begun, and report to it how that ended here."""
@@ -279,13 +287,19 @@ class Job:
                 start_new_session=True,  # the terminal's Ctrl-C comes here alone
             )
             patience_s = self.grace_s + timeouts.MARGIN_S
-            return stop.watch(agent, patience_s, partial(_look, claim, node), *pauses_s(node))
+            return stop.watch(agent, patience_s, partial(waiting.look, claim, node), *waiting.pauses_s(node))
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """Return the agent's command line."""
         signature = self.folder.name.rsplit("-", 1)[-1]
         meeting = f"{signature}-{node.job}-{attempt}"
         return torchrun.command(self.folder, node, self.nproc, port, meeting, self.grace_s, self.worker)
+
+    def _met(self, node: Node) -> Node:
+        """Return the first node with its address on the interface that was typed, for the others."""
+        if self.interface is None or node.count == 1:
+            return node
+        return dataclasses.replace(node, head=address_of_first(node.hosts, self.interface))
 
     def _port(self, node: Node) -> int:
         """Where the nodes meet; on a single one the kernel chooses."""
@@ -323,68 +337,8 @@ class Job:
         """How a failed attempt ended on each node; those that are lost stay silent."""
         found: dict[int, dict[str, Any]] = {}
         deadline = time.monotonic() + timeouts.REPORT_WAIT_S
-        while len(found := _reported(claim, found)) < self.nodes and claim.holds():
+        while len(found := waiting.reported(claim, found)) < self.nodes and claim.holds():
             if stop.signal or time.monotonic() > deadline:
                 break
             stop.pause(timeouts.LOOK_S)
         return found
-
-
-def pauses_s(node: Node) -> tuple[float, float]:
-    """Return the seconds between a node's looks at how an attempt stands, and before the first of them."""
-    between_s = timeouts.look_s(node.count) if node.rank else timeouts.LOOK_S
-    return between_s, between_s * node.rank / node.count
-
-
-def met_at(node: Node, record: lock.Record) -> Node:
-    """Return a node that knows where the first one is to be met, by what that has written into the lock."""
-    return dataclasses.replace(node, head=str(record.get("address", node.head)))
-
-
-def _look(claim: Claim, node: Node) -> Look:
-    """Return how the attempt stands; the first node passes on what nodes say that could not even start."""
-    stands = claim.look()
-    if stands != "works" or node.count == 1 or node.rank > 0:
-        return stands
-    found = unfit.reports(claim.run)
-    for rank, facts in found.items():
-        claim.report(rank, has_failed=True, **facts)
-    return "failed" if found else stands
-
-
-def _reported(
-    claim: Claim, known: Mapping[int, dict[str, Any]] = MappingProxyType({})
-) -> dict[int, dict[str, Any]]:
-    """Return what the nodes have reported so far, those included that could not even start."""
-    return unfit.reports(claim.run) | claim.reports(known)
-
-
-def _next_attempt(
-    run: Run, node: Node, last: int, stop: StopRequests, patience_s: float
-) -> lock.Record | None:
-    """Return what the first node says of the attempt that it has begun after `last`; None if the job is over.
-
-    All nodes ask one file, each in its turn.
-
-    Raises:
-        TimeoutError: it has begun none within `patience_s`.
-    """
-    if run.result.exists():
-        return None
-    deadline, pause_s = time.monotonic() + patience_s, timeouts.look_s(node.count, timeouts.POLL_S)
-    stop.pause(pause_s * node.rank / node.count)
-    has_gone = False
-    while time.monotonic() < deadline:
-        record = lock.read(run.lock)
-        ours = (record.get("job"), record.get("restart")) == (node.job, node.restart)
-        if ours and int(record["attempt"]) > last:
-            return record
-        if stop.signal or (has_gone and not ours):
-            return None
-        has_gone = bool(last) and not ours  # it has let go, or is just writing: then it is ours once more
-        stop.pause(pause_s)
-    raise TimeoutError(
-        f"{run.lock}: the first node of job {node.job}, {node.hosts[0]}, has begun no attempt within "
-        f"{patience_s:.0f} s, or this node doesn't see that it has; see its log, and whether all nodes "
-        "have the same folder there"
-    )

@@ -26,10 +26,11 @@ from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.errors import LaunchError
 from launch.node import backfill, exit_reason, notify, requeue, slurm_job
-from launch.node.job import HELD, Job, met_at
+from launch.node.job import HELD, Job
 from launch.node.signals import StopRequests
 from launch.node.timeouts import POLL_S, first_node_s, look_s
 from launch.node.topology import Node, this_node
+from launch.node.waiting import met_at
 from launch.self_test import bench as benches
 from launch.self_test import cases, findings, report
 from launch.self_test.bench import Bench, CaseError, StoppedError

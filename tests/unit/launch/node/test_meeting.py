@@ -75,6 +75,18 @@ def test_a_node_without_torch_is_named_and_left(tmp_path: Path, tools: Path) -> 
     assert "not all nodes have come" not in run.log(1, 0).read_text()
 
 
+def test_a_first_node_without_the_interface_is_named_and_left(tmp_path: Path, tools: Path) -> None:
+    """As any other one: in the ledger, not in a line of a log alone."""
+    run = a_run(tmp_path)
+    first = started(run, 0, tools, options=", interface='ib7'")
+    out, _ = first.communicate(timeout=100)
+    assert first.returncode == 1, out
+    ends = [attempt.end or {} for attempt in ledger.read(run)]
+    assert [(end["reason"], end["node"]) for end in ends] == [("unfit", "n1"), ("unfit", "n1")], out
+    assert "cluster.interface=ib7: no interface of" in ends[0]["detail"]
+    assert (tools / "asked").read_text().splitlines()[-1] == "update JobId=7 ExcNodeList=n1"
+
+
 def test_a_first_node_that_nobody_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meeting, "CONNECT_S", 0.3)
     with socket.socket() as listener:

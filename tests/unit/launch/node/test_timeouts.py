@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections import Counter
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from dnw.runs.claim import Claim
-from dnw.runs.folder import Run
 from dnw.training.watchdog import patience_s
-from launch.node import job, requeue, signals, timeouts
-from launch.node.signals import StopRequests
+from launch.node import requeue, timeouts
 from launch.node.timeouts import first_node_s
-from launch.node.topology import Node
 
 ROOT = Path(__file__).resolve().parents[4]
 GRACE_S, WATCHDOG_S = 120, 600.0  # as configs/ has them
@@ -81,61 +70,3 @@ def test_a_node_that_can_not_come_says_so_before_the_first_one_gives_up() -> Non
     assert timeouts.CONNECT_S + timeouts.SEEN_S < timeouts.JOIN_S
     assert timeouts.UNREACHABLE_S < timeouts.CONNECT_S
     assert requeue.LONGEST_GRACE_S > timeouts.MARGIN_S
-
-
-class Asked:
-    """A clock that goes on where somebody sleeps, and how often a folder is asked something, by second."""
-
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.now_s, self.seconds = 0.0, Counter[int]()
-        for module in (job, signals):
-            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now_s, sleep=self.sleep))
-        for name in ("stat", "open", "listdir", "scandir"):
-            patch.setattr(os, name, partial(self.counted, getattr(os, name), str(folder)))
-
-    def counted(self, real: Any, folder: str, path: Any, *words: Any, **options: Any) -> Any:
-        self.seconds[int(self.now_s)] += str(path).startswith(folder)
-        return real(path, *words, **options)
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-    def wait(self, timeout: float) -> int:
-        """An agent's, which works all the time."""
-        self.sleep(timeout)
-        if self.now_s < LONG_S:
-            raise subprocess.TimeoutExpired("agent", timeout)
-        return 0
-
-
-LONG_S = 600
-
-
-def wait_for_the_first_node(node: Node, run: Run, _asked: Any) -> None:
-    with pytest.raises(TimeoutError, match=f"has begun no attempt within {LONG_S} s"):
-        job._next_attempt(run, node, 0, StopRequests(impatient=False), LONG_S)
-
-
-def wait_for_an_end(node: Node, run: Run, asked: Any) -> None:
-    look = partial(job._look, Claim(run, 1), node)
-    StopRequests(impatient=False).watch(asked, 9, look, *job.pauses_s(node))
-
-
-@pytest.mark.parametrize("wait", [wait_for_the_first_node, wait_for_an_end])
-@pytest.mark.parametrize("nodes", [2, 65, 513])
-def test_what_nodes_that_wait_ask_of_the_file_system(
-    tmp_path: Path, wait: Callable[[Node, Run, Any], None], nodes: int
-) -> None:
-    """At most twice a second and node, and 50 times a second in all, which is not at one moment."""
-    run, seconds = Run(tmp_path), list[list[int]]()
-    Claim.take_over(run)
-    for rank in (1, nodes // 2, nodes - 1):
-        node = Node(rank, nodes, "n0", "7", 0, tuple(f"n{number}" for number in range(nodes)))
-        with pytest.MonkeyPatch.context() as patch:
-            asked = Asked(tmp_path, patch)
-            wait(node, run, asked)
-        counts = {second: times for second, times in asked.seconds.items() if times and second}
-        assert max(counts.values()) <= 2
-        assert 0 < asked.seconds.total() <= min(2, 50 / nodes) * LONG_S + 2
-        seconds.append(sorted(counts))
-    assert nodes < 513 or not set(seconds[0]) & set(seconds[1])
