@@ -5,8 +5,9 @@ there are seconds: the snapshot, sbatch, or the start of a job that takes the ru
 runs holds the lock of their experiment's folder meanwhile, a file beside the run folders: the folder of a run
 may not be there yet, or may be about to be moved aside. The other waits, looks again, and is told.
 
-Where the file system has no locks, whoever makes a second file holds the lock. It says who that is: one whose
-process has ended on this machine counts no more.
+Where the file system has no locks, whoever makes a second file holds the lock. It says who that is. That of a
+process which has ended on this machine is replaced by whoever alone may do so: who has made the file of that
+name and sees, from then on, that the one to be replaced is still the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import os
 import socket
 import sys
 import time
+import uuid
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -92,18 +95,19 @@ def _wait(descriptor: int, path: Path) -> Outcome:
 
 def _owns(owner: Path) -> bool:
     """Make a file that says who this is, once no other process has one; False if its folder is gone."""
-    is_told = False
+    is_told, mine = False, f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}\n"
     while True:
         try:
-            with owner.open("x") as file:
-                file.write(f"{socket.gethostname()} {os.getpid()}\n")
+            _make(owner, mine)
             return True
         except FileNotFoundError:
             return False
         except FileExistsError:
-            if _has_ended(owner):
-                owner.unlink(missing_ok=True)
+            found = _said(owner)
+            if found is None:
                 continue
+            if _has_ended(found) and _replaced(owner, found, mine):
+                return True
         if not is_told:
             print(
                 f"waiting for another start in {owner.parent}; if there is none, remove {owner}",
@@ -114,12 +118,37 @@ def _owns(owner: Path) -> bool:
         time.sleep(POLL_S)
 
 
-def _has_ended(owner: Path) -> bool:
+def _make(path: Path, text: str) -> None:
+    """Write a new file; raises FileExistsError."""
+    with path.open("x") as file:
+        file.write(text)
+
+
+def _said(owner: Path) -> str | None:
+    """Return what a file says; None if it is gone."""
     try:
-        host, _, process = owner.read_text().strip().partition(" ")
+        return owner.read_text()
     except FileNotFoundError:
-        return True
+        return None
+
+
+def _has_ended(said: str) -> bool:
+    host, process, *_ = [*said.split(), "", ""]
     return host == socket.gethostname() and not Path("/proc", process).exists()
+
+
+def _replaced(owner: Path, theirs: str, mine: str) -> bool:
+    """Put one's own file in the place of that of a process that has ended; False if another one does."""
+    successor = owner.with_name(f"{owner.name}-after-{zlib.crc32(theirs.encode()):08x}")
+    try:
+        _make(successor, mine)
+    except (FileExistsError, FileNotFoundError):
+        return False
+    if _said(owner) != theirs:  # somebody was quicker, and gone again
+        successor.unlink()
+        return False
+    successor.replace(owner)
+    return True
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

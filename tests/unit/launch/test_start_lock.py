@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from launch.errors import LaunchError
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
 import sys
+import zlib
 from pathlib import Path
 from dnw.runs.folder import Run
 from launch import start_lock
@@ -96,3 +99,42 @@ def test_where_the_file_system_has_no_locks(tmp_path: Path) -> None:
     assert second.communicate("\n", timeout=60)[0] == "held\n"
     assert (first.returncode, second.returncode) == (0, 0)
     assert not list(tmp_path.rglob(".starting*"))
+
+
+def test_of_two_who_wait_for_a_dead_owner_one_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one has seen the dead one's file, too, and goes on once the first one's is there."""
+    owner, alive = tmp_path / start_lock.OWNER, start_lock._has_ended
+    dead = f"{socket.gethostname()} 0 of-old\n"
+    owner.write_text(dead)
+
+    def ended(said: str) -> bool:
+        monkeypatch.setattr(start_lock, "_has_ended", alive)
+        if said == dead:
+            assert start_lock._owns(owner)  # the first one, in between
+        return True
+
+    waited = []
+
+    def waits(seconds: float) -> None:
+        waited.append(seconds)
+        owner.unlink()  # the first one lets go
+
+    monkeypatch.setattr(start_lock, "_has_ended", ended)
+    monkeypatch.setattr("launch.start_lock.time.sleep", waits)
+    assert start_lock._owns(owner)
+    assert len(waited) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [start_lock.OWNER]
+
+
+def test_two_who_take_a_dead_owners_place_at_once(tmp_path: Path) -> None:
+    owner = tmp_path / start_lock.OWNER
+    owner.write_text("dead")
+    successor = owner.with_name(f"{owner.name}-after-{zlib.crc32(b'dead'):08x}")
+    successor.write_text("the other one, which is just about to")
+    assert not start_lock._replaced(owner, "dead", "mine")
+    assert owner.read_text() == "dead"
+    successor.unlink()
+    assert start_lock._replaced(owner, "dead", "mine")
+    assert owner.read_text() == "mine"
