@@ -43,6 +43,12 @@ def open_splits(data: Data, names: Names = None, noted: Path | None = None) -> t
     return train, val
 
 
+def windows_bytes(data: Data, train: Index) -> int:
+    """Return what a cache must hold: the window that is read, and the next, which is fetched meanwhile."""
+    window = data.window or len(train.shards)
+    return min(2 * window, len(train.shards)) * max(shard.bytes for shard in train.shards)
+
+
 def check_classes(index: Index, data: Data, names: Names, noted: Path | None = None) -> None:
     """Refuse a split whose classes are others than those of a run: in number, name or order.
 

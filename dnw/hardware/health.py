@@ -24,6 +24,9 @@ from pathlib import Path
 import torch
 
 from dnw.config import Train
+from dnw.splits import windows_bytes
+from shards.errors import ShardError
+from shards.index import Index
 
 SHARED_MEMORY = Path("/dev/shm")
 ANSWERS_WITHIN_S = 30.0  # a GPU; making its context takes seconds where eight are made at once
@@ -74,7 +77,7 @@ def check(device: torch.device, train: Train, checkpoints: Path) -> Health:
         device=str(device),
         time=now,
         versions=versions() if is_first else {},
-        node_problems=[*problems, *(shared_memory(train, ranks) if is_first else [])],
+        node_problems=[*problems, *((*shared_memory(train, ranks), *cache(train)) if is_first else [])],
         run_problems=disk(checkpoints) if is_first else [],
     )
 
@@ -127,6 +130,28 @@ def shared_memory(train: Train, ranks: int, folder: Path = SHARED_MEMORY) -> lis
     return [
         f"{folder} has {free / GB:.3g} GB free, the loaders of {ranks} processes need {needed / GB:.3g} at "
         "the least: free it, or set a smaller data.workers"
+    ]
+
+
+def cache(train: Train) -> list[str]:
+    """Return a problem if the shards that are fetched don't fit on this node's disk, two windows of them."""
+    store = train.data.store()
+    if store is None:
+        return []
+    try:
+        needed = windows_bytes(train.data, Index.load(train.data.dir, "train", store))
+    except ShardError:  # the run's own fault, and told as such
+        return []
+    place = next(folder for folder in (store.cache, *store.cache.parents) if folder.is_dir())
+    there = [path.stat().st_size for path in store.cache.glob("*.tar")] if store.cache.is_dir() else []
+    room = shutil.disk_usage(place).free + sum(there)
+    if not os.access(place, os.W_OK | os.X_OK):
+        return [f"{place}: can't be written to, and shards are to be fetched there (data.cache)"]
+    if room >= needed:
+        return []
+    return [
+        f"{place}: room for {room / GB:.3g} GB of shards, two windows take {needed / GB:.3g}: make room, or "
+        "set data.cache or a smaller data.window"
     ]
 
 

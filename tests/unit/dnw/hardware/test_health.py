@@ -15,6 +15,7 @@ from example import train
 
 from dnw.hardware import health
 from dnw.hardware.health import Health, UnfitError, judge
+from shards.index import Index
 
 HERE = {"Python": "3.11.7", "torch": "2.13.0", "code": "0123456789"}
 OTHER = HERE | {"torch": "2.12.0"}
@@ -88,6 +89,25 @@ def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told.startswith(f"{tmp_path} has 0.00")
     assert "the loaders of 4 processes need 0.00" in told
     assert health.shared_memory(settings, 4, tmp_path / "none") == []
+
+
+def test_the_disk_that_fetched_shards_go_to(
+    tmp_path: Path, few_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two windows of a shard; what is there already needs no room."""
+    place = tmp_path / "cache"
+    changes = {"data__url": f"file://{few_images}", "data__cache": str(place), "data__window": 1}
+    settings = train(data__dir=str(few_images), **changes)
+    largest = max(shard.bytes for shard in Index.load(few_images, "train").shards)
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(2 * largest))
+    assert health.cache(settings) == []
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(2 * largest - 1))
+    (told,) = health.cache(settings)
+    assert told.startswith(f"{tmp_path}: room for 0.00")
+    place.mkdir()
+    (place / "0123.tar").write_bytes(b"1")
+    assert health.cache(settings) == []
+    assert health.cache(train(data__dir=str(few_images))) == []
 
 
 def test_the_disk_under_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
