@@ -94,7 +94,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     request = _gpus(train, launch, in_foreground, ask)
     launch = request.launch
     if launch.self_test is not None:
-        return _plan_self_test(train, launch, launch.self_test, composed.overrides)
+        return _plan_self_test(train, request, launch.self_test, composed.overrides)
     check_processes(train, launch)
     if launch.gpus:
         nondeterministic.check(train)
@@ -163,9 +163,10 @@ def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[
         return dataclasses.replace(train, data=data), None, (str(error),)
 
 
-def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
+def _plan_self_test(train: Train, request: Request, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
     """Plan the self-test, which writes its images itself, and shares them as it likes."""
     self_test.check(asked, overrides)
+    launch = request.launch
     parent = _parent(launch, train)
     _check_writable(parent)
     run = Run(self_test.folder(parent, train, launch))
@@ -174,7 +175,9 @@ def _plan_self_test(train: Train, launch: Launch, asked: SelfTest, overrides: tu
     if run.folder.exists() and not launch.fresh:
         config.load(run.config)
     launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, None))
-    return RunPlan(run, train, launch, words=overrides)
+    notes = request.notes if launch.gpus else ()  # on CPUs it is smaller, and takes no longer
+    refused = (request.refusal,) if request.refusal else ()
+    return RunPlan(run, train, launch, notes=notes, words=overrides, refused=refused)
 
 
 def write(planned: RunPlan) -> bool:
@@ -265,11 +268,11 @@ def _freeze(train: Train, dry_run: bool) -> tuple[Train, Index]:
 
 
 def _check_cache(data: Data, train: Index) -> None:
-    """Two windows must fit: the one that is read and the next, which is fetched meanwhile."""
+    from dnw.splits import windows_bytes  # noqa: PLC0415  (brings numpy, and --help needs none)
+
     if not data.url:
         return
-    window = data.window or len(train.shards)
-    needed = min(2 * window, len(train.shards)) * max(shard.bytes for shard in train.shards)
+    window, needed = data.window or len(train.shards), windows_bytes(data, train)
     if needed > data.cache_gb * 1e9:
         raise ConfigError(
             f"data.cache_gb={data.cache_gb:g}: two windows of {window} shards take {needed / 1e9:.1f} GB; "

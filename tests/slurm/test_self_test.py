@@ -15,7 +15,7 @@ from slurm.events import job_of
 from slurm.job import until
 
 pytestmark = pytest.mark.xdist_group("slurm self-test")
-ON_TWO = ["nodes=2", "nproc=1", "cluster.partition=low", "data.workers=0"]
+ON_TWO = ["nodes=2", "nproc=1", "cluster.partition=low", "cluster.gpus_per_node=0", "data.workers=0"]
 SOME = ["trained", "nodes", "across_fast", "across_exact"]
 ENDED_WITHIN_S = 1500  # alone on two cores SOME take a minute
 

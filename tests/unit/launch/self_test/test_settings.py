@@ -14,7 +14,9 @@ from launch import app
 from launch.cluster.submit import job
 from launch.compose import compose
 from launch.config import SelfTest
+from launch.errors import LaunchError
 from launch.prepare import RunPlan, plan
+from launch.scheduler.gres import Gpus, NodeKind
 from launch.self_test import settings
 from launch.self_test.checks import NAMES
 from launch.self_test.series import Series
@@ -77,10 +79,21 @@ def test_dry_run_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lab: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["launch/slurm.py", "+exp=self_test", "nodes=2", "dry_run=true"])
+    monkeypatch.setattr(sys, "argv", ["launch/slurm.py", *WORDS])
     assert app.main(app.background) == 0
     assert "#SBATCH --nodes=2" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+
+
+def test_it_asks_for_the_gpus_that_nodes_have(tmp_path: Path, lab: Path) -> None:
+    """As ImageNet's experiments do: what was to be tested would go unused else."""
+    (composed,) = compose(["+exp=self_test", f"runs_dir={tmp_path}", "cluster=slurm", "nodes=2"])
+    kinds = [NodeKind("low", True, 2, Gpus(4))]
+    planned = plan(composed, ask=lambda _nodes: kinds)
+    assert (planned.launch.gpus, planned.launch.processes_per_node) == (4, 4)
+    assert "cluster.gpus_per_node=4" in planned.notes[0]
+    with pytest.raises(LaunchError, match=r"^cluster\.partition: self_test wants GPUs, .* low has none"):
+        plan(composed, ask=lambda _nodes: [NodeKind("low", True, 2, None)])
 
 
 def test_every_check_is_documented() -> None:
