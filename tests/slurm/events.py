@@ -207,19 +207,15 @@ def controller_away(cluster: Cluster, run: Run) -> Undo:
 
 
 def environment_gone(place: int) -> Callable[[Cluster, Run], Undo]:
-    """From its next attempt on, from one of the nodes that it is on."""
+    """From its next attempt on, from one of the nodes that it then gets: the first ones."""
 
     def event(cluster: Cluster, run: Run) -> Undo:
-        node = nodes_of(cluster, run)[place]
+        node = cluster.settings.names[place]
         cluster.run("scontrol", "requeue", job_of(run))
         until(lambda: state(cluster, job_of(run)) == "PENDING" and not launchers(run))
+        cluster.run("scontrol", "update", f"JobId={job_of(run)}", "ExcNodeList=")  # of an earlier one
         cluster.machines[node].run(f"mount -t tmpfs none {sys.prefix}")
-
-        def back() -> None:
-            cluster.machines[node].run(f"umount {sys.prefix}")
-            cluster.run("scontrol", "update", f"JobId={job_of(run)}", "ExcNodeList=")
-
-        return back
+        return lambda: cluster.machines[node].run(f"umount {sys.prefix}")
 
     return event
 
