@@ -79,7 +79,8 @@ def test_dry_run_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lab: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["launch/slurm.py", *WORDS])
+    words = ["+exp=self_test", "nodes=2", "cluster.partition=gpu", "dry_run=true"]
+    monkeypatch.setattr(sys, "argv", ["launch/slurm.py", *words])
     assert app.main(app.background) == 0
     assert "#SBATCH --nodes=2" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
