@@ -1,9 +1,12 @@
-"""How long the engines take for an image: a discovered wiring against dense networks of the same cost.
+"""How long the engines take for an image: a discovered wiring against dense networks of the same accuracy.
 
-    python bench/inference.py             widths, batches and threads of docs/inference.md, half an hour
+    python bench/inference.py             widths, batches and threads of docs/inference.md, an hour
     python bench/inference.py --quick     width 0.225, one image, one thread
 
-Prints a table and the goals, and writes inference.json and inference.png to bench/out (--out). Weights are
+The dense networks, and the wirings as `dnw.export --onnx` writes them, run in ONNX Runtime and OpenVINO, of
+those that are installed (pip install '.[bench]'). Prints a table and the goals, and writes inference.json,
+inference.png (time against cost) and accuracy.png (published accuracy against time) to bench/out (--out).
+Weights are
 drawn: times don't depend on their values. So that nodes are left without edges as after training, each node
 gets a factor of its own before the edges are chosen (--spread). Multiply-adds are those on paths from the
 image to a class: with the default, as many at width 0.225 as the paper gives for its trained network.
@@ -13,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import importlib.util
 import json
 import os
 import platform
@@ -29,9 +34,10 @@ os.environ.setdefault("DGLBACKEND", "pytorch")  # else dgl writes a file to the 
 
 import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+from rich.table import Column, Table  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from bench.peers import PEERS, RUNTIMES, exported, exported_wiring  # noqa: E402
 from dnw import engines, models  # noqa: E402
 from dnw.compact import Compact, compact  # noqa: E402
 from dnw.compose import training  # noqa: E402
@@ -41,8 +47,16 @@ from shards.command import amount  # noqa: E402
 
 SIZE = 224
 ENGINES = ("sort", "dense", "compact", "csr", "dgl", "native")
-BASELINES = (0.25, 0.5)
-GOALS = (("dense", 4.0), ("sort", 90.0), ("dgl", 10.0), ("mobilenet_v1 x0.25", 1.0))
+TOP1 = {0.225: 60.9, 0.3: 65.0, 0.49: 70.4}  # of a width, percent on ImageNet (the paper, table 1)
+GOALS = (  # of a width, one image or 32, one thread: how many times as long as native
+    (0.225, "dense", 4.0),
+    (0.225, "sort", 90.0),
+    (0.225, "dgl", 10.0),
+    (0.225, "MobileNetV1 x0.25 dense", 1.0),
+    (0.225, "ShuffleNetV2 x0.5 ONNX Runtime", 1.0),
+    (0.49, "ShuffleNetV2 x1 ONNX Runtime", 1.0),
+)
+SLOW = ("sort", "dense", "compact", "csr", "dgl")  # not in the picture of what to deploy
 Run = Callable[[Tensor], Tensor]
 
 
@@ -56,6 +70,7 @@ class Timed:
     batch: int
     threads: int
     multiply_adds: int
+    top1: float | None = None  # published, percent
     rounds: int = 0
     seconds: list[float] = dataclasses.field(default_factory=list)
 
@@ -117,12 +132,6 @@ def engine(name: str, model: nn.Module, left: Compact, threads: int) -> Run:
     return engines.build(name, model if name == "dense" else left, SIZE, threads)
 
 
-def baseline(width: float) -> nn.Module:
-    words = ["+exp=cifar_mobilenet_v1", f"width={width}", f"data.image_size={SIZE}", "data.classes=1000"]
-    network: nn.Module = models.build(training(words)).eval()
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
 def measure(runs: dict[str, tuple[Run, Timed]], rounds: int, seconds: float) -> list[Timed]:
     """Time all in turns, so that whatever else the machine does meets all; slow ones less often."""
     for run, timed in runs.values():
@@ -139,7 +148,8 @@ def measure(runs: dict[str, tuple[Run, Timed]], rounds: int, seconds: float) -> 
 
 def images(timed: Timed) -> Tensor:
     made = torch.randn(timed.batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    return made.contiguous(memory_format=torch.channels_last) if "mobilenet" in timed.name else made
+    dense = timed.name.startswith("MobileNetV1") and timed.name.endswith("dense")
+    return made.contiguous(memory_format=torch.channels_last) if dense else made
 
 
 def clock(run: Run, images_BCHW: Tensor) -> float:
@@ -160,25 +170,38 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     model = discovered(width, options.spread)
     left = compact(model, SIZE)
     cost = profile(model, SIZE).effective_macs
-    runs = {
-        name: (engine(name, model, left, threads), Timed(name, width, width, batch, threads, cost))
-        for name in options.engines
+    case = functools.partial(Timed, beside=width, batch=batch, threads=threads)
+    own = functools.partial(case, width=width, multiply_adds=cost, top1=TOP1.get(width))
+    runs = {name: (engine(name, model, left, threads), own(name)) for name in options.engines}
+    runs |= {
+        f"wiring {name}": (load(exported_wiring(left), threads), own(f"wiring {name}"))
+        for name, load in found_runtimes().items()
     }
-    for thin in BASELINES:
-        dense = baseline(thin)
-        name = f"mobilenet_v1 x{thin:g}"
-        run = engines.build("dense", dense, SIZE, threads)
-        runs[name] = (run, Timed(name, width, thin, batch, threads, profile(dense, SIZE).macs))
+    for peer in (peer for peer in PEERS if peer.name in options.peers):
+        network = peer.build(SIZE)
+        dense = functools.partial(case, width=0, multiply_adds=profile(network, SIZE).macs, top1=peer.top1)
+        loaded = {
+            name: load(exported(network, batch, SIZE), threads) for name, load in found_runtimes().items()
+        }
+        if peer.name.startswith("MobileNetV1"):
+            loaded["dense"] = engines.build("dense", network, SIZE, threads)
+        runs |= {f"{peer.name} {name}": (run, dense(f"{peer.name} {name}")) for name, run in loaded.items()}
     unread = without_edges(model)
     print(f"width {width:g}: {cost / 1e6:.1f} M multiply-adds, {unread:.0%} of the nodes feed none")
     check(runs)
     return measure(runs, options.rounds, options.seconds)
 
 
+def found_runtimes() -> dict[str, Callable[[bytes, int], Run]]:
+    """Return the runtimes that are installed."""
+    modules = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
+    return {name: load for name, load in RUNTIMES.items() if importlib.util.find_spec(modules[name])}
+
+
 def check(runs: dict[str, tuple[Run, Timed]]) -> None:
     """All engines compute the same; a fast wrong one isn't worth a row."""
     images_BCHW = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    logits = {name: run(images_BCHW) for name, (run, _) in runs.items() if "mobilenet" not in name}
+    logits = {name: run(images_BCHW) for name, (run, timed) in runs.items() if timed.width}
     expected_BK = next(iter(logits.values()))
     for name, found_BK in logits.items():
         error = float((found_BK - expected_BK).abs().max() / expected_BK.abs().max())
@@ -192,45 +215,67 @@ def paired(slow: Timed, fast: Timed) -> float:
 
 
 def show(found: list[Timed], peaks: dict[int, float], console: Console) -> None:
-    rows = Table("width", "batch", "threads", "engine", "ms/image", "least", "GFLOP/s", "of peak")
+    rows = Table(
+        "width", "batch", "threads", Column("engine", no_wrap=True), "ms/image", "least", "GFLOP/s", "of peak"
+    )
     for timed in found:
         least = f"{1e3 * min(timed.seconds) / timed.batch:.2f}"
         share = f"{timed.gflops / peaks[timed.threads]:.0%}"
-        first = f"{timed.width:g}", str(timed.batch), str(timed.threads), timed.name
+        first = f"{timed.width:g}" if timed.width else "", str(timed.batch), str(timed.threads), timed.name
         rows.add_row(*first, f"{timed.ms:.2f}", least, f"{timed.gflops:.1f}", share)
     console.print(rows)
 
 
 def goals(found: list[Timed]) -> dict[str, dict[str, float]]:
-    """What native is measured by: width 0.225, one image, one thread."""
-    case = [timed for timed in found if timed.batch == timed.threads == 1 and timed.beside == 0.225]
-    by_name = {timed.name: timed for timed in case}
-    if "native" not in by_name:
-        return {}
+    """What native is measured by, on one thread."""
+    by_case = {(timed.beside, timed.batch, timed.name): timed for timed in found if timed.threads == 1}
     return {
-        name: {"goal": goal, "measured": paired(by_name[name], by_name["native"])}
-        for name, goal in GOALS
-        if name in by_name
+        f"width {width:g}, batch {batch}: {name}": {
+            "goal": goal,
+            "measured": paired(by_case[width, batch, name], by_case[width, batch, "native"]),
+        }
+        for width, name, goal in GOALS
+        for batch in (1, 32)
+        if {(width, batch, name), (width, batch, "native")} <= by_case.keys()
     }
 
 
-def draw(found: list[Timed], place: Path) -> None:
-    """Time against cost, for one image on one thread."""
+def draw(found: list[Timed], out: Path) -> None:
+    """Time against cost, and published accuracy against time, for one image on one thread."""
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
+    series: dict[str, dict[int, Timed]] = {}
+    for timed in found:
+        if timed.batch == timed.threads == 1:
+            family, _, runtime = timed.name.partition(" x")
+            name = f"{family} {runtime.partition(' ')[2]}".strip()
+            series.setdefault(name, {})[timed.multiply_adds] = timed
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    case = [timed for timed in found if timed.batch == timed.threads == 1]
-    names = dict.fromkeys(timed.name.split(" ")[0] for timed in case)
-    for name in names:
-        taken = {each.multiply_adds: each.ms for each in case if each.name.startswith(name)}
-        points = sorted((cost / 1e6, ms) for cost, ms in taken.items())
-        dashed = "--" if name.startswith("mobilenet") else "-"
-        axes.plot(*zip(*points, strict=True), marker="o", linestyle=dashed, label=name)
+    for name, points in series.items():
+        costs = sorted(points)
+        times = [points[cost].ms for cost in costs]
+        axes.plot([cost / 1e6 for cost in costs], times, _dashes(points), marker="o", label=name)
     axes.set(xlabel="million multiply-adds", ylabel="ms per image", xscale="log", yscale="log")
-    axes.legend()
+    _save(figure, axes, out / "inference.png")
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, points in series.items():
+        known = sorted((timed for timed in points.values() if timed.top1), key=lambda timed: timed.ms)
+        if known and name not in SLOW:
+            top1 = [timed.top1 or 0 for timed in known]
+            axes.plot([timed.ms for timed in known], top1, _dashes(points), marker="o", label=name)
+    axes.set(xlabel="ms per image, one thread", ylabel="published top-1 accuracy, %", xscale="log")
+    _save(figure, axes, out / "accuracy.png")
+
+
+def _dashes(points: dict[int, Timed]) -> str:
+    return "-" if all(timed.width for timed in points.values()) else "--"
+
+
+def _save(figure: Any, axes: Any, place: Path) -> None:
+    axes.legend(fontsize="small")
     axes.grid(which="both", alpha=0.3)
     figure.savefig(place, dpi=150)
 
@@ -240,6 +285,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="width 0.225, one image, one thread")
     parser.add_argument("--widths", type=amount, nargs="+", default=[0.15, 0.225, 0.3, 0.49])
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    names = [peer.name for peer in PEERS]
+    parser.add_argument("--peers", nargs="*", choices=names, default=names)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=41)
@@ -280,7 +327,7 @@ def main() -> None:
         sign = "reached" if ratio["measured"] >= ratio["goal"] else "missed"
         took = f"{name} takes {ratio['measured']:.2f} times as long as native"
         console.print(f"{took} (goal {ratio['goal']:g}): {sign}")
-    draw(found, options.out / "inference.png")
+    draw(found, options.out)
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
     ("words", "measured"),
     [
         ("steps.py static_dnw --images 4 --least 1 --seconds 0 --device cpu", "static_dnw"),
-        ("inference.py --quick --engines dense native --rounds 1 --seconds 0", "rows"),
+        ("inference.py --quick --engines native --peers 'ShuffleNetV2 x0.5' --rounds 1 --seconds 0", "rows"),
         ("drawing.py static_dnw width=0.02 --images 2 --turns 1", "static_dnw"),
         ("selection.py --sizes 1000 --turns 1 --device cpu", "1000"),
         ("train_step.py static_dnw --images 4 --turns 1 --threads 1 --device cpu", "experiments"),
