@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from types import FrameType
 
 STOPPED = 75  # a worker's exit code: stopped on request after saving, start me again (EX_TEMPFAIL)
@@ -88,6 +90,25 @@ def follow_parent(parent: int, number: signal.Signals) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it died before the kernel was told
         signal.raise_signal(number)
+
+
+def follow(processes: Iterable[int], number: signal.Signals) -> None:
+    """Send this process a signal when one of these is gone: those that aren't its parent, but as good as.
+
+    It takes a thread, and that they are numbered as this process numbers its own.
+    """
+    descriptors = []
+    for process in processes:
+        try:
+            descriptors.append(os.pidfd_open(process))
+        except ProcessLookupError:  # it died before this
+            os.kill(os.getpid(), number)
+
+    def wait() -> None:
+        select.select(descriptors, [], [])
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=wait, name="follow", daemon=True).start()
 
 
 def name_process(name: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -49,7 +51,8 @@ OWN_VARIABLES = frozenset(
     }
 )
 # settings of a cluster that mean something where there is no Slurm
-FOREGROUND = frozenset({"grace_s", "gpus_per_node"})
+AGENT = frozenset({"container", "container_runtime", "container_args", "python"})
+FOREGROUND = AGENT | {"grace_s", "gpus_per_node"}
 LOCAL = FOREGROUND | {"name", "timeout_min", "time", "signal_delay_s"}
 
 
@@ -120,6 +123,10 @@ class Cluster:
     nodelist: Names | None = None
     array_parallelism: Positive = 256
     requeue: bool = True  # the job asks Slurm to start it again
+    container: str | None = None  # of agent and workers: launch/node/container.py
+    container_runtime: Literal["apptainer", "pyxis"] = "apptainer"
+    container_args: tuple[str, ...] = ()
+    python: str | None = None  # of agent and workers; None: the one of this command, or the image's python3
     setup: tuple[str, ...] = ()
     srun_args: tuple[str, ...] = ()
     additional_parameters: dict[str, str | int | float | bool] | None = None
@@ -272,6 +279,7 @@ def _check(launch: Launch) -> None:
         *_broken_lines(cluster),
         *_typed_gpus(cluster),
         *_both_ways(launch),
+        *_of_container(cluster),
     ]:
         raise ConfigError("\n".join(problems))
 
@@ -299,6 +307,32 @@ def _typed_gpus(cluster: Cluster) -> Iterator[str]:
 def _both_ways(launch: Launch) -> Iterator[str]:
     if launch.fresh and launch.resume_diverged:
         yield "fresh, resume_diverged: the one begins anew, the other goes on; leave one out"
+
+
+def is_path(image: str) -> bool:
+    """Whether an image is a file or a folder, and not what a registry has under that name."""
+    return "://" not in image and (image.startswith(("/", ".", "~")) or image.endswith((".sif", ".sqsh")))
+
+
+def check_agent(cluster: Cluster) -> None:
+    """Refuse an image or an interpreter that is a path, and isn't there.
+
+    Raises:
+        ConfigError: with its name.
+    """
+    image, python = cluster.container, cluster.python
+    if image is not None and is_path(image) and not Path(image).expanduser().exists():
+        path = Path(image).expanduser().absolute()
+        raise ConfigError(f"cluster.container: {path}: not there; a path, or docker://NAME and the like")
+    if image is None and python and shutil.which(Path(python).expanduser()) is None:
+        raise ConfigError(f"cluster.python: {python}: not there, or not executable")
+
+
+def _of_container(cluster: Cluster) -> Iterator[str]:
+    if cluster.container is None and cluster.container_args:
+        yield "cluster.container_args: there is no container; name one with cluster.container="
+    if cluster.container_runtime == "pyxis" and cluster.name == "local":
+        yield "cluster.container_runtime: pyxis is Slurm's; here leave it out, for apptainer"
 
 
 def _said_twice(cluster: Cluster) -> Iterator[str]:

@@ -26,7 +26,7 @@ from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch import frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
-from launch.config import Launch, SelfTest, check_effect, check_processes, is_launch_key, split
+from launch.config import Launch, SelfTest, check_agent, check_effect, check_processes, is_launch_key, split
 from launch.earlier_run import earlier
 from launch.errors import LaunchError, not_written
 from launch.gpu_request import Asks, Request
@@ -89,6 +89,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     train = config.parse(values)
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     check_effect(launch, composed.overrides)
+    check_agent(launch.cluster)
     if launch.self_test is None:
         model_registry.check(train)
     request = _gpus(train, launch, in_foreground, ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ from dnw.runs import ledger
 from launch import grace_period
 from launch.cluster.lanes import lanes
 from launch.cluster.sbatch_errors import unreached
+from launch.config import Cluster
 from launch.node import retry_policy
+from launch.node.container import NAMES
 from launch.prepare import RunPlan
 from launch.scheduler import array, partition, sbatch_environment, stop_grace
 from launch.scheduler.partition import Partition
@@ -54,6 +57,7 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     largest = array.largest() if len(plans) > 1 else array.DEFAULT_LARGEST
     if len(plans) > largest:
         notes = (*notes, _divided(len(plans), cluster.array_parallelism, largest))
+    notes = (*notes, *filter(None, [_absent_runtime(cluster)]))
     doubts = (
         grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans
     )
@@ -65,6 +69,14 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
         largest_array=largest,
         grants=granted,
     )
+
+
+def _absent_runtime(cluster: Cluster) -> str | None:
+    """Return what to say where the container's runtime is not here; the nodes may have it."""
+    names = NAMES[cluster.container_runtime]
+    if cluster.container is None or any(map(shutil.which, names)):
+        return None
+    return f"cluster.container: {' or '.join(names)}: not found on this machine; the nodes must have it"
 
 
 def _divided(runs: int, parallelism: int, largest: int) -> str:

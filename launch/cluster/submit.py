@@ -21,8 +21,9 @@ from launch.cluster import local_controller, sbatch, sbatch_errors
 from launch.cluster.lanes import Lane, lanes
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import UNKNOWN, Submission, submission
-from launch.config import SETTINGS
+from launch.config import SETTINGS, Cluster, is_path
 from launch.errors import LaunchError
+from launch.node.container import Container
 from launch.node.job import Job
 from launch.prepare import RunPlan
 from launch.scheduler import handover, sbatch_environment, slurm_command
@@ -150,11 +151,30 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
         variables=launch.environment,
         is_requeued=launch.cluster.requeue,
         interface=launch.cluster.interface,
+        container=_container(launch.cluster),
+        python=_agent_python(launch.cluster),
         after_diverged=ledger.next_attempt(plan.run) - 1 if launch.resume_diverged else 0,
     )
     if launch.self_test is None:
         return training
     return Series(training, only=launch.self_test.only, faults=launch.self_test.faults)
+
+
+def _container(cluster: Cluster) -> Container | None:
+    """Return what agent and workers run in."""
+    if cluster.container is None:
+        return None
+    image = cluster.container
+    image = str(Path(image).expanduser().absolute()) if is_path(image) else image
+    return Container(image, cluster.container_runtime, cluster.container_args)
+
+
+def _agent_python(cluster: Cluster) -> str | None:
+    """Return the interpreter of agent and workers, where that is another one; a name is looked up in PATH."""
+    python = cluster.python
+    if python is None or cluster.container is not None or "/" not in python:
+        return python
+    return str(Path(python).expanduser().absolute())
 
 
 def _processes(plan: RunPlan, foreground: bool) -> int:

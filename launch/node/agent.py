@@ -24,9 +24,18 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from dnw.preemption import PEER_FAILED, SIGNALS, STOPPED, TIME_IS_UP, StopRequest, follow_parent, name_process
+from dnw.preemption import (
+    PEER_FAILED,
+    SIGNALS,
+    STOPPED,
+    TIME_IS_UP,
+    StopRequest,
+    follow,
+    follow_parent,
+    name_process,
+)
 from dnw.training.watchdog import HUNG
-from launch.node import fork_server, meeting
+from launch.node import container, fork_server, meeting
 from launch.node.peer_failure import PeerFailedError, Peers
 from shards import terminal
 
@@ -62,7 +71,8 @@ def main(arguments: list[str]) -> int:
     peers = Peers()
     signal.signal(PEER_FAILED, peers)
     try:
-        follow_parent(int(os.environ.get("DNW_JOB_PID", os.getppid())), signal.SIGTERM)
+        if container.MARK not in os.environ:
+            follow_parent(_job(), signal.SIGTERM)
         return _run(arguments, peers)
     except KeyboardInterrupt:  # before there were workers
         return STOPPED
@@ -86,6 +96,8 @@ def _run(arguments: list[str], peers: Peers) -> int:
     try:
         asked = run.parse_args(arguments)
         fork_server.begin()
+        if container.MARK in os.environ:  # a thread, so not before the fork server
+            follow((_job(), os.getppid()), signal.SIGTERM)
         peers.follow()
         peers.wait()
         if "is_host=false" in asked.rdzv_conf:
@@ -105,6 +117,10 @@ def _run(arguments: list[str], peers: Peers) -> int:
             return 1
         raise meeting.UnfitError(meeting.UNMET, f"not all nodes have come: {error}") from None
     return 0
+
+
+def _job() -> int:
+    return int(os.environ.get("DNW_JOB_PID", os.getppid()))
 
 
 def work(module: str, *arguments: str) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ from launch.errors import LaunchError
 from launch.gpus import given_gpus
 from launch.node import (
     backfill,
+    container,
     exit_reason,
     meeting,
     memory_events,
@@ -47,6 +47,7 @@ from launch.node import (
     waiting,
 )
 from launch.node import notify as notification
+from launch.node.container import PYTHON, Container
 from launch.node.interface import address_of_first, interface_to
 from launch.node.peer_failure import NO_FAILURE
 from launch.node.signals import StopRequests
@@ -71,6 +72,8 @@ class Job:
     is_requeued: bool = True  # where it has to stop, by itself
     after_diverged: int = 0  # the attempt that diverged and may be followed by another; 0: none may
     interface: str | None = None  # on which nodes meet; None: what leads to the first one
+    container: Container | None = None  # of agent and workers; None: they run where this does
+    python: str | None = None  # of agent and workers; None: this one, or the container's
     worker: tuple[str, ...] = torchrun.TRAINING  # the module that workers run, and their further arguments
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, for agent and workers
 
@@ -277,23 +280,28 @@ class Job:
         """Start the agent and wait for its end; its exit code."""
         scratch_of_job = tempfile.TemporaryDirectory(prefix="dnw-", dir=temporary_folder())
         with self._output(claim, node) as output, scratch_of_job as scratch:
-            agent = subprocess.Popen(
+            agent = container.start(
+                self.container,
                 self.command(node, claim.number, port),
-                env={**self._environment(claim, node), "TMPDIR": scratch},  # torchrun leaves a folder there
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=descriptors,
-                start_new_session=True,  # the terminal's Ctrl-C comes here alone
+                # torchrun leaves a folder in TMPDIR
+                environment={**self._environment(claim, node), "TMPDIR": scratch},
+                code=claim.run.code,
+                folders=(claim.run.folder.parents[1], config.load(claim.run.config).data.dir),
+                output=output,
+                descriptors=descriptors,
             )
             patience_s = self.grace_s + timeouts.MARGIN_S
-            return stop.watch(agent, patience_s, partial(waiting.look, claim, node), *waiting.pauses_s(node))
+            look = partial(waiting.look, claim, node)
+            code = stop.watch(agent, patience_s, look, *waiting.pauses_s(node))
+            return code if agent.has_begun or stop.signal else meeting.LACKING
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """Return the agent's command line."""
         signature = self.folder.name.rsplit("-", 1)[-1]
         meeting = f"{signature}-{node.job}-{attempt}"
-        return torchrun.command(self.folder, node, self.nproc, port, meeting, self.grace_s, self.worker)
+        python = self.python or (PYTHON if self.container else sys.executable)
+        arguments = (self.folder, node, self.nproc, port, meeting, self.grace_s)
+        return torchrun.command(*arguments, self.worker, python)
 
     def _met(self, node: Node) -> Node:
         """Return the first node with its address on the interface that was typed, for the others."""

@@ -36,6 +36,7 @@ def command(
     meeting: str,
     grace_s: int,
     worker: Sequence[str] = TRAINING,
+    python: str = sys.executable,
 ) -> list[str]:
     """Return the command that starts the workers of one node.
 
@@ -47,6 +48,7 @@ def command(
         meeting: tells this attempt's meeting from those of any other attempt.
         grace_s: seconds that workers get to save in when they are asked to stop.
         worker: the module that they run, and their further arguments.
+        python: what runs all of it.
     """
     endpoint = f"[{node.head}]" if ":" in node.head else node.head
     meeting_options: dict[str, object] = {"is_host": str(node.rank == 0).lower()}
@@ -68,7 +70,7 @@ def command(
     }
     flags = [str(word) for option in options.items() for word in option]
     module, *arguments = worker
-    return [sys.executable, "-m", "launch.node.agent", *flags, "-m", module, str(folder), *arguments]
+    return [python, "-m", "launch.node.agent", *flags, "-m", module, str(folder), *arguments]
 
 
 def environment(

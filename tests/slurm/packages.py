@@ -1,4 +1,4 @@
-"""The Debian packages that a Slurm cluster for tests is made of, a compiler, and a browser for TensorBoard.
+"""The Debian packages of a Slurm cluster for tests, of what contains a run there, a compiler, and a browser.
 
 python tests/slurm/packages.py      installs what is missing, or says why it can't
 """
@@ -29,6 +29,7 @@ PACKAGES = {
 }
 COMPILER = {"g++": "/usr/bin/g++"}  # of the fake CUDA device
 BROWSER = {"chromium-headless-shell": "/usr/bin/chromium-headless-shell"}  # Ubuntu has none
+CONTAINER = {"bubblewrap": "/usr/bin/bwrap"}  # under the stand-in for apptainer
 SERVICES = {"slurmctld", "slurmd", "slurmdbd", "munge"}
 POLICY = Path("/usr/sbin/policy-rc.d")  # what a package's scripts ask before they start a service
 LOG = Path(tempfile.gettempdir()) / "dnw-packages.log"
@@ -71,10 +72,13 @@ def main() -> int:
     _bring(missing(), "the tests on a Slurm cluster")
     _bring(missing(COMPILER), "the tests on a fake GPU")
     _bring(missing(BROWSER), "the test in a browser")
+    _bring(missing(CONTAINER), "the tests in a container")
     if reason := why_not():
         print(f"the tests on a Slurm cluster will be skipped: {reason}")
     if missing(COMPILER):
         print("the tests on a fake GPU will be skipped: g++ is missing")
+    if missing(CONTAINER):
+        print("the tests in a container will be skipped: bubblewrap is missing")
     if absent := missing(BROWSER):
         print(f"the test in a browser will be skipped: {absent[0]} is missing")
     return 0

@@ -1,9 +1,12 @@
 """What becomes of the helpers of a worker."""
 
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
@@ -14,6 +17,25 @@ if not os.fork():
     print("ready", flush=True)
 time.sleep(100)
 """
+
+
+@pytest.mark.parametrize("has_died_before", [False, True])
+def test_a_process_follows_another_that_is_not_its_parent(has_died_before: bool) -> None:
+    followed = subprocess.Popen(["sleep", "60"])
+    if has_died_before:
+        followed.kill()
+        followed.wait()
+    code = f"import signal, time; from dnw.preemption import follow; follow([{followed.pid}], signal.SIGTERM)"
+    follower = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE
+    )
+    assert follower.stdout is not None
+    follower.stdout.readline()
+    assert has_died_before or follower.poll() is None
+    followed.kill()
+    followed.wait()
+    follower.communicate(timeout=30)
+    assert follower.returncode == -signal.SIGTERM
 
 
 def test_a_helper_ends_with_its_worker() -> None:

@@ -14,7 +14,7 @@ from dnw import config
 from dnw.compose import CONFIGS, training
 from dnw.config import ConfigError, Train, signature
 from launch import compose, gpus
-from launch.config import Cluster, Launch, check_processes, split
+from launch.config import Cluster, Launch, check_agent, check_processes, split
 
 CLUSTER = Cluster(name="slurm", timeout_min=60, signal_delay_s=120, grace_s=60)
 LAUNCH = Launch(
@@ -288,6 +288,24 @@ def test_options_in_slurms_own_forms() -> None:
 def test_options_that_contradict_each_other_or_say_nothing(given: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         settled(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"container": "/no/such.sif"}, "cluster.container: /no/such.sif: not there"),
+        ({"container": "~/no such folder"}, "no such folder: not there"),
+        ({"python": "/no/such/python"}, "cluster.python: /no/such/python: not there, or not executable"),
+        ({"container": "docker://a/b", "python": "/opt/conda/bin/python"}, None),
+        ({"container": "nvcr.io#nvidia/pytorch:25.01-py3", "container_runtime": "pyxis"}, None),
+    ],
+)
+def test_an_image_or_interpreter_that_is_not_there(given: dict[str, object], said: str | None) -> None:
+    if said is None:
+        check_agent(settled(**given))
+        return
+    with pytest.raises(ConfigError, match=said):
+        check_agent(settled(**given))
 
 
 def test_each_kind_of_cluster_has_all_settings() -> None:

@@ -15,7 +15,9 @@ from dnw.runs import ledger, lock
 from dnw.runs.lock import Lock
 from launch.cluster import submission, submit
 from launch.cluster.submission import Submission
+from launch.node.container import Container
 from launch.node.job import Job
+from launch.node.topology import LOOPBACK, Node
 from launch.query.run_status import query_status
 
 
@@ -66,6 +68,19 @@ def test_a_job_that_is_not_to_start_again_by_itself(typed: Typed, tmp_path: Path
     ledger.end(run, 1, "stopped", by="launcher", cause="preempted")
     ((one,), _) = query_status([run])
     assert one.why == "preempted; cluster.requeue=false"
+
+
+def test_a_job_is_told_in_what_its_workers_run(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
+    """And by whom: the image by its path, since the job is in another folder."""
+    (tmp_path / "image.sif").touch()
+    typed("cluster.container=image.sif", "cluster.python=python3.12", "cluster.container_args=[--no-home]")
+    (run,) = runs(tmp_path)
+    (pickled,) = (run.slurm / "1").glob("*_submitted.pkl")
+    made = DelayedSubmission.load(pickled).function
+    assert isinstance(made, Job)
+    assert made.container == Container(str(tmp_path / "image.sif"), "apptainer", ("--no-home",))
+    assert made.command(Node(0, 1, LOOPBACK, "1", 0, ("n1",)), 1, 0)[0] == "python3.12"
+    assert "apptainer or singularity: not found on this machine; the nodes must" in capfd.readouterr().out
 
 
 def test_a_job_imports_the_frozen_code_and_nothing_else(typed: Typed, tmp_path: Path, lab: Path) -> None:
