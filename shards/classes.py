@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shards.errors import ShardError
 from shards.ignored import printable
-from shards.regular_file import read_bytes
+from shards.regular_file import read_bytes, read_json
 
 Names = tuple[str, ...] | None  # in the order of their numbers; None where nobody has said them
 
@@ -21,20 +20,19 @@ def read_names(path: Path) -> tuple[str, ...]:
         ShardError: it holds none, or a name twice.
         OSError: it can't be read.
     """
-    content = read_bytes(path)
     if path.suffix == ".json":
-        names = _listed(path, content)
+        names = _listed(path)
     else:
-        names = tuple(content.decode("utf-8", "surrogateescape").splitlines())
+        names = tuple(read_bytes(path).decode("utf-8", "surrogateescape").splitlines())
     if not names or not all(names):
         raise ShardError(f"{path}: an empty line, or none at all: name one class a line")
     refuse_twice(path, names, "classes")
     return names
 
 
-def _listed(path: Path, content: bytes) -> tuple[str, ...]:
+def _listed(path: Path) -> tuple[str, ...]:
     try:
-        names = json.loads(content)
+        names = read_json(path)
     except ValueError as error:
         raise ShardError(f"{path}: no list of names in JSON ({error})") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -55,7 +53,7 @@ def names_in(folder: Path, digests: Collection[str]) -> tuple[str, ...] | None:
     found = {}
     for path in sorted(folder.glob("index-*.json")):
         try:
-            record = json.loads(read_bytes(path))
+            record = read_json(path)
             names = tuple(str(name) for name in record["classes"])
             is_same = any(shard["sha256"] in digests for shard in record["shards"])
         except (ValueError, KeyError, TypeError):

@@ -34,7 +34,7 @@ from shards.atomic import replacing
 from shards.classes import check_names, names_in, read_names
 from shards.errors import ShardError, remake
 from shards.ignored import Ignored, add_skip
-from shards.regular_file import descriptor_of, read_bytes
+from shards.regular_file import descriptor_of, read_json
 from shards.remote import Store
 from shards.shard import EXTENSIONS, MEMBER, Contents, Members, Shard, scan
 from shards.split_files import check_sizes, files_of_splits, why_no_index
@@ -120,7 +120,7 @@ class Index:
             os.close(descriptor_of(rows))  # or it is told why it can't be opened
         try:
             fits = self.members.dtype == MEMBER and self.members.shape == (self.num_samples,)
-        except (OSError, ValueError, EOFError):
+        except Exception:  # its header is parsed as Python: damage raises almost anything
             fits = False
         if not fits:
             self._refuse_rows()
@@ -300,18 +300,16 @@ def _read(folder: Path, split: str) -> Index:
     if not path.exists():
         raise ShardError(why_no_index(folder, split))
     try:
-        record = json.loads(read_bytes(path))
+        record = read_json(path)
         version = record["version"]
         if version == VERSION:
             shards = tuple(Shard(**shard) for shard in record["shards"])
             _check_split(path, split, record["split"])
-            names = record["classes"]
-            classes = None if names is None else tuple(names)
-            row_sums = tuple(int(one) for one in record["row_sums"])
+            classes, skip = _texts(record["classes"]), _texts(record.get("skip"))
+            row_sums = tuple(int(one) for one, _ in zip(record["row_sums"], shards, strict=True))
             facts = int(record["num_classes"]), record["fingerprint"], row_sums
             if classes is not None and len(classes) != facts[0]:
                 raise ValueError(f"{len(classes)} names of {facts[0]} classes")
-            skip = None if record.get("skip") is None else tuple(record["skip"])
             index = Index(folder, split, shards, classes, *facts, skip=skip)
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path}: damaged ({error}): {_anew(path)}") from error
@@ -322,6 +320,12 @@ def _read(folder: Path, split: str) -> Index:
     if fingerprint(shards) != index.fingerprint:
         raise ShardError(f"{path}: damaged (fingerprint): {_anew(path)}")
     return index
+
+
+def _texts(values: object) -> tuple[str, ...] | None:
+    if values is None or (isinstance(values, list) and all(isinstance(one, str) for one in values)):
+        return None if values is None else tuple(values)
+    raise TypeError(f"no list of texts: {str(values)[:20]}")
 
 
 def _anew(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.ignored import printable
-from shards.regular_file import read_bytes
+from shards.regular_file import read_bytes, read_json
 from shards.shard import Shard
 
 NAME = "_info.json"
@@ -67,7 +67,7 @@ def renew(folder: Path, splits: Mapping[str, Sequence[Shard]]) -> None:
     """
     path = folder / NAME
     try:
-        info = json.loads(read_bytes(path)) if path.is_file() else {}
+        info = read_json(path) if path.is_file() else {}
         before = {_SPLITS.get(name, name): dict(facts) for name, facts in info["splits"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         info, before = {}, {}
@@ -89,7 +89,7 @@ def renew(folder: Path, splits: Mapping[str, Sequence[Shard]]) -> None:
 
 def _splits(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        splits = json.loads(read_bytes(path))["splits"]
+        splits = read_json(path)["splits"]
         found = {_SPLITS.get(split, split): dict(facts) for split, facts in splits.items()}
         for other, split in _SPLITS.items():
             if {other, split} <= {*splits} and splits[other]["filenames"] != splits[split]["filenames"]:
@@ -97,6 +97,8 @@ def _splits(path: Path) -> dict[str, dict[str, Any]]:
         for facts in found.values():
             if not all(isinstance(name, str) for name in facts["filenames"]):
                 raise TypeError("a name that is no text")
+            if not isinstance(facts.get("shard_lengths") or [], list):
+                raise TypeError("lengths that are no list")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"{path}: no splits with filenames in it ({error}): repair or remove it") from error
     return found

@@ -131,7 +131,7 @@ def _parse(path: Path, lines: list[bytes]) -> tuple[WritePlan | None, dict[str, 
     try:
         records = [json.loads(line) for line in lines]
         done = [_written(record) for record in records[1:] if _IGNORED not in record]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"{path}: damaged ({error}): remove the folder and write it again") from error
     return (records[0] if records else None), {one.shard.file: one for one in done}
 

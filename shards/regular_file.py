@@ -7,10 +7,11 @@ of a file is told by its path, as any other fault of the file system is (shards/
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -52,6 +53,19 @@ def read_bytes(path: Path) -> bytes:
     """Read a regular file; raises as `descriptor_of`."""
     with open_file(path) as file:
         return file.read()
+
+
+def read_json(path: Path) -> Any:
+    """Parse a regular file as JSON.
+
+    Raises:
+        ValueError: it is none.
+        OSError: as `descriptor_of`.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _check(mode: int, path: Path) -> None:

@@ -32,6 +32,7 @@ EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", 
 
 # One sample of an index: where its image is within the shard (bytes), its class, zlib.crc32 of the image.
 MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("label", "<i4"), ("crc32", "<u4")])
+_LARGEST = 2**31 - 1  # bytes of an image
 Members = npt.NDArray[np.void]  # of MEMBER
 
 
@@ -43,6 +44,12 @@ class Shard:
     samples: int
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what a damaged file says. Raises TypeError."""
+        kinds = (str, int, int, str)
+        if not all(type(value) is kind for value, kind in zip(vars(self).values(), kinds, strict=True)):
+            raise TypeError(f"no shard: {self}")
 
 
 class Entry(NamedTuple):
@@ -151,7 +158,7 @@ def keys(read: Callable[[int, int], bytes], size: int, skip: Sequence[str] | Non
 
     def take(count: int) -> bytes:
         nonlocal place
-        data = read(place, count)
+        data = read(place, min(count, size - place))
         place += len(data)
         return data
 
@@ -181,7 +188,7 @@ class _Source:
 
     def take(self, count: int) -> bytes:
         """Return the next bytes, fewer at the end."""
-        data = self._file.read(count)
+        data = self._file.read(min(count, self._end - self.size))  # a damaged header may ask for terabytes
         if self._digest:
             self._digest.update(data)
         self.size += len(data)
@@ -266,4 +273,6 @@ def _row(parts: list[tar.Member], where: str) -> tuple[int, int, int, int]:
     if not re.fullmatch(rb"\s*\d{1,9}\s*", label):
         raise ShardError(f"{where}: its .cls holds {label!r}: must be a number, 0 or more")
     image = images[0]
+    if image.size > _LARGEST:
+        raise ShardError(f"{where}: an image of {image.size:,} bytes, {_LARGEST:,} at most are read")
     return image.offset, image.size, int(label), image.crc32

@@ -226,7 +226,7 @@ class _About:
             return self  # of all files that follow: a comment
         records = _pax_records(data, where)
         text_of = {key: value.decode("utf-8", "surrogateescape") for key, value in records.items()}
-        if not (size := text_of.get(b"size", "0")).isdecimal():
+        if not re.fullmatch(r"\d{1,18}", size := text_of.get(b"size", "0"), re.ASCII):
             raise ShardError(f"{where}: bad extended header: {_REMEDY}")
         return _About(
             text_of.get(b"path", self.name),
@@ -240,7 +240,7 @@ def _pax_records(data: bytes, where: str) -> dict[bytes, bytes]:
     records = {}
     while data:
         # "<length> <key>=<value>\n", the length counting the whole record
-        record = re.match(rb"(\d+) ([^=]+)=", data)
+        record = re.match(rb"(\d{1,18}) ([^=]+)=", data)
         length = int(record[1]) if record else 0
         if not record or data[length - 1 : length] != b"\n":
             raise ShardError(f"{where}: bad extended header: {_REMEDY}")

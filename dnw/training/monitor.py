@@ -33,6 +33,8 @@ from shards.reader import Reader
 log = logging.getLogger(__name__)
 
 TRAINING = ("loss", "top1", "lr", "images_per_second")
+SAVING = ("seconds", "stalled", "interval", "bytes")
+_CURVES = {"train": TRAINING, "save": SAVING}
 
 
 class Monitor:
@@ -51,9 +53,8 @@ class Monitor:
         # TensorBoard hides what earlier event files hold from purge_step on.
         purge_step = step + is_evaluated if step else None
         self._board = SummaryWriter(str(run.tensorboard), purge_step=purge_step)
-        for record in jsonl.read(run.metrics):
-            if record["step"] == purge_step and record["kind"] == "train":
-                self._show(step, record["kind"], {name: record[name] for name in TRAINING})
+        if purge_step == step:
+            self._show_again(step)
         dashboard.introduce(self._board, run, train, step)
         self._drawing = Drawing()
         self._bar = _bar() if sys.stdout.isatty() else None
@@ -152,7 +153,7 @@ class Monitor:
             self._note(step, "replaced", facts)
             log.warning("%s can't be read: another image is taken in its place", place)
             told.add(number)
-        self._show(step, "train", {"unreadable": len(told)})
+        self._show_unreadable(step, len(told))
 
     def slow(self, step: int, change: Change, place: str) -> None:
         """Log that a rank has become slow, or isn't any more: a line, a record, and a curve of its own."""
@@ -166,7 +167,7 @@ class Monitor:
             log.info("%s is as fast as the others again", who)
         facts = {"rank": change.rank, "place": place, "is_slow": change.is_slow}
         self._note(step, "slow", {**facts, "ratio": round(change.ratio, 2)})
-        self._show(step, "slow", {f"rank {change.rank}, {place}": change.ratio})
+        self._show(step, "slow", {_curve_of(change.rank, place): change.ratio})
 
     def saved(self, step: int, seconds: float, stalled_s: float, size: int, interval_s: float) -> None:
         """Log a checkpoint.
@@ -178,9 +179,8 @@ class Monitor:
             size: in bytes.
             interval_s: seconds until the next one.
         """
-        times = {"seconds": seconds, "stalled": stalled_s, "interval": interval_s}
-        rounded = {name: round(value, 4) for name, value in times.items()}
-        self._write(step, "save", {**rounded, "bytes": size})
+        values = (*(round(time_s, 4) for time_s in (seconds, stalled_s, interval_s)), size)
+        self._write(step, "save", dict(zip(SAVING, values, strict=True)))
 
     def done(self) -> None:
         """Log that the run is done."""
@@ -221,6 +221,22 @@ class Monitor:
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
 
+    def _show_again(self, step: int) -> None:
+        """Show what TensorBoard hides of a step, though it is over: all of it but its evaluation."""
+        records = jsonl.read(self._run.metrics)
+        for record in (record for record in records if record["step"] == step):
+            kind = record["kind"]
+            if kind in _CURVES:
+                self._show(step, kind, {name: record[name] for name in _CURVES[kind]})
+            elif kind == "slow":
+                self._show(step, kind, {_curve_of(record["rank"], record["place"]): record["ratio"]})
+        unreadable = [record["step"] for record in records if record["kind"] == "replaced"]
+        if step in unreadable:
+            self._show_unreadable(step, len(unreadable))
+
+    def _show_unreadable(self, step: int, count: int) -> None:
+        self._show(step, "train", {"unreadable": count})
+
     def _say(self, line: str) -> None:
         log.info(line)
 
@@ -229,6 +245,10 @@ def _is_over(record: dict[str, Any], step: int, is_evaluated: bool) -> bool:
     """Whether a record is of the past: the evaluation of `step` is not, if it has to be repeated."""
     is_of_training = record.get("kind", "train") in {"train", "save", "replaced", "slow"}
     return bool(record["step"] < step or (record["step"] == step and (is_of_training or is_evaluated)))
+
+
+def _curve_of(rank: int, place: str) -> str:
+    return f"rank {rank}, {place}"
 
 
 def _is_json(value: object) -> bool:
