@@ -5,8 +5,8 @@
 
 Each node is a process that runs the real job of a node (launch/node/job.py), in a run folder on this machine.
 In place of torchrun's agent and its workers stands `sleep`; in place of Slurm's commands, a script that
-answers after so many seconds (--answers). The first node comes 20 s after the others. In the first attempt
-one node's agent is killed after 30 s, the second ends well.
+answers after so many seconds (--answers). The first node comes after the others (--late). In the first
+attempt one node's agent is killed (after --work), the second ends well.
 
 What is counted, by node and second, is what a file server would be asked for, by a path in the run folder: an
 opening (with reading and closing), a look at a name, a listing, a name made, changed or removed. "Waiting" is
@@ -43,8 +43,6 @@ from dnw.runs.folder import Run  # noqa: E402
 from launch.node.job import Job  # noqa: E402
 from launch.node.topology import Node  # noqa: E402
 
-LATE_S = 20  # that the first node comes after the others
-WORK_S = 30  # of the first attempt, until one node fails, and of the second
 COMMANDS = ("scontrol", "squeue", "sacct", "sinfo")
 ANSWER = '#!/bin/sh\necho "$0" >>{calls}\nsleep {seconds}\nexit 1\n'
 NAMES = (
@@ -82,19 +80,22 @@ class Nodes(Job):
     """A job whose agents sleep, and note when they were started."""
 
     notes: str = ""  # a folder outside of the run
+    work_s: float = 0  # of the first attempt, until one node fails, and of the second
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """Return what stands for the agent; one fails in the first attempt."""
         Path(self.notes, f"start-{attempt}-{node.rank}").write_text(str(time.time()))
-        script = f"exec sleep {10 * WORK_S}"
+        script = "exec sleep 600"
         if attempt == 1 and node.rank == node.count // 2:
-            script = f"sleep {WORK_S}; date +%s.%N >{self.notes}/failed; kill -9 $$"
+            script = f"sleep {self.work_s}; date +%s.%N >{self.notes}/failed; kill -9 $$"
         if attempt > 1:
-            script = f"sleep {WORK_S}; echo '{{}}' >{self.folder}/result.json"
+            script = f"sleep {self.work_s}; echo '{{}}' >{self.folder}/result.json"
         return ["sh", "-c", script]
 
 
-def node(rank: int, count: int, folder: Path, notes: Path, commands: Path) -> None:
+def node(
+    rank: int, count: int, folder: Path, notes: Path, commands: Path, options: argparse.Namespace
+) -> None:
     """What runs on one of them."""
     os.environ |= {
         **{"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": str(count)},
@@ -109,16 +110,16 @@ def node(rank: int, count: int, folder: Path, notes: Path, commands: Path) -> No
     os.dup2(output, 1)
     os.dup2(output, 2)
     if rank == 0:
-        time.sleep(LATE_S)
+        time.sleep(options.late)
     asked = Operations(folder)
     (notes / f"up-{rank}").write_text(str(time.time()))
     with contextlib.suppress(SystemExit):
-        Nodes(folder, count, 1, 60, notes=str(notes))()
+        Nodes(folder, count, 1, 60, notes=str(notes), work_s=options.work)()
     (notes / f"asked-{rank}").write_text(json.dumps(asked.times))
     os._exit(0)
 
 
-def simulated(followers: int, answer_s: float, here: Path) -> dict[str, float]:
+def simulated(followers: int, answer_s: float, here: Path, options: argparse.Namespace) -> dict[str, float]:
     """One job: figures by what they say."""
     run, notes, commands = Run(here / "run"), here / "notes", here / "bin"
     for one in (run.code, notes, commands):
@@ -128,7 +129,7 @@ def simulated(followers: int, answer_s: float, here: Path) -> dict[str, float]:
         (commands / name).write_text(ANSWER.format(calls=here / "calls", seconds=answer_s))
         (commands / name).chmod(0o755)
     count = followers + 1
-    places = [(rank, count, run.folder, notes, commands) for rank in range(count)]
+    places = [(rank, count, run.folder, notes, commands, options) for rank in range(count)]
     processes = [multiprocessing.get_context("fork").Process(target=node, args=place) for place in places]
     for process in processes:
         process.start()
@@ -178,13 +179,15 @@ def main() -> None:
     )
     parser.add_argument("--followers", type=int, nargs="+", default=[64, 512])
     parser.add_argument("--answers", type=float, nargs="+", default=[0, 2], help="seconds")
+    parser.add_argument("--late", type=float, default=20, help="seconds that the first node comes later")
+    parser.add_argument("--work", type=float, default=30, help="seconds of each attempt")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "large_job.json")
     options = parser.parse_args()
     record: dict[str, dict[str, float]] = {}
     for followers, answer_s in itertools.product(options.followers, options.answers):
         with tempfile.TemporaryDirectory() as folder:
             name = f"{followers}, answers after {answer_s:g} s"
-            record[name] = simulated(followers, answer_s, Path(folder))
+            record[name] = simulated(followers, answer_s, Path(folder), options)
         options.out.parent.mkdir(exist_ok=True)
         options.out.write_text(json.dumps(record, indent=1) + "\n")
     table = Table("followers", *record)
