@@ -23,6 +23,7 @@ class Settings:
     node_timeout_s: int = 4  # until a silent node is taken for lost
     user_signal: bool = False  # a preempted job first gets the signal it named, in place of TERM
     local_names: bool = False  # a node knows no other one by name, and itself as 127.0.1.1, as Debian has it
+    by_qos: bool = False  # what preempts what, and how, is told by QOS, not by partitions
     largest_array: int | None = None  # MaxArraySize; None: Slurm's own default, 1001
     speed: int = 1  # how fast the daemons' clock runs; jobs live on the real one
 
@@ -77,7 +78,7 @@ SelectTypeParameters=CR_CPU
 GresTypes=gpu
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
-PreemptType=preempt/partition_prio
+PreemptType=preempt/{"qos" if settings.by_qos else "partition_prio"}
 PreemptMode=REQUEUE
 JobRequeue=1
 SlurmctldTimeout={seconds(10)}

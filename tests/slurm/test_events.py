@@ -1,6 +1,8 @@
 """Every way in which a cluster can take a job away: the run goes on, and ends with the same bits."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,22 +11,25 @@ import pytest
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from launch.scheduler import stop_grace
 from slurm import events
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
 from slurm.events import (
+    ROOT,
     TYPED_AGAIN,
     all_logs,
     assert_same,
     cost,
     disturb,
     finishes,
+    is_training,
     job_of,
     steps,
     the_run,
     typed,
 )
-from slurm.job import fields, until
+from slurm.job import accounts, fields, submit, until
 
 pytestmark = pytest.mark.xdist_group("slurm events")
 EVERY = 10  # steps between checkpoints
@@ -152,3 +157,48 @@ def test_at_its_time_limit_it_goes_on_by_itself(
     assert int(fields(cluster, job_of(run))["Restarts"]) >= 1
     finishes(longer)
     assert_same(run, longer)
+
+
+GRACE_S = 200  # of the cluster's clock
+
+
+@pytest.fixture(scope="module")
+def by_qos(slurm_here: None) -> Iterator[Cluster]:
+    """`urgent` preempts `spare`, which is requeued, and `last`, which is cancelled."""
+    with Cluster(Settings(speed=10, by_qos=True)) as raised:
+        for name, mode in (("spare", "requeue"), ("last", "cancel")):
+            limits = [f"gracetime={GRACE_S}", f"preemptmode={mode}"]
+            raised.run("sacctmgr", "--immediate", "add", "qos", name, *limits)
+        raised.run("sacctmgr", "--immediate", "add", "qos", "urgent", "preempt=spare,last")
+        raised.run("sacctmgr", "--immediate", "modify", "user", "root", "set", "qos+=spare,last,urgent")
+        yield raised
+
+
+def test_the_grace_time_is_that_of_the_qos(
+    by_qos: Cluster, few_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", by_qos.environment["PATH"])
+    assert stop_grace.grants("low", "spare") == stop_grace.Grants("low", "spare", GRACE_S, 100)
+    words = ["+exp=demo_dnw", "cluster.qos=spare", f"data.dir={few_images}", "dry_run=true"]
+    line = [sys.executable, str(ROOT / "launch" / "slurm.py"), *words]
+    told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"QOS spare: GraceTime {GRACE_S} s + KillWait 100 s" in told.stdout
+
+
+@pytest.mark.parametrize("qos", ["spare", "last"])
+def test_preempted_by_another_qos_it_goes_on(
+    by_qos: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run, qos: str
+) -> None:
+    """Where the mode is to cancel, Slurm doesn't requeue it: the launcher asks for that."""
+    typed(by_qos, few_images, tmp_path, f"cluster.qos={qos}")
+    run = the_run(tmp_path)
+    until(lambda: is_training(run) and steps(run) >= 15, timeout_s=180)
+    assert fields(by_qos, job_of(run))["QOS"] == qos
+    submit(by_qos, "sleep 0.5", "--nodes=4", "--exclusive", "--qos=urgent")
+    finishes(run, timeout_s=300)
+    first, second = ledger.read(run)
+    assert (first.reason, first.cause) == ("stopped", "preempted"), all_logs(run)
+    assert second.first_step == first.last_step
+    assert second.job == first.job
+    until(lambda: accounts(by_qos, job_of(run))[-1] == "COMPLETED")
+    assert_same(run, undisturbed)

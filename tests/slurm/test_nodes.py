@@ -1,5 +1,7 @@
 """Nodes that don't know one another by name, and nodes on which something is missing."""
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,8 @@ from dnw.runs.folder import Run
 from launch.scheduler.host_list import expand
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
-from slurm.events import all_logs, finishes, job_of, the_run, typed
-from slurm.job import fields, until
+from slurm.events import ROOT, all_logs, finishes, job_of, the_run, typed
+from slurm.job import fields, state, until
 
 pytestmark = pytest.mark.xdist_group("slurm events")
 
@@ -64,6 +66,31 @@ def test_a_node_without_the_environment_is_named_and_left(
     assert bad not in last.claim["hosts"]
     assert fields(apart, job_of(run))["ExcNodeList"] == bad
     assert_same_weights(run, undisturbed)
+    apart.wait_idle()
+
+
+def test_a_job_that_is_not_to_be_requeued_ends_where_its_first_node_has_no_environment(
+    apart: Cluster, few_images: Path, tmp_path: Path
+) -> None:
+    """Slurm refuses to start it again, so nothing is left to wait for; status says why."""
+    bad = apart.settings.names[0]
+    apart.wait_idle()
+    apart.machines[bad].run(f"mount -t tmpfs none {sys.prefix}")
+    try:
+        typed(apart, few_images, tmp_path, "cluster.requeue=false")
+        run = the_run(tmp_path)
+        until(lambda: state(apart, job_of(run)) == "FAILED", timeout_s=120)
+    finally:
+        apart.machines[bad].run(f"umount {sys.prefix}")
+    assert fields(apart, job_of(run))["Restarts"] == "0"
+    assert ledger.read(run) == []
+    status = subprocess.run(
+        [sys.executable, str(ROOT / "launch" / "runs.py"), "status", "--json"],
+        cwd=tmp_path, env=apart.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (row,) = json.loads(status.stdout)
+    assert (row["state"], bad in str(row)) == ("failed", True)
+    assert f"{sys.executable}: not there, or not executable" in str(row)
     apart.wait_idle()
 
 
