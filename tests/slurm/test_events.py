@@ -185,7 +185,7 @@ def test_the_grace_time_is_that_of_the_qos(
     assert f"QOS spare: GraceTime {GRACE_S} s + KillWait 100 s" in told.stdout
 
 
-@pytest.mark.parametrize("qos", ["spare", "last"])
+@pytest.mark.parametrize("qos", [pytest.param("spare", marks=pytest.mark.soak), "last"])
 def test_preempted_by_another_qos_it_goes_on(
     by_qos: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run, qos: str
 ) -> None:
