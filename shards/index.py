@@ -16,6 +16,7 @@ import functools
 import hashlib
 import itertools
 import json
+import operator
 import os
 import sys
 import zlib
@@ -306,8 +307,8 @@ def _read(folder: Path, split: str) -> Index:
             shards = tuple(Shard(**shard) for shard in record["shards"])
             _check_split(path, split, record["split"])
             classes, skip = _texts(record["classes"]), _texts(record.get("skip"))
-            row_sums = tuple(int(one) for one, _ in zip(record["row_sums"], shards, strict=True))
-            facts = int(record["num_classes"]), record["fingerprint"], row_sums
+            row_sums = tuple(operator.index(one) for one, _ in zip(record["row_sums"], shards, strict=True))
+            facts = operator.index(record["num_classes"]), record["fingerprint"], row_sums
             if classes is not None and len(classes) != facts[0]:
                 raise ValueError(f"{len(classes)} names of {facts[0]} classes")
             index = Index(folder, split, shards, classes, *facts, skip=skip)
@@ -323,9 +324,9 @@ def _read(folder: Path, split: str) -> Index:
 
 
 def _texts(values: object) -> tuple[str, ...] | None:
-    if values is None or (isinstance(values, list) and all(isinstance(one, str) for one in values)):
-        return None if values is None else tuple(values)
-    raise TypeError(f"no list of texts: {str(values)[:20]}")
+    if values is not None and not (isinstance(values, list) and all(type(one) is str for one in values)):
+        raise TypeError(f"no list of texts: {str(values)[:20]}")
+    return None if values is None else tuple(values)
 
 
 def _anew(path: Path) -> str:
@@ -373,8 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="SPLIT=GLOB",
-        help="which files are which split, say train='a-*.tar'; by default what _info.json says, "
-        "else *-train-*.tar and *-val*-*.tar",
+        help="which files are which split, say train='a-*.tar' [as in _info.json, else as their names say]",
     )
     parser.add_argument(
         "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"

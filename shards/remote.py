@@ -12,11 +12,13 @@ import hashlib
 import logging
 import os
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, NamedTuple
@@ -32,9 +34,14 @@ TRIES = 6  # with pauses of 1, 2, 4 ... seconds between them
 PAUSE_S = 1.0
 POLL_S = 0.05  # between looks for room in the cache
 THREADS = 2  # that fetch ahead, in each process that reads; other processes fetch other shards
+CONNECT_S = 30.0  # until a server has taken a call
+STALL_S = 60.0  # between two bytes of it; a whole shard may take as long as it likes
+LONGEST_PAUSE_S = 300.0  # that a server can ask for
 _CHUNK = 1 << 22
 _LONGEST = 120  # characters of another library's message
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
+_PASSING = frozenset({408, 425, 429})  # of the answers from 400 to 499, those after which it will
+_WITHOUT_RANGES: set[str] = set()  # servers that were met by this process
 
 
 @dataclass(frozen=True)
@@ -97,22 +104,25 @@ class Store:
     def _download(self, shard: Shard, part: Path) -> None:
         """Have all bytes in `part`, going on from those that are there, where the server can do that."""
         address = _address(self.url, shard.file)
-        files = _filesystem(address)
-        get = _append
+        files, host = _filesystem(address), _host(address)
         for number in range(TRIES):
+            get = _stream if host in _WITHOUT_RANGES else _append
             try:
                 get(files, address, part, shard.bytes)
                 return
-            except _GONE as error:
-                raise ShardError(f"{_shown(address)}: can't be read ({_reason(error)})") from error
-            except Exception as error:  # fsspec, what it runs on, the network: their types have no end
+            except Exception as found:  # fsspec, what it runs on, the network: their types have no end
+                error = _behind(found)
+                if isinstance(error, _GONE):
+                    raise ShardError(f"{_shown(address)}: can't be read ({_reason(error)})") from error
                 why = f"{_shown(address)}: can't be fetched ({_reason(error)})"
                 if isinstance(error, ValueError) and get is _append and address.startswith("http"):
-                    get = _stream  # it sends no ranges
+                    _WITHOUT_RANGES.add(host)  # for all shards: each would cost a request that is broken off
                     continue
+                if remedy := _remedy(error):
+                    raise ShardError(f"{why}: {remedy}") from error
                 if number == TRIES - 1:
                     raise ShardError(f"{why}, {TRIES} times tried") from error
-            pause_s = PAUSE_S * 2**number
+                pause_s = max(PAUSE_S * 2**number, _asked_to_wait_s(error))
             log.warning("%s; trying again in %.0f s", why, pause_s)
             time.sleep(pause_s)
 
@@ -261,12 +271,59 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {words[:_LONGEST]}" if words else type(error).__name__
 
 
+def _behind(error: Exception) -> Exception:
+    """Return what went wrong: of all that may on its first request, fsspec says that the file isn't there."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, Exception):
+        return error
+    return error if getattr(cause, "status", 0) == HTTPStatus.NOT_FOUND else cause
+
+
+def _remedy(error: Exception) -> str:
+    """Return what helps where trying again won't; "" where it may."""
+    if isinstance(getattr(error, "certificate_error", None), ssl.SSLError):
+        return (
+            "nobody here trusts its certificate: let SSL_CERT_FILE name the file of the authority that "
+            "signed it"
+        )
+    status = getattr(error, "status", 0)
+    if status in {401, 403, 410}:
+        return "what allows to read it may have expired: type data.url again, with a new signature"
+    if type(error).__name__ == "TooManyRedirects":
+        return "the server sends from one address to the next without end: let data.url be the last of them"
+    if 400 <= status < 500 and status not in _PASSING:
+        return "data.url must be the folder of the shards"
+    return ""
+
+
+def _asked_to_wait_s(error: Exception) -> float:
+    """Return the seconds that a busy server asks to be left alone."""
+    asked = (getattr(error, "headers", None) or {}).get("Retry-After", "")
+    return min(float(asked), LONGEST_PAUSE_S) if re.fullmatch(r"\d{1,9}", asked, re.ASCII) else 0.0
+
+
+def _patience(address: str) -> dict[str, Any]:
+    """Return how long a server is waited for: without this, five minutes for a shard, however it grows."""
+    if not address.startswith("http"):
+        return {}
+    try:
+        from aiohttp import ClientTimeout  # noqa: PLC0415  (as fsspec)
+    except ImportError:  # which fsspec says better
+        return {}
+    limits = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=STALL_S)
+    return {"client_kwargs": {"timeout": limits}}
+
+
+def _host(address: str) -> str:
+    return "/".join(address.split("/")[:3])
+
+
 def _filesystem(address: str) -> Any:
     """Return the file system of an address, of this process: none lives through a fork."""
     import fsspec  # noqa: PLC0415  (half a second, for shards that lie elsewhere)
 
     try:
-        return fsspec.core.url_to_fs(address)[0]
+        return fsspec.core.url_to_fs(address, **_patience(address))[0]
     except (ImportError, ValueError) as error:
         raise ShardError(f"data.url={address}: {error}") from error
 

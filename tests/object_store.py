@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from ssl import SSLContext
 
 
 class Folder:
     """A folder served over HTTP, with ranges; `faults` are taken one a request, for names that end so.
 
     Attributes:
-        faults: end of the name, and "busy", "cut" or "page".
+        faults: end of the name, and "busy", "later", "cut", "stall", "page", or the code of a refusal.
+        sent_to: code and address of the folder that all is redirected to; "" for here, without end.
         ranges: what Accept-Ranges says; with anything but "bytes" there are none.
         query: without which nothing is handed out.
         is_packing: gzip, for those who take it.
@@ -26,6 +28,7 @@ class Folder:
         self.faults: list[tuple[str, str]] = []
         self.asked: Counter[str] = Counter()
         self.ranges, self.query, self.is_packing = "bytes", "", False
+        self.sent_to: tuple[int, str] | None = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"served": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -57,6 +60,16 @@ class _Handler(BaseHTTPRequestHandler):
         name, _, query = self.path.lstrip("/").partition("?")
         path = self.served.folder / name
         fault = self.served.fault(path.name) if body else ""
+        if self.served.sent_to is not None:
+            code, folder = self.served.sent_to
+            self._send(code, b"", {"Location": f"{folder}/{name}"}, body)
+            return
+        if fault.isdecimal():
+            self.send_error(int(fault))
+            return
+        if fault == "later":
+            self._send(429, b"later", {"Retry-After": "7"}, body)
+            return
         if fault == "busy" or query != self.served.query or not path.is_file():
             self.send_error(503 if fault == "busy" else 403 if query != self.served.query else 404)
             return
@@ -70,26 +83,29 @@ class _Handler(BaseHTTPRequestHandler):
             start, _, end = asked.removeprefix("bytes=").partition("-")
             first, last = int(start), min(int(end or len(data) - 1), len(data) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-            self._send(206, data[first : last + 1], headers, body, is_cut=fault == "cut")
+            self._send(206, data[first : last + 1], headers, body, fault)
         else:
-            self._send(200, data, headers, body, is_cut=fault == "cut")
+            self._send(200, data, headers, body, fault)
 
-    def _send(
-        self, code: int, data: bytes, headers: dict[str, str], body: bool, is_cut: bool = False
-    ) -> None:
+    def _send(self, code: int, data: bytes, headers: dict[str, str], body: bool, fault: str = "") -> None:
         self.send_response(code)
         for name, value in {**headers, "Content-Length": str(len(data))}.items():
             if value:
                 self.send_header(name, value)
         self.end_headers()
         if body:
-            self.wfile.write(data[: len(data) // 2] if is_cut else data)
-        self.close_connection = self.close_connection or is_cut
+            self.wfile.write(data[: len(data) // 2] if fault in {"cut", "stall"} else data)
+        if fault == "stall":
+            self.connection.recv(1)  # until the other hangs up
+        self.close_connection = self.close_connection or fault in {"cut", "stall"}
 
 
 @contextmanager
-def http(folder: Path) -> Iterator[Folder]:
+def http(folder: Path, tls: SSLContext | None = None) -> Iterator[Folder]:
     served = Folder(folder)
+    if tls is not None:
+        served.server.socket = tls.wrap_socket(served.server.socket, server_side=True)
+        served.url = served.url.replace("http:", "https:")
     thread = threading.Thread(target=served.server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,178 @@
+"""Servers as they are: that redirect, stall, refuse, ask to wait, or that nobody knows; all on loopback."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import logging
+import os
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from object_store import Folder, http
+
+from shards import index, remote, shard
+from shards.errors import ShardError
+from shards.index import Index
+from shards.reader import Reader
+from shards.remote import Store
+
+SAMPLES = 3  # each a shard of its own
+FETCH = """
+import sys
+from pathlib import Path
+from shards.index import Index
+from shards.reader import Reader
+from shards.remote import Store
+store = Store(sys.argv[1], Path(sys.argv[3]), 10**9)
+print(Reader(Index.load(sys.argv[2], "train", store)).read(2).label)
+"""
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    made = [
+        shard.write(folder / f"x-train-{n:04d}.tar", [shard.Entry(f"k{n}", "jpg", bytes([n]) * 30_000, n)])
+        for n in range(SAMPLES)
+    ]
+    shards, members = zip(*made, strict=True)
+    index.save(folder, "train", shards, members, classes=None, num_classes=SAMPLES)
+    return folder
+
+
+@pytest.fixture
+def served(there: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    monkeypatch.setattr(remote, "PAUSE_S", 0.01)
+    monkeypatch.setattr(remote, "_WITHOUT_RANGES", set())
+    with http(there) as folder:
+        yield folder
+
+
+def reader(url: str, there: Path, here: Path) -> Reader:
+    return Reader(Index.load(there, "train", Store(url, here / "cache", 10**9)))
+
+
+def all_right(found: Reader) -> None:
+    assert [found.read(n) for n in range(SAMPLES)] == [(bytes([n]) * 30_000, n) for n in range(SAMPLES)]
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_server_that_sends_elsewhere(served: Folder, there: Path, tmp_path: Path, code: int) -> None:
+    with http(there) as other:
+        served.sent_to = (code, other.url)
+        all_right(reader(served.url, there, tmp_path))
+        assert other.asked["x-train-0000.tar"]
+
+
+def test_a_server_that_sends_round_in_circles(served: Folder, there: Path, tmp_path: Path) -> None:
+    served.sent_to = (302, "")
+    with pytest.raises(ShardError, match="from one address to the next without end: let data"):
+        reader(served.url, there, tmp_path).read(0)
+
+
+@pytest.mark.parametrize("ranges", ["bytes", "none"])
+def test_a_server_that_stalls(
+    served: Folder,
+    there: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ranges: str,
+) -> None:
+    monkeypatch.setattr(remote, "STALL_S", 0.3)
+    served.ranges, served.faults = ranges, [("0.tar", "stall"), ("0.tar", "stall")]
+    with caplog.at_level(logging.WARNING):
+        all_right(reader(served.url, there, tmp_path))
+    assert served.faults == []
+    assert "x-train-0000.tar: can't be fetched (" in caplog.text
+    assert "; trying again in 0 s" in caplog.text
+
+
+def test_a_server_that_asks_to_wait(
+    served: Folder, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    served.faults = [("0.tar", "later"), ("0.tar", "busy")]
+    all_right(reader(served.url, there, tmp_path))
+    assert waited == [7, 0.02]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("403", "may have expired: type data.url again, with a new signature"),
+        ("410", "may have expired"),
+        ("405", "data.url must be the folder of the shards"),
+    ],
+)
+def test_a_server_that_refuses_is_asked_once(
+    served: Folder, there: Path, tmp_path: Path, code: str, said: str
+) -> None:
+    served.faults = [("0.tar", code)] * 9
+    with pytest.raises(ShardError, match=f"x-train-0000.tar: can't be fetched .*{code}.*: .*{said}"):
+        reader(served.url, there, tmp_path).read(0)
+    assert len(served.faults) == 8
+
+
+def test_without_ranges_one_request_is_broken_off_not_one_a_shard(
+    served: Folder, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_CHUNK", 5000)
+    served.ranges = ""
+    all_right(reader(served.url, there, tmp_path))
+    assert (
+        2 <= served.asked.pop("x-train-0000.tar") <= 3
+    )  # the connection that was broken off may be taken again
+    assert served.asked == {"x-train-0001.tar": 1, "x-train-0002.tar": 1}
+
+
+def _signed_by_itself(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*paths)
+    return paths[0], context
+
+
+def test_a_certificate_that_nobody_trusts(there: Path, tmp_path: Path) -> None:
+    certificate, context = _signed_by_itself(tmp_path)
+    with http(there, context) as served:
+        with pytest.raises(
+            ShardError, match="trusts its certificate: let SSL_CERT_FILE name the file"
+        ) as found:
+            reader(served.url, there, tmp_path).read(0)
+        assert len(str(found.value).splitlines()) == 1
+        assert not served.asked
+        words = [sys.executable, "-c", FETCH, served.url, str(there), str(tmp_path / "cache")]
+        trusting = {**os.environ, "SSL_CERT_FILE": str(certificate)}  # as the message says
+        done = subprocess.run(words, env=trusting, capture_output=True, text=True, check=True)
+        assert done.stdout == "2\n"
