@@ -239,8 +239,8 @@ def load(path: Path) -> Train:
     """
     values = read(path)
     if (version := values.get("version", VERSION)) != VERSION:
-        code = path.parent / "code"
-        its_own = f"; use the code that the run keeps, {code}" if code.is_dir() else ""
+        kept = [code for name in ("code", "code.zip") if (code := path.parent / name).exists()]
+        its_own = f"; use the code that the run keeps, {kept[0]}" if kept else ""
         raise ConfigError(f"{path}: has version {version!r}, this code reads version {VERSION}{its_own}")
     if lacking := [name for name in _REQUIRED if name not in values]:
         raise ConfigError(f"{path}: damaged, it lacks {', '.join(lacking)}; {ANEW}")

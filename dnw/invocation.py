@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
-IN_CLONE = (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file()
+
+def _is_clone(root: Path) -> bool:
+    """Return whether that is a checkout, or the copy of one that a run keeps."""
+    if root.is_file():
+        with zipfile.ZipFile(root) as archive:
+            return "pyproject.toml" in archive.namelist()
+    return (root / "pyproject.toml").is_file()
+
+
+IN_CLONE = _is_clone(Path(__file__).resolve().parents[1])
 SUBMIT = "python launch/slurm.py" if IN_CLONE else "dnw submit"
 RUN = "python launch/local.py" if IN_CLONE else "dnw run"
 RUNS = "python launch/runs.py" if IN_CLONE else "dnw runs"

@@ -14,7 +14,7 @@ from dnw.runs import divergence, ledger, lock
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
 from dnw.runs.goodput import published
-from launch import dry_run, existing, prepare, start_lock
+from launch import dry_run, existing, prepare, snapshot, start_lock
 from launch.cluster.preflight import SubmissionChecks, preflight
 from launch.cluster.submission import Submission, submission
 from launch.cluster.submit import check_slurm, job, submit
@@ -82,9 +82,10 @@ def _start(ready: Sequence[RunPlan]) -> None:
     groups = prepare.alike(ready)
     checks = [_preflight(group) for group in groups]
     told = [*_notes(ready), *dict.fromkeys(note for plan in ready for note in existing.notes(plan))]
+    pack = functools.cache(snapshot.pack)  # the code that all of them keep, once
     for plan in ready:
         _show_checks(plan)
-        prepare.write(plan)
+        prepare.write(plan, pack)
     for group, its_terms in zip(groups, checks, strict=True):
         for plan, one in zip(group, submit(group, its_terms), strict=True):
             _say_submitted(plan.run, one)

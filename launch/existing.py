@@ -93,7 +93,7 @@ def check(plan: RunPlan, found: RunStatus | None) -> None:
 
 def notes(plan: RunPlan) -> list[str]:
     """Return what to tell of the code of a run that goes on, which an error may have been mended in since."""
-    if plan.launch.fresh or not plan.run.code.is_dir():
+    if plan.launch.fresh or not plan.run.code.exists():
         return []
     differing = snapshot.differing(plan.run.code)
     if plan.launch.code == "new":

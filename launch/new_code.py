@@ -2,7 +2,7 @@
 
 The code that it had is kept beside it. The ledger says from which attempt on the new one is used, and
 result.json from which step on: the bits of the result may differ from those of either code alone. The ledger
-is told first: killed in between, a run has a record too much, or no code/, with which nothing starts.
+is told first: killed in between, a run has a record too much, or no code, with which nothing starts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from dnw.runs.frozen_code import read_record
 from dnw.runs.lock import HeldError, Lock
 from launch import snapshot
 from launch.errors import LaunchError
@@ -32,15 +33,15 @@ def take_over(run: Run, outside: tuple[Path, ...]) -> bool:
     building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=run.folder.parent))
     try:
         with Lock.take(run.lock):
-            snapshot.write(building / "code", outside=outside)
-            before, made = snapshot.read_record(run.code), snapshot.read_record(building / "code")
+            snapshot.write(building / "code.zip", outside=outside)
+            before, made = read_record(run.code), read_record(building / "code.zip")
             if before.get("files") == made["files"] and not snapshot.changed(run.code):
                 return False
             attempt = ledger.next_attempt(run)
             facts = {name: made[name] for name in ("digest", "commit", "dirty")}
             ledger.code(run, attempt, **facts, before=before.get("digest"))
             _keep(run, attempt)
-            (building / "code").rename(run.code)
+            (building / "code.zip").rename(run.code)
             return True
     except HeldError as error:
         raise LaunchError(f"code: {run.name} is at work ({error}); stop it first") from None
@@ -50,8 +51,8 @@ def take_over(run: Run, outside: tuple[Path, ...]) -> bool:
 
 def _keep(run: Run, attempt: int) -> None:
     """Put the code away that was used until this attempt."""
-    kept = run.code_before(attempt)
-    if kept.exists():  # the code that is there now was never used
-        shutil.rmtree(run.code, ignore_errors=True)
-    elif run.code.exists():
-        run.code.rename(kept)
+    code = run.code
+    if run.code_before(attempt).exists():  # the code that is there now was never used
+        shutil.rmtree(code) if code.is_dir() else code.unlink(missing_ok=True)
+    elif code.exists():
+        code.rename(run.folder / f"code-before-{attempt:03d}{code.suffix}")

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # Slurm's and submitit's %j, Slurm's \\ against it, PYTHONPATH's : and what ends a line of the script
 _UNFIT = re.compile(r"[%\\:\x00-\x1f\x7f]")
+Packs = Callable[..., bytes]  # snapshot.pack
 LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
 
 
@@ -181,8 +182,12 @@ def _plan_self_test(train: Train, request: Request, asked: SelfTest, overrides: 
     return RunPlan(run, train, launch, notes=notes, words=overrides, refused=refused)
 
 
-def write(planned: RunPlan) -> bool:
+def write(planned: RunPlan, pack: Packs = snapshot.pack) -> bool:
     """Make the run folder, unless it is there; whether this call made it.
+
+    Args:
+        planned: what to make.
+        pack: returns the code, in a zip file; of the runs of a sweep, once.
 
     Raises:
         LaunchError: the code can't be frozen, the disk is full, or the like; then nothing is left behind.
@@ -194,18 +199,18 @@ def write(planned: RunPlan) -> bool:
                 new_code.take_over(planned.run, planned.outside)
             frozen_config.write(planned.run.config, planned.train)  # what changes no result is as typed last
             return False
-        return _make(planned)
+        return _make(planned, pack)
     except OSError as error:
         raise not_written(folder, error) from None
 
 
-def _make(planned: RunPlan) -> bool:
+def _make(planned: RunPlan, pack: Packs) -> bool:
     folder = planned.run.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
     try:
         building.chmod(0o755)
-        _fill(Run(building), planned)
+        _fill(Run(building), planned, pack)
         if planned.launch.fresh and folder.exists():
             _move_aside(Run(folder))
         return _publish(building, folder)
@@ -232,8 +237,8 @@ def _publish(building: Path, folder: Path) -> bool:
     return True
 
 
-def _fill(run: Run, planned: RunPlan) -> None:
-    snapshot.write(run.code, outside=planned.outside)
+def _fill(run: Run, planned: RunPlan, pack: Packs) -> None:
+    run.code.write_bytes(pack(outside=planned.outside))
     for folder in (run.slurm, run.logs, run.checkpoints):
         folder.mkdir()
     frozen_config.write(run.config, planned.train)

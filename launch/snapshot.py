@@ -9,38 +9,46 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from dnw.runs import frozen_code
+from dnw.runs.frozen_code import RECORD, read_record
 from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 # the code, where git can't list it; other projects, too, have plugins in the folder that Hydra looks into
 PATTERNS = ("launch/**/*", "dnw/**/*", "shards/**/*", "configs/**/*", "hydra_plugins/dnw_*.py")
-RECORD = "code.json"
 NOT_RUN = frozenset({"tests", "bench"})  # no attempt executes these
 LIMIT_MB = 64  # code is small: more than that is data that git was not told to ignore
 
 
-def write(folder: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> str:
-    """Copy the code under `root` into `folder`, which must not exist, with code.json beside it in there.
+def write(path: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> None:
+    """Put the code under `root` into a zip file (dnw/runs/frozen_code.py).
+
+    Raises:
+        LaunchError: the code is larger than LIMIT_MB.
+    """
+    path.write_bytes(pack(root, tuple(outside)))
+
+
+def pack(root: Path = ROOT, outside: tuple[Path, ...] = ()) -> bytes:
+    """Return the code under `root` in a zip file.
 
     Taken is what git tracks or would track, as it is in the working tree; without git, the packages.
     Nothing under the folders `outside` is taken (run folders, shards).
-
-    Returns:
-        the digest over all paths and contents.
 
     Raises:
         LaunchError: the code is larger than LIMIT_MB.
     """
     names, is_checkout = _names(root, outside)
     _check_size(root, names)
-    digests = {str(name): _copy(root / name, folder / name) for name in names}
+    files = {str(name): (root / name).read_bytes() for name in names}
+    digests = {name: frozen_code.sha256(content) for name, content in files.items()}
     digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     commit, dirty = _git_state(root) if is_checkout else (None, None)
     record = {"commit": commit, "dirty": dirty, "digest": digest, "files": digests}
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    return digest
+    return frozen_code.pack(
+        record, {name: (content, (root / name).stat().st_mode & 0o777) for name, content in files.items()}
+    )
 
 
 def check(root: Path = ROOT, outside: Iterable[Path] = ()) -> None:
@@ -48,21 +56,12 @@ def check(root: Path = ROOT, outside: Iterable[Path] = ()) -> None:
     _check_size(root, _names(root, outside)[0])
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return what `write` noted of the code in a folder; empty where that is missing or damaged."""
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and isinstance(record.get("files"), dict) else {}
-
-
-def changed(folder: Path) -> list[str]:
-    """Return what of the code in a folder is not as `write` left it: missing, changed, or not recorded."""
-    files = read_record(folder).get("files")
+def changed(code: Path) -> list[str]:
+    """Return what of a run's code is not as it was frozen: missing, changed, or not recorded."""
+    files = read_record(code).get("files")
     if not files:
-        return [f"{RECORD if folder.is_dir() else folder.name} is missing or damaged"]
-    found = {name: _digest(folder / name) for name in files}
+        return [f"{RECORD if code.exists() else code.name} is missing or damaged"]
+    found = frozen_code.digests(code, files)
     return [
         f"{name} {'is missing' if found[name] is None else 'was changed'}"
         for name, digest in files.items()
@@ -70,12 +69,12 @@ def changed(folder: Path) -> list[str]:
     ]
 
 
-def differing(folder: Path, root: Path = ROOT) -> list[str]:
+def differing(code: Path, root: Path = ROOT) -> list[str]:
     """Return the Python files in which frozen code and the working tree differ; not tests, benchmarks."""
-    files = read_record(folder).get("files", {})
+    files = read_record(code).get("files", {})
     names = {*files, *map(str, _names(root, ())[0])}
-    code = sorted(name for name in names if name.endswith(".py") and name.split("/")[0] not in NOT_RUN)
-    return [name for name in code if files.get(name) != _digest(root / name)]
+    modules = sorted(name for name in names if name.endswith(".py") and name.split("/")[0] not in NOT_RUN)
+    return [name for name in modules if files.get(name) != _digest(root / name)]
 
 
 def _names(root: Path, outside: Iterable[Path]) -> tuple[list[PurePosixPath], bool]:
@@ -134,11 +133,3 @@ def _check_size(root: Path, names: list[PurePosixPath]) -> None:
             f"{root}: the code to freeze comes to {total_MB:.0f} MB, more than {LIMIT_MB}; the largest file "
             f"is {largest} ({sizes[largest] / 2**20:.0f} MB). Name in .gitignore what is not code"
         )
-
-
-def _copy(source: Path, target: Path) -> str:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    content = source.read_bytes()
-    target.write_bytes(content)
-    target.chmod(source.stat().st_mode & 0o777)
-    return hashlib.sha256(content).hexdigest()

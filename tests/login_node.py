@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dnw.runs import frozen_code
 from dnw.runs.folder import Run
 from launch import app
 
@@ -97,13 +100,41 @@ def runs_dir_is_empty(tmp_path: Path) -> bool:
     return not (tmp_path / "runs").exists()
 
 
+def frozen(code: Path) -> dict[str, str]:
+    """The files that a run keeps, by name."""
+    names = frozen_code.read_record(code)["files"]
+    with tempfile.TemporaryDirectory() as folder:
+        there = frozen_code.unpacked(code, Path(folder))
+        return {name: (there / name).read_text(errors="replace") for name in names}
+
+
+def as_folder(run: Run) -> None:
+    """Have a run keep its code as earlier versions did."""
+    record = frozen_code.read_record(run.code)
+    packed = run.code
+    folder = frozen_code.unpacked(packed, run.folder)
+    (folder / "code.json").write_text(json.dumps(record))
+    packed.unlink()
+
+
+def damage(code: Path, name: str, text: str | None) -> None:
+    """Have another text under a name in the zip file, or none."""
+    with zipfile.ZipFile(code) as archive:
+        files = {one: archive.read(one) for one in archive.namelist()}
+    files |= {name: (text or "").encode()}
+    with zipfile.ZipFile(code, "w") as archive:
+        for one, content in files.items():
+            if one != name or text is not None:
+                archive.writestr(one, content)
+
+
 def refreeze(run: Run, name: str, text: str) -> None:
     """Have a run keep other code than that of the working tree, as if this had been mended since."""
-    (run.code / name).write_text(text)
-    record = json.loads((run.code / "code.json").read_text())
+    record = frozen_code.read_record(run.code)
     record["files"][name] = hashlib.sha256(text.encode()).hexdigest()
     record["digest"] = "0" * 64
-    (run.code / "code.json").write_text(json.dumps(record))
+    damage(run.code, name, text)
+    damage(run.code, "code.json", json.dumps(record))
 
 
 def edit(run: Run, before: str, after: str) -> None:

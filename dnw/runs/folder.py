@@ -38,12 +38,14 @@ class Run:
 
     @property
     def code(self) -> Path:
-        """The code that was submitted; every attempt runs it."""
-        return self.folder / "code"
+        """The code that was submitted; every attempt runs it (frozen_code.py)."""
+        folder = self.folder / "code"
+        return folder if folder.is_dir() else self.folder / "code.zip"
 
     def code_before(self, attempt: int) -> Path:
         """Return where the code lies that was used until this attempt, before code=new replaced it."""
-        return self.folder / f"code-before-{attempt:03d}"
+        folder = self.folder / f"code-before-{attempt:03d}"
+        return folder if folder.is_dir() else folder.with_suffix(".zip")
 
     @property
     def slurm(self) -> Path:

@@ -205,7 +205,7 @@ def _setup(plans: Sequence[RunPlan]) -> list[str]:
 
 def _python(folder: Path) -> str:
     """Return what starts Python on a node, or says that it is missing there: launch/node/start.sh."""
-    return f'/bin/sh {shlex.quote(str(folder / START))} "${{{CODE}%/code}}" {PYTHON}'
+    return f'/bin/sh {shlex.quote(str(folder / START))} "${{{CODE}%/code*}}" {PYTHON}'
 
 
 def _stated(plans: Sequence[RunPlan], asked: Mapping[str, Any]) -> dict[str, str]:

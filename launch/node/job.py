@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from dnw import config
 from dnw.preemption import STOPPED
-from dnw.runs import divergence, ledger
+from dnw.runs import divergence, frozen_code, ledger
 from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
@@ -100,7 +100,7 @@ class Job:
         stop.listen()
         node, run = this_node(self.nodes), Run(self.folder)
         self._tell_idle(node)
-        if not run.code.is_dir():  # an installed package of the same name would be run in its place
+        if not run.code.exists():  # an installed package of the same name would be run in its place
             print(
                 f"{run.code}: gone; type the submit command again, it says what can be done", file=sys.stderr
             )
@@ -280,20 +280,21 @@ class Job:
         """Start the agent and wait for its end; its exit code."""
         scratch_of_job = tempfile.TemporaryDirectory(prefix="dnw-", dir=temporary_folder())
         with self._output(claim, node) as output, scratch_of_job as scratch:
+            code = frozen_code.unpacked(claim.run.code, Path(scratch))
             agent = container.start(
                 self.container,
                 self.command(node, claim.number, port),
                 # torchrun leaves a folder in TMPDIR
-                environment={**self._environment(claim, node), "TMPDIR": scratch},
-                code=claim.run.code,
+                environment={**self._environment(claim, node, code), "TMPDIR": scratch},
+                code=code,
                 folders=(claim.run.folder.parents[1], config.load(claim.run.config).data.dir),
                 output=output,
                 descriptors=descriptors,
             )
             patience_s = self.grace_s + timeouts.MARGIN_S
             look = partial(waiting.look, claim, node)
-            code = stop.watch(agent, patience_s, look, *waiting.pauses_s(node))
-            return code if agent.has_begun or stop.signal else meeting.LACKING
+            ended = stop.watch(agent, patience_s, look, *waiting.pauses_s(node))
+            return ended if agent.has_begun or stop.signal else meeting.LACKING
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
         """Return the agent's command line."""
@@ -315,9 +316,9 @@ class Job:
             return self.port
         return 0 if node.count == 1 else torchrun.free_port(node)
 
-    def _environment(self, claim: Claim, node: Node) -> dict[str, str]:
+    def _environment(self, claim: Claim, node: Node, code: Path) -> dict[str, str]:
         threads = config.load(claim.run.config).threads
-        environment = torchrun.environment(os.environ, claim.run.code, threads, claim.number, self.gpus)
+        environment = torchrun.environment(os.environ, code, threads, claim.number, self.gpus)
         environment["DNW_JOB_PID"] = str(os.getpid())
         environment["DNW_NODE"] = node.hosts[node.rank]
         environment["DNW_GRACE_S"] = str(self.grace_s)

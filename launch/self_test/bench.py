@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from dnw.config import Train
 from dnw.preemption import STOPPED
-from dnw.runs import ledger
+from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
 from launch.node import torchrun
 from launch.node.job import Job
@@ -120,16 +121,17 @@ class Bench:
         Raises:
             CaseError: they can't be compared.
         """
-        environment = torchrun.environment(os.environ, self.whole.code, 1, 0, self.job.gpus)
-        done = subprocess.run(
-            [sys.executable, "-m", COMPARING, str(one.folder), str(other.folder)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=COMPARED_WITHIN_S,
-            start_new_session=True,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix="dnw-") as folder:
+            code = frozen_code.unpacked(self.whole.code, Path(folder))
+            done = subprocess.run(
+                [sys.executable, "-m", COMPARING, str(one.folder), str(other.folder)],
+                env=torchrun.environment(os.environ, code, 1, 0, self.job.gpus),
+                capture_output=True,
+                text=True,
+                timeout=COMPARED_WITHIN_S,
+                start_new_session=True,
+                check=False,
+            )
         if done.returncode:
             raise CaseError(f"not compared: {_last_line(done.stderr)}")
         found: list[str] = json.loads(done.stdout)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dnw import config
 from dnw.console import PlainConsole
+from dnw.runs import frozen_code
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.self_test import cases, findings
@@ -85,7 +86,7 @@ def _title(run: Run, records: Sequence[Record]) -> str:
 
 def _facts(run: Run, hosts: Sequence[str], nproc: int) -> dict[str, str]:
     """Return what the file says above the table."""
-    code = json.loads((run.code / "code.json").read_text())
+    code = frozen_code.read_record(run.code)
     edited = ", edited" if code["dirty"] else ""
     told = {
         "code": f"{(code['commit'] or 'no commit')[:12]}{edited}, digest {code['digest'][:12]}",

@@ -1,6 +1,5 @@
 """The launcher, end to end: real commands, submitit, torchrun and worker, and a few real images."""
 
-import hashlib
 import json
 import os
 import signal
@@ -12,15 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from login_node import frozen, refreeze
 
 from dnw.runs import ledger, lock
 from dnw.runs.folder import Run
+from dnw.runs.frozen_code import read_record
 from launch.cluster import submission
 from launch.query.run_status import query_status
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["+exp=static_dnw", "data=fashion_mnist", "optim=medium", "batch=16", "micro_batch=8", "nproc=2"]
 QUICK = ["steps=2", "eval_every_epochs=1", "log.every_steps=1", "data.workers=0"]
+INODES = 20  # of a run besides logs and checkpoints: file systems have quotas of them
 LONG = ["steps=100000", "log.every_steps=1", "data.workers=0"]
 
 
@@ -112,6 +114,8 @@ def test_in_the_foreground(few_images: Path, tmp_path: Path) -> None:
     assert str(top1) in again.stdout
     assert len(ledger.read(run)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]  # no trace of Hydra
+    kept = [path for path in run.folder.rglob("*") if not {"logs", "checkpoints"} & {*path.parts}]
+    assert len(kept) <= INODES, kept
 
 
 @pytest.mark.parametrize("script", ["local.py", "slurm.py"])
@@ -123,10 +127,7 @@ def test_code_that_is_mended_takes_over(few_images: Path, tmp_path: Path, script
     run = the_run(tmp_path)
     run.result.unlink()
     fault = "raise SystemExit('a fault')"
-    (run.code / "dnw" / "train.py").write_text(fault)
-    record = json.loads((run.code / "code.json").read_text())
-    record["files"]["dnw/train.py"] = hashlib.sha256(fault.encode()).hexdigest()
-    (run.code / "code.json").write_text(json.dumps(record))
+    refreeze(run, "dnw/train.py", fault)
     again = typed("local.py", few_images, tmp_path, *words)
     assert again.returncode == 1
     assert "here differ dnw/train.py: code=new takes over the present code" in again.stderr.splitlines()[-1]
@@ -137,8 +138,8 @@ def test_code_that_is_mended_takes_over(few_images: Path, tmp_path: Path, script
     until(run.result.exists)
     (change,) = json.loads(run.result.read_text())["code_changes"]
     assert (change["attempt"], change["step"]) == (3, 2)
-    assert change["digest"] == json.loads((run.code / "code.json").read_text())["digest"]
-    assert (run.code_before(3) / "dnw" / "train.py").read_text() == fault
+    assert change["digest"] == read_record(run.code)["digest"]
+    assert frozen(run.code_before(3))["dnw/train.py"] == fault
     assert the_run(tmp_path) == run  # it is the same run
 
 

@@ -13,6 +13,7 @@ from slurm.cluster import Cluster
 from slurm.events import all_logs, finishes, is_training, preempted, steps, the_run, typed, workers
 from slurm.job import until
 
+INODES = 20  # of a run besides logs and checkpoints
 pytestmark = pytest.mark.xdist_group("slurm events")
 
 
@@ -36,3 +37,6 @@ def test_in_a_container_a_preempted_run_goes_on_and_has_the_same_bits(
     assert (first.reason, first.cause) == ("stopped", "preempted"), all_logs(run)
     assert [one.reason for one in others] == ["done"], all_logs(run)
     assert_same_weights(run, undisturbed)
+    for one in (run, undisturbed):  # where file systems have a quota of inodes
+        kept = [path for path in one.folder.rglob("*") if not {"logs", "checkpoints"} & {*path.parts}]
+        assert len([path for path in kept if "log" not in path.name]) <= INODES, kept

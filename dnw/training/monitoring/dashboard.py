@@ -5,7 +5,6 @@ All of it is written to the run's own event files, so that no other run appears 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from dnw.config import NOT_IDENTITY, Train, plain
-from dnw.runs import ledger
+from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 
@@ -83,10 +82,9 @@ def _settings(
 
 def _code(run: Run) -> str:
     """Of which commit the code is, and the digest over all of its files."""
-    path = run.code / "code.json"
-    if not path.exists():
+    record = frozen_code.read_record(run.code)
+    if not record:
         return "no copy of the code in the run folder"
-    record = json.loads(path.read_text())
     commit = f"commit `{record['commit']}`" if record["commit"] else "of no commit"
     changed = ", with uncommitted changes" if record["dirty"] else ""
     return f"{commit}{changed}; digest `{record['digest'][:10]}`"

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from folder_digest import digest
-from login_node import Captured, Typed, edit, refreeze
+from login_node import Captured, Typed, damage, edit, frozen, refreeze
 
 from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
 
 DAMAGES: dict[str, tuple[Callable[[Run], object], tuple[str, ...]]] = {
-    "no code": (lambda run: shutil.rmtree(run.code), ("code is missing", "code=new", "fresh=true")),
-    "no record": (lambda run: (run.code / "code.json").unlink(), ("code.json is missing or damaged",)),
+    "no code": (lambda run: run.code.unlink(), ("code.zip is missing", "code=new", "fresh=true")),
+    "no record": (lambda run: damage(run.code, "code.json", None), ("code.json is missing or damaged",)),
     "record cut": (
-        lambda run: (run.code / "code.json").write_text("{"),
+        lambda run: damage(run.code, "code.json", "{"),
         ("code.json is missing or damaged",),
     ),
-    "a file gone": (lambda run: (run.code / "dnw" / "train.py").unlink(), ("dnw/train.py is missing",)),
+    "a file gone": (lambda run: damage(run.code, "dnw/train.py", None), ("dnw/train.py is missing",)),
+    "cut off": (
+        lambda run: run.code.write_bytes(run.code.read_bytes()[:9999]),
+        ("code.json is missing or damaged",),
+    ),
     "a file edited": (
-        lambda run: (run.code / "dnw" / "train.py").write_text("1"),
+        lambda run: damage(run.code, "dnw/train.py", "1"),
         ("dnw/train.py was changed", "code=new"),
     ),
     "a setting edited": (
@@ -59,7 +62,7 @@ def test_mended_code_is_told_of_and_both_ways(typed: Typed, run: Run, capfd: Cap
     assert typed() == 0
     note = "goes on with the code that it was submitted with; here differ dnw/train.py: code=new takes"
     assert f"note    {note}" in capfd.readouterr().out
-    assert (run.code / "dnw" / "train.py").read_text() == "a fault"
+    assert frozen(run.code)["dnw/train.py"] == "a fault"
 
 
 @pytest.mark.parametrize("word", ["code=new", "fresh=true"])

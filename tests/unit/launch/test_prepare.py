@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from login_node import frozen, refreeze
 from object_store import http
 
 from dnw import config
@@ -41,8 +42,7 @@ def test_a_run_folder_holds_all_that_an_attempt_needs(composed: Composed, tmp_pa
     assert not (tmp_path / "runs").exists()  # planning writes nothing
     assert prepare.write(planned)
     assert config.load(run.config) == planned.train
-    assert (run.code / "dnw" / "train.py").exists()
-    assert json.loads((run.code / "code.json").read_text())["files"]
+    assert "dnw/train.py" in frozen(run.code)
     assert sorted(path.name for path in run.folder.parent.iterdir()) == [run.folder.name]
 
 
@@ -99,13 +99,13 @@ def test_an_existing_run_keeps_its_code_and_what_its_result_depends_on(composed:
     """What changes no result is as typed last."""
     run = plan(composed).run
     prepare.write(plan(composed))
-    (run.code / "dnw" / "train.py").write_text("as submitted")
+    refreeze(run, "dnw/train.py", "as submitted")
     again = plan(changed(composed, log={"every_steps": 7}))
     assert again.run == run
     assert not prepare.write(again)
     assert config.load(run.config).log.every_steps == 7
     assert config.signature(config.load(run.config)) == config.signature(plan(composed).train)
-    assert (run.code / "dnw" / "train.py").read_text() == "as submitted"
+    assert frozen(run.code)["dnw/train.py"] == "as submitted"
 
 
 def test_a_run_keeps_the_names_of_its_classes(
@@ -202,4 +202,4 @@ def test_a_resumed_run_has_to_fit_the_processes_it_is_given_now(composed: Compos
 def test_the_configs_are_part_of_the_frozen_code(composed: Composed) -> None:
     planned = plan(composed)
     prepare.write(planned)
-    assert (planned.run.code / "configs" / "config.yaml").read_text() == (CONFIGS / "config.yaml").read_text()
+    assert frozen(planned.run.code)["configs/config.yaml"] == (CONFIGS / "config.yaml").read_text()

@@ -1,9 +1,10 @@
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from login_node import frozen
 
+from dnw.runs.frozen_code import read_record
 from launch import snapshot
 from launch.errors import LaunchError
 
@@ -31,24 +32,14 @@ def checkout(project: Path) -> Path:
     return project
 
 
-def frozen(folder: Path) -> dict[str, str]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "code.json"]
-    return {str(path.relative_to(folder)): path.read_text() for path in files}
-
-
-def record(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / "code.json").read_text())
-    return found
-
-
 def test_the_working_tree_as_it_is(checkout: Path, tmp_path: Path) -> None:
     (checkout / "dnw/train.py").write_text("edited")
     (checkout / "dnw/new.py").write_text("untracked")
     (checkout / "dnw/gone.py").unlink()
     (checkout / "data").mkdir()
     (checkout / "data/shard.tar").write_text("ignored")
-    snapshot.write(tmp_path / "code", checkout)
-    assert frozen(tmp_path / "code") == {
+    snapshot.write(tmp_path / "code.zip", checkout)
+    assert frozen(tmp_path / "code.zip") == {
         ".gitignore": "data/\n",
         "launch/snapshot.py": "launch/snapshot.py",
         "dnw/train.py": "edited",
@@ -59,21 +50,22 @@ def test_the_working_tree_as_it_is(checkout: Path, tmp_path: Path) -> None:
 
 
 def test_where_it_came_from(checkout: Path, tmp_path: Path) -> None:
-    digest = snapshot.write(tmp_path / "one", checkout)
-    clean = record(tmp_path / "one")
-    assert (clean["dirty"], clean["digest"]) == (False, digest)
+    snapshot.write(tmp_path / "one", checkout)
+    clean = read_record(tmp_path / "one")
+    assert clean["dirty"] is False
     assert len(str(clean["commit"])) == 40
     (checkout / "dnw/train.py").write_text("edited")
-    assert snapshot.write(tmp_path / "two", checkout) != digest
-    assert record(tmp_path / "two")["dirty"] is True
-    assert record(tmp_path / "two")["commit"] == clean["commit"]
+    snapshot.write(tmp_path / "two", checkout)
+    assert read_record(tmp_path / "two")["digest"] != clean["digest"]
+    assert read_record(tmp_path / "two")["dirty"] is True
+    assert read_record(tmp_path / "two")["commit"] == clean["commit"]
 
 
 def test_before_the_first_commit(project: Path, tmp_path: Path) -> None:
     git(project, "init", "-q")
-    snapshot.write(tmp_path / "code", project)
-    assert record(tmp_path / "code")["commit"] is None
-    assert "dnw/train.py" in frozen(tmp_path / "code")
+    snapshot.write(tmp_path / "code.zip", project)
+    assert read_record(tmp_path / "code.zip")["commit"] is None
+    assert "dnw/train.py" in frozen(tmp_path / "code.zip")
 
 
 @pytest.mark.parametrize("surrounded", [False, True])
@@ -85,24 +77,24 @@ def test_without_git_the_packages(project: Path, tmp_path: Path, surrounded: boo
     (project / "launch/__pycache__").mkdir()
     (project / "launch/__pycache__/a.pyc").write_text("")
     (project / "notes.txt").write_text("not code")
-    snapshot.write(tmp_path / "code", project)
-    assert set(frozen(tmp_path / "code")) == {
+    snapshot.write(tmp_path / "code.zip", project)
+    assert set(frozen(tmp_path / "code.zip")) == {
         "launch/snapshot.py", "dnw/train.py", "dnw/gone.py", "configs/a.yaml", "shards/a b.py",
     }  # fmt: skip
-    assert record(tmp_path / "code")["commit"] is None
+    assert read_record(tmp_path / "code.zip")["commit"] is None
 
 
 def test_without_the_program_git(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    snapshot.write(tmp_path / "code", checkout)
-    assert "dnw/train.py" in frozen(tmp_path / "code")
+    snapshot.write(tmp_path / "code.zip", checkout)
+    assert "dnw/train.py" in frozen(tmp_path / "code.zip")
 
 
 def test_runs_inside_the_project_are_not_part_of_it(checkout: Path, tmp_path: Path) -> None:
     (checkout / "my runs/a").mkdir(parents=True)
     (checkout / "my runs/a/config.yaml").write_text("")
-    snapshot.write(tmp_path / "code", checkout, outside=[checkout / "my runs"])
-    assert not [name for name in frozen(tmp_path / "code") if name.startswith("my runs")]
+    snapshot.write(tmp_path / "code.zip", checkout, outside=[checkout / "my runs"])
+    assert not [name for name in frozen(tmp_path / "code.zip") if name.startswith("my runs")]
 
 
 def test_data_that_git_was_not_told_of(
@@ -113,19 +105,20 @@ def test_data_that_git_was_not_told_of(
     with pytest.raises(
         LaunchError, match=r"comes to 2 MB, more than 1; .* is big.bin \(2 MB\)\. Name in \.gitignore"
     ):
-        snapshot.write(tmp_path / "code", checkout)
-    assert not (tmp_path / "code").exists()
+        snapshot.write(tmp_path / "code.zip", checkout)
+    assert not (tmp_path / "code.zip").exists()
 
 
 def test_this_project_freezes_itself(tmp_path: Path) -> None:
-    snapshot.write(tmp_path / "code")
+    snapshot.write(tmp_path / "code.zip")
+    files = frozen(tmp_path / "code.zip")
     for name in ("launch/node/agent.py", "dnw/train.py", "shards/index.py", "configs/config.yaml"):
-        assert (tmp_path / "code" / name).read_bytes() == (snapshot.ROOT / name).read_bytes()
+        assert files[name] == (snapshot.ROOT / name).read_text()
 
 
 def test_names_are_bytes(checkout: Path, tmp_path: Path) -> None:
     name = "configs/caf\udce9.yaml"  # Latin-1
     (checkout / name).write_text("latin")
-    snapshot.write(tmp_path / "code", checkout)
-    assert frozen(tmp_path / "code")[name] == "latin"
-    assert snapshot.changed(tmp_path / "code") == []
+    snapshot.write(tmp_path / "code.zip", checkout)
+    assert frozen(tmp_path / "code.zip")[name] == "latin"
+    assert snapshot.changed(tmp_path / "code.zip") == []

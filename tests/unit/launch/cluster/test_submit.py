@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from login_node import Captured, Typed, runs, runs_dir_is_empty
+from login_node import Captured, Typed, as_folder, runs, runs_dir_is_empty
 from submitit.core.utils import DelayedSubmission
 
 from dnw.runs import ledger, lock
@@ -184,6 +184,7 @@ def test_code_of_an_earlier_version_is_gone_on_with_by_its_own_launcher(
 ) -> None:
     typed()
     (run,) = runs(tmp_path)
+    as_folder(run)
     (run.code / "launch" / "node" / "agent.py").rename(run.code / "launch" / "agent.py")
     capfd.readouterr()
     assert typed() == 2

@@ -338,7 +338,7 @@ def test_fetched_shards_outlive_the_attempt(
     """All jobs of a user on a node share them; the attempt's own TMPDIR is removed at its end."""
     common = tempfile.gettempdir()
     node = Node(0, 1, LOOPBACK, "7", 0, ("n1",))
-    variables = Job(run.folder, 1, 1, 20)._environment(Claim.take_over(run), node)
+    variables = Job(run.folder, 1, 1, 20)._environment(Claim.take_over(run), node, run.code)
     monkeypatch.setenv("DNW_TMPDIR", variables["DNW_TMPDIR"])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # as in a worker
     store = replace(example().data, url="file:///away").store()

@@ -17,7 +17,7 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(tmp_path)
     run.code.mkdir()
     (run.code / "code.json").write_text(
-        '{"commit": "0123456789abcdef", "dirty": true, "digest": "ffeeddccbbaa99"}'
+        '{"commit": "0123456789abcdef", "dirty": true, "digest": "ffeeddccbbaa99", "files": {}}'
     )
     run.config.write_text(config.dump(example(steps=5)))
     report.show(run)
