@@ -108,7 +108,7 @@ class Picture:
             except ValueError:
                 pass  # what this library refuses, Pillow may still read
         try:
-            return np.array(_rgb(self._by_pillow))
+            return np.array(rgb(self._by_pillow))
         except NoImageError:
             raise
         except Exception as error:  # damage raises almost anything: OSError, SyntaxError, struct.error
@@ -122,7 +122,7 @@ class Picture:
             raise _no_image(error) from None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
     """Return an image as RGB: its first picture, transparency left out, 16 bits of grey scaled to 8.
 
     Raises:

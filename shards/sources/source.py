@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shards.decode import NoImageError, TooLargeError, at_most
+from shards.decode import NoImageError, TooLargeError, at_most, rgb
 from shards.decode import Picture as Decoded
 from shards.errors import ShardError
 from shards.ignored import Ignored, printable
@@ -95,7 +95,7 @@ class Smaller:
                 image.draft(
                     "RGB", (2 * self.longest, 2 * self.longest)
                 )  # of a much larger JPEG decode a half
-                small = image.convert("RGB")
+                small = rgb(image)
         small.thumbnail((self.longest, self.longest), Image.Resampling.LANCZOS)
         file = io.BytesIO()
         small.save(file, "JPEG", quality=self.quality)

@@ -99,3 +99,11 @@ def test_a_bomb_is_refused_with_the_option_that_takes_it(
         Smaller(ImageFile(path), longest=20, quality=90, max_pixels=3599).encode()
     assert Smaller(ImageFile(path), longest=20, quality=90, max_pixels=3600).encode()[0] == "jpg"
     assert Image.MAX_IMAGE_PIXELS == 1500
+
+
+def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.full((40, 40), 0x4000, np.uint16)).save(path)
+    extension, data = Smaller(ImageFile(path), longest=20, quality=100).encode()
+    assert extension == "jpg"
+    assert np.asarray(Image.open(io.BytesIO(data))).tolist() == [[[64, 64, 64]] * 20] * 20
