@@ -91,6 +91,7 @@ def race(rank: int, size: int, port: int, words: list[str], turns: int, steps: i
     os.environ |= {name: str(value) for name, value in place.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    torch.set_num_threads(training(words).threads)
     world = join(timeout_s=600)
     kinds = {name: Kind(words, world, name == "times") for name in ("wishes", "times")}
     data = training(words).data
