@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from run_folder import make
 from torch import nn
 
@@ -14,6 +18,7 @@ from dnw.runs import ledger
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from dnw.runs.goodput import last_logged
+from dnw.training import monitor as monitor_module
 from dnw.training.checkpoint import Position
 from dnw.training.evaluation import Accuracy
 from dnw.training.monitor import Monitor
@@ -50,7 +55,18 @@ def evaluated(monitor: Monitor, model: nn.Module, step: int) -> None:
 
 
 def killed_twice(folder: Path) -> Run:
-    """A run killed after step 6 and, gone on with from 4 without an evaluation, after 7."""
+    """A run killed after step 6 and, gone on with from 4 without an evaluation, after 7.
+
+    Ledger and metrics tell a time that is a second later with each look at it.
+    """
+    clock = SimpleNamespace(time=itertools.count(1.7e9).__next__, monotonic=time.monotonic)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "time", clock)
+        patch.setattr(monitor_module, "time", clock)
+        return _killed_twice(folder)
+
+
+def _killed_twice(folder: Path) -> Run:
     run = make(folder)
     run.code.mkdir()
     record = {"commit": "c0ffee", "dirty": True, "digest": "0123456789abcdef", "files": {}}

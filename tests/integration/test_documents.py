@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +33,10 @@ OF_A_FINISHED_RUN = {
     "python -m dnw.evaluate runs/demo_dnw/default-...": "top-1",
     "python -m dnw.evaluate runs/demo_dnw/default-... engine=native": "ms at batch 32",
 }
-OF_A_RUN_AT_WORK = {
+OF_A_RUN_AT_WORK = {  # in this order, all of one run, which the last one ends
     "python launch/runs.py logs demo_dnw/default": "begins: attempt 1",
-    "python launch/runs.py cancel demo_dnw/default": "saved",
     "python launch/runs.py drill demo_dnw/default": "saved",
+    "python launch/runs.py cancel demo_dnw/default": "saved",
 }
 
 
@@ -59,8 +61,26 @@ def run(runs: Path, few_images: Path) -> Run:
     return Run(folder)
 
 
-@pytest.mark.parametrize("command", sorted(set(shown()) - MAKE))
-def test_command_of_the_readme(command: str, run: Run, runs: Path, few_images: Path, tmp_path: Path) -> None:  # noqa: C901, PLR0912, PLR0915
+@pytest.fixture(scope="module")
+def at_work(few_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run that doesn't end by itself, alone in its folder of runs."""
+    runs_dir = tmp_path_factory.mktemp("at_work")
+    few = [*SMALL[1:], "steps=100000", f"data.dir={few_images}", f"runs_dir={runs_dir}"]
+    typed("python launch/slurm.py +exp=demo_dnw cluster=local nproc=2", *few)
+    (folder,) = runs_dir.glob("demo_dnw/*")
+    run = Run(folder)
+    try:
+        wait_for(run.metrics.exists)
+        yield run
+    finally:
+        typed(f"python launch/runs.py cancel demo_dnw/{folder.name} --now", f"--runs-dir={runs_dir}")
+
+
+@pytest.mark.xdist_group("readme")  # one run for all
+@pytest.mark.parametrize("command", sorted(set(shown()) - MAKE - set(OF_A_RUN_AT_WORK)))
+def test_command_of_the_readme(  # noqa: C901, PLR0912, PLR0915
+    command: str, run: Run, runs: Path, few_images: Path, fashion_mnist_shards: Path, tmp_path: Path
+) -> None:
     few = [f"data.dir={few_images}", f"runs_dir={runs}"]
     run_folder = str(run.folder)
     match command:
@@ -80,9 +100,6 @@ def test_command_of_the_readme(command: str, run: Run, runs: Path, few_images: P
             assert "+exp=NAME" in typed(command).stdout
         case "python launch/runs.py status":
             assert "demo_dnw" in typed(command, f"--runs-dir={runs}").stdout
-        case _ if command in OF_A_RUN_AT_WORK:
-            printed = typed_at_work(command, few_images, tmp_path)
-            assert OF_A_RUN_AT_WORK[command] in printed
         case "python launch/runs.py tensorboard":
             look_at_tensorboard(command, runs)
         case _ if command in OF_A_FINISHED_RUN:
@@ -103,7 +120,9 @@ def test_command_of_the_readme(command: str, run: Run, runs: Path, few_images: P
             typed(command.replace("published.pt", str(published)).replace("dnw_x225.pt", str(out)))
             assert json.loads(typed(f"python -m dnw.profile {out} --json").stdout)["params"] > 1_200_000
         case "python -m shards.write fashion_mnist auto data/fashion_mnist":
-            typed(command.replace("data/fashion_mnist", str(tmp_path / "out")))
+            out = shutil.copytree(fashion_mnist_shards, tmp_path / "out")  # written by the same function
+            (out / "fashion_mnist-val-0003.tar").unlink()
+            assert "27 of 28 shards" in typed(command.replace("data/fashion_mnist", str(out))).stdout
         case "python -m shards.write imagenet /data/imagenet data/imagenet":
             photographs = like_imagenet(tmp_path / "photographs", few_images)
             typed(command.replace("/data/imagenet data/imagenet", f"{photographs} {tmp_path / 'out'}"))
@@ -117,16 +136,12 @@ def test_command_of_the_readme(command: str, run: Run, runs: Path, few_images: P
             pytest.fail(f"README.md shows a command that no test runs: {command}")
 
 
-def typed_at_work(command: str, few_images: Path, runs: Path) -> str:
-    """What a command prints that is about a run at work."""
-    below, few = f"--runs-dir={runs}", [f"data.dir={few_images}", f"runs_dir={runs}"]
-    typed("python launch/slurm.py +exp=demo_dnw cluster=local nproc=2", *SMALL[1:], "steps=100000", *few)
-    (folder,) = runs.glob("demo_dnw/*")
-    try:
-        wait_for((folder / "metrics.jsonl").exists)
-        return typed(command.replace("default", folder.name), below).stdout
-    finally:
-        typed(f"python launch/runs.py cancel demo_dnw/{folder.name} --now", below)
+@pytest.mark.xdist_group("readme at work")
+@pytest.mark.parametrize("command", OF_A_RUN_AT_WORK)
+def test_command_of_the_readme_on_a_run_at_work(command: str, at_work: Run) -> None:
+    assert command in shown()
+    words = command.replace("default", at_work.folder.name)
+    assert OF_A_RUN_AT_WORK[command] in typed(words, f"--runs-dir={at_work.folder.parents[1]}").stdout
 
 
 def as_the_paper_saves(experiment: str, path: Path) -> Path:

@@ -69,7 +69,7 @@ def test_goodput_is_drawn(shown: Shown) -> None:
     _, board = shown
     assert board.Scalars("goodput/steps_redone")[-1].value == 2 + 3
     assert 0 < board.Scalars("goodput/share")[-1].value < 1
-    assert board.Scalars("goodput/restart_s")[-1].value >= 0
+    assert board.Scalars("goodput/restart_s")[-1].value == 2  # the second attempt evaluates first
 
 
 def test_metrics_tell_attempt_and_time(shown: Shown) -> None:
