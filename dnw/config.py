@@ -223,7 +223,11 @@ def parse(values: Mapping[str, Any]) -> Train:
 
 
 def parse_as(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Build any configuration dataclass from plain values; errors as in `parse`."""
+    """Build any configuration dataclass from plain values.
+
+    Raises:
+        ConfigError: as `parse` does.
+    """
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:

@@ -84,7 +84,15 @@ def die_with_parent() -> None:
 
 
 def follow_parent(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when `parent`, which started it, is gone."""
+    """Have the kernel send this process a signal when its parent is gone, or now if it is already.
+
+    Args:
+        parent: the process that started this one.
+        number: what is sent.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, number) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")

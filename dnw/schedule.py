@@ -29,12 +29,19 @@ def check_length(train: Train, samples: int) -> None:
 
 
 def epochs_done(train: Train, samples: int, step: int) -> int:
-    """Return how many whole epochs `step` steps make."""
+    """Return how many whole epochs `step` steps make, of an epoch of `samples` images."""
     return step * train.batch // samples
 
 
 def is_due(train: Train, samples: int, step: int, every_epochs: int) -> bool:
-    """Tell whether what is done every `every_epochs` epochs is done after this step; yes after the last."""
+    """Tell whether something that is due every few epochs is done after a step; it is after the last.
+
+    Args:
+        train: batch size and length of the run.
+        samples: images of an epoch.
+        step: how many steps are done.
+        every_epochs: how often it is due, in epochs.
+    """
     if step == total_steps(train, samples):
         return True
     before, now = (epochs_done(train, samples, s) // every_epochs for s in (step - 1, step))

@@ -123,6 +123,9 @@ def foreground(plans: Sequence[RunPlan]) -> int:
     Returns:
         the exit code of the attempt, of a sweep that of the first one that isn't 0: it ends there, unless
         that run has diverged, as one may that is to find out which settings do.
+
+    Raises:
+        LaunchError: a run wants more than one node.
     """
     for plan in plans:
         if plan.launch.nodes > 1:

@@ -57,7 +57,13 @@ def measured(run: Run, batch: int, processes: int) -> Need | None:
 
 
 def need(metrics: Iterable[Mapping[str, Any]], batch: int, slower: float = 1.0) -> Need | None:
-    """Return what a run needs, by metrics.jsonl, if its steps become `slower` times as long."""
+    """Return the seconds that a run needs for a step and a checkpoint; None while it has logged none.
+
+    Args:
+        metrics: the records of its metrics.jsonl.
+        batch: images of a step.
+        slower: how many times as long its steps become.
+    """
     steps, saves = [], []
     for record in metrics:
         kind = record.get("kind")

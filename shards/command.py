@@ -32,7 +32,11 @@ def positive(text: str) -> int:
 
 
 def port(text: str) -> int:
-    """Parse a port that can be listened on; for argparse."""
+    """Parse a port that can be listened on; for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     number = int(text) if text.isascii() and text.isdecimal() else 0
     if not 0 < number < 1 << 16:
         raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535 (got {text})")
@@ -40,7 +44,11 @@ def port(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Parse a time to wait for, finite and greater than 0; for argparse."""
+    """Parse a time to wait for, finite and greater than 0; for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     found = amount(text)
     if found == 0:
         raise argparse.ArgumentTypeError(f"must be greater than 0 (got {text})")
@@ -48,7 +56,11 @@ def seconds(text: str) -> float:
 
 
 def amount(text: str) -> float:
-    """Parse a finite number, 0 or more; for argparse."""
+    """Parse a finite number, 0 or more; for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         number = float(text)
     except ValueError:

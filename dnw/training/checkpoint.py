@@ -198,7 +198,16 @@ def newest(folder: Path, identity: Identity) -> Checkpoint | None:
 
 
 def check_identity(path: Path, theirs: Identity, ours: Identity) -> None:
-    """Refuse a checkpoint of another run, of other data, or of other classes where both have names."""
+    """Refuse a checkpoint of another run, of other data, or of other classes where both have names.
+
+    Args:
+        path: of the checkpoint, for the message.
+        theirs: what the checkpoint was made of.
+        ours: what goes on.
+
+    Raises:
+        CheckpointError: they differ; each difference is named.
+    """
     differing = [
         f"  {name}: {a[:16]} in the checkpoint, {b[:16]} in this run"
         for name in ("exp", "signature", "train_fingerprint", "val_fingerprint")

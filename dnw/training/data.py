@@ -325,13 +325,29 @@ class TrainingAndEvaluations(Sampler[tuple[bool, tuple[int, int]]]):
 def training_batches(
     train: Train, index: Index, rank: int, world: int, first_step: int, steps: int
 ) -> DataLoader[Batch]:
-    """Return the micro-batches of one rank, of `world`, from `first_step` on until before `steps`."""
+    """Return the micro-batches of one rank.
+
+    Args:
+        train: sizes, augmentation, seed, loader processes.
+        index: the training split.
+        rank: of `world`, whose micro-batches these are.
+        world: processes that share a step.
+        first_step: the first step that is loaded for.
+        steps: where to end; no step with this number or above is loaded for.
+    """
     sampler = MicroBatches(train, rank, world, first_step, steps)
     return _loader(ImageDataset(index, train.data, _order(train, index)), sampler, train.data.workers)
 
 
 def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> DataLoader[Batch]:
-    """Return the batches of one rank's part of the validation split."""
+    """Return the batches of one rank's part of the validation split.
+
+    Args:
+        train: `eval_batch`, image size, loader processes.
+        index: the validation split.
+        rank: of `world`, whose part it is.
+        world: processes that share the split.
+    """
     sampler = EvaluationBatches(index.num_samples, train.eval_batch, rank, world)
     return _loader(ImageDataset(index, train.data, None), sampler, train.data.workers)
 
@@ -355,7 +371,7 @@ def batches_of_attempt(
 
 
 def evaluation_count(train: Train, index: Index, world: World) -> int:
-    """Return how many batches every rank takes in an evaluation."""
+    """Return how many batches every rank takes in an evaluation of the split `index`."""
     return len(EvaluationBatches(index.num_samples, train.eval_batch, world.rank, world.size))
 
 

@@ -48,7 +48,13 @@ class World:
         return tensor
 
     def exchange(self, partner: int, sent: torch.Tensor, received: torch.Tensor) -> None:
-        """Send a tensor to another process and receive one from it; it calls this at the same time."""
+        """Send a tensor to another process and receive one from it; it calls this at the same time.
+
+        Args:
+            partner: its rank.
+            sent: the tensor that it receives.
+            received: overwritten with what it sends; of the same shape and type.
+        """
         operations = [dist.P2POp(dist.isend, sent, partner), dist.P2POp(dist.irecv, received, partner)]
         for work in dist.batch_isend_irecv(operations):
             work.wait()

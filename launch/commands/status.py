@@ -72,7 +72,13 @@ class Row:
 
 
 def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
-    """Print how runs stand; with `watch_s` again and again, so many seconds apart, until interrupted."""
+    """Print how runs stand.
+
+    Args:
+        runs: a row for each.
+        as_json: print JSON instead of a table.
+        watch_s: seconds after which they are printed again, until interrupted; None: once.
+    """
     if as_json:
         _repeat(
             lambda: print(json.dumps([asdict(row) for row in rows(runs)[0]], indent=1), flush=True), watch_s

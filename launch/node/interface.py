@@ -123,7 +123,11 @@ def own_address(host: str) -> str:
 
 
 def interfaces() -> Iterator[tuple[str, str]]:
-    """Yield the name of an interface and an address of it, for each address of this machine."""
+    """Yield the name of an interface and an address of it, for each address of this machine.
+
+    Raises:
+        OSError: the kernel doesn't tell.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     first = ctypes.POINTER(_Entry)()
     if libc.getifaddrs(ctypes.byref(first)) != 0:

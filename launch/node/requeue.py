@@ -31,7 +31,13 @@ LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was
 
 
 def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
-    """Have Slurm start this job again, if that is what the signal was for."""
+    """Have Slurm start this job again, if that is what the signal was for.
+
+    Args:
+        run: whose last attempt has ended.
+        node: this one, the first of the job.
+        asked: the signal that asked the job to stop.
+    """
     last = ledger.last(run)
     if last is not None and last.reason == "diverged":
         return  # it would again
@@ -56,6 +62,11 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
 
 def elsewhere(run: Run, node: Node, bad: list[str]) -> bool:
     """Leave nodes that failed: the job is requeued without them, if the partition has enough others.
+
+    Args:
+        run: the run.
+        node: this one, the first of the job.
+        bad: names of the nodes to leave.
 
     Returns:
         whether Slurm starts it again; if not, it goes on where it is, and nodes don't lie idle.
