@@ -84,7 +84,7 @@ def work(folder: str, fault: str, is_small: bool) -> None:
 def prepared(name: str, words: tuple[str, ...], runs_dir: Path, icons: Path, photographs: Path) -> Run:
     """A run folder, as the launcher makes it."""
     images = [f"data.dir={photographs}", "data.image_size=80", *filter(None, [SMALLER.get(name)])]
-    if not name.startswith(("imagenet", "resnet")):
+    if "override /data: imagenet" not in (ROOT / "configs" / "exp" / f"{name}.yaml").read_text():
         images = [f"data.dir={icons}"]
     precision = [] if name in BF16 else ["precision=fp32"]
     line = [f"+exp={name}", *FEW, *images, *precision, *words, f"runs_dir={runs_dir}", "cluster=local"]
