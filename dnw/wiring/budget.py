@@ -16,11 +16,6 @@ def budget(width: float, dense: int, power: int) -> int:
 
     Computed from the decimal digits of the width, since the binary fraction next to 0.05 may lie above it
     and would round up to an edge too many.
-
-    Args:
-        width: of the network, above 0, up to 1.
-        dense: edges that the graph would have at width 1.
-        power: 2 where both ends of an edge become fewer with the width, 1 where one does.
     """
     return math.ceil(Fraction(str(width)) ** power * dense)
 
@@ -39,11 +34,5 @@ def reference_quota(width: float, dense: int, power: int) -> float:
 
 
 def widest(legal: int, dense: int, power: int) -> float:
-    """Return the largest width, rounded down to thousandths, whose budget fits into `legal` edges.
-
-    Args:
-        legal: edges that the graph may have at most.
-        dense: as in `budget`.
-        power: as in `budget`.
-    """
+    """Return the largest width, in thousandths, whose budget fits into `legal` edges."""
     return math.floor(1000 * math.pow(min(1.0, legal / dense), 1 / power)) / 1000
