@@ -35,8 +35,8 @@ from dnw.ranges import (
     Size,
     divisors,
 )
-from dnw.setting_errors import did_you_mean, explain, known_keys
-from shards.errors import ExpectedError
+from dnw.setting_errors import explain, known_keys
+from shards.errors import ExpectedError, did_you_mean
 from shards.regular_file import read_bytes
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class ConfigError(ExpectedError, ValueError):
 def _named(value: Any) -> Any:
     if value in ("", None):  # of which Path would make the folder where one is
         raise ValueError("the name of a folder")
+    if "://" in str(value):  # which Path would shorten to s3:/
+        raise ValueError("a folder of this machine, not an address")
     return value
 
 
@@ -266,7 +268,7 @@ def read(path: Path) -> dict[str, Any]:
         if (path.parent / "checkpoints").is_dir():
             raise ConfigError(f"{path}: gone from its run folder; {ANEW}") from None
         raise ConfigError(
-            f"{path}: not there, so {path.parent} is no run folder; {SUBMIT} and {RUN} make one"
+            f"{path}: not there, so {path.parent} is no run folder; {_run_around(path)}"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: damaged ({error.reason}); {ANEW}") from None
@@ -277,6 +279,14 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: {'holds no configuration' if text.strip() else 'empty'}; {ANEW}")
     return values
+
+
+def _run_around(path: Path) -> str:
+    """Return what to name instead: the run that a folder lies in."""
+    for folder in path.absolute().parents[1:3]:
+        if (folder / path.name).is_file() and (folder / "checkpoints").is_dir():
+            return f"name that of the run, {folder}"
+    return f"{SUBMIT} and {RUN} make one"
 
 
 def plain(train: Train) -> dict[str, Any]:

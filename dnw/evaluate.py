@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -29,26 +28,32 @@ from dnw.training.data import evaluation_batches
 from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
 from shards import command
+from shards.errors import did_you_mean
 from shards.index import Index
 
 
 @command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Print the accuracy of a trained network, its speed here and its cost, as lines or as JSON."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m dnw.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("path", type=Path, help="a run folder (its newest checkpoint) or a checkpoint file")
+    parser.add_argument(
+        "path", type=command.path, help="a run folder (its newest checkpoint) or a checkpoint file"
+    )
     engines = ", ".join(NAMES)
     parser.add_argument(
         "engine", type=_engine_name, nargs="?", metavar="engine=NAME", help=f"one of {engines}"
     )
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the shards are, if not data.dir")
-    devices = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",)
-    parser.add_argument("--device", choices=devices, default=devices[0], help="where [%(default)s]")
+    parser.add_argument(
+        "--data", type=command.path, metavar="FOLDER", help="where the shards are, if not data.dir"
+    )
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument(
+        "--device", type=_device, metavar="cuda|cpu", default=usual, help="where [%(default)s]"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     loaded = load_checkpointed_model(options.path)
@@ -89,9 +94,22 @@ class _Found:
 
 def _engine_name(word: str) -> str:
     key, _, name = word.partition("=")
-    if key != "engine" or name not in NAMES:
-        raise argparse.ArgumentTypeError(f"{word!r}: engine=NAME, with one of {', '.join(NAMES)}")
+    if word in NAMES:
+        raise argparse.ArgumentTypeError(f"write it as engine={word}")
+    if key != "engine":
+        raise argparse.ArgumentTypeError(f"{word!r}: only engine=NAME can be chosen of a network")
+    if name not in NAMES:
+        there = ", ".join(NAMES)
+        raise argparse.ArgumentTypeError(f"no {name!r}{did_you_mean(name, NAMES)}; there are: {there}")
     return name
+
+
+def _device(word: str) -> str:
+    if word not in {"cuda", "cpu"}:
+        raise argparse.ArgumentTypeError(f"no {word!r}; there are: cuda, cpu")
+    if word == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("torch finds no GPU here; leave it out for the CPU")
+    return word
 
 
 def _on_this_machine(

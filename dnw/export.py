@@ -36,13 +36,12 @@ class ExportError(ExpectedError):
 @command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Export one network; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m dnw.export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("path", type=Path, metavar="RUN", help="a run folder, or a checkpoint in one")
+    parser.add_argument("path", type=command.path, metavar="RUN", help="a run folder, or a checkpoint in one")
     parser.add_argument(
         "out",
         type=partial(_file, suffixes=(SAFETENSORS, ONNX)),
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--onnx", type=partial(_file, suffixes=(ONNX,)), metavar="FILE.onnx", help="also as ONNX"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="where the shards are, for names of classes"
+        "--data", type=command.path, metavar="FOLDER", help="where the shards are, for names of classes"
     )
     asked = parser.parse_args(arguments)
     for out in filter(None, (asked.out, asked.onnx)):

@@ -26,7 +26,7 @@ from dnw.invocation import SUBMIT
 from dnw.paper import safe_unpickle
 from dnw.paper.reference_weights import ImportStateError, import_state
 from dnw.training import checkpoint
-from dnw.training.checkpoint import Checkpoint, Identity, Position
+from dnw.training.checkpoint import Checkpoint, Identity, Position, is_sealed
 from shards import command
 
 QUIRKS = "wiring.reference_quirks"
@@ -79,6 +79,8 @@ def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
     """
     if out.exists():
         raise ConfigError(f"{out}: exists; name a new file")
+    if is_sealed(path):
+        raise ConfigError(f"{path}: a checkpoint of this project already, which python -m dnw.evaluate takes")
     state, step = weights(path)
     train = configuration(words, state)
     model = models.build(train)
@@ -99,15 +101,14 @@ def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
 @command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Import one file; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m dnw.import_reference",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, help="a .pt file of the paper's code")
+    parser.add_argument("file", type=command.path, help="a .pt file of the paper's code")
     parser.add_argument("words", nargs="+", metavar="+exp=NAME key=value", help=f"as for {SUBMIT}")
-    parser.add_argument("out", type=Path, metavar="OUT.pt", help="the checkpoint to write")
+    parser.add_argument("out", type=command.path, metavar="OUT.pt", help="the checkpoint to write")
     asked = parser.parse_args(arguments)
     train = import_file(asked.file, asked.words, asked.out)
     quirks = "on" if train.wiring.reference_quirks else "off"

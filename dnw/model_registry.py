@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from dnw.config import LIBRARIES, ConfigError, Train
-from dnw.setting_errors import did_you_mean
+from shards.errors import did_you_mean
 
 # what both libraries put before a function that builds a network, with other decorators in between
 _REGISTERED = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import shlex
 import typing
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+from shards.errors import did_you_mean
 
 FORMAT = "version"  # of config.yaml; nobody types it
 FROZEN = ("_fingerprint", "_signature")  # what the launcher fills in ends like this
-INSTEAD = {"checkpoint.every": "checkpoint.every_minutes=20 or checkpoint.every_steps=100 sets an interval"}
+INSTEAD = {
+    "checkpoint.every": "checkpoint.every_minutes=20 or checkpoint.every_steps=100 sets an interval",
+    "data.dir": "shards that lie elsewhere are named by data.url=",
+}
+ELSEWHERE = {  # what other programs call it
+    **dict.fromkeys(["learning_rate", "base_lr"], "optim.lr=RATE"),
+    **dict.fromkeys(["optimizer", "opt"], "SGD with momentum, set by optim.lr= and others"),
+    **dict.fromkeys(["scheduler", "lr_scheduler", "sched"], "optim.schedule=cosine or multistep"),
+    **dict.fromkeys(["batch_size", "bs", "global_batch_size"], "batch=N, images of a step of all processes"),
+    **dict.fromkeys(["max_epochs", "num_epochs", "n_epochs"], "epochs=N"),
+    **dict.fromkeys(["max_steps", "num_steps", "max_iters"], "steps=N"),
+    **dict.fromkeys(["gpus", "devices", "num_gpus", "nproc_per_node"], "nproc=N, one process on each GPU"),
+    **dict.fromkeys(["ntasks", "ntasks_per_node", "tasks_per_node"], "nproc=N, processes of a node"),
+    "gres": "cluster.gpus_per_node=N",
+    **dict.fromkeys(["num_nodes", "nnodes"], "nodes=N"),
+    "num_workers": "data.workers=N, of each process",
+    **dict.fromkeys(["output_dir", "save_dir", "log_dir", "out_dir", "output"], "runs_dir=FOLDER"),
+    **dict.fromkeys(["data_dir", "data_path", "root"], "data.dir=FOLDER"),
+    **dict.fromkeys(["resume", "resume_from", "ckpt_path", "auto_resume"], "the same line, typed again"),
+    **dict.fromkeys(["amp", "fp16", "bf16", "mixed_precision"], "precision=bf16"),
+    **dict.fromkeys(["arch", "architecture", "backbone", "network"], "model=NAME"),
+    **dict.fromkeys(["dataset", "datamodule"], "data=NAME"),
+    **dict.fromkeys(["experiment", "config", "recipe"], "+exp=NAME"),
+    **dict.fromkeys(["wandb", "logger", "tensorboard"], "written for TensorBoard unasked"),
+}
 _AMONG = 3  # settings that a message offers
 
 
@@ -26,20 +51,21 @@ def known_keys(kind: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the nearest known word, or nothing."""
-    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
 def no_such_setting(key: str, known: Collection[str]) -> str:
     """Return what to say of a key that is none of the known ones."""
     if key == FORMAT:
         return f"{key}: no setting, but the format of config.yaml; leave it out"
     settable = [one for one in known if one != FORMAT and not one.endswith(FROZEN)]
-    last = key.rpartition(".")[2]
-    inside = [one for one in settable if one.rpartition(".")[2] == last and one != key][:_AMONG]
-    meant = f"; did you mean {' or '.join(inside)}?" if inside else did_you_mean(key, settable)
+    group, _, last = key.rpartition(".")
+    inside = [one for one in settable if one.rpartition(".")[2] == last and one != key]
+    beside = [one for one in settable if group and one.startswith(f"{group}.")]
+    if instead := None if inside else ELSEWHERE.get(last.replace("-", "_").lower()):
+        return f"{key}: no such setting; here it is {instead}"
+    if beside and len(inside) != 1:
+        nearest = did_you_mean(last, [one.rpartition(".")[2] for one in beside])
+        nearest = nearest.replace("mean ", f"mean {group}.")
+        return f"{key}: no such setting{nearest or '; there are: ' + ', '.join(beside)}"
+    meant = f"; did you mean {' or '.join(inside[:_AMONG])}?" if inside else did_you_mean(key, settable)
     return f"{key}: no such setting{meant}"
 
 
@@ -84,6 +110,8 @@ def _must(key: str, problem: Any) -> str:
         case "tuple_type":
             typed = f'{key}=["{value}"]' if isinstance(value, str) else f"{key}=[{value}]"
             return f"be a list (got {value!r}), in brackets: {shlex.quote(typed)}"
+        case "dataclass_type":
+            return f"be set by its parts, {key}.NAME=VALUE (got {value!r})"
         case "path_type":
             return f"be the name of a folder (got {value!r})"
     text = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

@@ -8,7 +8,6 @@ RUN is a run folder, as launch/local.py and launch/slurm.py prepare it. Exit cod
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -20,7 +19,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,8 +67,8 @@ def main(arguments: list[str] | None = None, stop: StopRequest | None = None) ->
 
     `stop` is listening already, where it is given.
     """
-    parser = argparse.ArgumentParser(prog="python -m dnw.train", description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=Path, help="a run folder")
+    parser = command.Parser(prog="python -m dnw.train", description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=command.path, help="a run folder")
     run = Run(parser.parse_args(arguments).run.resolve())
     terminal.go_on_without_output()
     die_with_parent()

@@ -7,17 +7,20 @@ what is left for Hydra to refuse is said by `explain`, for all commands that com
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 
 from dnw.config import LIBRARIES, ConfigError
-from dnw.setting_errors import did_you_mean, no_such_setting
+from dnw.setting_errors import no_such_setting
+from shards.errors import did_you_mean
 
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
 _AROUND = "write it without spaces around the ="
@@ -37,13 +40,17 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
     """
     fitted = [_fit(words, place, configs, known) for place in range(len(words))]
     for word, typed in zip(fitted, words, strict=True):
+        if is_sweep and (parsed := _parsed(word)) and parsed.is_range_sweep() and _is_single(parsed):
+            raise ConfigError(f"{word}: one value alone; name a smaller step, say range(0.1,0.5,0.1)")
         if is_sweep and word != typed and "," in typed:
+            _check_values(typed)
             each = shlex.quote(typed.replace("=", '="', 1).replace(",", '","') + '"')
             raise ConfigError(f"{typed}: quote each value of the sweep: {each}")
     named = [word.partition("=")[2] for word in fitted if word.startswith("+exp=")]
     if len(named) > 1:
         both = ",".join(named)
         raise ConfigError(f"exp: named {len(named)} times ({both}); name one, or with -m +exp={both} all")
+    _check_once(fitted)
     return fitted
 
 
@@ -75,17 +82,58 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], str, Collection[str]], str]], .
         r"^(\S+) appears more than once in the final defaults list",
         lambda found, *_: f"{found[1]}: chosen twice; leave one out, or write {found[1]}=NAME",
     ),
+    (
+        r"^force-add of config groups is not supported: '\+*(.*)'",
+        lambda found, *_: f"write it as +{found[1]}",
+    ),
     (r"^Ambiguous value for argument '(.*)'", lambda found, *_: _several(found[1])),
     (r"^Could not delete from config\. '([^']+)' does not exist", _could_not_override),
+    (
+        r"^Interpolation key '([^']+)' not found\s+full_key: (\S+)",
+        lambda found, *_: (
+            f"{found[2]}: no setting {found[1]!r} that ${{{found[1]}}} could stand for; "
+            f"a variable of the shell is ${{oc.env:{found[1]}}}"
+        ),
+    ),
+    (
+        r"Environment variable '([^']+)' not found[\s\S]*full_key: (\S+)",
+        lambda found, *_: f"{found[2]}: the variable {found[1]} isn't set",
+    ),
     (r"full_key: (\S+)", lambda found, first, _known: f"{found[1]}: {first}"),
 )
+
+
+def _check_values(typed: str) -> None:
+    """Refuse what is meant for the values of a sweep, and isn't whole."""
+    key, _, value = typed.partition("=")
+    values = value.split(",")
+    if "" in values:
+        rest = ",".join(filter(None, values))
+        raise ConfigError(f"{typed}: a value is missing beside a comma; write {key}={rest}")
+    if found := re.match(r"(choice|range|glob|interval)\(", value):
+        raise ConfigError(f"{typed}: {found[1]}( isn't closed, or has a part that needs quotes")
+
+
+def _check_once(words: Sequence[str]) -> None:
+    """Refuse a setting that is typed twice: the last would win, though the run's name had both."""
+    typed: dict[str, list[str]] = {}
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        typed.setdefault(key, []).append(value)
+    for key, values in typed.items():
+        if len(values) > 1:
+            raise ConfigError(
+                f"{key}: typed {len(values)} times ({', '.join(values)}); leave all but one out"
+            )
 
 
 def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> str:
     word = words[place]
     key, equals, value = word.partition("=")
+    if key.startswith("~"):
+        raise ConfigError(_removal(key[1:], configs, known))
     if not equals or not key:
-        return _bare(words, place, configs, known)
+        _bare(words, place, configs, known)
     if _KEY.fullmatch(key) is None:
         raise ConfigError(no_such_setting(key.lstrip("+~").strip(), known))
     if _parsed(f"{key}=1") is None:
@@ -103,22 +151,32 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
     return quoted
 
 
-def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> str:
-    """Return the removal of a setting as it is; refuse what else is no NAME=VALUE."""
+def _removal(key: str, configs: Path, known: Collection[str]) -> str:
+    """Return what to say of a removal: without a setting that is there, a run would have no value for it."""
+    if key not in known:
+        return no_such_setting(key, known)
+    instead = f"{key}=NAME chooses another" if (configs / key).is_dir() else f"{key}=VALUE sets it"
+    return f"~{key}: settings can't be removed; leave it out, or {instead}"
+
+
+def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> NoReturn:
+    """Refuse what is no NAME=VALUE."""
     word = words[place]
     follows = words[place + 1] if place + 1 < len(words) else ""
     if follows.startswith("="):
         parts = words[place : place + (3 if follows == "=" else 2)]
         raise ConfigError(f"{' '.join(parts)}: {_AROUND}: {''.join(parts)}")
-    if word.startswith("~") and _parsed(word) is not None:
-        return word
     names = _options(configs / "exp")
-    if word in known:
+    if word.lstrip("+") in known:
         raise ConfigError(f"{word}: must be NAME=VALUE, {word}=VALUE")
     if word.lstrip("+") in names:
         raise ConfigError(f"{word}: write it as +exp={word.lstrip('+')}")
     meant = did_you_mean(word, names) or did_you_mean(word, known)
     raise ConfigError(f"{word or repr(word)}: must be NAME=VALUE{meant}")
+
+
+def _is_single(sweep: Override) -> bool:
+    return len(list(itertools.islice(sweep.sweep_iterator(), 2))) == 1
 
 
 def _parsed(word: str) -> Override | None:

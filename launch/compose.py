@@ -7,6 +7,7 @@ errors come out as one message, and a sweep is known as a whole before anything 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import string
@@ -27,10 +28,11 @@ from omegaconf.errors import OmegaConfBaseException
 from dnw.compose import CONFIGS, resolved
 from dnw.config import ConfigError
 from dnw.invocation import as_typed
-from dnw.setting_errors import did_you_mean
+from dnw.setting_errors import ELSEWHERE, no_such_setting
 from dnw.words import explain, fit
 from launch import hydra_words
 from launch.config import KEYS
+from shards.errors import did_you_mean
 
 # Hydra's options, whole: argparse would take --exp for --experimental-rerun, which unpickles a file
 OPTIONS = frozenset(
@@ -47,14 +49,25 @@ OPTIONS = frozenset(
         "--run",
         "-r",
     }
-    | {"--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"}
-    | {"--config-dir", "-cd", "--info", "-i"}
+    | {"--multirun", "-m", "--shell-completion", "-sc", "--config-dir", "-cd", "--info", "-i"}
 )
 # of these, those whose value is the next word
 WITH_VALUE = frozenset(
-    {"--cfg", "-c", "--package", "-p", "--shell-completion", "-sc", "--config-path", "-cp"}
-    | {"--config-name", "-cn", "--config-dir", "-cd", "--info", "-i"}
+    {"--cfg", "-c", "--package", "-p", "--shell-completion", "-sc", "--config-dir", "-cd", "--info", "-i"}
 )
+_VALUES = {
+    **dict.fromkeys(["--cfg", "-c"], ("job", "hydra", "all")),
+    **dict.fromkeys(
+        ["--info", "-i"], ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    ),
+}
+_OTHER_CONFIG = frozenset({"--config-path", "-cp", "--config-name", "-cn"})
+# of sbatch and srun, as settings
+_SHORT = {
+    **{"-N": "nodes", "-n": "nproc", "-t": "cluster.time", "-A": "cluster.account", "-q": "cluster.qos"},
+    **{"-C": "cluster.constraint", "-w": "cluster.nodelist", "-x": "cluster.exclude"},
+    **{"-G": "cluster.gpus_per_node"},
+}
 # those that Hydra answers itself
 _ANSWERED = frozenset(
     {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
@@ -137,20 +150,47 @@ def _check_options(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: with what was meant, as far as that can be told.
     """
-    for word in arguments:
-        option, _, value = word.partition("=")
+    options = {word.partition("=")[0] for word in arguments}
+    if {"--package", "-p"} & options and not {"--cfg", "-c"} & options:
+        raise ConfigError("-p: names a part of what --cfg shows; a partition is cluster.partition=NAME")
+    for word, follows in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        option, equals, value = word.partition("=")
+        _check_value(option, value if equals else follows)
         if not word.startswith("-") or option in OPTIONS:
             continue
         if option == "--experimental-rerun":
             raise ConfigError(
                 f"{option}: not taken, it executes what the file holds; type the run's line again"
             )
-        name = option.lstrip("-").replace("-", "_")
-        if name == "exp":
-            raise ConfigError(f"{word}: write it as +exp={value or 'NAME'}")
-        if name.split(".")[0] in {key.split(".")[0] for key in KEYS}:
-            raise ConfigError(f"{word}: a setting, which has no dashes: {name}={value or 'VALUE'}")
-        raise ConfigError(f"{word}: no such option{did_you_mean(option, sorted(OPTIONS))}")
+        raise ConfigError(f"{word}: {_no_option(option, value)}")
+
+
+def _check_value(option: str, value: str) -> None:
+    if option not in _VALUES or value in _VALUES[option]:
+        return
+    if option in {"--info", "-i"} and (not value or value.startswith("-")):
+        return  # which it may go without
+    raise ConfigError(f"{option}: must be followed by {', '.join(_VALUES[option])} (got {value!r})")
+
+
+def _no_option(option: str, value: str) -> str:
+    if option in _OTHER_CONFIG:
+        return "not taken, as configs/config.yaml is always the first; name an experiment with +exp=NAME"
+    name = option.lstrip("-").replace("-", "_")
+    if name == "exp":
+        return f"write it as +exp={value or 'NAME'}"
+    is_setting = name.split(".")[0] in {key.split(".")[0] for key in KEYS}
+    meant = [name] if is_setting else [key for key in KEYS if key.rpartition(".")[2] == name]
+    if not option.startswith("--") and option[:2] in _SHORT:
+        meant, value = [_SHORT[option[:2]]], value or option[2:]
+    if meant:
+        typed = " or ".join(f"{key}={value or 'VALUE'}" for key in meant)
+        return f"a setting, which has no dashes: {typed}"
+    if name in ELSEWHERE:
+        return f"no such option; here it is {ELSEWHERE[name]}"
+    nearest = did_you_mean(option, [one for one in sorted(OPTIONS) if len(one) > 2])
+    of_sbatch = f"cluster.additional_parameters.{name}={value or 'VALUE'}"
+    return f"no such option{nearest or f'; one of sbatch is written {of_sbatch}'}"
 
 
 def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
@@ -200,5 +240,8 @@ def _first_comment(path: Path) -> str:
 
 
 def _check_experiment(found: list[Composed]) -> None:
+    unknown = {key for composed in found for key in composed.values} - {key.split(".")[0] for key in KEYS}
+    if unknown:
+        raise ConfigError("\n".join(no_such_setting(key, KEYS) for key in sorted(unknown)))
     if any(composed.values.get("exp") == "???" for composed in found):
         raise ConfigError(f"exp: name an experiment with +exp=NAME, one of\n{_listed_experiments()}")

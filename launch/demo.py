@@ -7,7 +7,6 @@ Typed again, it shows what is there already.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import signal
@@ -63,7 +62,7 @@ console = PlainConsole(soft_wrap=True)
 @command.answers()
 def main() -> int:
     """Run the demo; 0 if the table was printed."""
-    parser = argparse.ArgumentParser(prog="launch/demo.py", description=(__doc__ or "").split("\n")[0])
+    parser = command.Parser(prog="launch/demo.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "--images", default="auto", help="a folder that holds Fashion-MNIST; else it is fetched"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shards.errors import ExpectedError
+from shards.errors import ExpectedError, is_full
 
 
 class LaunchError(ExpectedError):
@@ -13,7 +13,8 @@ class LaunchError(ExpectedError):
 
 def not_written(folder: Path, error: OSError) -> LaunchError:
     """Return the error of a folder of runs, or of a run, that can't be written to."""
+    remedy = "make room, or name" if is_full(error) else "name"
     return LaunchError(
         f"{folder}: not written, {(error.strerror or str(error)).lower()}; "
-        "make room, or name another folder with runs_dir="
+        f"{remedy} another folder with runs_dir="
     )

@@ -60,7 +60,7 @@ def as_hydra_has_it(word: str) -> str:
     key, _, value = word.partition("=")
     if key == "hydra/launcher":
         return f"{key}={LAUNCHERS.get(value, value)}"
-    if _is_below(key.lstrip("+"), (ENVIRONMENT, "environment")):
+    if _is_below(key.lstrip("+"), (ENVIRONMENT, "environment", "cluster.additional_parameters")):
         return "++" + word.lstrip("+")
     return word
 

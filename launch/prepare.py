@@ -268,7 +268,11 @@ def _freeze(train: Train, dry_run: bool) -> tuple[Train, Index]:
         schedule.check_length(train, images.num_samples)
         _check_cache(data, images)
     frozen = dataclasses.replace(
-        data, dir=folder, train_fingerprint=images.fingerprint, val_fingerprint=val.fingerprint
+        data,
+        dir=folder,
+        url=data.url if not data.url or "://" in data.url else str(Path(data.url).expanduser().absolute()),
+        train_fingerprint=images.fingerprint,
+        val_fingerprint=val.fingerprint,
     )
     return dataclasses.replace(train, data=frozen), dataclasses.replace(val, folder=folder)
 

@@ -226,8 +226,8 @@ def _tensorboard(asked: argparse.Namespace) -> int:
     return tensorboard.show(lambda: runs if asked.run else select.below(asked.runs_dir), asked.port)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> command.Parser:
+    parser = command.Parser(
         prog=RUNS.removeprefix("python "),
         description=as_typed(HELP),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -266,7 +266,9 @@ def _parser() -> argparse.ArgumentParser:
     compare = _command(commands, "compare", COMPARE, _compare, "runs side by side", runs="+")
     compare.add_argument("--json", action="store_true", help="a list of objects, with the curves")
     for drawn in (table, compare):
-        drawn.add_argument("--plot", metavar="FILE", type=Path, help="draw it, too: .png, .svg or .pdf")
+        drawn.add_argument(
+            "--plot", metavar="FILE", type=command.path, help="draw it, too: .png, .svg or .pdf"
+        )
     clean = _command(commands, "clean", CLEAN, _clean, "delete what nobody needs", runs="*")
     clean.add_argument("--yes", action="store_true", help="delete without asking")
     clean.add_argument("--dry-run", action="store_true", help="list alone")
@@ -278,13 +280,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[command.Parser],
     name: str,
     description: str,
     act: Act,
     summary: str,
     runs: str | None,
-) -> argparse.ArgumentParser:
+) -> command.Parser:
     parser = commands.add_parser(
         name,
         description=as_typed(description),
@@ -292,9 +294,11 @@ def _command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(act=act)
-    parser.add_argument("run", metavar="RUN", nargs=runs, help="folder, name, or part of a name")
     parser.add_argument(
-        "--runs-dir", metavar="DIR", type=Path, default=Path("runs"), help="where runs lie (runs)"
+        "run", metavar="RUN", nargs=runs, type=command.name, help="folder, name, or part of a name"
+    )
+    parser.add_argument(
+        "--runs-dir", metavar="DIR", type=command.path, default=Path("runs"), help="where runs lie (runs)"
     )
     return parser
 

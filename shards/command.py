@@ -1,4 +1,4 @@
-"""How a command ends: an error is one line on the terminal, Ctrl-C is another.
+"""How a command begins and ends: its arguments, and errors, each of which is one line on the terminal.
 
 An error that isn't expected keeps its traceback: it is a fault of the program, and the traceback tells where.
 """
@@ -9,16 +9,73 @@ import argparse
 import errno
 import functools
 import math
+import re
 import sys
-from collections.abc import Callable
-from typing import ParamSpec
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec
 
 from shards import terminal
-from shards.errors import ExpectedError
+from shards.errors import ExpectedError, did_you_mean
 
 AGAIN = "Typed again, the command finishes the work."
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+_CHOICE = re.compile(r"argument (?P<name>\S+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
+MISUSED = 2  # exit code of a command line that can't be followed
 Arguments = ParamSpec("Arguments")
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses the arguments of a command. What it can't follow is told in one line, with the nearest word.
+
+    Options are taken by their whole names alone: an abbreviation would mean something else, or nothing, once
+    another option is added.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; what is left over is refused here, where a subcommand's own options are known."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unknown(unknown))
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with one line."""
+        if found := _CHOICE.fullmatch(message):
+            known = found["known"].replace("'", "").split(", ")
+            nearest = did_you_mean(found["word"], known)
+            message = f"{found['name']}: no {found['word']!r}{nearest}; there are: {', '.join(known)}"
+        message = message.removeprefix("argument ").replace("the following arguments are required", "missing")
+        self.exit(MISUSED, f"{self.prog}: {message} ({self.prog} --help)\n")
+
+    def _unknown(self, words: Sequence[str]) -> str:
+        word = next((word for word in words if word.startswith("-")), None)
+        if word is None:
+            return f"{words[0]}: one word too many"
+        option, _, value = word.partition("=")
+        name, usage = option.lstrip("-"), self.format_usage()
+        if f"{name}=" in usage or "key=value" in usage:
+            return f"{word}: no such option; a setting has no dashes: {name}={value or 'VALUE'}"
+        described = re.findall(r"^ +(-.*?)(?:  |$)", self.format_help(), re.MULTILINE)
+        options = [one for line in described for one in re.findall(r"(?<![\w-])--?\w[\w-]*", line)]
+        return f"{option}: no such option{did_you_mean(option, options)}"
+
+
+def name(text: str) -> str:
+    """Parse the name of a file or folder; for argparse. Without one, it would be the folder where one is."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file or folder (got '')")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: an address; must be a file or folder of this machine")
+    return text
+
+
+def path(text: str) -> Path:
+    """Parse the path of a file or folder; for argparse."""
+    return Path(name(text))
 
 
 def count(text: str) -> int:

@@ -361,13 +361,15 @@ def _split_pattern(text: str) -> tuple[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m shards.index`."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m shards.index",
         description="Read the tar files of a folder to the last byte and write the index of each split. "
         "They may come from webdataset's ShardWriter or any other program: a sample is an image "
         f"({', '.join(EXTENSIONS)}) and a class number (cls) under the same key, side by side.",
     )
-    parser.add_argument("folder", type=Path, help="where the tar files lie; the indexes are put beside them")
+    parser.add_argument(
+        "folder", type=command.path, help="where the tar files lie; the indexes are put beside them"
+    )
     parser.add_argument(
         "--split",
         type=_split_pattern,
@@ -381,7 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add_skip(parser)
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="the names of the classes in order, one a line"
+        "--classes", type=command.path, metavar="FILE", help="the names of the classes in order, one a line"
     )
     chosen = parser.parse_args(arguments)
     classes = None if chosen.classes is None else read_names(chosen.classes)

@@ -15,6 +15,7 @@ from shards.ignored import Ignored, printable
 from shards.shard import Shard
 
 _PATTERNS = {"train": "*-train-*.tar", "val": "*-val*-*.tar"}
+_PATTERN = re.compile(r"[*?\[{]|\.tar$")  # of files, as other programs take them
 _OURS = ("index-*.json", "index-*.npy", info.NAME, "write.jsonl")
 
 
@@ -142,6 +143,8 @@ def why_no_index(folder: Path, split: str) -> str:
     write = f"python -m shards.write KIND SOURCE {folder}"
     if folder.exists() and not folder.is_dir():
         return f"{folder}: a file, must be the folder of the shards"
+    if not folder.is_dir() and _PATTERN.search(folder.name):
+        return f"{folder}: names files, must be the folder of the shards, say {folder.parent}"
     if not folder.is_dir():
         return f"{folder}: no such folder: write shards there with: {write}"
     tars = len(list(folder.glob("*.tar")))

@@ -233,12 +233,12 @@ def _key(path: Path, row: int, skip: Sequence[str] | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m shards.verify`."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m shards.verify",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="where shards and indexes lie")
+    parser.add_argument("folder", type=command.path, help="where shards and indexes lie")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="read headers and classes, decode no image")
     how.add_argument("--repair", action="store_true", help="then make indexes of the shards that are whole")

@@ -212,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ShardError(
             "--max-pixels: readers take no more pixels than before: scale down with --longest N, too"
         )
+    if chosen.out.is_file():
+        raise ShardError(f"{chosen.out}: a file, must be a folder to write into")
     source: Source = chosen.open(chosen)
     if chosen.longest is not None:
         source = smaller(source, chosen.longest, chosen.quality, chosen.max_pixels)
@@ -280,8 +282,8 @@ def _imagenet(source: Path, ignored: Ignored, classes: Sequence[str] | None) -> 
     return imagefolder.imagenet(source, ignored, classes)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> command.Parser:
+    parser = command.Parser(
         prog="python -m shards.write",
         description="Write a data set as shards: plain tar files that webdataset, timm and this project "
         "read, with an index beside them. Typed again after any interruption, the command goes on.",
@@ -291,8 +293,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind in _KINDS.items():
         one = kinds.add_parser(name, help=kind.what, description=f"Write shards of {kind.what}.")
         one.set_defaults(open=kind.open, skip_bad=False, max_pixels=None)
-        one.add_argument("source", metavar="SOURCE", help=kind.source)
-        one.add_argument("out", metavar="OUT", type=Path, help="the folder to write into; made if need be")
+        one.add_argument("source", metavar="SOURCE", type=command.name, help=kind.source)
+        one.add_argument(
+            "out", metavar="OUT", type=command.path, help="the folder to write into; made if need be"
+        )
         one.add_argument(
             "--shard-samples",
             type=command.positive,
@@ -332,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _of_files(parser: argparse.ArgumentParser) -> None:
+def _of_files(parser: command.Parser) -> None:
     add_skip(parser)
     parser.add_argument(
         "--max-pixels",
@@ -345,7 +349,7 @@ def _of_files(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--classes",
-        type=Path,
+        type=command.path,
         metavar="FILE",
         help="the class folders in the order of their numbers, one a line [sorted by name]",
     )

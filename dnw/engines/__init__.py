@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dnw.compact import Compact, can_compact, compact
 from dnw.engines.engine import CPU, Engine
-from dnw.setting_errors import did_you_mean
+from shards.errors import did_you_mean
 
 __all__ = ["NAMES", "Engine", "build"]
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from dnw import model_registry, models
 from dnw.compose import training
-from dnw.config import Train
+from dnw.config import ConfigError, Train
 from dnw.console import PlainConsole
 from dnw.invocation import SUBMIT
 from dnw.models.mobilenet import MobileNet
@@ -35,11 +35,10 @@ COLUMNS = ("name", "edges", "illegal", "live_edges", "nodes", "has_output", "liv
 @command.answers(2)
 def main(arguments: list[str] | None = None) -> int:
     """Print what a network costs, as a table or as one line of JSON."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m dnw.profile",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "words", nargs="+", metavar="+exp=NAME key=value", help=f"as for {SUBMIT}; or a run folder"
@@ -58,9 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _network(words: Sequence[str]) -> tuple[Train, nn.Module]:
-    if len(words) == 1 and Path(words[0]).exists():
+    if len(words) == 1 and words[0] and Path(words[0]).exists():
         found = load_checkpointed_model(Path(words[0]))
         return found.train, found.model
+    if run := next((word for word in words if word and Path(word).exists()), None):
+        raise ConfigError(f"{run}: a network has its settings; type it alone, or compose one from +exp=NAME")
     train = training(words)
     model_registry.check(train)
     return train, models.build(train)

@@ -14,7 +14,7 @@ from dnw.config import FROM_A_RUN, ConfigError, Train, load, plain, signature
 from dnw.invocation import SUBMIT
 from dnw.runs import divergence
 from dnw.runs.folder import Run, finished
-from dnw.setting_errors import did_you_mean
+from shards.errors import did_you_mean
 
 # What has to be the same, or the weights would be others'.
 _OF_THE_NETWORK = (

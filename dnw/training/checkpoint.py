@@ -25,11 +25,12 @@ from dnw.training import faults
 from shards import classes
 from shards.atomic import replacing
 from shards.classes import Names
-from shards.errors import ExpectedError
-from shards.regular_file import read_bytes
+from shards.errors import ExpectedError, is_full
+from shards.regular_file import open_file, read_bytes
 
 VERSION = 2
 MAGIC = b"DNW-SHA2"
+_BEGINNINGS = (b"PK", b"", bytes(2))  # of what torch.save writes; of a file that lost its content
 SEAL_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 log = logging.getLogger(__name__)
 
@@ -113,10 +114,11 @@ def write(
             file.write(_seal(encoded))
             faults.reach(f"save {path.name}")
     except OSError as error:
+        remedy = "make room" if is_full(error) else f"make {path.parent} writable"
         raise CheckpointError(
             f"{path}: not saved, {(error.strerror or str(error)).lower()}; "
             f"{len(encoded) / 2**20:.1f} MiB are needed. "
-            "The checkpoints before it are whole: make room, then start the run again"
+            f"The checkpoints before it are whole: {remedy}, then start the run again"
         ) from None
 
 
@@ -138,6 +140,10 @@ def read(path: Path) -> Checkpoint:
                 f"{path}: no checkpoint of this project, but a file of torch.save by another program; "
                 "python -m dnw.import_reference takes those of the paper's code"
             )
+        if content[:2] not in _BEGINNINGS:
+            raise DamagedError(
+                f"{path}: no checkpoint, nor a part of one; name a run folder, or a file in its checkpoints/"
+            )
         raise DamagedError(f"{path}: damaged, its content is not what its SHA-256 was taken of")
     try:
         with warnings.catch_warnings():  # of another pickle's protocol torch asks to be told
@@ -153,6 +159,15 @@ def read(path: Path) -> Checkpoint:
     values["identity"] = Identity(**values["identity"])
     values["position"] = Position(**values["position"])
     return Checkpoint(**values)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file ends as those do that `write` wrote."""
+    if not path.is_file():
+        return False
+    with open_file(path) as file:
+        file.seek(max(0, path.stat().st_size - SEAL_BYTES))
+        return file.read().startswith(MAGIC)
 
 
 def newest_whole(

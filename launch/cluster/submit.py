@@ -31,6 +31,7 @@ from launch.scheduler.array import array_of
 from launch.scheduler.slurm_command import SlurmError
 from launch.self_test.series import Series
 from shards import terminal
+from shards.errors import is_full
 
 PYTHON = shlex.quote(sys.executable)
 START = "start.sh"
@@ -330,8 +331,9 @@ def _take_back(made: Sequence[Submission]) -> None:
 
 
 def _unwritten(path: Path, error: OSError) -> LaunchError:
+    remedy = "make room" if is_full(error) else "make that possible"
     return LaunchError(
-        f"{path}: not submitted, {(error.strerror or str(error)).lower()}; make room, and type it again"
+        f"{path}: not submitted, {(error.strerror or str(error)).lower()}; {remedy}, and type it again"
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnw.runs.folder import Run
-from dnw.setting_errors import did_you_mean
 from launch.errors import LaunchError
+from shards.errors import did_you_mean
 
 MOVED_ASIDE = ".old-"  # by fresh=true
 NAMED = re.compile(r"-[0-9a-f]{10}$")  # how every run folder's name ends

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dnw import config
 from dnw.config import ConfigError, Train
-from dnw.setting_errors import did_you_mean
 from launch.config import Launch, SelfTest, is_launch_key
 from launch.self_test.checks import NAMES
+from shards.errors import did_you_mean
 
 MAY_BE_SET = ("seed", "threads", "data.workers", "watchdog.seconds")
 

@@ -47,4 +47,4 @@ def _chunks(url: str, name: str) -> Iterator[bytes]:
                     yield chunk
                     bar.update(len(chunk))
     except (OSError, HTTPException) as error:
-        raise ShardError(f"{url}: can't be fetched ({error})") from error
+        raise ShardError(f"{url}: can't be fetched ({getattr(error, 'reason', error)})") from error

@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from dnw.config import Train
 from dnw.ranges import STRICT
-from dnw.setting_errors import did_you_mean, explain, known_keys, no_such_setting
+from dnw.setting_errors import explain, known_keys, no_such_setting
+from shards.errors import did_you_mean
 
 KNOWN = known_keys(Train)
 

@@ -18,7 +18,6 @@ from dnw.words import explain, fit
         ("data.dir=/daten/größe", 'data.dir="/daten/größe"'),
         ('data.dir=a"b#', 'data.dir="a\\"b#"'),
         ("optim.milestones=[1,2]", "optim.milestones=[1,2]"),
-        ("~optim.lr", "~optim.lr"),
     ],
 )
 def test_a_value_outside_of_the_grammar_is_quoted(word: str, fitted: str) -> None:

@@ -60,7 +60,7 @@ def test_what_was_there_stays(tmp_path: Path) -> None:
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with (
-        pytest.raises(LaunchError, match=r"not written, not a directory; make room"),
+        pytest.raises(LaunchError, match=r"not written, not a directory; name another folder"),
         start_lock.held([Run(tmp_path / "runs" / "exp" / "default")]),
     ):
         pass

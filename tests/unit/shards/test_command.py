@@ -6,7 +6,9 @@ import argparse
 import errno
 import math
 import os
+import re
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,11 @@ def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_what_an_error_is_told_as(error: Exception, line: str | None) -> None:
     assert command.explain(error) == line
+
+
+def test_all_commands_parse_alike() -> None:
+    """No abbreviations, the nearest word, no empty names."""
+    root = Path(__file__).resolve().parents[3]
+    for path in (path for part in ("dnw", "launch", "shards") for path in (root / part).rglob("*.py")):
+        if path.name != "command.py":
+            assert re.search(r"argparse\.ArgumentParser\(|type=Path\b", path.read_text()) is None, path

@@ -197,3 +197,27 @@ def test_fresh_helps_where_the_configuration_is_damaged(
     answer = type_line(f"{line} fresh=true", capsys, monkeypatch)
     assert answer.code == 0, answer.err
     assert len(list((here / "runs" / "static_dnw").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("import {}/step-00000001.pt +exp=demo_dnw out.pt", 1, "a checkpoint of this project already"),
+        ("evaluate {}", 1, "is no run folder; name that of the run, "),
+        ("export {} x.safetensors", 1, "is no run folder; name that of the run, "),
+        ("profile {}/.. width=0.2", 2, "a network has its settings; type it alone"),
+    ],
+)
+def test_a_part_of_a_run(
+    run: Run,
+    line: str,
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = digest(run.folder)
+    answer = type_line(line.format(run.checkpoints), capsys, monkeypatch)
+    assert said in answer.err
+    assert (answer.code, len(answer.err.splitlines())) == (code, 1), answer.err
+    assert digest(run.folder) == before
