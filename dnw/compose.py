@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dnw.config import ConfigError, Train, parse
 from dnw.setting_errors import known_keys, no_such_setting
-from dnw.words import explain, fit
+from dnw.words import explain, fit, last_of_each
 
 _HERE = Path(__file__).resolve().parent
 # beside the package in a clone, inside it in a wheel
@@ -37,7 +37,7 @@ def training(overrides: Sequence[str]) -> Train:
     Raises:
         ConfigError: a word that Hydra or `dnw.config.parse` refuses.
     """
-    words = fit(overrides, CONFIGS, KEYS)
+    words = fit(last_of_each(overrides), CONFIGS, KEYS)
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             values = resolved(compose("config", words))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +25,26 @@ from shards.errors import did_you_mean
 
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
 _AROUND = "write it without spaces around the ="
+
+
+def last_of_each(words: Sequence[str]) -> list[str]:
+    """Return the words without those that a later one overrides, as aliases and scripts have them; say so.
+
+    Hydra would take the last one, too, but the run would be named by all of them.
+    """
+    typed: dict[str, list[str]] = {}
+    for word in words:
+        typed.setdefault(_key_of(word), []).append(word)
+    for key, all_of_it in typed.items():
+        if len(all_of_it) > 1 and key != "exp":
+            print(f"note {key}: typed {len(all_of_it)} times, {all_of_it[-1]} holds", file=sys.stderr)
+    kept = {key: all_of_it if key == "exp" else all_of_it[-1:] for key, all_of_it in typed.items()}
+    return list(itertools.chain.from_iterable(kept.values()))
+
+
+def _key_of(word: str) -> str:
+    key, equals, _ = word.lstrip("+").partition("=")
+    return key if equals else word
 
 
 def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: bool = False) -> list[str]:
@@ -50,7 +71,6 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
     if len(named) > 1:
         both = ",".join(named)
         raise ConfigError(f"exp: named {len(named)} times ({both}); name one, or with -m +exp={both} all")
-    _check_once(fitted)
     return fitted
 
 
@@ -112,19 +132,6 @@ def _check_values(typed: str) -> None:
         raise ConfigError(f"{typed}: a value is missing beside a comma; write {key}={rest}")
     if found := re.match(r"(choice|range|glob|interval)\(", value):
         raise ConfigError(f"{typed}: {found[1]}( isn't closed, or has a part that needs quotes")
-
-
-def _check_once(words: Sequence[str]) -> None:
-    """Refuse a setting that is typed twice: the last would win, though the run's name had both."""
-    typed: dict[str, list[str]] = {}
-    for word in words:
-        key, _, value = word.lstrip("+").partition("=")
-        typed.setdefault(key, []).append(value)
-    for key, values in typed.items():
-        if len(values) > 1:
-            raise ConfigError(
-                f"{key}: typed {len(values)} times ({', '.join(values)}); leave all but one out"
-            )
 
 
 def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> str:

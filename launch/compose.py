@@ -29,7 +29,7 @@ from dnw.compose import CONFIGS, resolved
 from dnw.config import ConfigError
 from dnw.invocation import as_typed
 from dnw.setting_errors import ELSEWHERE, no_such_setting
-from dnw.words import explain, fit
+from dnw.words import explain, fit, last_of_each
 from launch import hydra_words
 from launch.config import KEYS
 from shards.errors import did_you_mean
@@ -121,13 +121,13 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
 
 
 def _fit(arguments: Sequence[str]) -> list[str]:
-    """Make the settings among the arguments fit for Hydra; leave options and their values as they are."""
+    """Return settings, made fit for Hydra, then options with their values as they are."""
     taken = [False, *(word in WITH_VALUE for word in arguments)]
     ours = [not word.startswith("-") and not taken[place] for place, word in enumerate(arguments)]
-    words = [word for word, is_ours in zip(arguments, ours, strict=True) if is_ours]
+    words = last_of_each([word for word, is_ours in zip(arguments, ours, strict=True) if is_ours])
     hydra_words.check(words)
-    fitted = iter(fit(words, CONFIGS, KEYS, is_sweep=_is_sweep(arguments)))
-    return [next(fitted) if is_ours else word for word, is_ours in zip(arguments, ours, strict=True)]
+    options = [word for word, is_ours in zip(arguments, ours, strict=True) if not is_ours]
+    return [*fit(words, CONFIGS, KEYS, is_sweep=_is_sweep(arguments)), *options]
 
 
 def _is_sweep(arguments: Sequence[str]) -> bool:

@@ -266,9 +266,7 @@ def _parser() -> command.Parser:
     compare = _command(commands, "compare", COMPARE, _compare, "runs side by side", runs="+")
     compare.add_argument("--json", action="store_true", help="a list of objects, with the curves")
     for drawn in (table, compare):
-        drawn.add_argument(
-            "--plot", metavar="FILE", type=command.path, help="draw it, too: .png, .svg or .pdf"
-        )
+        drawn.add_argument("--plot", metavar="FILE", type=command.path, help="draw it: .png, .svg or .pdf")
     clean = _command(commands, "clean", CLEAN, _clean, "delete what nobody needs", runs="*")
     clean.add_argument("--yes", action="store_true", help="delete without asking")
     clean.add_argument("--dry-run", action="store_true", help="list alone")

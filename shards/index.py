@@ -367,9 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "They may come from webdataset's ShardWriter or any other program: a sample is an image "
         f"({', '.join(EXTENSIONS)}) and a class number (cls) under the same key, side by side.",
     )
-    parser.add_argument(
-        "folder", type=command.path, help="where the tar files lie; the indexes are put beside them"
-    )
+    parser.add_argument("folder", type=command.path, help="where tar files lie; indexes are put beside them")
     parser.add_argument(
         "--split",
         type=_split_pattern,
@@ -382,9 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
     )
     add_skip(parser)
-    parser.add_argument(
-        "--classes", type=command.path, metavar="FILE", help="the names of the classes in order, one a line"
-    )
+    parser.add_argument("--classes", type=command.path, metavar="FILE", help="names of classes, one a line")
     chosen = parser.parse_args(arguments)
     classes = None if chosen.classes is None else read_names(chosen.classes)
     ignored = Ignored(chosen.skip)

@@ -12,7 +12,6 @@ from pydantic.dataclasses import dataclass
 from dnw.config import Train
 from dnw.ranges import STRICT
 from dnw.setting_errors import explain, known_keys, no_such_setting
-from shards.errors import did_you_mean
 
 KNOWN = known_keys(Train)
 
@@ -63,11 +62,6 @@ def test_a_key_that_is_none(key: str, meant: str) -> None:
 def test_what_the_launcher_fills_in_is_not_offered() -> None:
     assert "data.train_fingerprint" in KNOWN
     assert no_such_setting("train_fingerprint", KNOWN) == "train_fingerprint: no such setting"
-
-
-def test_the_nearest_word() -> None:
-    assert did_you_mean("nativ", ["native", "csr"]) == "; did you mean native?"
-    assert did_you_mean("x", ["native", "csr"]) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
 """What is typed, and what is answered: without submitting anything."""
 
 import contextlib
+import dataclasses
 import os
 import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from launch import app
+from dnw.runs import ledger
+from dnw.runs.divergence import DIVERGED, Divergence
+from launch import app, prepare
+from launch.prepare import RunPlan
 
 ROOT = Path(__file__).resolve().parents[3]
 Typed = Callable[..., tuple[int, str, str]]
@@ -119,7 +123,7 @@ def left(folder: Path) -> list[str]:
             r"both say the same thing \(got 2:00:00 and 2\)",
         ),
         (["+exp=static_dnw", "width=["], r"width=\[: not closed, or with a part that needs quotes: "),
-        (["+exp=static_dnw", "width=${wide}"], r"Interpolation key 'wide' not found"),
+        (["+exp=static_dnw", "width=${wide}"], r"width: no setting 'wide' that"),
         (["+exp=static_dnw", "width=0.1,0.2"], r"add --multirun"),
         (["-m", "+exp=static_dnw", "width=0.1,0.1"], r"comes up more than once in this sweep"),
         (["-m", "+exp=static_dnw", "width=0.1,2"], r"width: must be less than or equal to 1 \(got 2\)"),
@@ -288,3 +292,27 @@ def test_what_hydra_answers_by_itself(typed: Typed, tmp_path: Path, word: str) -
     assert code == 0
     assert "static" in out
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("words", [[], ["code=new"]], ids=["again", "code=new"])
+def test_a_run_that_diverges_between_two_looks(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """As one may that somebody else has started at the same moment: it is told, and nothing is submitted."""
+    look = app._startable
+    looks: list[Sequence[RunPlan]] = []
+
+    def startable(plans: Sequence[RunPlan]) -> tuple[list[RunPlan], int]:
+        if looks:
+            prepare.write(plans[0])
+            found = Divergence(step=7, what="the loss", rate=0.1, rank=0)
+            ledger.claim(plans[0].run, 1, job="-", restart=0)
+            ledger.end(plans[0].run, 1, "diverged", step=8, detail="", diverged=dataclasses.asdict(found))
+        looks.append(plans)
+        return look(plans)
+
+    monkeypatch.setattr(app, "_startable", startable)
+    code, out, err = typed("+exp=static_dnw", "cluster=local", *words)
+    assert (code, out, len(looks)) == (DIVERGED, "", 2), err
+    assert "diverged: the loss of step 7 is not finite" in err
+    assert ("  code=new needs resume_diverged=true beside it" in err) == bool(words)

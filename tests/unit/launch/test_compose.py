@@ -60,3 +60,12 @@ def test_lists_are_those_of_the_files() -> None:
         == sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
     )
     assert all(line and not line.startswith("#") for line in experiments().values())
+
+
+def test_of_a_setting_that_is_typed_twice_the_last_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """As where a script ends in "$@"; and the run is named by that one alone."""
+    (found,) = compose(["+exp=static_dnw", "seed=1", "optim=large", "seed=2", "optim=small"])
+    assert found.values["seed"] == 2
+    assert found.overrides == ("+exp=static_dnw", "seed=2", "optim=small")
+    told = "note seed: typed 2 times, seed=2 holds\nnote optim: typed 2 times, optim=small holds\n"
+    assert capsys.readouterr().err == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -15,9 +16,10 @@ from folder_digest import digest
 from run_folder import make
 from typed_lines import save, type_line
 
-from dnw.config import ANEW
+from dnw.config import ANEW, load, plain
 from dnw.runs import ledger
-from dnw.runs.folder import Run
+from dnw.runs.folder import Run, step_path
+from dnw.training import checkpoint
 from dnw.training.checkpoint import MAGIC
 from launch.cluster.submission import Submission
 from launch.query.progress import progress
@@ -221,3 +223,28 @@ def test_a_part_of_a_run(
     assert said in answer.err
     assert (answer.code, len(answer.err.splitlines())) == (code, 1), answer.err
     assert digest(run.folder) == before
+
+
+@pytest.mark.parametrize(("command", "code"), [("evaluate", 1), ("export", 1), ("profile", 2)])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite(
+    run: Run,
+    command: str,
+    code: int,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a run has left them that diverged without its notice."""
+    saved = dataclasses.replace(checkpoint.read(save(run, 2)), train=plain(load(run.config)))
+    checkpoint.write(step_path(run.checkpoints, 1), checkpoint.encode(saved))
+    next(iter(saved.model.values())).view(-1)[0] = float(value)
+    checkpoint.write(step_path(run.checkpoints, 2), checkpoint.encode(saved))
+    before = digest(run.folder)
+    out = " out.safetensors" if command == "export" else ""
+    answer = type_line(f"{command} {run.folder}{out}", capsys, monkeypatch)
+    assert "aren't finite; the run has diverged: name a checkpoint of an earlier step" in answer.err
+    assert (answer.code, len(answer.err.splitlines())) == (code, 1)
+    assert digest(run.folder) == before
+    earlier = type_line(f"profile {step_path(run.checkpoints, 1)}", capsys, monkeypatch)
+    assert (earlier.code, earlier.err) == (0, "")

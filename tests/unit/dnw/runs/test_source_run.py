@@ -11,6 +11,7 @@ import pytest
 from example import train
 
 from dnw.config import ConfigError, dump, load, signature
+from dnw.runs import ledger
 from dnw.runs.folder import Run, step_path
 from dnw.runs.source_run import resolve_source_run
 from launch import prepare
@@ -55,6 +56,15 @@ def test_an_experiment_stands_for_its_run_that_fits(tmp_path: Path) -> None:
     run = source(tmp_path, "right", optim__lr=0.2, width=0.3)
     assert resolved(tmp_path) == run
     assert resolved(tmp_path, width=0.4, optim__weight_decay=0.0) == run
+
+
+def test_a_run_that_has_diverged_is_no_source(tmp_path: Path) -> None:
+    run = source(tmp_path, done=False)
+    ledger.claim(run, 1, job="-", restart=0)
+    ledger.end(run, 1, "diverged", step=8, detail="the loss of step 7 is not finite", diverged={})
+    said = f"wiring.source: {run.folder} has diverged; its command, typed again, says what helps"
+    assert refused(tmp_path, str(run.folder)) == said
+    assert refused(tmp_path) == said
 
 
 def test_a_folder_or_a_runs_name_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
