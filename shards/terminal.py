@@ -4,6 +4,9 @@
 exit code 130, wherever it is; and a stdout that can't be written ends a command that only prints, as `| head`
 means it to, while one that trains or submits goes on without.
 
+Before that Python itself starts, for about 0.1 s, in which Ctrl-C ends it with Python's own traceback, and
+nothing is begun yet: no line of the project has run, so none can catch it.
+
 Needs nothing but the standard library of Python 3.8 and later, since it is imported before that is checked.
 """
 

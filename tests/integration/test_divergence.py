@@ -276,6 +276,20 @@ def test_each_remedy_that_is_named_works(tmp_path: Path, few_images: Path, nproc
     assert [attempt.first_step for attempt in ledger.read(run)] == [0, 1]
 
 
+@pytest.mark.parametrize("network", ["static_random", "cifar_dnw", "cifar_mobilenet_v1"])
+def test_in_the_background_other_networks_end_alike(tmp_path: Path, few_images: Path, network: str) -> None:
+    """A fixed wiring, a MobileNetV1-like one that is discovered, and a dense network."""
+    words = (
+        f"data=fashion_mnist data.dir={few_images} runs_dir={tmp_path} data.workers=0 batch=20 micro_batch=10"
+    )
+    line = f"python launch/slurm.py +exp={network} {words} steps=4 log.every_steps=1 checkpoint.every_steps=1"
+    assert _type(f"{line} optim.lr=1e30 cluster=local wait=true").returncode == 1
+    (folder,) = (tmp_path / network).iterdir()
+    assert [attempt.reason for attempt in ledger.read(Run(folder))] == ["diverged"]
+    assert _end(Run(folder))["diverged"]["step"] == 2
+    assert steps(Run(folder).checkpoints) == [1]
+
+
 def test_a_sweep_goes_on_after_a_run_that_diverged_and_its_table_says_so(
     tmp_path: Path, few_images: Path
 ) -> None:
