@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shards.errors import ExpectedError, is_full
+from shards.command import is_full
+from shards.errors import ExpectedError
 
 
 class LaunchError(ExpectedError):

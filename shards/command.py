@@ -191,6 +191,11 @@ def explain(error: Exception) -> str | None:
     return None
 
 
+def is_full(error: OSError) -> bool:
+    """Whether something isn't written for want of room, so that it helps to make some."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
 def _of_a_file(error: OSError) -> str | None:
     if isinstance(error.filename, str | bytes) or hasattr(error.filename, "__fspath__"):
         return f"{error.filename}: {error.strerror or error}"

@@ -1,5 +1,4 @@
 import difflib
-import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,8 +34,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question that names the nearest known word, or nothing."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
-def is_full(error: OSError) -> bool:
-    """Whether something isn't written for want of room, so that it helps to make some."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -294,9 +294,7 @@ def _parser() -> command.Parser:
         one = kinds.add_parser(name, help=kind.what, description=f"Write shards of {kind.what}.")
         one.set_defaults(open=kind.open, skip_bad=False, max_pixels=None)
         one.add_argument("source", metavar="SOURCE", type=command.name, help=kind.source)
-        one.add_argument(
-            "out", metavar="OUT", type=command.path, help="the folder to write into; made if need be"
-        )
+        one.add_argument("out", metavar="OUT", type=command.path, help="a folder; made if need be")
         one.add_argument(
             "--shard-samples",
             type=command.positive,

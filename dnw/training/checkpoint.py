@@ -25,7 +25,8 @@ from dnw.training import faults
 from shards import classes
 from shards.atomic import replacing
 from shards.classes import Names
-from shards.errors import ExpectedError, is_full
+from shards.command import is_full
+from shards.errors import ExpectedError
 from shards.regular_file import open_file, read_bytes
 
 VERSION = 2

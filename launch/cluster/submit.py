@@ -31,7 +31,7 @@ from launch.scheduler.array import array_of
 from launch.scheduler.slurm_command import SlurmError
 from launch.self_test.series import Series
 from shards import terminal
-from shards.errors import is_full
+from shards.command import is_full
 
 PYTHON = shlex.quote(sys.executable)
 START = "start.sh"

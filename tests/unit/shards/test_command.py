@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shards import command
-from shards.errors import ExpectedError
+from shards.errors import ExpectedError, did_you_mean
 
 
 def ends(error: BaseException) -> None:
@@ -80,3 +80,13 @@ def test_all_commands_parse_alike() -> None:
     for path in (path for part in ("dnw", "launch", "shards") for path in (root / part).rglob("*.py")):
         if path.name != "command.py":
             assert re.search(r"argparse\.ArgumentParser\(|type=Path\b", path.read_text()) is None, path
+
+
+def test_only_what_is_full_asks_for_room() -> None:
+    assert [command.is_full(OSError(number, "")) for number in (errno.ENOSPC, errno.EDQUOT)] == [True, True]
+    assert not command.is_full(OSError(errno.EACCES, ""))
+
+
+def test_the_nearest_word() -> None:
+    assert did_you_mean("nativ", ["native", "csr"]) == "; did you mean native?"
+    assert did_you_mean("x", ["native", "csr"]) == ""
