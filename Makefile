@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 # The order of tests/durations.py, in which the longest begin first, is kept.
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
+# Where it is set, each of the thousands of processes that the tests start would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check tests quick gpu slurm cluster soak docs clean
 
