@@ -32,5 +32,6 @@ def remake(folder: Path) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question that names the nearest known word, or nothing."""
-    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    names = {one.lower(): one for one in known}
+    nearest = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.6)
+    return f"; did you mean {names[nearest[0]]}?" if nearest else ""

@@ -193,7 +193,7 @@ def test_a_disk_that_is_full(
 ) -> None:
     """Prepared while there was room."""
     (lab / "refuse").write_text("later")
-    monkeypatch.setattr(snapshot, "write", lambda code, outside: code.mkdir())
+    monkeypatch.setattr(snapshot, "pack", lambda **_outside: b"code")
     monkeypatch.setattr(snapshot, "changed", lambda _code: [])
     assert typed(f"runs_dir={small_disk}") == 2
     (lab / "refuse").unlink()
