@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from torch.distributed.elastic.multiprocessing.api import MultiprocessContext
@@ -157,12 +158,17 @@ def subcommands() -> bool:
     return isinstance(argparse.ArgumentParser().add_subparsers(), argparse._SubParsersAction)
 
 
+def sweeps() -> bool:
+    return parameters(BasicSweeper.validate_batch_is_legal) == ["self", "batch"]
+
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "_forkserver": fork_server,
     "_start": started_workers,
     "_dynamo": compiler,
     "_make_sbatch_string": script,
     "_submit": command_of_a_job,
+    "BasicSweeper": sweeps,
     "LLVM IR": vector_instructions,
     "_BatchNorm": base_classes,
     "_verify_batch_size": batch_size,
