@@ -15,13 +15,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import socket
 import statistics
 import sys
-import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +28,13 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
-from torch.multiprocessing.spawn import start_processes  # noqa: E402
 
+from bench.ranks import Times, race  # noqa: E402
 from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.hardware.stragglers import OwnTime, Stragglers  # noqa: E402
 from dnw.training.data import Batch  # noqa: E402
-from dnw.training.distributed import Agreement, World, join, leave  # noqa: E402
+from dnw.training.distributed import Agreement, World  # noqa: E402
 from dnw.training.trainer import Trainer  # noqa: E402
 
 SAMPLES = 50_000
@@ -85,38 +81,25 @@ class Kind:
         return (time.perf_counter() - began) / steps
 
 
-def race(rank: int, size: int, port: int, words: list[str], turns: int, steps: int, out: str) -> None:
-    """What one of the processes does; the first notes the times."""
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
-    os.environ |= {name: str(value) for name, value in place.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    torch.set_num_threads(training(words).threads)
-    world = join(timeout_s=600)
+def measured(world: World, words: list[str], turns: int, steps: int) -> Times:
+    """What each of the processes does."""
     kinds = {name: Kind(words, world, name == "times") for name in ("wishes", "times")}
     data = training(words).data
     images = torch.randint(0, 256, (IMAGES, 3, data.image_size, data.image_size), dtype=torch.uint8)
     batch = Batch(images, torch.arange(IMAGES) % data.classes, torch.empty(0, dtype=torch.int64))
-    found: dict[str, list[float]] = {name: [] for name in kinds}
+    found: Times = {name: [] for name in kinds}
     for turn in range(turns + 1):
         for name, kind in kinds.items() if turn % 2 else reversed(kinds.items()):
             took = kind.seconds(batch, steps)
             if turn > 0:  # the first allocates
                 found[name].append(took)
-    if world.is_first:
-        Path(out).write_text(json.dumps(found))
-    leave()
+    return found
 
 
 def measure(experiment: str, options: argparse.Namespace) -> dict[str, float]:
     sizes = [f"batch={IMAGES * options.processes}", f"micro_batch={IMAGES}"]
     words = [f"+exp={experiment}", *sizes, "data.workers=0", "threads=1"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.NamedTemporaryFile("r") as times:
-        arguments = (options.processes, port, words, options.turns, options.steps, times.name)
-        start_processes(race, arguments, nprocs=options.processes, start_method="spawn")
-        found = json.load(times)
+    found = race(options.processes, measured, words, options.turns, options.steps)
     ratios = [b / a for a, b in zip(found["wishes"], found["times"], strict=True)]
     least, middle, most = statistics.quantiles(ratios, n=4)
     ms = {f"{kind}, ms": 1e3 * statistics.median(of) for kind, of in found.items()}

@@ -15,13 +15,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import socket
 import statistics
 import sys
-import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +27,12 @@ sys.path[0] = str(ROOT)
 import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
-from torch.multiprocessing.spawn import start_processes  # noqa: E402
 
+from bench.ranks import Times, race  # noqa: E402
 from dnw import models  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.training.data import Batch  # noqa: E402
-from dnw.training.distributed import ALONE, World, join, leave  # noqa: E402
+from dnw.training.distributed import ALONE, World  # noqa: E402
 from dnw.training.trainer import Trainer  # noqa: E402
 
 SAMPLES = 50_000
@@ -72,36 +68,23 @@ def seconds(trainer: Trainer, batch: Batch) -> float:
     return time.perf_counter() - began
 
 
-def race(rank: int, size: int, port: int, words: list[str], turns: int, out: str) -> None:
-    """What one of the processes does; the first notes the times."""
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
-    os.environ |= {name: str(value) for name, value in place.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    torch.set_num_threads(training(words).threads)
-    world = join(timeout_s=600)
+def measured(world: World, words: list[str], turns: int) -> Times:
+    """What each of the processes does."""
     trainers = {kind: trainer_of(kind, words, world) for kind in KINDS}
     batch = noise(trainers[FAST])
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    found: Times = {kind: [] for kind in KINDS}
     for turn in range(turns + 1):
         for kind, trainer in trainers.items():
             took = seconds(trainer, batch)
             if turn > 0:  # the first allocates
                 found[kind].append(took)
-    if world.is_first:
-        Path(out).write_text(json.dumps(found))
-    leave()
+    return found
 
 
 def measure(experiment: str, size: int, options: argparse.Namespace) -> dict[str, float]:
     sizes = [f"micro_batch={options.images}", f"batch={options.images * options.micro_batches}"]
     words = [f"+exp={experiment}", *options.settings, *sizes, "data.workers=0"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.NamedTemporaryFile("r") as times:
-        arguments = (size, port, words, options.turns, times.name)
-        start_processes(race, arguments, nprocs=size, start_method="spawn")
-        found = json.load(times)
+    found = race(size, measured, words, options.turns)
     silent, fast, exact = (found[kind] for kind in KINDS)
     ms = {f"{kind} ms": 1e3 * statistics.median(found[kind]) for kind in KINDS}
     return {

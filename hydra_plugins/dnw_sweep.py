@@ -38,7 +38,7 @@ class Product(BasicSweeper):
 class Alike:
     """Composes runs; one that differs from an earlier one in plain values alone is a copy with these.
 
-    To compose takes a fifth of a second, which a sweep over a hundred widths would wait for a hundred times.
+    Composing is what a sweep over a hundred widths would wait for, a hundred times.
     """
 
     def __init__(self) -> None:
