@@ -51,8 +51,8 @@ def take_over(run: Run, outside: tuple[Path, ...]) -> bool:
 
 def _keep(run: Run, attempt: int) -> None:
     """Put the code away that was used until this attempt."""
-    code = run.code
-    if run.code_before(attempt).exists():  # the code that is there now was never used
+    code, kept = run.code, run.code_before(attempt)
+    if kept.exists():  # the code that is there now was never used
         shutil.rmtree(code) if code.is_dir() else code.unlink(missing_ok=True)
     elif code.exists():
-        code.rename(run.folder / f"code-before-{attempt:03d}{code.suffix}")
+        code.rename(kept.with_suffix(code.suffix))

@@ -125,9 +125,8 @@ def describe(record: Record) -> str:
 def read(path: Path) -> Record:
     """Return what the last holder said of itself, held or not; empty if nothing, or if it let go."""
     try:
-        with os.fdopen(
-            descriptor_of(path, is_ours=True), "rb"
-        ) as file:  # all nodes of a job ask, again and again
+        # all nodes of a job ask, again and again
+        with os.fdopen(descriptor_of(path, is_ours=True), "rb") as file:
             text = file.read().decode()
     except FileNotFoundError:
         return {}
