@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from slurm.machine import Machine
 
 pytestmark = pytest.mark.xdist_group("slurm commands")
 ALL = ["--nodes=4", "--exclusive"]
+KINDS = ("net", "uts", "mnt", "pid")  # of namespaces
 
 # A task that writes down how often its job was restarted, and its signals. It ends in its second run.
 TASK = """
@@ -47,21 +49,24 @@ def task(tmp_path: Path, log: Path) -> str:
 def namespaces(pid: int | str) -> set[str]:
     """Those of a process; none if it is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-        return {str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in ("net", "uts", "mnt", "pid")}
+        return {str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in KINDS}
     return set()
+
+
+@contextlib.contextmanager
+def held(pids: Collection[int | str]) -> Iterator[set[str]]:
+    """The namespaces of processes, but not this one's own; open, so that no other test's get the same numbers."""
+    with contextlib.ExitStack() as opened:
+        for pid in pids:
+            for kind in KINDS:
+                opened.enter_context(Path(f"/proc/{pid}/ns/{kind}").open("rb"))
+        yield set().union(*map(namespaces, pids)) - namespaces("self")
 
 
 def inhabited(spaces: set[str]) -> list[str]:
     """The processes in any of these namespaces."""
     ids = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
     return [pid for pid in ids if namespaces(pid) & spaces]
-
-
-def of_machines(cluster: Cluster) -> set[str]:
-    spaces: set[str] = set()
-    for machine in cluster.machines.values():
-        spaces |= namespaces(machine.pid)
-    return spaces - namespaces("self")
 
 
 def links() -> str:
@@ -135,9 +140,9 @@ def test_a_job_survives_the_end_of_its_node(cluster: Cluster, task: str, log: Pa
     job = submit(cluster, task, "--requeue")
     until(lambda: lines(log))
     node = lines(log)[0].split()[-1]
-    spaces = namespaces(cluster.machines[node].pid) - namespaces(cluster.machines["ctl"].pid)
-    cluster.power_off(node)
-    assert inhabited(spaces) == []
+    with held([cluster.machines[node].pid]) as spaces:
+        cluster.power_off(node)
+        assert inhabited(spaces - namespaces(cluster.machines["ctl"].pid)) == []
     until(lambda: state(cluster, job) == "COMPLETED")
     assert lines(log)[-1].split()[-1] != node
     until(lambda: accounts(cluster, job) == ["NODE_FAIL", "COMPLETED"])
@@ -212,12 +217,14 @@ def test_the_jobs_own_signal_can_come_first(task: str, log: Path) -> None:
 @pytest.mark.usefixtures("slurm_here")
 def test_down_leaves_nothing() -> None:
     before = links()
-    with Cluster(Settings(nodes=1, speed=10)) as cluster:
-        folder, spaces = cluster.folder, of_machines(cluster)
-        submit(cluster, "sleep 1000")
-        assert len(inhabited(spaces)) > 10
-        assert links() == before
-    assert_nothing_left(spaces, folder)
+    with contextlib.ExitStack() as left:
+        with Cluster(Settings(nodes=1, speed=10)) as cluster:
+            folder = cluster.folder
+            spaces = left.enter_context(held([machine.pid for machine in cluster.machines.values()]))
+            submit(cluster, "sleep 1000")
+            assert len(inhabited(spaces)) > 10
+            assert links() == before
+        assert_nothing_left(spaces, folder)
     assert not folder.exists()
 
 
@@ -261,10 +268,10 @@ def test_a_killed_owner_leaves_a_folder_that_the_next_one_removes(
     with owner:
         assert owner.stdout is not None
         name, *pids = owner.stdout.readline().split()
-        spaces = set().union(*map(namespaces, pids)) - namespaces("self")
-        os.kill(owner.pid, signal.SIGKILL)
-    until(lambda: not inhabited(spaces), timeout_s=5)
-    assert Path(name).exists()
-    with Cluster(Settings(nodes=1)):
-        assert not Path(name).exists()
-    assert_nothing_left(spaces, Path(name))
+        with held(pids) as spaces:
+            os.kill(owner.pid, signal.SIGKILL)
+            until(lambda: not inhabited(spaces), timeout_s=5)
+            assert Path(name).exists()
+            with Cluster(Settings(nodes=1)):
+                assert not Path(name).exists()
+            assert_nothing_left(spaces, Path(name))
