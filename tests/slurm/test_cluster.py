@@ -55,7 +55,7 @@ def namespaces(pid: int | str) -> set[str]:
 
 @contextlib.contextmanager
 def held(pids: Collection[int | str]) -> Iterator[set[str]]:
-    """The namespaces of processes, but not this one's own; open, so that no other test's get the same numbers."""
+    """The namespaces of processes, but not this one's own; held open, so that no other gets their numbers."""
     with contextlib.ExitStack() as opened:
         for pid in pids:
             for kind in KINDS:
