@@ -55,7 +55,7 @@ class Alike:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
         values = [one for one in parsed if _is_plain(one, master)]
         others = [one for one in parsed if not _is_plain(one, master)]
-        if not all(_is_choice(one, loader) for one in others):
+        if any(_overlap(one, other) and not _is_choice(other, loader) for one in values for other in others):
             return loader.load_sweep_config(master, list(words))
         kind = (*(one.key_or_group for one in values), *(str(one.input_line) for one in others))
         if kind not in self._composed:
@@ -83,9 +83,17 @@ def _is_plain(override: Override, config: DictConfig) -> bool:
     return not isinstance(OmegaConf.select(config, key, throw_on_missing=False), DictConfig)
 
 
+def _overlap(value: Override, other: Override) -> bool:
+    """Whether two words may set the same, so that the later one counts."""
+    one, another = f"{value.key_or_group}.", f"{other.key_or_group}."
+    return one.startswith(another) or another.startswith(one)
+
+
 def _is_choice(override: Override, loader: ConfigLoader) -> bool:
     """Whether a word chooses a file of configs/: those count before all values, wherever they stand."""
-    return not override.is_delete() and bool(loader.get_group_options(override.key_or_group))
+    if override.is_delete() or not isinstance(override.value(), str | list):
+        return False
+    return bool(loader.get_group_options(override.key_or_group))
 
 
 class Prepared(SlurmLauncher):  # type: ignore[misc]

@@ -132,15 +132,15 @@ def foreground(plans: Sequence[RunPlan]) -> int:
             raise LaunchError(f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or {SUBMIT}")
     if plans[0].launch.dry_run:
         return 0 if dry_run.show(plans, in_foreground=True) else MISUSED
-    codes = []
+    codes, pack = [], functools.cache(snapshot.pack)  # as in `_start`
     for plan in plans:
-        codes.append(_work_on(plan))
+        codes.append(_work_on(plan, pack))
         if codes[-1] not in {0, DIVERGED}:
             return codes[-1]
     return max(codes)
 
 
-def _work_on(plan: RunPlan) -> int:
+def _work_on(plan: RunPlan, pack: prepare.Packs) -> int:
     launch = plan.launch
     ready, code = _startable([plan])
     if not ready:
@@ -153,7 +153,7 @@ def _work_on(plan: RunPlan) -> int:
         _check_port(launch)
         _show_checks(plan)
         of_code = existing.notes(plan)
-        prepare.write(plan)
+        prepare.write(plan, pack)
         made = submission(launch, "foreground", "-", plan.run.slurm, plan.words)
         dataclasses.replace(made, attempts=ledger.next_attempt(plan.run) - 1).write(plan.run)
         for note in (*plan.notes, *_without_effect(plan), *of_code):

@@ -30,6 +30,10 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     [
         (["+exp=demo_dnw"], [["width=0.1"], ["width=0.2"], ["width=0.3"]], 1),
         (["+exp=demo_dnw", "optim=small", "optim.lr=0.3"], [["width=0.1"], ["width=0.2"]], 1),
+        (["+exp=demo_dnw", "cluster.additional_parameters={begin:now}"], [["width=0.1"], ["width=0.2"]], 1),
+        (["+exp=demo_dnw", "++environment.A=1"], [["data.dir=a"], ["data.dir=b"]], 1),
+        (["+exp=demo_dnw", "++environment.A=1"], [["environment.A=2"], ["environment.A=3"]], 2),
+        (["+exp=demo_dnw", "optim={lr:0.3}"], [["optim.lr=0.1"], ["optim.lr=0.2"]], 2),
         (["+exp=demo_dnw", "steps=5"], [["wiring=dnw"], ["wiring=random"]], 2),
         (["seed=1"], [["+exp=demo_dnw"], ["+exp=demo_random"]], 2),
         (["+exp=demo_dnw"], [["width=null"], ["width=0.2"]], 1),

@@ -1,11 +1,15 @@
 """Which runs -m makes, and where Hydra's launchers send them. tests/slurm has a sweep on a real Slurm."""
 
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from login_node import Captured, Typed
+from login_node import Captured, Typed, runs
 
 from dnw.config import ConfigError
+from launch import app, snapshot
 from launch.cluster.submit import job
 from launch.compose import compose
 from launch.node.job import Job
@@ -29,6 +33,53 @@ def test_how_many_at_a_time(typed: Typed, lab: Path) -> None:
     assert "#SBATCH --array=0-2%2" in (lab / "script-0").read_text()
     assert typed("-m", "width=0.3,0.35,0.4", "cluster.array_parallelism=1") == 0
     assert "#SBATCH --array=0-2%1" in (lab / "script-1").read_text()
+
+
+def counted(lab: Path) -> None:
+    """Have Slurm's commands note that they were called."""
+    for command in (lab / "bin").iterdir():
+        head, _, rest = command.read_text().partition("\n")
+        command.write_text(f'{head}\necho "${{0##*/}}" >>"$LAB/calls"\n{rest}')
+
+
+def calls(lab: Path) -> dict[str, int]:
+    """How often each command was called since this was asked last."""
+    found = Counter((lab / "calls").read_text().split())
+    (lab / "calls").unlink()
+    return dict(found)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_slurm_is_asked_once_for_a_sweep_of_any_size(typed: Typed, lab: Path, count: int) -> None:
+    """For its partitions and its largest array, and for the jobs of runs that are there already."""
+    counted(lab)
+    words = ["-m", f"seed=range({count})"]
+    assert typed(*words) == 0
+    assert calls(lab) == {"scontrol": 2, "sbatch": 1}
+    queue = [f"4711_{index}|PENDING|Priority||low|2000000000|N/A|x" for index in range(count)]
+    (lab / "queue").write_text("\n".join(queue) + "\n")
+    text = (lab / "bin" / "squeue").read_text()
+    (lab / "bin" / "squeue").write_text(text.replace('"--jobs=4711 "', '"--jobs=4711_"'))
+    assert typed(*words) == 0
+    assert calls(lab) == {"squeue": 1}
+
+
+@pytest.mark.parametrize("words", [[], ["hydra/launcher=basic"]], ids=["cluster", "foreground"])
+def test_the_runs_of_a_sweep_keep_what_was_packed_once(
+    typed: Typed, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    packed, pack = [], snapshot.pack
+
+    def noted(*given: Any, **named: Any) -> bytes:
+        packed.append(named)
+        return pack(*given, **named)
+
+    monkeypatch.setattr(snapshot, "pack", noted)
+    monkeypatch.setattr(app, "job", lambda *_, **__: SimpleNamespace(run=lambda begun: begun() or 0))
+    assert typed("-m", "width=0.05,0.1", *words) == 0
+    assert len(packed) == 1
+    first, second = [run.code.read_bytes() for run in runs(tmp_path)]
+    assert first == second
 
 
 @pytest.mark.parametrize(
