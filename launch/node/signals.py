@@ -68,15 +68,16 @@ class StopRequests:
             agent.terminate()
         try:
             while True:
+                left_s = max(looks_at - time.monotonic(), 0.0)
                 try:
-                    return agent.wait(timeout=LOOK_S)
+                    return agent.wait(timeout=min(left_s, LOOK_S))
                 except subprocess.TimeoutExpired:
                     now = time.monotonic()
                     if self.signal is not None and now - self._asked_at > patience_s:
                         agent.kill()
                     if now < looks_at:
                         continue
-                    looks_at, stands = now + pause_s, look()
+                    looks_at, stands = max(looks_at + pause_s, now), look()
                     if stands == "superseded":
                         agent.kill()
                     elif stands == "failed" and self.signal is None and not is_told:

@@ -10,8 +10,8 @@ from dnw.training.watchdog import patience_s
 
 LOOK_S = 1.0  # between two looks at what other nodes have reported
 POLL_S = 0.5  # between two looks at whether the first node has begun an attempt
-MOST_LOOKS = 45  # a second, at the file system that they share, of all nodes of a job but the first
-LONGEST_LOOK_S = 12  # of the nodes of a large job
+MOST_LOOKS = 40  # a second, at the file system that they share, of all nodes of a job but the first
+LONGEST_LOOK_S = 14  # of the nodes of a large job
 SEEN_S = 30  # until a report is seen by all nodes, on a file system that caches names
 UNREACHABLE_S = 10  # that no way may lead to the first node, while links come up
 CONNECT_S = 120  # that the first node gets to listen: it imports torch, from a busy file system perhaps

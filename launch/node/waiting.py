@@ -25,7 +25,12 @@ from launch.node.topology import Node
 def pauses_s(node: Node) -> tuple[float, float]:
     """Return the seconds between a node's looks at how an attempt stands, and before the first of them."""
     between_s = look_s(node.count) if node.rank else LOOK_S
-    return between_s, between_s * node.rank / node.count
+    return between_s, until_turn_s(node, between_s)
+
+
+def until_turn_s(node: Node, between_s: float) -> float:
+    """Return the seconds until a node's next turn, of which there is one in each `between_s`."""
+    return (between_s * node.rank / node.count - time.time()) % between_s
 
 
 def met_at(node: Node, record: lock.Record) -> Node:
@@ -64,7 +69,7 @@ def next_attempt(
     if run.result.exists():
         return None
     deadline, pause_s = time.monotonic() + patience_s, look_s(node.count, POLL_S)
-    stop.pause(pause_s * node.rank / node.count)
+    stop.pause(until_turn_s(node, pause_s))
     has_gone = False
     while time.monotonic() < deadline:
         record = lock.read(run.lock)

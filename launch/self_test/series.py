@@ -30,7 +30,7 @@ from launch.node.job import HELD, Job
 from launch.node.signals import StopRequests
 from launch.node.timeouts import POLL_S, first_node_s, look_s
 from launch.node.topology import Node, this_node
-from launch.node.waiting import met_at
+from launch.node.waiting import met_at, until_turn_s
 from launch.self_test import bench as benches
 from launch.self_test import cases, findings, report
 from launch.self_test.bench import Bench, CaseError, StoppedError
@@ -188,7 +188,7 @@ class Series:
         """
         last, heard_at, pause_s = 0, time.monotonic(), look_s(node.count, POLL_S)
         patience_s = first_node_s(self.job.grace_s, config.load(run.config).watchdog.seconds)
-        stop.pause(pause_s * node.rank / node.count)
+        stop.pause(until_turn_s(node, pause_s))
         while not stop.signal:
             record = lock.read(run.lock)
             if (record.get("job"), record.get("restart")) != (node.job, node.restart):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import signals, waiting
 from launch.node.signals import StopRequests
+from launch.node.timeouts import LOOK_S, MOST_LOOKS, POLL_S, look_s
 from launch.node.topology import Node
 
 
@@ -25,14 +27,19 @@ class Asked:
     """A clock that goes on where somebody sleeps, and how often a folder is asked something, by second."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.now_s, self.seconds = 0.0, Counter[int]()
+        self.now_s, self.seconds, self.times = 0.0, Counter[int](), list[float]()
+        clock = SimpleNamespace(
+            monotonic=lambda: self.now_s, time=lambda: STARTED_S + self.now_s, sleep=self.sleep
+        )
         for module in (waiting, signals):
-            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now_s, sleep=self.sleep))
+            patch.setattr(module, "time", clock)
         for name in ("stat", "open", "listdir", "scandir"):
             patch.setattr(os, name, partial(self.counted, getattr(os, name), str(folder)))
 
     def counted(self, real: Any, folder: str, path: Any, *words: Any, **options: Any) -> Any:
-        self.seconds[int(self.now_s)] += str(path).startswith(folder)
+        if str(path).startswith(folder):
+            self.seconds[int(self.now_s)] += 1
+            self.times.append(self.now_s)
         return real(path, *words, **options)
 
     def sleep(self, seconds: float) -> None:
@@ -47,6 +54,7 @@ class Asked:
 
 
 LONG_S = 600
+STARTED_S = 1_700_000_000.3  # by the clock
 
 
 def wait_for_the_first_node(node: Node, run: Run, _asked: Any) -> None:
@@ -76,7 +84,28 @@ def test_what_nodes_that_wait_ask_of_the_file_system(
         assert max(counts.values()) <= 2
         assert 0 < asked.seconds.total() <= min(2, 50 / nodes) * LONG_S + 2
         seconds.append(sorted(counts))
+        for at_s in asked.times[1:]:  # the first look of all is at whether the run is done
+            assert is_turn(node, STARTED_S + at_s, wait)
     assert nodes < 513 or not set(seconds[0]) & set(seconds[1])
+
+
+def is_turn(node: Node, at_s: float, wait: Callable[[Node, Run, Any], None]) -> bool:
+    """Whether it is a node's turn."""
+    between_s = look_s(node.count, POLL_S if wait is wait_for_the_first_node else LOOK_S)
+    return abs((at_s - between_s * node.rank / node.count + 1e-3) % between_s) < 2e-3
+
+
+@pytest.mark.parametrize("nodes", [65, 513])
+def test_turns_are_spread_however_the_nodes_have_started(monkeypatch: pytest.MonkeyPatch, nodes: int) -> None:
+    between_s, draw, looks = look_s(nodes), random.Random(7), list[float]()
+    for rank in range(1, nodes):
+        node = Node(rank, nodes, "n0", "7", 0, ())
+        now_s = STARTED_S + draw.uniform(0, 3)
+        monkeypatch.setattr(waiting, "time", SimpleNamespace(time=lambda now_s=now_s: now_s))
+        first_s = now_s + waiting.until_turn_s(node, between_s)
+        looks += [first_s + between_s * number for number in range(int(60 / between_s))]
+    seconds = Counter(int(at_s) for at_s in looks)
+    assert max(seconds[int(STARTED_S) + second] for second in range(20, 40)) in range(30, MOST_LOOKS + 2)
 
 
 NODE = Node(1, 2, "n1", "7", 0, ("n1", "n2"))
