@@ -13,25 +13,28 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: Path | str, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Network:
+def load(
+    path: Path | str, engine: str = "native", threads: int | None = None, device: str = "cpu"
+) -> Network:
     """Load a network from a file that python -m dnw.export wrote; it maps images to logits.
 
     Args:
         path: the file.
-        engine: one of dnw.engines.NAMES, other than dense.
-        threads: how many cores compute; None: as many as torch uses.
+        engine: one of dnw.engines.NAMES, other than dense. native on a CPU needs numpy, numba and safetensors
+            alone, and Pillow for image files; all others need torch.
+        threads: how many cores compute; None: all there are, or as many as torch uses with its engines.
         device: where images are and logits will be: cpu, cuda, cuda:1 ...
 
     Returns:
         the network, as in
-
         network = dnw.load("static.safetensors")
         logits_BK = network(images_BCHW)    # uint8, or float32 normalized as network.card says
+        guesses = network.classify("photo.jpg")    # names and probabilities
 
     Raises:
         dnw.model_file.ModelFileError: no such file, damaged, or of another program or version.
         ValueError, ImportError: there is no such engine, not on that device, or it isn't installed.
     """
-    from dnw import exported_model  # noqa: PLC0415  (brings torch)
+    from dnw import exported_model  # noqa: PLC0415  (brings numba)
 
     return exported_model.load(Path(path), engine, threads, device)

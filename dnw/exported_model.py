@@ -1,53 +1,139 @@
-"""A network from a file of dnw.export, ready for images.
+"""A network from a file of dnw.export, ready for images; without torch, unless another engine is asked for.
 
 Shapes: images_BCHW, [B, 3, image_size, image_size]; logits_BK.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from dnw import model_file
-from dnw.engines import Engine, build
+from dnw import model_file, photograph
+from dnw.compact.form import Arrays, Compact
+from dnw.engines.names import NAMES
+from dnw.engines.native.network import Native
 from dnw.model_file import Card
-from dnw.training.evaluation import Normalize
+from shards.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dnw.engines import Engine
+
+Floats = NDArray[np.float32]
+
+
+class Guess(NamedTuple):
+    """A class that an image may show."""
+
+    name: str  # its number, where the file has no names
+    probability: float
 
 
 class Network:
-    """An engine, and the card that says what it takes and gives."""
+    """Computes logits, and has the card that says what it takes and gives."""
 
-    def __init__(self, card: Card, engine: Engine) -> None:
+    def __init__(self, card: Card, native: Callable[[Floats], Floats] | None, engine: Engine | None) -> None:
+        """Compute with one of these: a function of normalized arrays, or an engine of torch."""
         self.card = card
-        self.engine = engine
-        self._normalize = Normalize(card.mean, card.std, engine.device)
+        self._native = native
+        self._engine = engine
+        self._scale = (1 / (255 * np.array(card.std, np.float32))).reshape(3, 1, 1)
+        self._shift = -np.array(card.mean, np.float32).reshape(3, 1, 1) * 255 * self._scale
 
-    def __call__(self, images_BCHW: Tensor) -> Tensor:
+    @overload
+    def __call__(self, images_BCHW: NDArray[Any]) -> Floats: ...
+    @overload
+    def __call__(self, images_BCHW: Tensor) -> Tensor: ...
+    def __call__(self, images_BCHW: NDArray[Any] | Tensor) -> Floats | Tensor:
         """Map images to logits [B, classes], float32.
 
-        Images are uint8 with colours from 0 to 255, or float32 and normalized by the card's mean and std.
-        Raises ValueError for images of another size or type.
+        Args:
+            images_BCHW: uint8 with colours from 0 to 255, or float32 and normalized by the card's mean and
+                std; an array of numpy, or a tensor of torch, and so are the logits.
+
+        Raises:
+            ValueError: images of another size or type.
         """
         self._check(images_BCHW)
-        if images_BCHW.dtype == torch.uint8:
-            images_BCHW = self._normalize(images_BCHW)
-        return self.engine(images_BCHW)
+        if not isinstance(images_BCHW, np.ndarray):
+            return self._of_tensors(images_BCHW)
+        if images_BCHW.dtype == np.uint8:
+            images_BCHW = (images_BCHW * self._scale + self._shift).astype(np.float32, copy=False)
+        if self._native is not None:
+            return self._native(images_BCHW)
+        import torch  # noqa: PLC0415  (engines of torch alone need it)
 
-    def _check(self, images_BCHW: Tensor) -> None:
+        assert self._engine is not None
+        on_device = torch.tensor(images_BCHW, device=self._engine.device)
+        logits_BK: Floats = self._engine(on_device).cpu().numpy()
+        return logits_BK
+
+    def classify(self, file: Path | str, most: int = 5) -> list[Guess]:
+        """Return what an image file shows: the `most` likely classes, the likeliest first.
+
+        It is read and cut as in the evaluation of the training (dnw.photograph).
+        Raises dnw.photograph.PhotographError if it can't be read or is no image.
+        """
+        logits_K = self(photograph.read(Path(file), self.card)[None])[0].astype(np.float64)
+        likely_K = np.exp(logits_K - logits_K.max())
+        likely_K /= likely_K.sum()
+        names = self.card.class_names
+        best = np.argsort(-likely_K, kind="stable")[:most].tolist()
+        return [Guess(names[k] if names else str(k), float(likely_K[k])) for k in best]
+
+    def _of_tensors(self, images_BCHW: Tensor) -> Tensor:
+        import torch  # noqa: PLC0415  (whose tensor it is has it)
+
+        if images_BCHW.dtype == torch.uint8:
+            device = images_BCHW.device
+            scale, shift = (torch.from_numpy(part).to(device) for part in (self._scale, self._shift))
+            images_BCHW = images_BCHW * scale + shift
+        if self._engine is not None:
+            return self._engine(images_BCHW)
+        assert self._native is not None
+        if images_BCHW.device.type != "cpu":
+            raise ValueError(f"this network was loaded for the CPU, images are on {images_BCHW.device}")
+        return torch.from_numpy(self._native(images_BCHW.detach().numpy()))
+
+    def _check(self, images_BCHW: NDArray[Any] | Tensor) -> None:
         size, short = self.card.image_size, self.card.resize
-        if tuple(images_BCHW.shape[1:]) != (3, size, size):
+        if tuple(images_BCHW.shape[1:]) != (3, size, size) or not len(images_BCHW):
             first = "" if short is None else f"scale the shorter side to {short} pixels, bilinear, then "
             raise ValueError(
                 f"images must be [B, 3, {size}, {size}], got {list(images_BCHW.shape)}: "
-                f"{first}cut {size}x{size} pixels out of the centre"
+                f"{first}cut {size}x{size} pixels out of the centre, or give the file to classify"
             )
-        if images_BCHW.dtype not in (torch.uint8, torch.float32):
+        if str(images_BCHW.dtype).removeprefix("torch.") not in ("uint8", "float32"):
             raise ValueError(f"images must be uint8, or normalized and float32; got {images_BCHW.dtype}")
 
 
 def load(path: Path, engine: str, threads: int | None, device: str) -> Network:
     """See dnw.load."""
+    if engine not in NAMES:
+        raise ValueError(f"no engine {engine!r}{did_you_mean(engine, NAMES)}; there are {', '.join(NAMES)}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: must be at least 1, or None for all cores (got {threads})")
     network, card = model_file.read(path)
-    return Network(card, build(engine, network, card.image_size, threads, device=device))
+    if engine == "native" and device == "cpu":
+        return Network(card, _native(network, threads or _cores()), None)
+    from dnw.engines.building import build  # noqa: PLC0415  (brings torch)
+
+    return Network(card, None, build(engine, network.tensors(), card.image_size, threads, device=device))
+
+
+def _native(network: Compact[Arrays], threads: int) -> Callable[[Floats], Floats]:
+    if network.stem is None:
+        return lambda images_BCHW: np.tile(network.head.bias, (len(images_BCHW), 1))
+    return Native(network, threads)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

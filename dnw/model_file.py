@@ -15,15 +15,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-from pydantic import ValidationError
-from pydantic.dataclasses import dataclass
-from torch import Tensor
+import numpy as np
+import safetensors.numpy
 
 from dnw.compact.check import check
-from dnw.compact.form import Compact
-from dnw.ranges import STRICT
+from dnw.compact.form import A, Arrays, Compact
 from shards.atomic import replacing
 from shards.errors import ExpectedError
 from shards.regular_file import read_bytes
@@ -39,7 +35,7 @@ class ModelFileError(ExpectedError):
     """A file that isn't a whole network of this format."""
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
     """Where a network comes from, what images it takes, and what its classes are called."""
 
@@ -65,7 +61,7 @@ def write(path: Path, network: Compact, card: Card) -> None:
         file.write(content)
 
 
-def read(path: Path) -> tuple[Compact, Card]:
+def read(path: Path) -> tuple[Compact[Arrays], Card]:
     """Read the file. Raises ModelFileError if it isn't there, is damaged, or is none of this format."""
     try:
         content = read_bytes(path)
@@ -79,18 +75,18 @@ def read(path: Path) -> tuple[Compact, Card]:
 
 def encode(network: Compact, card: Card) -> bytes:
     """Return the bytes of the file, a function of the network and its card alone."""
-    tensors: dict[str, Tensor] = {}
+    arrays: dict[str, Arrays] = {}
     entry = {
         "format": FORMAT,
         "digest": _NO_DIGEST,
         "card": dataclasses.asdict(card),
-        _NETWORK: _taken_apart(network, _NETWORK, tensors),
+        _NETWORK: _taken_apart(network.arrays(), _NETWORK, arrays),
     }
-    content = safetensors.torch.save(tensors, {_ENTRY: json.dumps(entry)})
+    content = safetensors.numpy.save(arrays, {_ENTRY: json.dumps(entry)})
     return content.replace(_NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
 
 
-def decode(content: bytes) -> tuple[Compact, Card]:
+def decode(content: bytes) -> tuple[Compact[Arrays], Card]:
     """Return what `encode` made bytes of. Raises ModelFileError for anything else."""
     entry = _entry(content)
     if entry.get("format") != FORMAT:
@@ -106,18 +102,18 @@ def decode(content: bytes) -> tuple[Compact, Card]:
             "again"
         )
     try:
-        network = _put_together(Compact, entry[_NETWORK], _NETWORK, safetensors.torch.load(content))
+        network = _put_together(Compact, entry[_NETWORK], _NETWORK, safetensors.numpy.load(content))
         check(network)
-        return network, Card(**entry["card"])
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        return network, _put_together(Card, entry["card"], "card", {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"written by another program or changed on purpose ({error})") from None
 
 
 def fingerprint(network: Compact) -> str:
     """SHA-256 of a network: of its structure and its weights."""
-    tensors: dict[str, Tensor] = {}
-    structure = json.dumps(_taken_apart(network.to(device=torch.device("cpu")), _NETWORK, tensors))
-    return hashlib.sha256(structure.encode() + safetensors.torch.save(tensors)).hexdigest()
+    arrays: dict[str, Arrays] = {}
+    structure = json.dumps(_taken_apart(network.arrays(), _NETWORK, arrays))
+    return hashlib.sha256(structure.encode() + safetensors.numpy.save(arrays)).hexdigest()
 
 
 def _entry(content: bytes) -> dict[str, Any]:
@@ -131,33 +127,34 @@ def _entry(content: bytes) -> dict[str, Any]:
     return entry
 
 
-def _taken_apart(part: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Return the part as JSON knows it; tensors go into `tensors`, by name."""
-    if isinstance(part, Tensor):
-        tensors[name] = part
+def _taken_apart(part: Any, name: str, arrays: dict[str, Arrays]) -> Any:
+    """Return the part as JSON knows it; arrays go into `arrays`, by name."""
+    if isinstance(part, np.ndarray):
+        arrays[name] = part
         return None
     if isinstance(part, tuple):
-        return [_taken_apart(inner, f"{name}.{place}", tensors) for place, inner in enumerate(part)]
+        return [_taken_apart(inner, f"{name}.{place}", arrays) for place, inner in enumerate(part)]
     if dataclasses.is_dataclass(part):
         names = (field.name for field in dataclasses.fields(part))
-        return {inner: _taken_apart(getattr(part, inner), f"{name}.{inner}", tensors) for inner in names}
+        return {inner: _taken_apart(getattr(part, inner), f"{name}.{inner}", arrays) for inner in names}
     return part
 
 
-def _put_together(kind: Any, value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def _put_together(kind: Any, value: Any, name: str, arrays: dict[str, Arrays]) -> Any:
     """Return the object of type `kind` that `_taken_apart` made plain."""
-    if kind is Tensor:
-        return tensors[name]
-    if typing.get_origin(kind) is tuple:
-        (inner, _) = typing.get_args(kind)
-        return tuple(_put_together(inner, one, f"{name}.{i}", tensors) for i, one in enumerate(value))
-    if typing.get_origin(kind) is types.UnionType:
-        (inner, _) = typing.get_args(kind)
-        return None if value is None else _put_together(inner, value, name, tensors)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind).items()
-        fields = {key: _put_together(hint, value[key], f"{name}.{key}", tensors) for key, hint in hints}
-        return typing.cast(Any, kind)(**fields)
+    if kind is A:
+        return arrays[name]
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if inner[1] is not ... and len(value) != len(inner):
+            raise TypeError(f"{name}: must have {len(inner)} parts, got {value!r}")
+        return tuple(_put_together(inner[0], one, f"{name}.{i}", arrays) for i, one in enumerate(value))
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _put_together(inner[0], value, name, arrays)
+    if dataclasses.is_dataclass(origin or kind):
+        hints = typing.get_type_hints(origin or kind).items()
+        fields = {key: _put_together(hint, value[key], f"{name}.{key}", arrays) for key, hint in hints}
+        return typing.cast(Any, origin or kind)(**fields)
     if type(value) is not kind:
         raise TypeError(f"{name}: must be {kind.__name__}, got {value!r}")
     return value

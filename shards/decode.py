@@ -1,7 +1,8 @@
 """Image files to pixels: RGB, uint8 [height, width, 3], whatever the file holds.
 
 JPEGs go through simplejpeg, which is faster; all else, and every JPEG that it does not take (CMYK, damaged
-or merely odd) through Pillow. Both are libjpeg-turbo and give the same pixels. The orientation that a camera
+or merely odd) through Pillow, as all of them do where simplejpeg isn't installed: on a machine that only uses
+a trained network. Both are libjpeg-turbo and give the same pixels. The orientation that a camera
 noted (EXIF) is ignored, as torchvision does.
 """
 
@@ -17,8 +18,12 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import Image
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -65,7 +70,7 @@ class Picture:
         """Read the header. Raises NoImageError."""
         self._data = data
         self._is_jpeg = False
-        if data.startswith(_JPEG):
+        if simplejpeg is not None and data.startswith(_JPEG):
             try:
                 self.height, self.width, space, _ = simplejpeg.decode_jpeg_header(data)
                 self._is_jpeg = space in {"RGB", "YCbCr", "Gray"}

@@ -1,15 +1,17 @@
-"""Reduce a trained network to the parts that affect its output, for engines to run (dnw/engines)."""
+"""Reduce a trained network to the parts that affect its output, for engines to run (dnw/engines).
+
+What describes such a network is there without torch; what reduces one brings it when it is asked for.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
-from dnw.compact.constants import fold_constants
 from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, InstanceNorm, Stem, Sums
-from dnw.compact.networks import can_compact, describe
-from dnw.compact.unread import remove_unread
-from dnw.profile.image import evaluating
+
+if TYPE_CHECKING:
+    from dnw.compact.networks import can_compact
+    from dnw.compact.reduction import compact
 
 __all__ = [
     "Compact",
@@ -24,13 +26,15 @@ __all__ = [
 ]
 
 
-def compact(model: nn.Module, image_size: int) -> Compact:
-    """Bring a network as it evaluates images of image_size x image_size pixels into compact form.
+def __getattr__(name: str) -> Any:
+    match name:
+        case "can_compact":
+            from dnw.compact.networks import can_compact  # noqa: PLC0415
 
-    Nodes that nobody reads are gone; those that no image reaches have become biases, exactly; BatchNorm has
-    become part of the weights. The model stays as it is. Raises TypeError for a network that isn't a
-    MobileNetV1-like or the static one.
-    """
-    with evaluating(model):
-        network = describe(model, image_size)
-        return remove_unread(fold_constants(network)).to(dtype=torch.float32)
+            return can_compact
+        case "compact":
+            from dnw.compact.reduction import compact  # noqa: PLC0415
+
+            return compact
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, Sums
+from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes, Head, Sums
 
 COLOURS = 3
 
 
-def check(network: Compact) -> None:
+def check(network: Compact[Arrays]) -> None:
     """Raise ValueError where shapes contradict each other, an index points nowhere, or something is empty."""
     if network.stem is None:
         _expect("blocks without a stem", not network.blocks)
@@ -24,7 +23,7 @@ def check(network: Compact) -> None:
     _check_head(network.head, nodes, side)
 
 
-def _check_block(block: CompactBlock, name: str, received: int) -> int:
+def _check_block(block: CompactBlock[Arrays], name: str, received: int) -> int:
     """Return how many targets the last sums have."""
     _expect(f"{name}: as many layers as sums", len(block.layers) == len(block.sums))
     nodes = 0
@@ -38,30 +37,30 @@ def _check_block(block: CompactBlock, name: str, received: int) -> int:
     return received
 
 
-def _check_nodes(nodes: CompactNodes, name: str, received: int) -> None:
+def _check_nodes(nodes: CompactNodes[Arrays], name: str, received: int) -> None:
     _expect(f"{name}: nodes", nodes.count == received > 0)
     _expect(f"{name}.filters", nodes.filters.shape == (received, 3, 3))
     if nodes.norm is not None:
         _expect(f"{name}.norm", nodes.norm.scale.shape == nodes.norm.shift.shape == (received,))
 
 
-def _check_sums(sums: Sums, name: str, side: int) -> None:
+def _check_sums(sums: Sums[Arrays], name: str, side: int) -> None:
     edges = len(sums.weights)
-    _expect(f"{name}.starts", sums.starts.shape == (sums.count + 1,) and sums.starts.dtype == torch.int32)
+    _expect(f"{name}.starts", sums.starts.shape == (sums.count + 1,) and sums.starts.dtype == np.int32)
     _expect(f"{name}.starts", int(sums.starts[0]) == 0 and int(sums.starts[-1]) == edges)
-    _expect(f"{name}: a row without edges", bool((sums.starts.diff() > 0).all()))
+    _expect(f"{name}: a row without edges", bool((np.diff(sums.starts) > 0).all()))
     _expect(f"{name}.sources", sums.sources.shape == (edges,) and _within(sums.sources, sums.columns))
     _expect(f"{name}.mapped", sums.mapped.ndim == 1 and _within(sums.mapped, sums.count))
     _expect(f"{name}.maps", len(sums.mapped) == 0 or sums.maps.shape == (len(sums.mapped), side, side))
 
 
-def _check_head(head: Head, nodes: int, side: int) -> None:
+def _check_head(head: Head[Arrays], nodes: int, side: int) -> None:
     _expect("head", head.weight.shape == (len(head.bias), nodes))
     _expect("head: window", nodes == 0 or (head.corner >= 0 < head.window <= side - head.corner))
 
 
-def _within(indices: Tensor, stop: int) -> bool:
-    return indices.dtype == torch.int32 and bool(((indices >= 0) & (indices < stop)).all())
+def _within(indices: Arrays, stop: int) -> bool:
+    return indices.dtype == np.int32 and bool(((indices >= 0) & (indices < stop)).all())
 
 
 def _expect(what: str, holds: bool) -> None:

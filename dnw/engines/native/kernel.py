@@ -62,7 +62,7 @@ def _entry(version: int) -> Any:
         rank: int,
         counter: Ints,
     ) -> int:
-        """Map images to features [N, B], as thread `rank` of a team of shares.shape[1] - 1.
+        """Map images to features [B, N], as thread `rank` of a team of shares.shape[1] - 1.
 
         `turns` are the first image, the one not to be reached, and the step from image to image.
         `maps` is the team's workspace, counter[0] is 0 as they begin; the rest is a plan's. Returns the
@@ -77,7 +77,7 @@ def _entry(version: int) -> Any:
             for at in range(len(steps)):
                 step = steps[at]
                 first, last = shares[step.phase, rank], shares[step.phase, rank + 1]
-                _take(maps, phases[step.phase], step, targets, edges, first, last, rank, features[:, image])
+                _take(maps, phases[step.phase], step, targets, edges, first, last, rank, features[image])
                 meetings = _meet(counter, team, meetings)
         return version
 
@@ -227,6 +227,41 @@ def _mean(maps: Floats, phase: Any, received: int) -> Any:
         for x in range(phase.corner, phase.corner + phase.window):
             total += maps[received + row * phase.received_pitch + x]
     return np.float32(total / (phase.window * phase.window))
+
+
+@numba.njit(cache=True, **_OPTIONS)  # type: ignore[untyped-decorator]
+def classify(
+    features: Floats,
+    turns: tuple[int, int, int],
+    weights: Floats,
+    biases: Floats,
+    classes: tuple[int, int],
+    logits: Floats,
+) -> None:
+    """Map features [B, N] of some images, `turns` as in `run`, to their logits [B, K] of some classes.
+
+    Four images share each weight that is read: there are more of them than the level-2 cache holds.
+    """
+    first, stop, step = turns
+    shared = first + (stop - first + step - 1) // step // 4 * 4 * step
+    for image in range(first, shared, 4 * step):
+        one, two, three = image + step, image + 2 * step, image + 3 * step
+        for k in range(classes[0], classes[1]):
+            a = b = c = d = _ZERO
+            for n in range(weights.shape[1]):
+                weight = weights[k, n]
+                a += weight * features[image, n]
+                b += weight * features[one, n]
+                c += weight * features[two, n]
+                d += weight * features[three, n]
+            logits[image, k], logits[one, k] = a + biases[k], b + biases[k]
+            logits[two, k], logits[three, k] = c + biases[k], d + biases[k]
+    for image in range(shared, stop, step):
+        for k in range(classes[0], classes[1]):
+            total = _ZERO
+            for n in range(weights.shape[1]):
+                total += weights[k, n] * features[image, n]
+            logits[image, k] = total + biases[k]
 
 
 INSTRUCTIONS = zlib.crc32(inspect.getsource(vector).encode())  # numba itself looks at this file alone

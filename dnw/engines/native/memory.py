@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.compact import Compact, CompactBlock, CompactNodes, Stem, Sums
+from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes, Stem, Sums
 from dnw.engines.native.vector import LANES
 
 LINE = 16  # floats in a cache line
@@ -59,7 +59,7 @@ class Planes(NamedTuple):
     at: int  # the first pixel of the first plane
 
     @classmethod
-    def of(cls, compact: Compact, memory: Memory) -> Planes:
+    def of(cls, compact: Compact[Arrays], memory: Memory) -> Planes:
         """Take room for an image with a border of zeros."""
         assert compact.stem is not None
         stride = compact.stem.stride
@@ -69,14 +69,14 @@ class Planes(NamedTuple):
         size = in_lines(above + (side + 1) * pitch + LANES)
         return cls(stride, side, pitch, size, memory.reserve(3 * stride * stride * size) + above)
 
-    def pick(self, stem: Stem) -> Pick:
+    def pick(self, stem: Stem[Arrays]) -> Pick:
         """Return the first convolution as sums over its 27 taps."""
         channels, rows, columns = np.indices((3, 3, 3)).reshape(3, -1)
         (down, row), (right, column) = (np.divmod(taps - 1, self.stride) for taps in (rows, columns))
         plane = (channels * self.stride + row) * self.stride + column
         taps = self.at + plane * self.size + down * self.pitch + right
         count = len(stem.filters)
-        return Pick(np.full(count, len(taps)), np.tile(taps, count), stem.filters.flatten().numpy())
+        return Pick(np.full(count, len(taps)), np.tile(taps, count), stem.filters.ravel())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Received:
     targets: int
 
     @classmethod
-    def of(cls, side: int, targets: int, nodes: CompactNodes | None) -> Received:
+    def of(cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None) -> Received:
         """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None)."""
         whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
         rows = side + side % 2 if whole else _STRIP
@@ -119,7 +119,7 @@ class Received:
         bits[:, :-1] = -1
         return np.pad(bits.ravel(), (0, LANES)).view(np.float32)
 
-    def phase(self, at: int, kept_at: int, nodes: CompactNodes | None) -> dict[str, float]:
+    def phase(self, at: int, kept_at: int, nodes: CompactNodes[Arrays] | None) -> dict[str, float]:
         """Return what a phase has to know of it; `at` is where the room for all of it lies."""
         stride = nodes.stride if nodes else 1
         found: dict[str, float] = {
@@ -142,7 +142,7 @@ class Given:
     size: int  # from map to map
 
     @classmethod
-    def of(cls, block: CompactBlock, memory: Memory) -> Given:
+    def of(cls, block: CompactBlock[Arrays], memory: Memory) -> Given:
         """Take room for all nodes of a block."""
         size = _odd_lines(block.side * (block.side + 1) + LANES)
         counts = [nodes.count for nodes in block.layers]
@@ -153,15 +153,15 @@ class Given:
         """Return what a phase has to know that applies the nodes of `layer`."""
         return {"given_at": int(self.rows[self.first[layer]]), "given_size": self.size}
 
-    def pick(self, sums: Sums, memory: Memory) -> Pick:
+    def pick(self, sums: Sums[Arrays], memory: Memory) -> Pick:
         """Return the edges, and as one more for some targets a map that is there from the beginning."""
-        targets, mapped = sums.targets().numpy(), sums.mapped.numpy()
+        targets, mapped = np.repeat(np.arange(sums.count), np.diff(sums.starts)), sums.mapped
         maps = memory.reserve(len(mapped) * self.size) + self.size * np.arange(len(mapped))
-        for at, pixels_HW in zip(maps.tolist(), sums.maps.numpy(), strict=True):
+        for at, pixels_HW in zip(maps.tolist(), sums.maps, strict=True):
             memory.constants.append((at, np.pad(pixels_HW, ((0, 0), (0, 1))).ravel()))
         order = np.argsort(np.concatenate((targets, mapped)), kind="stable")
-        offsets = np.concatenate((self.rows[sums.sources.numpy()], maps))
-        weights = np.concatenate((sums.weights.numpy(), np.ones(len(mapped), np.float32)))
+        offsets = np.concatenate((self.rows[sums.sources], maps))
+        weights = np.concatenate((sums.weights, np.ones(len(mapped), np.float32)))
         counts = np.bincount(targets, minlength=sums.count) + np.bincount(mapped, minlength=sums.count)
         return Pick(counts, offsets[order], weights[order])
 

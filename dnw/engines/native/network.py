@@ -1,4 +1,7 @@
-"""The native engine: compiled for this machine's CPU when it is first used, without a compiler installed."""
+"""The native engine: compiled for this machine's CPU when it is first used, without a compiler installed.
+
+It needs numpy and numba alone.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,22 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dnw.compact import Compact
-from dnw.engines.native.kernel import INSTRUCTIONS, run
+from dnw.compact.form import Arrays, Compact
+from dnw.engines.native.kernel import INSTRUCTIONS, classify, run
 from dnw.engines.native.plan import plan as plan_for
+
+Floats = NDArray[np.float32]
 
 
 class KernelImages(NamedTuple):
     """Images as the compiled function takes them: in either memory format it is the same function."""
 
-    pixels: NDArray[np.float32]  # flat
+    pixels: Floats  # flat
     side: int
     next: int  # floats from a pixel to the same one of the next image,
     channel: int  # of the next channel,
@@ -30,13 +32,21 @@ class KernelImages(NamedTuple):
     right: int  # to the one right of it
 
     @classmethod
-    def of(cls, images_BCHW: Tensor) -> KernelImages:
-        """Return a view of them, or a copy if they lie scattered."""
-        if images_BCHW.is_contiguous(memory_format=torch.channels_last):
-            pixels = images_BCHW.permute(0, 2, 3, 1)
+    def of(cls, images_BCHW: Floats) -> KernelImages:
+        """Return a view of them, or a copy if they lie scattered or can't be written to.
+
+        numba would compile the function anew for what can't be written to.
+        """
+        if not images_BCHW.flags.writeable:
+            images_BCHW = images_BCHW.copy()
+        _, colours, height, width = images_BCHW.shape
+        pixels = images_BCHW.transpose(0, 2, 3, 1)
+        if pixels.flags.c_contiguous:
+            steps = (height * width * colours, 1, width * colours, colours)
         else:
-            pixels = images_BCHW = images_BCHW.contiguous()
-        return cls(pixels.reshape(-1).numpy(), images_BCHW.shape[-1], *images_BCHW.stride())
+            pixels = np.ascontiguousarray(images_BCHW)
+            steps = (colours * height * width, height * width, width, 1)
+        return cls(pixels.reshape(-1), width, *steps)
 
 
 log = logging.getLogger(__name__)
@@ -46,13 +56,14 @@ class Native:
     """A network in compact form, for images of one size, on `threads` cores.
 
     A batch is divided into one image at a time for each thread; what is left over is computed by all threads
-    together, each taking some of the nodes. Calls from several threads take turns.
+    together, each taking some of the nodes and of the classes. Calls from several threads take turns.
     """
 
-    def __init__(self, compact: Compact, threads: int) -> None:
+    def __init__(self, compact: Compact[Arrays], threads: int) -> None:
         assert compact.stem is not None
         self.image_size = compact.image_size
-        self._head = compact.head
+        self._weight_KN = np.array(compact.head.weight)
+        self._bias_K = np.array(compact.head.bias)
         self._plan = plan_for(compact, threads)
         self._alone = self._plan.alone()
         self._memories = [self._plan.memory() for _ in range(threads)]
@@ -64,34 +75,39 @@ class Native:
     def _compile(self) -> None:
         """By a first image. What is compiled is kept on disk, so that this is slow once on a machine."""
         began_s, misses = time.monotonic(), len(run.stats.cache_misses)
-        self(torch.zeros(1, 3, self.image_size, self.image_size))
+        self(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
         if len(run.stats.cache_misses) > misses:
             took_s = time.monotonic() - began_s
             log.info(
                 "native engine: compiled for this CPU in %.0f s, kept in %s", took_s, run.stats.cache_path
             )
 
-    def __call__(self, images_BCHW: Tensor) -> Tensor:
+    def __call__(self, images_BCHW: Floats) -> Floats:
         """Map normalized float32 images [B, 3, image_size, image_size] to logits [B, classes]."""
-        features_NB = np.empty((self._head.weight.shape[1], len(images_BCHW)), np.float32)
+        features_BN = np.empty((len(images_BCHW), self._weight_KN.shape[1]), np.float32)
+        logits_BK = np.empty((len(images_BCHW), len(self._bias_K)), np.float32)
         with self._turn:
-            self._divide(KernelImages.of(images_BCHW.detach()), features_NB)
-        return F.linear(torch.from_numpy(features_NB).t(), self._head.weight, self._head.bias)
+            self._divide(KernelImages.of(images_BCHW), features_BN, logits_BK)
+        return logits_BK
 
-    def _divide(self, images: KernelImages, features_NB: NDArray[np.float32]) -> None:
+    def _divide(self, images: KernelImages, features_BN: Floats, logits_BK: Floats) -> None:
         """Each thread takes whole images by itself, then all take what is left over, image by image."""
-        plan, threads, batch = self._plan, len(self._memories), features_NB.shape[1]
+        plan, threads, batch = self._plan, len(self._memories), len(features_BN)
         whole = batch // threads * threads
         parts = plan.planes, plan.phases, plan.steps, plan.targets, plan.edges
         counter = np.zeros(1, np.int64)
 
-        def work(rank: int) -> None:
-            own, shared = (rank, whole, threads), (whole, batch, 1)
-            own_memory = self._memories[rank]
-            version = run(images, own, features_NB, own_memory, *parts, self._alone, 0, counter)
+        def compute(turns: tuple[int, int, int], memory: Floats, shares: Any, rank: int) -> None:
+            version = run(images, turns, features_BN, memory, *parts, shares, rank, counter)
             assert version == INSTRUCTIONS
+            classes, team = len(self._bias_K), shares.shape[1] - 1
+            own = classes * rank // team, classes * (rank + 1) // team
+            classify(features_BN, turns, self._weight_KN, self._bias_K, own, logits_BK)
+
+        def work(rank: int) -> None:
+            compute((rank, whole, threads), self._memories[rank], self._alone, 0)
             if threads > 1:
-                run(images, shared, features_NB, self._shared, *parts, plan.shares, rank, counter)
+                compute((whole, batch, 1), self._shared, plan.shares, rank)
 
         others = [self._pool.submit(work, rank) for rank in range(1, threads)] if self._pool else []
         work(0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.compact import Compact, CompactNodes
+from dnw.compact.form import Arrays, Compact, CompactNodes
 from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received
 from dnw.engines.native.schedule import schedule
 from dnw.engines.native.vector import LANES, LARGEST_TILE, TOGETHER
@@ -78,14 +78,14 @@ class _Stage:
     received: Received
     pick: Pick
     bias: NDArray[np.float32]
-    nodes: CompactNodes | None
+    nodes: CompactNodes[Arrays] | None
 
     def costs(self) -> NDArray[np.int64]:
         """Multiply-adds of each target, roughly: a filter costs as much as nine edges."""
         return self.pick.counts + 9
 
 
-def plan(compact: Compact, threads: int) -> KernelPlan:
+def plan(compact: Compact[Arrays], threads: int) -> KernelPlan:
     """Lay a network with a stem out, for teams of `threads`."""
     memory = Memory()
     planes = Planes.of(compact, memory)
@@ -109,7 +109,7 @@ def plan(compact: Compact, threads: int) -> KernelPlan:
     return KernelPlan(planes, phases, schedule(phases), *parts, memory.floats)
 
 
-def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
+def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_Stage]:
     assert compact.stem is not None
     given = [Given.of(block, memory) for block in compact.blocks]
     nodes, there = compact.blocks[0].layers[0], given[0].phase(0)
@@ -120,7 +120,7 @@ def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
             there | {"is_dense": 1, "tile": LARGEST_TILE // TOGETHER},
             received,
             pick,
-            compact.stem.bias.numpy(),
+            compact.stem.bias,
             nodes,
         )
     ]
@@ -129,15 +129,13 @@ def _stages(compact: Compact, planes: Planes, memory: Memory) -> list[_Stage]:
             following, there = _next(compact, given, number, layer)
             received = Received.of(block.side, sums.count, following)
             pick = here.pick(sums, memory)
-            stages.append(
-                _Stage(there | {"tile": LARGEST_TILE}, received, pick, sums.bias.numpy(), following)
-            )
+            stages.append(_Stage(there | {"tile": LARGEST_TILE}, received, pick, sums.bias, following))
     return stages
 
 
 def _next(
-    compact: Compact, given: list[Given], number: int, layer: int
-) -> tuple[CompactNodes | None, dict[str, float]]:
+    compact: Compact[Arrays], given: list[Given], number: int, layer: int
+) -> tuple[CompactNodes[Arrays] | None, dict[str, float]]:
     """Return the nodes that the layers before `layer` of a block feed, and where these nodes give theirs."""
     if layer == len(compact.blocks[number].layers):
         number, layer = number + 1, 0
@@ -171,7 +169,7 @@ def _targets(stages: list[_Stage]) -> Targets:
     for stage in stages:
         start, stop = stop, stop + len(stage.bias)
         if stage.nodes is not None:
-            filters[start:stop] = stage.nodes.filters.flatten(1).numpy()
+            filters[start:stop] = stage.nodes.filters.reshape(-1, 9)
             if stage.nodes.norm is not None:
                 norms[start:stop] = np.stack((stage.nodes.norm.scale, stage.nodes.norm.shift), 1)
     return Targets(starts, biases, filters.ravel(), norms)

@@ -48,9 +48,9 @@ def test_what_is_written_is_read(
     assert [(len(block.layers), block.side) for block in found.blocks] == [
         (len(block.layers), block.side) for block in network.blocks
     ]
-    pairs = list(zip(_tensors(found), _tensors(network), strict=True))
+    pairs = list(zip(_tensors(found.tensors()), _tensors(network), strict=True))
     assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in pairs)
-    assert encode(found, card) == path.read_bytes()
+    assert encode(found.tensors(), card) == path.read_bytes()
     assert safetensors.torch.load_file(path)["network.head.bias"].shape == (10,)
 
 
@@ -152,8 +152,9 @@ def test_structure_of_a_wrong_type_is_refused(content: bytes) -> None:
 def test_the_disk_is_full(small_disk: Path, content: bytes) -> None:
     path = small_disk / "one.safetensors"
     (small_disk / "filler").write_bytes(bytes(2**20 - 8 * 2**10))
+    network, card = decode(content)
     with pytest.raises(OSError, match="No space left"):
-        write(path, *decode(content))
+        write(path, network.tensors(), card)
     assert [one.name for one in small_disk.iterdir()] == ["filler"]
 
 

@@ -28,6 +28,7 @@ LAYERS = {
         "profile/",
         "compact/",
         "model_file",
+        "photograph",
         "onnx_graph",
         "training/",
         "paper/",

@@ -40,7 +40,7 @@ def below_zero(indices: Tensor) -> Tensor:
 
 
 def test_what_fits_is_accepted(network: Compact) -> None:
-    check(network)
+    check(network.arrays())
 
 
 @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ def test_what_fits_is_accepted(network: Compact) -> None:
 )
 def test_what_does_not_fit_is_named(network: Compact, path: str, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=f"no compact network: .*{re.escape(said)}"):
-        check(changed(network, path, value))
+        check(changed(network, path, value).arrays())
 
 
 def test_a_target_without_edges_is_refused(network: Compact) -> None:
     starts = network.blocks[0].sums[0].starts.clone()
     starts[1] = 0
     with pytest.raises(ValueError, match="a row without edges"):
-        check(changed(network, "blocks.0.sums.0.starts", lambda _: starts))
+        check(changed(network, "blocks.0.sums.0.starts", lambda _: starts).arrays())
 
 
 def test_without_a_path_only_the_head_is_left(network: Compact) -> None:
     head = Head(rectified=True, corner=0, window=9, weight=torch.empty(4, 0), bias=torch.zeros(4))
-    check(Compact(9, None, (), head))
+    check(Compact(9, None, (), head).arrays())
     with pytest.raises(ValueError, match="blocks without a stem"):
-        check(dataclasses.replace(network, stem=None))
+        check(dataclasses.replace(network, stem=None).arrays())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from drawn_compact import some_network
 
@@ -35,6 +36,17 @@ def test_a_copy_of_another_type_leaves_indices_and_the_original() -> None:
     assert network.blocks[1].sums[0].weights.dtype == torch.float32
     assert torch.equal(wide.head.weight.float(), network.head.weight)
     assert wide.device == torch.device("cpu")
+
+
+def test_arrays_and_back() -> None:
+    network = some_network(9, 1, 2, normed=True)
+    arrays = network.arrays()
+    assert isinstance(arrays.blocks[1].sums[0].sources, np.ndarray)
+    assert np.shares_memory(arrays.head.weight, network.head.weight.numpy())
+    again = arrays.tensors()
+    assert again.blocks[0].layers[0].stride == network.blocks[0].layers[0].stride
+    assert again.blocks[1].sums[0].sources.equal(network.blocks[1].sums[0].sources)
+    assert again.head.weight.dtype == torch.float32
 
 
 def test_a_network_without_a_path_gives_its_bias() -> None:

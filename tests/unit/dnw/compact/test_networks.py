@@ -41,7 +41,7 @@ def assert_equal_to_what_is_left(network: nn.Module, size: int) -> None:
     with torch.no_grad():
         expected = network(x)
     left = compact(network, size)
-    check(left)
+    check(left.arrays())
     assert error(logits(left, x), expected) < 1e-5
 
 
@@ -88,7 +88,7 @@ def test_a_network_without_a_path_is_a_constant(kind: str, cut: str) -> None:
     graphs = [edges for _, edges in edges_of(network).values()]
     graphs[0 if cut == "first" else -1].mask.zero_()
     left = compact(network, 32)
-    check(left)
+    check(left.arrays())
     assert left.stem is None
     assert not left.blocks
     x = images(2, 32)

@@ -59,7 +59,7 @@ def test_a_single_path(size: int) -> None:
     _let_all_through(network)
     _keep_one_edge(network, [(3, 7), (128 + 5, 3), (256 + 6, 5), (2560 + 8, 6), (1024 + 9, 8)])
     left = compact(network, size)
-    check(left)
+    check(left.arrays())
     assert [len(sums.weights) for block in left.blocks for sums in block.sums] == [1] * 5
     assert left.stem is not None
     assert left.stem.filters.shape == (1, 3, 3, 3)

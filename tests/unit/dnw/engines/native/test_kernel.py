@@ -13,11 +13,12 @@ from dnw.engines.native.network import Native
 @pytest.mark.parametrize(
     ("size", "stem_stride", "block_stride"), [(9, 1, 1), (33, 1, 2), (70, 2, 2), (65, 1, 2)]
 )
-@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (3, 1), (1, 2), (3, 2), (2, 3)])
+@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (3, 1), (1, 2), (3, 2), (2, 3), (11, 2)])
 def test_computes_what_the_compact_form_says(
     size: int, stem_stride: int, block_stride: int, normed: bool, batch: int, threads: int
 ) -> None:
     torch.manual_seed(size + normed)
     network = some_network(size, stem_stride, block_stride, normed)
     images_BCHW = torch.randn(batch, 3, size, size)
-    assert_same(Native(network, threads)(images_BCHW), by_torch(network, images_BCHW))
+    logits_BK = torch.from_numpy(Native(network.arrays(), threads)(images_BCHW.numpy()))
+    assert_same(logits_BK, by_torch(network, images_BCHW))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from drawn_compact import some_network, some_nodes
 from numpy.typing import NDArray
 
+from dnw.compact.form import Arrays, CompactNodes, InstanceNorm
 from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received, in_lines
 from dnw.engines.native.vector import LANES
 
@@ -35,7 +36,7 @@ def test_room_begins_at_a_cache_line() -> None:
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (9, 2), (10, 2)])
 def test_the_first_convolution_is_a_sum_over_planes(size: int, stride: int) -> None:
-    network, memory = some_network(size, stride, 1, normed=False), Memory()
+    network, memory = some_network(size, stride, 1, normed=False).arrays(), Memory()
     assert network.stem is not None
     planes = Planes.of(network, memory)
     image = torch.randn(3, size, size)
@@ -46,17 +47,18 @@ def test_the_first_convolution_is_a_sum_over_planes(size: int, stride: int) -> N
                 plane = (channel * stride + row % stride) * stride + column % stride
                 at = planes.at + plane * planes.size + row // stride * planes.pitch + column // stride
                 floats[at] = image[channel, row, column]
-    expected = F.conv2d(image, network.stem.filters, stride=stride, padding=1)
+    expected = F.conv2d(image, torch.from_numpy(network.stem.filters), stride=stride, padding=1)
     found = picked(planes.pick(network.stem), floats, planes.side, planes.pitch)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_edges_and_maps_of_a_block() -> None:
-    block, memory = some_network(9, 1, 2, normed=False).blocks[1], Memory()
-    given = Given.of(block, memory)
+    network, memory = some_network(9, 1, 2, normed=False), Memory()
+    block, block_of_arrays = network.blocks[1], network.arrays().blocks[1]
+    given = Given.of(block_of_arrays, memory)
     assert given.first == (0, 9, 26)
     assert len(given.rows) == 27
-    picks = [given.pick(sums, memory) for sums in block.sums]
+    picks = [given.pick(sums, memory) for sums in block_of_arrays.sums]
     floats, pitch = np.zeros(memory.floats + 100, np.float32), block.side + 1
     for at, values in memory.constants:
         floats[at : at + len(values)] = values
@@ -69,19 +71,28 @@ def test_edges_and_maps_of_a_block() -> None:
         np.testing.assert_allclose(picked(pick, floats, block.side, pitch), expected, rtol=1e-4, atol=1e-5)
 
 
+def arrays_of_nodes(normed: bool) -> CompactNodes[Arrays]:
+    nodes = some_nodes(5, 2, normed)
+    norm = None
+    if nodes.norm is not None:
+        norm = InstanceNorm(nodes.norm.scale.numpy(), nodes.norm.shift.numpy(), nodes.norm.epsilon)
+    return CompactNodes(nodes.filters.numpy(), nodes.stride, norm)
+
+
 @pytest.mark.parametrize(
     ("side", "normed", "rows"), [(28, False, 28), (56, False, 16), (56, True, 56), (33, True, 34)]
 )
 def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
     side: int, normed: bool, rows: int
 ) -> None:
-    received = Received.of(side, 5, some_nodes(5, 2, normed))
+    nodes = arrays_of_nodes(normed)
+    received = Received.of(side, 5, nodes)
     assert (received.rows, received.is_whole) == (rows, rows >= side)
     assert received.size % LINE == 0
     assert received.size // LINE % 2 == 1
     assert received.size >= received.above + (rows + 2) * (side + 1)
     assert received.floats(threads=2) == (8 if rows >= side else 5) * received.size
-    phase = received.phase(1000, 2000, some_nodes(5, 2, normed))
+    phase = received.phase(1000, 2000, nodes)
     assert phase["received_at"] == 1000 + received.above
     assert phase["kept_at"] == 2000
     assert (phase["side"], phase["strip"]) == (-(-side // 2), rows // 2)

@@ -7,7 +7,7 @@ from dnw.engines.native.plan import plan
 
 
 def test_threads_share_the_targets_of_every_phase(network: Compact) -> None:
-    found = plan(network, threads=3)
+    found = plan(network.arrays(), threads=3)
     sizes = [len(network.stem.bias), *(sums.count for block in network.blocks for sums in block.sums)]
     assert (found.shares[:, -1] - found.shares[:, 0]).tolist() == sizes
     assert (found.shares[1:, 0] == found.shares[:-1, -1]).all()

@@ -7,7 +7,7 @@ from dnw.engines.native.plan import plan
 
 
 def test_every_strip_is_computed_once_and_after_what_it_needs(network: Compact) -> None:
-    found = plan(network, threads=1)
+    found = plan(network.arrays(), threads=1)
     given = [0] * len(found.phases)
     for step in found.steps:
         at = step["phase"]

@@ -1,0 +1,3 @@
+"""The names that engines are asked for by."""
+
+NAMES = ("dense", "compact", "csr", "dgl", "native", "auto")

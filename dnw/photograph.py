@@ -1,0 +1,45 @@
+"""An image file as a network's evaluation sees it: read, scaled, and the centre cut out. Without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dnw.model_file import Card
+from shards.decode import NoImageError, Picture
+from shards.errors import ExpectedError
+from shards.regular_file import read_bytes
+
+
+class PhotographError(ExpectedError):
+    """A file that can't be read, or is no image."""
+
+
+def read(file: Path, card: Card) -> NDArray[np.uint8]:
+    """Return an image file as [3, image_size, image_size], colours from 0 to 255.
+
+    The shorter side is scaled to the card's `resize`, or to its image_size where it has none (there the
+    network was trained on images of that one size), each pixel an average over all that it covers; then the
+    centre is cut out. The orientation that a camera noted is ignored, as in training. Scaling is Pillow's,
+    which differs from that of the evaluation by rounding.
+
+    Raises:
+        PhotographError: it can't be read, or is no image.
+    """
+    try:
+        picture = Picture(read_bytes(file))
+        short = card.resize or card.image_size
+        scale = short / min(picture.width, picture.height)
+        width, height = (max(short, round(side * scale)) for side in (picture.width, picture.height))
+        scaled = Image.fromarray(picture.pixels()).resize((width, height), Image.Resampling.BILINEAR)
+    except OSError as error:
+        raise PhotographError(f"{file}: can't be read ({error.strerror})") from None
+    except NoImageError as error:
+        raise PhotographError(f"{file}: {error}") from None
+    size = card.image_size
+    left, top = (width - size) // 2, (height - size) // 2
+    pixels_HWC = np.asarray(scaled.crop((left, top, left + size, top + size)))
+    return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
