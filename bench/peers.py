@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from dnw import models
 from dnw.compact import Compact
 from dnw.compose import training
-from dnw.model_file import Card
+from dnw.exported.model_file import Card
+from dnw.exported.onnx_graph import onnx_model
 from dnw.models.torchvision_cpu import torchvision
-from dnw.onnx_graph import onnx_model
 
 Run = Callable[[Tensor], Tensor]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import shards  # noqa: F401  (checks the environment of `python -m dnw.*`)
 
 if TYPE_CHECKING:
-    from dnw.exported_model import Network
+    from dnw.exported.network import Network
 
 __version__ = "0.1.0"
 
@@ -32,9 +32,9 @@ def load(
         guesses = network.classify("photo.jpg")    # names and probabilities
 
     Raises:
-        dnw.model_file.ModelFileError: no such file, damaged, or of another program or version.
+        dnw.exported.model_file.ModelFileError: no such file, damaged, or of another program or version.
         ValueError, ImportError: there is no such engine, not on that device, or it isn't installed.
     """
-    from dnw import exported_model  # noqa: PLC0415  (brings numba)
+    from dnw.exported import network  # noqa: PLC0415  (brings numba)
 
-    return exported_model.load(Path(path), engine, threads, device)
+    return network.load(Path(path), engine, threads, device)

@@ -3,7 +3,7 @@
 python -m dnw.export runs/static_dnw/default-0123456789 static.safetensors
 python -m dnw.export runs/static_dnw/default-0123456789/checkpoints/best.pt best.safetensors --onnx best.onnx
 
-dnw.load reads it.
+dnw.load reads it. A page about it, best.card.md, is written beside it: accuracy, costs, data, how to load it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from dnw import model_file
 from dnw.compact import Compact, can_compact, compact
 from dnw.config import signature
-from dnw.model_file import Card
+from dnw.exported import model_file
+from dnw.exported.model_card import card_path, model_card
+from dnw.exported.model_file import Card
+from dnw.profile import profile
+from dnw.runs import jsonl
+from dnw.runs.folder import Run
 from dnw.splits import check_classes
 from dnw.training.checkpointed_model import CheckpointedModel, load_checkpointed_model
 from dnw.training.data import RESIZE_TO_CROP
@@ -54,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=command.path, metavar="FOLDER", help="where the shards are, for names of classes"
     )
+    parser.add_argument(
+        "--licence", metavar="SPDX", help="of the weights, for the page about them, as in apache-2.0"
+    )
     asked = parser.parse_args(arguments)
     for out in filter(None, (asked.out, asked.onnx)):
         _check_out(out)
@@ -65,10 +72,23 @@ def main(arguments: list[str] | None = None) -> int:
     network = compact(model, card.image_size)
     for path in filter(None, (asked.out, asked.onnx)):
         _WRITE[path.suffix](path, network, card)
+    _write_card(asked, loaded, network, card)
     edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
     names = "" if card.class_names else "; names of classes unknown, --data FOLDER says where the shards are"
-    print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, {edges:,} edges, step {card.step}{names}")
+    size = f"{asked.out.stat().st_size:,} bytes"
+    print(
+        f"{asked.out}: {size}, {edges:,} edges, step {card.step}, described in {card_path(asked.out)}{names}"
+    )
     return 0
+
+
+def _write_card(asked: argparse.Namespace, loaded: CheckpointedModel, network: Compact, card: Card) -> None:
+    run = Run(asked.path if asked.path.is_dir() else asked.path.parent.parent)
+    costs = profile(loaded.model, card.image_size)
+    records = jsonl.read(run.metrics)
+    page = model_card(asked.out.name, card, loaded.train, network, costs, records, asked.licence)
+    with replacing(card_path(asked.out)) as file:
+        file.write(page.encode())
 
 
 def _check_out(path: Path) -> None:
@@ -110,7 +130,7 @@ def card_of(loaded: CheckpointedModel, data: Path | None = None) -> Card:
 
 def _write_onnx(path: Path, network: Compact, card: Card) -> None:
     try:
-        from dnw.onnx_graph import onnx_model  # noqa: PLC0415  (of the extra `onnx`)
+        from dnw.exported.onnx_graph import onnx_model  # noqa: PLC0415  (of the extra `onnx`)
     except ImportError as error:
         raise ExportError(f"--onnx needs onnx ({error}): python -m pip install 'dnw[onnx]'") from None
     with replacing(path) as file:

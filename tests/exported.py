@@ -11,7 +11,7 @@ from drawn_networks import (
 )
 from torch import Tensor, nn
 
-from dnw.model_file import Card
+from dnw.exported.model_file import Card
 
 CARD = Card(
     run="example-0123456789",

@@ -17,8 +17,8 @@ from pathlib import Path
 import llvmlite.binding
 import torch
 
-from dnw import model_file
 from dnw.compact import Compact
+from dnw.compact.parts import fingerprint
 from shards.atomic import replacing
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def place(network: Compact, candidates: Iterable[str], threads: int, precision: 
     """Return the file for this network, these engines, and the machine and libraries that this runs on."""
     device = network.device
     decisive = {
-        "network": model_file.fingerprint(network),
+        "network": fingerprint(network),
         "candidates": sorted(candidates),
         "threads": threads,
         "precision": precision,

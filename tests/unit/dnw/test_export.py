@@ -66,7 +66,10 @@ def test_export_of_a_run(
     out, graph = tmp_path / "static.safetensors", tmp_path / "static.onnx"
     arguments = [str(run.folder), str(out), "--onnx", str(graph), "--data", str(fashion_mnist_shards)]
     assert main(arguments) == 0
-    assert "edges, step 10\n" in capsys.readouterr().out
+    assert f"edges, step 10, described in {tmp_path / 'static.card.md'}\n" in capsys.readouterr().out
+    page = (tmp_path / "static.card.md").read_text()
+    assert 'dnw.load("static.safetensors")' in page
+    assert "not known: no evaluation at step 10" in page
     monkeypatch.chdir(tmp_path)
     loaded = dnw.load("static.safetensors", engine="csr")
     assert loaded.card.class_names is not None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dnw.model_file import Card
+from dnw.exported.model_file import Card
 from shards.decode import NoImageError, Picture
 from shards.errors import ExpectedError
 from shards.regular_file import read_bytes

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw import model_file, photograph
 from dnw.compact.form import Arrays, Compact
 from dnw.engines.names import NAMES
 from dnw.engines.native.network import Native
-from dnw.model_file import Card
+from dnw.exported import model_file, photograph
+from dnw.exported.model_file import Card
 from shards.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Network:
     def classify(self, file: Path | str, most: int = 5) -> list[Guess]:
         """Return what an image file shows: the `most` likely classes, the likeliest first.
 
-        It is read and cut as in the evaluation of the training (dnw.photograph).
-        Raises dnw.photograph.PhotographError if it can't be read or is no image.
+        It is read and cut as in the evaluation of the training (dnw.exported.photograph).
+        Raises dnw.exported.photograph.PhotographError if it can't be read or is no image.
         """
         logits_K = self(photograph.read(Path(file), self.card)[None])[0].astype(np.float64)
         likely_K = np.exp(logits_K - logits_K.max())

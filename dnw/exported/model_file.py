@@ -10,16 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import types
-import typing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.numpy
 
 from dnw.compact.check import check
-from dnw.compact.form import A, Arrays, Compact
+from dnw.compact.form import Arrays, Compact
+from dnw.compact.parts import put_together, taken_apart
 from shards.atomic import replacing
 from shards.errors import ExpectedError
 from shards.regular_file import read_bytes
@@ -80,7 +78,7 @@ def encode(network: Compact, card: Card) -> bytes:
         "format": FORMAT,
         "digest": _NO_DIGEST,
         "card": dataclasses.asdict(card),
-        _NETWORK: _taken_apart(network.arrays(), _NETWORK, arrays),
+        _NETWORK: taken_apart(network.arrays(), _NETWORK, arrays),
     }
     content = safetensors.numpy.save(arrays, {_ENTRY: json.dumps(entry)})
     return content.replace(_NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
@@ -102,18 +100,11 @@ def decode(content: bytes) -> tuple[Compact[Arrays], Card]:
             "again"
         )
     try:
-        network = _put_together(Compact, entry[_NETWORK], _NETWORK, safetensors.numpy.load(content))
+        network = put_together(Compact, entry[_NETWORK], _NETWORK, safetensors.numpy.load(content))
         check(network)
-        return network, _put_together(Card, entry["card"], "card", {})
+        return network, put_together(Card, entry["card"], "card", {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"written by another program or changed on purpose ({error})") from None
-
-
-def fingerprint(network: Compact) -> str:
-    """SHA-256 of a network: of its structure and its weights."""
-    arrays: dict[str, Arrays] = {}
-    structure = json.dumps(_taken_apart(network.arrays(), _NETWORK, arrays))
-    return hashlib.sha256(structure.encode() + safetensors.numpy.save(arrays)).hexdigest()
 
 
 def _entry(content: bytes) -> dict[str, Any]:
@@ -125,36 +116,3 @@ def _entry(content: bytes) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ModelFileError("no file of python -m dnw.export, or damaged at its head")
     return entry
-
-
-def _taken_apart(part: Any, name: str, arrays: dict[str, Arrays]) -> Any:
-    """Return the part as JSON knows it; arrays go into `arrays`, by name."""
-    if isinstance(part, np.ndarray):
-        arrays[name] = part
-        return None
-    if isinstance(part, tuple):
-        return [_taken_apart(inner, f"{name}.{place}", arrays) for place, inner in enumerate(part)]
-    if dataclasses.is_dataclass(part):
-        names = (field.name for field in dataclasses.fields(part))
-        return {inner: _taken_apart(getattr(part, inner), f"{name}.{inner}", arrays) for inner in names}
-    return part
-
-
-def _put_together(kind: Any, value: Any, name: str, arrays: dict[str, Arrays]) -> Any:
-    """Return the object of type `kind` that `_taken_apart` made plain."""
-    if kind is A:
-        return arrays[name]
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        if inner[1] is not ... and len(value) != len(inner):
-            raise TypeError(f"{name}: must have {len(inner)} parts, got {value!r}")
-        return tuple(_put_together(inner[0], one, f"{name}.{i}", arrays) for i, one in enumerate(value))
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _put_together(inner[0], value, name, arrays)
-    if dataclasses.is_dataclass(origin or kind):
-        hints = typing.get_type_hints(origin or kind).items()
-        fields = {key: _put_together(hint, value[key], f"{name}.{key}", arrays) for key, hint in hints}
-        return typing.cast(Any, origin or kind)(**fields)
-    if type(value) is not kind:
-        raise TypeError(f"{name}: must be {kind.__name__}, got {value!r}")
-    return value

@@ -10,9 +10,9 @@ import pytest
 from exported import CARD
 from PIL import Image
 
-from dnw import photograph
 from dnw.compose import training
-from dnw.photograph import PhotographError
+from dnw.exported import photograph
+from dnw.exported.photograph import PhotographError
 from dnw.training.data import for_evaluation
 from shards.decode import Picture
 

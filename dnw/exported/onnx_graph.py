@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, Stem, Sums
-from dnw.model_file import Card
+from dnw.exported.model_file import Card
 
 OPSET = 17
 _IR_VERSION = 8  # the one that opset came with: older runtimes read it

@@ -14,7 +14,7 @@ from drawn_networks import (
 from exported import CARD, KINDS, ODD, expected_of, odd_network
 
 from dnw.compact import Compact, compact
-from dnw.onnx_graph import onnx_model
+from dnw.exported.onnx_graph import onnx_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -23,12 +23,12 @@ from PIL import Image
 from torch import Tensor
 
 import dnw
-from dnw import photograph
 from dnw.compact import compact
-from dnw.model_file import Card, write
+from dnw.exported import photograph
+from dnw.exported.model_file import Card, write
 from dnw.training.evaluation import Normalize
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -18,9 +18,9 @@ from exported import CARD, KINDS, ODD, odd_network
 from torch import Tensor
 
 import dnw
-from dnw import model_file
 from dnw.compact import compact
-from dnw.model_file import ModelFileError, decode, encode, read, write
+from dnw.exported import model_file
+from dnw.exported.model_file import ModelFileError, decode, encode, read, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -159,7 +159,7 @@ def test_the_disk_is_full(small_disk: Path, content: bytes) -> None:
 
 
 def test_format_is_the_same_bytes_as_ever(content: bytes) -> None:
-    """A change of the format needs another number, dnw.model_file.FORMAT."""
+    """A change of the format needs another number, dnw.exported.model_file.FORMAT."""
     head = content[8 : 8 + int.from_bytes(content[:8], "little")]
     entry = json.loads(json.loads(head)["__metadata__"]["dnw"])
     assert list(entry) == ["format", "digest", "card", "network"]
