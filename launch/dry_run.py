@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from dnw import config
 from dnw.runs import divergence
@@ -12,8 +13,10 @@ from launch import existing, grace_period, snapshot
 from launch.cluster.preflight import preflight
 from launch.cluster.submit import job, script, trial
 from launch.node import torchrun
+from launch.node.container import NAMES, SCRIPT
 from launch.node.topology import LOOPBACK, Node
 from launch.prepare import RunPlan, alike
+from launch.self_test.series import Series
 from shards.errors import ExpectedError
 
 
@@ -68,6 +71,8 @@ def _show_submission(plans: Sequence[RunPlan]) -> list[str]:
     grants = checks.grants
     granted = [f"after the TERM of a preemption: {grace_period.granted(grants)}"] if grants else []
     print(f"# sbatch script\n{script(plans, checks)}")
+    if plans[0].launch.cluster.container is not None:
+        _show_command(plans[0])
     for line in (*stopping, *granted, *checks.notes, *checks.doubts):
         print(f"# {line}")
     if shutil.which("sbatch") is None:
@@ -85,5 +90,16 @@ def _assignments(plan: RunPlan) -> str:
 
 
 def _show_command(plan: RunPlan) -> None:
-    words = job(plan).command(Node(0, 1, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
-    print(f"# torchrun, as launch/node/agent.py runs it\nPYTHONPATH={plan.run.code} {shlex.join(words)}")
+    """Print what runs on a node, and in what container."""
+    made = job(plan)
+    container = made.job.container if isinstance(made, Series) else made.container
+    if container is not None:
+        scratch, folders = Path("SCRATCH"), [plan.launch.runs_dir, plan.train.data.dir]
+        bound = [*(one for one in folders if not any(other in one.parents for other in folders)), scratch]
+        given = (NAMES[container.runtime][0], scratch / SCRIPT, bound, bool(plan.launch.gpus), "NODE")
+        print(f"# on each node, SCRATCH being a temporary folder\n{shlex.join(container.words(*given))}\n")
+    words = made.command(Node(0, 1, LOOPBACK, "JOB", 0, (LOOPBACK,)), attempt=1, port=0)
+    where = "" if container is None else f", in the container: what {SCRIPT} runs"
+    print(
+        f"# torchrun, as launch/node/agent.py runs it{where}\nPYTHONPATH={plan.run.code} {shlex.join(words)}"
+    )

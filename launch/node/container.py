@@ -80,12 +80,18 @@ class Container:
         folders = _outermost(binds)
         if odd := next((path for path in folders if set(SEPARATORS) & set(str(path))), None):
             raise LaunchError(f"cluster.container: {odd}: a folder with , or : in its name can't be bound")
+        return self.words(found, script, folders, has_gpus, os.environ.get("SLURMD_NODENAME", ""))
+
+    def words(
+        self, runtime: str, script: Path, folders: Sequence[Path], has_gpus: bool, node: str
+    ) -> list[str]:
+        """Return the same, whatever is here: of bound folders none of which lies in another."""
         if self.runtime == "pyxis":
-            return [found, *_pyxis(self.image, folders), *self.arguments, "/bin/sh", str(script)]
+            return [runtime, *_pyxis(self.image, folders, node), *self.arguments, "/bin/sh", str(script)]
         gpus = ["--nv"] if has_gpus and "--rocm" not in self.arguments else []
         bound = [word for folder in folders for word in ("--bind", str(folder))]
         words = ["exec", *gpus, *bound, "--pwd", str(script.parent), *self.arguments]
-        return [found, *words, self.image, "/bin/sh", str(script)]
+        return [runtime, *words, self.image, "/bin/sh", str(script)]
 
 
 class Agent(subprocess.Popen[bytes]):
@@ -215,10 +221,9 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
     return [path for path in there if not any(other in path.parents for other in there)]
 
 
-def _pyxis(image: str, folders: Sequence[Path]) -> list[str]:
-    """Return the words of a step on this node, within the one that the job is."""
+def _pyxis(image: str, folders: Sequence[Path], node: str) -> list[str]:
+    """Return the words of a step on a node, within the one that the job is."""
     mounts = ",".join(f"{folder}:{folder}" for folder in folders)
-    node = os.environ.get("SLURMD_NODENAME", "")
     return [
         *["--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}", "--kill-on-bad-exit=1"],
         *[f"--container-image={image}", f"--container-mounts={mounts}", "--no-container-mount-home"],

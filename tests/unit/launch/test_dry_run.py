@@ -51,3 +51,23 @@ def test_dry_run_of_what_would_fail(
     assert out.splitlines()[-1].startswith("# REFUSED: ")
     assert said in out.splitlines()[-1]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "local"])
+def test_dry_run_shows_what_runs_in_the_container(
+    typed: Typed, tmp_path: Path, launch_shards: Path, capfd: Captured, cluster: str
+) -> None:
+    words = [f"cluster={cluster}", "cluster.container=docker://a/b", "cluster.python=/opt/python"]
+    assert typed("dry_run=true", *words) == 0
+    out = capfd.readouterr().out
+    bound = f"--bind {tmp_path}/runs --bind {launch_shards} --bind SCRATCH --pwd SCRATCH"
+    assert f"\napptainer exec {bound} docker://a/b /bin/sh SCRATCH/agent.sh\n" in out
+    assert "in the container: what agent.sh runs\nPYTHONPATH=" in out
+    assert "code.zip /opt/python -m launch.node.agent --nnodes" in out
+
+
+def test_dry_run_shows_the_step_that_pyxis_runs(typed: Typed, capfd: Captured) -> None:
+    assert typed("dry_run=true", "cluster.container=docker://a/b", "cluster.container_runtime=pyxis") == 0
+    out = capfd.readouterr().out
+    assert "\nsrun --overlap --nodes=1 --ntasks=1 --nodelist=NODE" in out
+    assert "--container-image=docker://a/b --container-mounts=" in out
