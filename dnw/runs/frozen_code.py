@@ -18,12 +18,16 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 RECORD = "code.json"
+REMEDY = "submit it again with code=new, to go on with the present code, or with fresh=true, to begin anew"
 MADE = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
 DAMAGES = (OSError, KeyError, ValueError, zipfile.BadZipFile, NotImplementedError)
 
 
 class DamagedError(OSError):
-    """Code that isn't as it was frozen."""
+    """Code that isn't as it was frozen; the message names what helps."""
+
+    def __init__(self, code: Path, why: str) -> None:
+        super().__init__(f"{code}: {why}; {REMEDY}")
 
 
 def pack(record: Mapping[str, Any], files: Mapping[str, tuple[bytes, int]]) -> bytes:
@@ -68,10 +72,10 @@ def unpacked(code: Path, folder: Path) -> Path:
         return code
     files = read_record(code).get("files", {})
     if not files:
-        raise DamagedError(f"{code}: {RECORD} is missing or damaged in it")
+        raise DamagedError(code, f"{RECORD} is missing or damaged in it")
     for name, content, mode in _each(code, files):
         if content is None or sha256(content) != files[name]:
-            raise DamagedError(f"{code}: {name} is not what was frozen")
+            raise DamagedError(code, f"{name} is not what was frozen")
         path = folder / "code" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -91,7 +91,7 @@ def _judge(found: Attempt, ended: Ended) -> dict[str, Any]:
     if fault in {"device", "node"}:  # the others were aborted for that
         return _as("unfit" if fault == "node" else "killed", node=_host_of(found, ended))
     # what the others recorded, a connection closed by a peer, followed from it
-    if where := _unfit(found, ended) or memory or _killed(found, ended):
+    if where := _damaged(ended) or _unfit(found, ended) or memory or _killed(found, ended):
         return where
     if ended.asked is None and (silent := _silent(ended)):
         return _as("lost", f"no word from {', '.join(silent)}", silent[0])
@@ -114,6 +114,12 @@ def _stopped(found: Attempt, ended: Ended) -> dict[str, Any]:
 def _as(reason: Reason, detail: str = "", node: str = "") -> dict[str, Any]:
     told = {"detail": detail, "node": node}
     return {"reason": reason, **{key: value for key, value in told.items() if value}}
+
+
+def _damaged(ended: Ended) -> dict[str, Any] | None:
+    """Of an attempt for which the code that the run keeps was damaged, for whichever node saw it first."""
+    told = [report for report in ended.reports.values() if report["code"] == meeting.DAMAGED]
+    return _as("error", str(told[0]["detail"])) | {"fault": "code"} if told else None
 
 
 def _unfit(found: Attempt, ended: Ended) -> dict[str, Any] | None:

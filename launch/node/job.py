@@ -264,7 +264,8 @@ class Job:
             code = self._watched(claim, node, port, stop, descriptors)
         except (LaunchError, OSError) as error:  # no such interface, no room for temporary files
             print(error, file=sys.stderr, flush=True)
-            code, facts = meeting.LACKING, {"detail": str(error)}
+            is_damaged = isinstance(error, frozen_code.DamagedError)
+            code, facts = meeting.DAMAGED if is_damaged else meeting.LACKING, {"detail": str(error)}
         else:
             if code in meeting.UNFIT and not self.foreground:
                 facts = {"detail": (exit_reason.tail(claim.run.log(claim.number, node.rank)) or [""])[-1]}

@@ -12,7 +12,8 @@ import time
 
 from launch.node.timeouts import CONNECT_S, LOOK_S, UNREACHABLE_S
 
-# Exit codes of an agent, and of no worker: those of sysexits.h whose names come closest.
+# Exit codes of an agent, or in place of one, and of no worker: those of sysexits.h whose names come closest.
+DAMAGED = 65  # EX_DATAERR: the code that the run keeps is damaged, which is no fault of a node
 UNREACHED = 68  # EX_NOHOST: the first node can't be reached from here
 LACKING = 69  # EX_UNAVAILABLE: what workers need is missing here
 UNMET = 71  # EX_OSERR: not all nodes came in time

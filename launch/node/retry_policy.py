@@ -39,6 +39,8 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
     last = attempts[-1]
     if last.reason == "diverged":
         return Decision(False, "the same steps would give the same values")
+    if last.end is not None and last.end.get("fault") == "code":
+        return Decision(False, "its code is damaged for every node: not started again")
     if last.reason not in OWN_FAULTS:
         return Decision(True, "that was not the run's fault")
     if last.reason == "unfit":

@@ -2,19 +2,35 @@
 # What Slurm starts on each node of a job: the Python that follows, if it is there with what the job imports.
 # If not, say so to the first node, in the run folder (launch/node/unfit.py), which leads from there.
 # On the first node itself have the job start again, after two failures without this node. Needs no Python.
+# Where the code that the run keeps is damaged, which no other node would change, the job ends.
 #
 #   start.sh RUN PYTHON ARGUMENT...
 run=$1
 shift
-needed='import importlib.util as u, sys
+needed='import importlib.util as u, os, sys, zipfile
 missing = [name for name in ("submitit", "omegaconf", "pydantic") if u.find_spec(name) is None]
-sys.exit("no module named " + ", ".join(missing) if missing else 0)'
+if missing:
+    sys.exit("no module named " + ", ".join(missing))
+code = sys.argv[1] + "/code.zip"
+try:
+    bad = zipfile.ZipFile(code).testzip() if os.path.exists(code) else None
+except OSError:
+    raise
+except Exception as error:
+    bad = error
+if bad is not None:
+    print(f"{code}: damaged ({bad}); submit it again with code=new, to go on with the present code, "
+          "or with fresh=true, to begin anew")
+    sys.exit(65)'
+damaged=
 if [ ! -x "$1" ]; then
     why="$1: not there, or not executable"
-elif said=$("$1" -c "$needed" 2>&1); then
+elif said=$("$1" -c "$needed" "$run" 2>&1); then
     exec "$@"
 else
-    why="$1: $(printf '%s\n' "$said" | tail -n 1)"
+    [ $? = 65 ] && damaged=1
+    why=$(printf '%s\n' "$said" | tail -n 1)
+    [ "$damaged" ] || why="$1: $why"
 fi
 
 most=4 # starts in a row, as launch/node/retry_policy.py has it
@@ -23,9 +39,11 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # the id o
 job=${job:-$SLURM_JOB_ID}
 file=$run/unfit/$job-${SLURM_RESTART_COUNT:-0}-$SLURM_NODEID
 echo "$node: $why" >&2
+[ "$damaged" ] && node= # it is not to blame
 mkdir -p "$run/unfit"
 printf '%s\n%s\n' "$node" "$why" >"$file.new" && mv "$file.new" "$file"
 if [ "$SLURM_NODEID" = 0 ]; then
+    [ "$damaged" ] && exit 65
     if [ "$(ls "$run/unfit" | grep -c -e '-0$')" -ge $most ]; then
         echo "$most starts in a row had no first node: not started again" >&2
         exit 69

@@ -2,7 +2,8 @@
 
 Of another node than the first one it counts as that node's report, for as long as this start of the job
 lasts. Where the first one is unfit nobody leads; start.sh has the job start again, and the next attempt
-enters it into the ledger, so that it counts like any other failure of that node.
+enters it into the ledger, so that it counts like any other failure of that node. Where the code that the run
+keeps is damaged, no node is to blame and none is named: the job ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
-from launch.node.meeting import LACKING
+from dnw.runs.ledger import Reason
+from launch.node.meeting import DAMAGED, LACKING
 from launch.scheduler import array
 
 
@@ -28,15 +30,20 @@ class Unfit:
     job: str
     restart: int
     rank: int
-    host: str
+    host: str  # empty where the node isn't to blame: the code that the run keeps is damaged
     why: str
     time: float  # when it said so, seconds since 1970
+
+    @property
+    def told(self) -> str:
+        """The same in a line, for people."""
+        return f"{self.host}: {self.why}" if self.host else self.why
 
 
 def reports(run: Run) -> dict[int, dict[str, Any]]:
     """Return what nodes of this start of the job around us have left, by rank, as Claim.reports does."""
     found = (one for one in _read(run) if (one.job, one.restart) == _here())
-    return {one.rank: {"code": LACKING, "detail": one.why} for one in found}
+    return {one.rank: {"code": LACKING if one.host else DAMAGED, "detail": one.why} for one in found}
 
 
 def enter_into_ledger(run: Run) -> None:
@@ -46,18 +53,18 @@ def enter_into_ledger(run: Run) -> None:
             continue
         if one.rank == 0:
             number = ledger.next_attempt(run)
-            ledger.claim(
-                run, number, job=one.job, restart=one.restart, hosts=[one.host], host=one.host, pid=0
-            )
-            detail = f"{one.host}: {one.why}"
-            ledger.end(run, number, "unfit", by="launcher", detail=detail, node=one.host, saved=0)
+            hosts = [one.host] if one.host else []
+            ledger.claim(run, number, job=one.job, restart=one.restart, hosts=hosts, host=one.host, pid=0)
+            reason: Reason = "unfit" if one.host else "error"
+            facts = {"node": one.host} if one.host else {"fault": "code"}
+            ledger.end(run, number, reason, by="launcher", detail=one.told, saved=0, **facts)
         one.file.unlink(missing_ok=True)
 
 
 def last_words(run: Run) -> str:
     """Return why the newest of them could not start; empty if there is none."""
     found = _read(run)
-    return f"{found[-1].host}: {found[-1].why}" if found else ""
+    return found[-1].told if found else ""
 
 
 def _here() -> tuple[str, int]:

@@ -10,7 +10,7 @@ from dnw.preemption import PEER_FAILED, STOPPED
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
-from launch.node import exit_reason, meeting
+from launch.node import exit_reason, meeting, retry_policy
 from launch.node.topology import Node
 
 NODE = Node(0, 2, "n1", "7", 0, ("n1", "n2"))
@@ -113,6 +113,22 @@ def test_a_divergence_holds_whatever_ended_the_ranks_then(
     assert last.end is not None
     assert (last.reason, last.cause, last.end.get("node")) == ("diverged", "diverged", None)
     assert "failed (diverged): the loss of step 7 is not finite" in capsys.readouterr().err
+
+
+def test_damaged_code_is_an_error_of_no_node(tmp_path: Path) -> None:
+    """One node saw it, the others could not meet it."""
+    run, why = Run(tmp_path), "code.zip: dnw/a.py is not what was frozen"
+    ledger.claim(run, 1, hosts=["n1", "n2"])
+    reports: dict[int, dict[str, Any]] = {
+        0: {"code": meeting.UNMET},
+        1: {"code": meeting.DAMAGED, "detail": why},
+    }
+    assert exit_reason.conclude(exit_reason.Ended(run, 1, NODE, reports, None, None)) == exit_reason.FAILED
+    last = ledger.last(run)
+    assert last is not None
+    assert last.end is not None
+    assert (last.reason, last.end["detail"], last.end.get("node")) == ("error", why, None)
+    assert not retry_policy.decide([last], error_retries=1).again
 
 
 @pytest.mark.parametrize(

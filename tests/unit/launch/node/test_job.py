@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from example import train as example
 from stand_in_worker import WORKER, a_run
 
 from dnw.preemption import PEER_FAILED
-from dnw.runs import ledger, lock
+from dnw.runs import frozen_code, ledger, lock
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
 from launch.node import fork_server
@@ -89,6 +90,21 @@ def test_done(run: Run, start: Started) -> None:
     again.communicate(timeout=60)
     assert again.returncode == 0
     assert len(ledger.read(run)) == 1
+
+
+def test_damaged_code_ends_the_run_in_one_line(run: Run, start: Started) -> None:
+    packed = frozen_code.pack({"files": {"dnw/a.py": "0" * 64}}, {"dnw/a.py": (b"a = 1", 0o644)})
+    shutil.rmtree(run.code)
+    run.code.write_bytes(packed)
+    process = start("finish", foreground=False)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, out
+    (attempt,) = ledger.read(run)
+    assert attempt.end is not None
+    told = f"{run.code}: dnw/a.py is not what was frozen; {frozen_code.REMEDY}"
+    assert (attempt.reason, attempt.end["detail"]) == ("error", told)
+    assert out.splitlines().count(told) == 1
+    assert "Traceback" not in out
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "USR1", "USR2", "HUP"])

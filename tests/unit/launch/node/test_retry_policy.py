@@ -121,3 +121,17 @@ def test_an_attempt_that_never_began_is_no_lack_of_progress(before: Attempt) -> 
     killed = attempt(2, "killed", 0, 7)
     assert retry_policy.decide([before, killed], 0).again
     assert not retry_policy.decide([before, killed, before, attempt(4, "killed", 0, 9)], 0).again
+
+
+def test_damaged_code_is_not_tried_again_and_no_node_is_at_fault() -> None:
+    """Whatever number of errors is."""
+    end = {
+        "reason": "error",
+        "fault": "code",
+        "detail": "code.zip: dnw/a.py is not what was frozen",
+        "saved": 0,
+    }
+    damaged = Attempt(1, {"job": "7"}, None, None, end)
+    told = retry_policy.decide([damaged], error_retries=3)
+    assert (told.again, told.why) == (False, "its code is damaged for every node: not started again")
+    assert retry_policy.nodes_to_exclude([damaged, damaged]) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnw.runs import ledger
+from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
 from launch.node import retry_policy, unfit
 
@@ -110,6 +110,30 @@ def test_it_ends_where_no_node_has_it(run: Run) -> None:
     assert (code, asked) == (69, [])
     assert "4 starts in a row had no first node: not started again" in told
     assert unfit.last_words(run) == "n1: /no/python: not there, or not executable"
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("fault", ["a bit", "the end"])
+def test_damaged_code_is_no_fault_of_a_node(run: Run, rank: int, fault: str) -> None:
+    """The job ends, unless another node alone has seen it: then the first one is told."""
+    packed = bytearray(frozen_code.pack({}, {"a.py": (b"a = 1" * 99, 0o644)}))
+    if fault == "a bit":
+        packed[packed.index(b"a.py") + 8] ^= 16
+    run.code.write_bytes(packed if fault == "a bit" else packed[:-30])
+    code, told, asked = started(run, sys.executable, rank=rank, restart=2)
+    assert (code, asked) == (99 if rank else 65, [])
+    why = unfit.last_words(run)
+    assert why.startswith(f"{run.code}: damaged (")
+    assert why.endswith(f"); {frozen_code.REMEDY}")
+    assert told == f"n{rank + 1}: {why}\n"
+    assert unfit.reports(run) == {rank: {"code": 65, "detail": why}}
+    os.environ["SLURM_RESTART_COUNT"] = "3"
+    unfit.enter_into_ledger(run)
+    ends = [attempt.end or {} for attempt in ledger.read(run)]
+    assert [(end["reason"], end["detail"], "node" in end) for end in ends] == [("error", why, False)] * (
+        not rank
+    )
+    assert retry_policy.nodes_to_exclude(ledger.read(run)) == []
 
 
 def test_an_element_of_an_array_is_named_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
