@@ -73,7 +73,11 @@ def leave_signals_to_parent(_worker: int = 0) -> None:
 
 
 def end_children() -> None:
-    """Kill helper processes: they ignore the SIGTERM with which Python would end, and then await, them."""
+    """Kill helper processes: they ignore the SIGTERM with which Python would end, and then await, them.
+
+    From then on nobody is told of their death: torch's handler would raise an exception in whatever runs.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         child.kill()
 

@@ -42,7 +42,7 @@ from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
 from dnw.training.distributed import World, join, leave
 from dnw.training.divergence import DivergedError, diagnose_alone
-from dnw.training.finite import not_finite_by_design
+from dnw.training.finite import check_finite, not_finite_by_design
 from dnw.training.init_from_run import init_from_run
 from dnw.training.loop import Loop
 from dnw.training.machine import warn_of_others, warn_of_unlike
@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 
 EXPECTED = (ConfigError, ShardError, CheckpointError)  # whose message says all there is to say
 FIRST_S = 10.0  # that the other ranks give the first one to tell what they refuse alike
+# what to do about a checkpoint that isn't finite
+WITHOUT_IT = "move it away to go on from what was saved before it, or begin anew with fresh=true"
 UNKNOWN = 0  # the number of an attempt
 
 
@@ -242,8 +244,8 @@ class _Worker:
         identity = Identity(train.exp, signature(train), *digests, names or splits[1].classes)
         warn_of_unlike(world, trainer.machine)
         precision.warn_of_device(train.precision, world.device)
+        trainer.exempt = not_finite_by_design(trainer.model)  # as built: what is saved may have diverged
         _begin(claim, trainer, identity)
-        trainer.exempt = not_finite_by_design(trainer.model)
         self.trainer = trainer
         trainer.begin()
         self.watchdog.progress(trainer.position.step)
@@ -316,10 +318,13 @@ def _log_to(run: Run, attempt: int, world: World) -> None:
 def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
     """Go back to the newest whole checkpoint, or begin, and keep what was begun with as one.
 
-    The first rank chooses it: another may see an older state of a shared folder.
+    The first rank chooses it: another may see an older state of a shared folder. One that isn't finite is
+    refused and not passed over, unlike a damaged one: the steps after the one before would lead there again.
     """
     is_first, run = trainer.world.is_first, claim.run
     saved = checkpoint.newest(run.checkpoints, identity) if is_first else None
+    if saved is not None:
+        check_finite(step_path(run.checkpoints, saved.position.step), saved, trainer.exempt, WITHOUT_IT)
     step = trainer.world.broadcast_int(saved.position.step if saved else -1)
     if step < 0:
         if trainer.train.wiring.name in FROM_A_RUN:

@@ -15,7 +15,7 @@ from dnw.runs import class_names
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, CheckpointError, DamagedError, Identity
-from dnw.training.finite import is_finite, not_finite_by_design
+from dnw.training.finite import check_finite, not_finite_by_design
 from dnw.wiring import choose_all
 from shards.classes import Names
 
@@ -55,7 +55,7 @@ def load_checkpointed_model(path: Path) -> CheckpointedModel:
         train = load(run.config) if run.config.exists() or run.config.is_symlink() else parse(state.train)
     _check_identity(path, state, train)
     model = models.build(train)
-    _check_finite(path, state, not_finite_by_design(model))
+    check_finite(path, state, not_finite_by_design(model), "name a checkpoint of an earlier step")
     model.load_state_dict(state.model)
     choose_all(model, state.position.step)
     names = class_names.read(run) if state.identity.classes is None else state.identity.classes
@@ -69,15 +69,6 @@ def _check_identity(path: Path, state: Checkpoint, train: Train) -> None:
         data = train.data
         mine = Identity(train.exp, signature(train), data.train_fingerprint, data.val_fingerprint)
         checkpoint.check_identity(path, state.identity, mine)
-
-
-def _check_finite(path: Path, state: Checkpoint, exempt: frozenset[str]) -> None:
-    bad = [name for name, held in state.model.items() if name not in exempt and not is_finite(held)]
-    if bad:
-        raise CheckpointError(
-            f"{path}: {bad[0]} and {len(bad) - 1} more of {len(state.model)} tensors aren't finite; "
-            "the run has diverged: name a checkpoint of an earlier step"
-        )
 
 
 def _newest_whole(folder: Path) -> Checkpoint:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dnw.training.checkpoint import Checkpoint
+from dnw.training.checkpoint import Checkpoint, CheckpointError
 
 
 def is_finite(state: Any) -> bool:
@@ -19,8 +20,27 @@ def is_finite(state: Any) -> bool:
 
 def is_healthy(snapshot: Checkpoint, exempt: frozenset[str]) -> bool:
     """Whether a state in host memory may be gone on from; buffers named in `exempt` are inf by design."""
-    model = [tensor for name, tensor in snapshot.model.items() if name not in exempt]
-    return is_finite([model, snapshot.optimizer, snapshot.meter])
+    return all(is_finite(held) for _, held in _parts(snapshot, exempt))
+
+
+def check_finite(path: Path, saved: Checkpoint, exempt: frozenset[str], remedy: str) -> None:
+    """Refuse a checkpoint that may not be gone on from, as one that an earlier version has left.
+
+    Args:
+        path: of the checkpoint, for the message.
+        saved: its content.
+        exempt: buffers of the network that may hold inf.
+        remedy: what to do about it.
+
+    Raises:
+        CheckpointError: with the first part that isn't finite.
+    """
+    bad = [name for name, held in _parts(saved, exempt) if not is_finite(held)]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise CheckpointError(
+            f"{path}: values that aren't finite, in {bad[0]}{more}; the run has diverged: {remedy}"
+        )
 
 
 def not_finite_by_design(model: nn.Module) -> frozenset[str]:
@@ -35,6 +55,14 @@ def tensors(state: Any) -> Iterable[Tensor]:
     elif isinstance(state, dict | list):
         for value in state.values() if isinstance(state, dict) else state:
             yield from tensors(value)
+
+
+def _parts(saved: Checkpoint, exempt: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """Yield what people call each part of a state, and the part."""
+    yield from ((name, tensor) for name, tensor in saved.model.items() if name not in exempt)
+    held = saved.optimizer.get("state", {})
+    yield from ((f"the momentum of weight {number}", state) for number, state in held.items())
+    yield "the sum of the losses", saved.meter
 
 
 def _is_finite(tensor: Tensor) -> bool:

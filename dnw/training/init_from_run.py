@@ -10,6 +10,7 @@ from dnw.config import ConfigError, Train, load, signature
 from dnw.runs.folder import Run, finished, newest_step, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError
+from dnw.training.finite import check_finite, not_finite_by_design
 from dnw.training.state_dict_diff import state_dict_diff
 from dnw.wiring import Choice
 
@@ -24,7 +25,7 @@ def init_from_run(train: Train, model: nn.Module) -> None:
 
     Raises:
         ConfigError: the source is gone, is no longer the run it was, or has not finished.
-        CheckpointError: its weights are damaged, or are those of another network.
+        CheckpointError: its weights are damaged, not finite, or those of another network.
     """
     source = Run(Path(train.wiring.source))
     _check(source, train)
@@ -65,4 +66,5 @@ def _weights(path: Path, train: Train, model: nn.Module) -> dict[str, Tensor]:
     wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(_MASK)}
     if differing := state_dict_diff(saved.model, wanted):
         raise CheckpointError(f"{path}: weights of another network\n{differing}")
+    check_finite(path, saved, not_finite_by_design(model), "name another run with wiring.source=")
     return saved.model

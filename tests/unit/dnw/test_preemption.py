@@ -1,5 +1,6 @@
 """What becomes of the helpers of a worker."""
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from dnw.preemption import end_children
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
@@ -49,3 +52,20 @@ def test_a_helper_ends_with_its_worker() -> None:
         worker.kill()
         assert worker.stdout.read() == ""  # both have closed it
         assert time.monotonic() < began + 50
+
+
+def test_nobody_is_told_of_helpers_that_are_ended() -> None:
+    """A DataLoader's handler raises, and a worker that was done would end as if it had failed."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("DataLoader worker is killed by signal: Killed")
+
+    before = signal.signal(signal.SIGCHLD, refuse)
+    try:
+        helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,), daemon=True)
+        helper.start()
+        end_children()
+        helper.join()
+        assert helper.exitcode == -signal.SIGKILL
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from pathlib import Path
 
@@ -96,6 +97,30 @@ def test_it_goes_on_from_the_newest_whole_checkpoint_of_this_run(tmp_path: Path)
     assert made.model.get_parameter("fc.bias").tolist() == [4] * 10
     with pytest.raises(CheckpointError, match="belongs to another run"):
         train._begin(Claim.take_over(run), trainer(config), Identity(config.exp, "another", "", ""))
+
+
+@pytest.mark.parametrize("place", ["weight", "momentum", "meter"])
+def test_what_is_not_finite_is_refused_until_it_is_moved_away(tmp_path: Path, place: str) -> None:
+    """As an earlier version, or a fault of the memory, has left it under a right digest."""
+    run = make(tmp_path)
+    config = load(run.config)
+    identity = Identity(config.exp, signature(config), "", "")
+    before = trainer(config)
+    for step in (4, 8):
+        before.position = Position(step=step, consumed=32 * step, world=1)
+        saved = before.snapshot(identity)
+        if step == 8:
+            held = {"weight": saved.model["fc.bias"], "meter": saved.meter, "momentum": torch.zeros(3)}
+            saved.optimizer.setdefault("state", {})[0] = {"momentum_buffer": held["momentum"]}
+            held[place].view(-1)[0] = math.nan
+        checkpoint.write(step_path(run.checkpoints, step), checkpoint.encode(saved))
+    newest = step_path(run.checkpoints, 8)
+    with pytest.raises(CheckpointError, match=f"{newest}: values that aren't finite, in .*: move it away"):
+        train._begin(Claim.take_over(run), trainer(config), identity)
+    newest.rename(tmp_path / "away.pt")
+    made = trainer(config)
+    train._begin(Claim.take_over(run), made, identity)
+    assert made.position.step == 4
 
 
 def test_it_goes_on_with_the_same_classes_alone(tmp_path: Path) -> None:

@@ -243,7 +243,8 @@ def test_weights_that_are_not_finite(
     before = digest(run.folder)
     out = " out.safetensors" if command == "export" else ""
     answer = type_line(f"{command} {run.folder}{out}", capsys, monkeypatch)
-    assert "aren't finite; the run has diverged: name a checkpoint of an earlier step" in answer.err
+    assert "values that aren't finite, in " in answer.err
+    assert "; the run has diverged: name a checkpoint of an earlier step" in answer.err
     assert (answer.code, len(answer.err.splitlines())) == (code, 1)
     assert digest(run.folder) == before
     earlier = type_line(f"profile {step_path(run.checkpoints, 1)}", capsys, monkeypatch)

@@ -163,3 +163,13 @@ def test_a_checkpoint_of_another_run_is_refused(source: Source) -> None:
     os.truncate(path, 100)
     with pytest.raises(CheckpointError, match="damaged"):
         started(source.config("one_shot"))
+
+
+def test_weights_that_are_not_finite_are_refused(source: Source) -> None:
+    saved = dataclasses.replace(
+        source.init, model={name: held.clone() for name, held in source.init.model.items()}
+    )
+    next(held for held in saved.model.values() if held.is_floating_point()).view(-1)[0] = float("nan")
+    checkpoint.write(source.run.checkpoints / "init.pt", checkpoint.encode(saved))
+    with pytest.raises(CheckpointError, match=r"aren't finite, in .*: name another run with wiring.source="):
+        started(source.config("one_shot"))
