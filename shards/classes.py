@@ -10,6 +10,7 @@ from shards.errors import ShardError
 from shards.ignored import printable
 from shards.regular_file import read_bytes, read_json
 
+CLASSNAMES = "classnames.txt"  # where clip_benchmark has them, one a line, beside the folders of its splits
 Names = tuple[str, ...] | None  # in the order of their numbers; None where nobody has said them
 
 
@@ -41,14 +42,14 @@ def _listed(path: Path) -> tuple[str, ...]:
 
 
 def names_in(folder: Path, digests: Collection[str]) -> tuple[str, ...] | None:
-    """Return the names that the indexes of these shards hold: tars don't. None where nobody says.
+    """Return the names that the indexes of these shards hold, or classnames.txt; None where nobody says.
 
     Args:
         folder: where indexes may lie, which are about to be made again.
         digests: SHA-256 of the shards.
 
     Raises:
-        ShardError: the names are those of other shards, or two indexes differ.
+        ShardError: the names are those of other shards, or two of these files differ.
     """
     found = {}
     for path in sorted(folder.glob("index-*.json")):
@@ -64,6 +65,8 @@ def names_in(folder: Path, digests: Collection[str]) -> tuple[str, ...] | None:
                 "say the names with --classes FILE"
             )
         found[path] = names
+    if (path := folder / CLASSNAMES).is_file():
+        found[path] = read_names(path)
     if len(set(found.values())) > 1:
         one, other = list(found)[:2]
         raise ShardError(

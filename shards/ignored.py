@@ -49,6 +49,11 @@ class Ignored:
                 return True
         return False
 
+    def is_skipped(self, path: str) -> bool:
+        """Return whether a pattern of the user names this entry."""
+        texts = (*path.split("/"), path)
+        return any(fnmatch.fnmatch(text, pattern) for pattern in self.skip for text in texts)
+
     def count(self, pattern: str, path: str) -> None:
         """Count an entry that is not taken, whatever names it."""
         self._counts[pattern] += 1

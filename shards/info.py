@@ -11,7 +11,7 @@ from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.ignored import printable
 from shards.regular_file import read_bytes, read_json
-from shards.shard import Shard
+from shards.shard import Shard, is_inside
 
 NAME = "_info.json"
 _SPLITS = {"validation": "val"}  # what others call them; both names are written
@@ -21,16 +21,16 @@ def files(folder: Path) -> dict[str, list[str]] | None:
     """Return the files of each split; None where there is no such file.
 
     Raises:
-        ShardError: it holds no splits, or names a file that isn't in the folder itself.
+        ShardError: it holds no splits, or names a file that isn't in the folder.
     """
     path = folder / NAME
     if not path.is_file():
         return None
     splits = _splits(path)
     for name in (name for facts in splits.values() for name in facts["filenames"]):
-        if "/" in name:
+        if not is_inside(name):
             raise ShardError(
-                f"{path}: names {printable(name)}: the shards must lie in the folder itself: move them "
+                f"{path}: names {printable(name)}: the shards must lie in this folder or below: move them "
                 "there, and remove this file"
             )
         if not (folder / name).is_file():

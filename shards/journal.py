@@ -18,8 +18,9 @@ from typing import Any, BinaryIO
 
 from shards.errors import ShardError
 from shards.flock import flock
-from shards.ignored import Ignored
+from shards.ignored import Ignored, printable
 from shards.shard import Shard
+from shards.split_files import tars_in
 
 NAME = "write.jsonl"
 _IGNORED = "ignored"
@@ -111,10 +112,10 @@ def _lock(file: BinaryIO, folder: Path) -> None:
 
 
 def _refuse_others(folder: Path) -> None:
-    if tars := sorted(folder.glob("*.tar")):
+    if tars := tars_in(folder):
         raise ShardError(
             f"{folder}: already holds {len(tars)} tar files that this command didn't write, say "
-            f"{tars[0].name}: write into another folder, or index what is there with: "
+            f"{printable(tars[0])}: write into another folder, or index what is there with: "
             f"python -m shards.index {folder}"
         )
 

@@ -14,7 +14,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -38,7 +38,7 @@ Members = npt.NDArray[np.void]  # of MEMBER
 
 @dataclass(frozen=True)
 class Shard:
-    """What is known of a shard file: its name, samples, size in bytes, and SHA-256."""
+    """What is known of a shard file: its name in the folder or below, samples, size in bytes, and SHA-256."""
 
     file: str
     samples: int
@@ -48,8 +48,14 @@ class Shard:
     def __post_init__(self) -> None:
         """Refuse what a damaged file says. Raises TypeError."""
         kinds = (str, int, int, str)
-        if not all(type(value) is kind for value, kind in zip(vars(self).values(), kinds, strict=True)):
+        are_right = all(type(value) is kind for value, kind in zip(vars(self).values(), kinds, strict=True))
+        if not are_right or not is_inside(self.file):
             raise TypeError(f"no shard: {self}")
+
+
+def is_inside(file: str) -> bool:
+    """Return whether this names a file in a folder or below it, and none outside."""
+    return "\0" not in file and not {"", ".", ".."} & {*file.split("/")}
 
 
 class Entry(NamedTuple):
@@ -103,6 +109,10 @@ class Contents(NamedTuple):
     members: Members
     keys: npt.NDArray[np.uint64]
     ignored: Ignored
+
+    def under(self, file: str) -> Contents:
+        """Return the same as those of the shard that a folder has under this name."""
+        return self._replace(shard=replace(self.shard, file=file))
 
 
 def scan(path: Path, *, payload: bool = True, skip: Sequence[str] | None = ()) -> Contents:

@@ -1,22 +1,32 @@
-"""The files of a folder of shards: which are which split, what is missing; all else is named, or refused."""
+"""The files of a folder of shards: which are which split, what is missing; all else is named, or refused.
+
+Shards lie in the folder itself, or in one folder for each split (train/0.tar, test/0.tar), as clip_benchmark
+has them. There nshards.txt says how many there are.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shards import info
+from shards.classes import CLASSNAMES
 from shards.errors import ShardError, remake
 from shards.ignored import Ignored, printable
+from shards.regular_file import read_bytes
 from shards.shard import Shard
 
-_PATTERNS = {"train": "*-train-*.tar", "val": "*-val*-*.tar"}
+_FOLDERS = {"train": ("train",), "val": ("val", "validation", "test")}  # of shards, the first that is there
+_PATTERNS = {"train": ("*-train-*.tar",), "val": ("*-val*-*.tar",)}
+_COUNT = "nshards.txt"
 _PATTERN = re.compile(r"[*?\[{]|\.tar$")  # of files, as other programs take them
-_OURS = ("index-*.json", "index-*.npy", info.NAME, "write.jsonl")
+_OURS = ("index-*.json", "index-*.npy", info.NAME, "write.jsonl", CLASSNAMES)
 
 
 def files_of_splits(
@@ -34,13 +44,18 @@ def files_of_splits(
             pattern names it, or the numbers in the names have a gap.
     """
     ignored = Ignored() if ignored is None else ignored
-    tars = list(_tars(folder, ignored))
     known = None if patterns else info.files(folder)
+    inside = [pattern for pattern in patterns.values() if "/" in pattern]
+    if not patterns:
+        inside = [f"{one}/*.tar" for one in _split_folders(folder, ignored)]
+        inside += [name for names in (known or {}).values() for name in names]
+    tars = list(_tars(folder, ignored, inside))
+    usual = _usual(tars)
     if known is None:
-        files = _by_names(tars, patterns or _PATTERNS)
+        files = _by_names(tars, {split: (pattern,) for split, pattern in patterns.items()} or usual)
         files = {split: names for split, names in files.items() if names or split in patterns}
     else:
-        files = _with_later_ones(known, tars)
+        files = _with_later_ones(known, _by_names(tars, usual))
     if not files and tars:
         raise ShardError(
             f"{printable(folder)}: which of its {len(tars)} tar files ({printable(tars[0])}, ...) are which "
@@ -72,43 +87,106 @@ def _distinct(folder: Path, files: Mapping[str, Sequence[str]]) -> set[str]:
 def unknown(folder: Path, known: Iterable[str], skip: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield name and fault of each file that is neither known nor named by a pattern."""
     ignored = Ignored(skip)
-    for name in sorted({*_tars(folder, ignored)} - {*known}):
+    inside = [*known, *(f"{one}/*.tar" for names in _FOLDERS.values() for one in names)]
+    for name in sorted({*_tars(folder, ignored, inside)} - {*known}):
         yield name, "no index knows of this file"
     yield from ignored.refused
 
 
-def _tars(folder: Path, ignored: Ignored) -> Iterator[str]:
-    """Yield the names of tar files; tells `ignored` of all else."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
+def tars_in(folder: Path) -> list[str]:
+    """Return the names of the tar files in a folder and in those of its splits, sorted."""
+    within = (folder / one for names in _FOLDERS.values() for one in names)
+    found = [path for one in (folder, *within) for path in one.glob("*.tar")]
+    return sorted(str(path.relative_to(folder)) for path in found)
+
+
+def _split_folders(folder: Path, ignored: Ignored) -> Iterator[str]:
+    """Yield the folder of each split; a second one is refused as any other folder."""
+    for names in _FOLDERS.values():
+        there = (name for name in names if next((folder / name).glob("*.tar"), None) is not None)
+        yield from itertools.islice((name for name in there if not ignored.is_skipped(name)), 1)
+
+
+def _tars(folder: Path, ignored: Ignored, inside: Collection[str] = ()) -> Iterator[str]:
+    """Yield the names of tar files; tells `ignored` of all else.
+
+    Args:
+        folder: where they lie.
+        ignored: knows what may be left out, and is told what is.
+        inside: names and patterns of files within folders, which are looked into then.
+    """
+    heads = {name.rpartition("/")[0] for name in inside} - {""}
+    for entry in _entries(folder):
         name = entry.name
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in _OURS) or ignored.names(name):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in _OURS):
             continue
-        if entry.is_dir():
-            ignored.refuse(name, "a folder")
-        elif not entry.is_file():
-            ignored.refuse(name, "a link to nothing, or no file")
-        elif name.endswith(".tar"):
+        is_head = any(fnmatch.fnmatchcase(name, head) for head in heads) and entry.is_dir()
+        if is_head and any(one.name.endswith(".tar") for one in _entries(folder / name)):
+            yield from _shards_of(folder, name, ignored)
+        elif not ignored.names(name) and _is_tar(name, entry, ignored):
             yield name
-        elif name.lower().endswith(".tar"):
-            ignored.refuse(name, "must end in .tar, in small letters")
-        elif ".tar." in name.lower() or name.lower().endswith(".tgz"):
-            ignored.refuse(name, "compressed, or not whole")
-        else:
-            ignored.refuse(name, "no tar file")
 
 
-def _by_names(tars: Iterable[str], patterns: Mapping[str, str]) -> dict[str, list[str]]:
+def _shards_of(folder: Path, split: str, ignored: Ignored) -> Iterator[str]:
+    """Yield the tar files in the folder of one split, which nshards.txt may count."""
+    entries = _entries(folder / split)
+    for entry in entries:
+        name = f"{split}/{entry.name}"
+        if not ignored.names(name) and _is_tar(name, entry, ignored):
+            yield name
+    if not (count := folder / split / _COUNT).is_file() or ignored.is_skipped(f"{split}/{_COUNT}"):
+        return
+    said, there = read_bytes(count).strip(), sum(entry.name.endswith(".tar") for entry in entries)
+    if said != b"%d" % there:
+        ignored.refuse(f"{split}/{_COUNT}", f"says {ascii(said[:20])[1:]} shards, {there} are there")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_tar(name: str, entry: os.DirEntry[str], ignored: Ignored) -> bool:
+    """Return whether this is a tar file; else `ignored` is told what it is."""
+    if entry.is_dir():
+        why = "a folder"
+    elif not entry.is_file():
+        why = "a link to nothing, or no file"
+    elif name.endswith(".tar"):
+        return True
+    elif name.lower().endswith(".tar"):
+        why = "must end in .tar, in small letters"
+    elif ".tar." in name.lower() or name.lower().endswith(".tgz"):
+        why = "compressed, or not whole"
+    else:
+        why = "no tar file"
+    ignored.refuse(name, why)
+    return False
+
+
+def _usual(tars: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return the patterns by which names tell their split."""
+    heads = {name.rpartition("/")[0] for name in tars}
+    folders = {split: [one for one in names if one in heads][:1] for split, names in _FOLDERS.items()}
+    return {split: (*_PATTERNS[split], *(f"{one}/*.tar" for one in folders[split])) for split in _PATTERNS}
+
+
+def _by_names(tars: Iterable[str], patterns: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {
-        split: [name for name in tars if fnmatch.fnmatchcase(name, pattern)]
-        for split, pattern in patterns.items()
+        split: [name for name in tars if any(_is_meant(name, pattern) for pattern in some)]
+        for split, some in patterns.items()
     }
 
 
-def _with_later_ones(known: dict[str, list[str]], tars: Sequence[str]) -> dict[str, list[str]]:
+def _is_meant(name: str, pattern: str) -> bool:
+    """Return whether a pattern names a file; one without a slash, a file of the folder itself."""
+    return name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
+
+
+def _with_later_ones(
+    known: dict[str, list[str]], by_names: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
     """Add shards that came later, if the names of all others tell their split."""
-    by_names = _by_names(tars, _PATTERNS)
     if any(name not in by_names.get(split, ()) for split, names in known.items() for name in names):
         return known  # the rest is in no split
     found = {}
@@ -147,7 +225,7 @@ def why_no_index(folder: Path, split: str) -> str:
         return f"{folder}: names files, must be the folder of the shards, say {folder.parent}"
     if not folder.is_dir():
         return f"{folder}: no such folder: write shards there with: {write}"
-    tars = len(list(folder.glob("*.tar")))
+    tars = len(tars_in(folder))
     if not tars:
         return f"{folder}: holds no shards: write some with: {write}"
     if others := sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json")):
@@ -159,8 +237,11 @@ def why_no_index(folder: Path, split: str) -> str:
 def check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
     """Compare the size of each shard with what is on the disk. Raises ShardError."""
     names = {shard.file for shard in shards}
-    with os.scandir(folder) as entries:
-        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.name in names}
+    sizes: dict[str, int] = {}
+    for head in {file.rpartition("/")[0] for file in names}:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder / head) as entries:
+            found = ((f"{head}/{entry.name}" if head else entry.name, entry) for entry in entries)
+            sizes |= {name: entry.stat().st_size for name, entry in found if name in names}
     for shard in shards:
         if shard.file not in sizes:
             raise ShardError(f"{folder / shard.file}: this shard is missing: copy or write it again")

@@ -58,11 +58,16 @@ class Fault:
 class Task:
     """One shard to be looked at; `shard` and `rows` are what the index says."""
 
-    path: Path
+    folder: Path
     shard: Shard
     rows: Members
     skip: tuple[str, ...] | None
     quick: bool
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / self.shard.file
 
 
 def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dict[str, Contents]]:
@@ -79,8 +84,8 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
     """
     indexes = [Index.record(folder, split) for split in splits(folder)]
     tasks = [task for one in indexes for task in _tasks(one, quick)]
-    owners = {task.shard.sha256: task.path.name for task in tasks}
-    faults = list(_foreign(folder, {task.path.name for task in tasks}, indexes[0].skip or ()))
+    owners = {task.shard.sha256: task.shard.file for task in tasks}
+    faults = list(_foreign(folder, {task.shard.file for task in tasks}, indexes[0].skip or ()))
     whole: dict[str, Contents] = {}
     images = sum(task.shard.samples for task in tasks)
     with (
@@ -88,16 +93,19 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
         closing(run(_look_at, tasks, workers)) as finished,
     ):
         for number, (contents, differences, unreadable) in finished:
-            name = tasks[number].path.name
+            name = tasks[number].shard.file
             progress.update(tasks[number].shard.samples)
             faults += unreadable
             if contents is not None and not differences:
-                whole[name] = contents
+                whole[name] = contents.under(name)
             elif contents is not None and (owner := owners.get(contents.shard.sha256)):
                 faults.append(Fault(name, f"holds what {owner} should: swapped, or copied over it"))
             else:
                 faults += differences
-    faults += _twice(folder, whole)
+    for one in indexes:  # other splits may number theirs from 0 again
+        faults += _twice(
+            folder, {shard.file: whole[shard.file] for shard in one.shards if shard.file in whole}
+        )
     return sorted(faults, key=lambda fault: (fault.file, fault.offset or 0)), whole
 
 
@@ -139,14 +147,14 @@ def splits(folder: Path) -> list[str]:
 
 
 def _tasks(one: Index, quick: bool) -> Iterator[Task]:
-    for path, known, start in zip(one.paths, one.shards, one.starts, strict=True):
+    for known, start in zip(one.shards, one.starts, strict=True):
         rows = np.array(one.members[start : start + known.samples])
-        yield Task(path, known, rows, one.skip, quick)
+        yield Task(one.folder, known, rows, one.skip, quick)
 
 
 def _look_at(task: Task) -> tuple[Contents | None, list[Fault], list[Fault]]:
     """Return what a shard holds, if it can be read, what is wrong with it, and with the images in it."""
-    name = task.path.name
+    name = task.shard.file
     if not task.path.is_file():
         return None, [Fault(name, "missing: copy or write this shard again")], []
     try:
@@ -168,14 +176,14 @@ def _unreadable(task: Task) -> Iterator[Fault]:
                 key = _key(task.path, row, task.skip)
                 patterns = (*(task.skip or ()), f"{literal(key)}.*")
                 skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in patterns)
-                remedy = f"replace it, or leave it out with: {remake(task.path.parent)} {skips}"
+                remedy = f"replace it, or leave it out with: {remake(task.folder)} {skips}"
                 what = f"not a readable image ({error.reason if size else 'empty'}): {remedy}"
-                yield Fault(task.path.name, what, key, offset)
+                yield Fault(task.shard.file, what, key, offset)
 
 
 def _differences(task: Task, found: Contents) -> Iterator[Fault]:
     """Yield what a readable shard has otherwise than its index says."""
-    name, known = task.path.name, task.shard
+    name, known = task.shard.file, task.shard
     if found.shard.samples != known.samples:
         yield Fault(name, f"has {found.shard.samples} samples, the index says {known.samples}")
         return

@@ -112,7 +112,7 @@ def test_data_that_git_was_not_told_of(
 def test_this_project_freezes_itself(tmp_path: Path) -> None:
     snapshot.write(tmp_path / "code.zip")
     files = frozen(tmp_path / "code.zip")
-    for name in ("launch/node/agent.py", "dnw/train.py", "shards/index.py", "configs/config.yaml"):
+    for name in ("launch/node/agent.py", "dnw/train.py", "shards/index/index.py", "configs/config.yaml"):
         assert files[name] == (snapshot.ROOT / name).read_text()
 
 

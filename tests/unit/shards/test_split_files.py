@@ -56,7 +56,9 @@ def test_names_that_tell_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "said"),
     [
-        ({"train": {"filenames": ["b/a.tar"]}}, "the shards must lie in the folder itself"),
+        ({"train": {"filenames": ["../a.tar"]}}, "the shards must lie in this folder or below"),
+        ({"train": {"filenames": ["/a.tar"]}}, "the shards must lie in this folder or below"),
+        ({"train": {"filenames": ["b/a.tar"]}}, r"b/a\.tar: missing, though _info\.json names it"),
         ({"train": {"filenames": ["gone.tar"]}}, r"gone\.tar: missing, though _info\.json names it"),
         ({"train": {}}, "no splits with filenames in it"),
         ([], "no splits with filenames in it"),

@@ -16,14 +16,14 @@ from PIL import Image
 
 from shards import index, info, shard, verify, workers, write
 from shards.errors import ShardError
-from shards.index import Index
+from shards.index import Index, tars
 from shards.journal import NAME
 from shards.reader import Reader
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (write, index):
+    for module in (write, tars):
         monkeypatch.setattr(module, "run", lambda function, tasks, _: workers.run(function, tasks, 0))
 
 
@@ -173,7 +173,8 @@ def test_a_shard_is_written_again(image_folder: Path, pets_shards: Path) -> None
 
 
 def test_a_shard_is_meant_to_be_another(pets_shards: Path) -> None:
-    shutil.copy(pets_shards / "pets-train-0001.tar", pets_shards / "pets-train-0000.tar")
+    others = [shard.Entry(f"other{n}", "ppm", b"P6 1 1 255\nrgb" * 999, 0) for n in range(4)]
+    shard.write(pets_shards / "pets-train-0000.tar", others)
     with pytest.raises(ShardError, match=r"has .* bytes, the index says .* if it is meant to be") as caught:
         Index.load(pets_shards, "train")
     with pytest.raises(ShardError, match=r"or if it is meant to be so, remove .* and type this again"):
@@ -265,17 +266,30 @@ def test_info_that_speaks_of_other_places(pets_shards: Path) -> None:
     path.write_text(json.dumps(said))
     with pytest.raises(ShardError, match="val and validation name other files: repair or remove it"):
         index.build(pets_shards, {}, workers=0)
-    said["splits"]["validation"]["filenames"] = ["sub/pets-val-0000.tar"]
+    outside = f"../{pets_shards.name}/pets-val-0000.tar"
+    for name in ("val", "validation"):
+        said["splits"][name]["filenames"] = [outside]
     path.write_text(json.dumps(said))
-    (pets_shards / "sub").mkdir()
-    (pets_shards / "pets-val-0000.tar").rename(pets_shards / "sub" / "pets-val-0000.tar")
     with pytest.raises(ShardError, match="move them there, and remove this file"):
         index.build(pets_shards, {}, workers=0)
-    (pets_shards / "sub" / "pets-val-0000.tar").rename(pets_shards / "pets-val-0000.tar")
-    (pets_shards / "sub").rmdir()
     path.unlink()
     index.build(pets_shards, {}, workers=0)
     assert total(pets_shards) == 15
+
+
+def test_info_that_speaks_of_folders_below(pets_shards: Path) -> None:
+    path = pets_shards / info.NAME
+    said = json.loads(path.read_text())
+    for name in ("val", "validation"):
+        said["splits"][name]["filenames"] = ["sub/pets-val-0000.tar"]
+    path.write_text(json.dumps(said))
+    with pytest.raises(ShardError, match=r"missing, though _info\.json names it: copy it again"):
+        index.build(pets_shards, {}, workers=0)
+    (pets_shards / "sub").mkdir()
+    (pets_shards / "pets-val-0000.tar").rename(pets_shards / "sub" / "pets-val-0000.tar")
+    index.build(pets_shards, {}, workers=0)
+    assert total(pets_shards) == 15
+    assert not faults(pets_shards)
 
 
 def test_info_of_a_shard_that_is_gone(pets_shards: Path) -> None:

@@ -1,16 +1,7 @@
-"""The index of a split: which shards it has, and where in them each sample is.
-
-    python -m shards.index FOLDER                          make the indexes of tar files that are there
-    python -m shards.index FOLDER --split train='a-*.tar'  ... and say which of them are which split
-
-Beside the shards of a split lie index-<split>.json, what the shards are, and index-<split>.npy, one row of
-`shards.shard.MEMBER` for each sample. A reader of other shards than those indexed gets an error, never other
-samples. `_info.json` is the form in which timm wants the same facts.
-"""
+"""The index of a split, as it lies beside its shards: written, read, and never taken for another one."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import hashlib
@@ -18,28 +9,23 @@ import itertools
 import json
 import operator
 import os
-import sys
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from shards import command, info
+from shards import info
 from shards.atomic import replacing
-from shards.classes import check_names, names_in, read_names
 from shards.errors import ShardError, remake
-from shards.ignored import Ignored, add_skip
+from shards.ignored import Ignored
 from shards.regular_file import descriptor_of, read_json
 from shards.remote import Store
-from shards.shard import EXTENSIONS, MEMBER, Contents, Members, Shard, scan
-from shards.split_files import check_sizes, files_of_splits, why_no_index
-from shards.workers import run
+from shards.shard import MEMBER, Members, Shard
+from shards.split_files import check_sizes, tars_in, why_no_index
 
 VERSION = 2
 _CHECKED_AT_ONCE = 2**22  # rows; those of a larger split are checked shard by shard, as they are read
@@ -239,63 +225,6 @@ def save_info(indexes: Sequence[Index]) -> None:
     info.renew(indexes[0].folder, {index.split: index.shards for index in indexes})
 
 
-def build(
-    folder: Path,
-    patterns: Mapping[str, str],
-    workers: int,
-    *,
-    ignored: Ignored | None = None,
-    classes: Sequence[str] | None = None,
-) -> list[Index]:
-    """Read the tars of a folder to the last byte and write the index of each split, and `_info.json`.
-
-    Args:
-        folder: where the tars lie.
-        patterns: split to the glob pattern of its files; empty: from `_info.json`, else from their names.
-        workers: processes that read.
-        ignored: knows what may be left out, of the folder and of the tars, and is told what is.
-        classes: the name of each class; None: as the indexes say that are there of the same shards.
-
-    Raises:
-        ShardError: no tars, no telling which split they are, something that would be lost, lengths other than
-            those of `_info.json`, names of other classes, or anything that `shards.shard.scan` raises.
-        OSError: a file can't be read or written.
-    """
-    if next(folder.glob("*.tar"), None) is None:
-        raise ShardError(why_no_index(folder, "train"))
-    ignored = Ignored() if ignored is None else ignored
-    files = files_of_splits(folder, patterns, ignored)
-    paths = [folder / name for names in files.values() for name in names]
-    scanned: dict[str, Contents] = {}
-    with (
-        tqdm(total=len(paths), unit=" shards", disable=None) as progress,
-        closing(run(functools.partial(scan, skip=ignored.skip), paths, workers)) as finished,
-    ):
-        for number, result in finished:
-            scanned[paths[number].name] = result
-            ignored.add(result.ignored)
-            progress.update()
-    if not patterns:
-        info.check_lengths(folder, _lengths_of_all(scanned))
-    highest = max(int(found.members["label"].max(initial=-1)) for found in scanned.values())
-    if classes is None:
-        classes = names_in(folder, {found.shard.sha256 for found in scanned.values()})
-    check_names(folder, classes, highest)
-    indexes = []
-    for split, names in files.items():
-        shards, members = ([getattr(scanned[name], part) for name in names] for part in ("shard", "members"))
-        count = 1 + highest if classes is None else len(classes)
-        made = save(folder, split, shards, members, classes=classes, num_classes=count, ignored=ignored)
-        indexes.append(made)
-    save_info(indexes)
-    return indexes
-
-
-def _lengths_of_all(scanned: Mapping[str, Contents]) -> dict[str, int]:
-    """Return how many samples each shard has of which nothing was left out."""
-    return {name: one.shard.samples for name, one in scanned.items() if not one.ignored.skipped}
-
-
 def _read(folder: Path, split: str) -> Index:
     path = _record_file(folder, split)
     if not path.exists():
@@ -331,7 +260,7 @@ def _texts(values: object) -> tuple[str, ...] | None:
 
 def _anew(path: Path) -> str:
     """Return what brings an index back, in words."""
-    if next(path.parent.glob("*.tar"), None) is None:  # they lie elsewhere
+    if not tars_in(path.parent):  # they lie elsewhere
         return f"remove {path.name}, and it is fetched from data.url again"
     return f"make it again with: {remake(path.parent)}"
 
@@ -350,49 +279,3 @@ def _record_file(folder: Path, split: str) -> Path:
 
 def _rows_file(folder: Path, split: str) -> Path:
     return folder / f"index-{split}.npy"
-
-
-def _split_pattern(text: str) -> tuple[str, str]:
-    split, equals, pattern = text.partition("=")
-    if not (split.isidentifier() and equals and pattern):
-        raise argparse.ArgumentTypeError(f"{text!r}: write it as split=GLOB, say train='*-train-*.tar'")
-    return split, pattern
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `python -m shards.index`."""
-    parser = command.Parser(
-        prog="python -m shards.index",
-        description="Read the tar files of a folder to the last byte and write the index of each split. "
-        "They may come from webdataset's ShardWriter or any other program: a sample is an image "
-        f"({', '.join(EXTENSIONS)}) and a class number (cls) under the same key, side by side.",
-    )
-    parser.add_argument("folder", type=command.path, help="where tar files lie; indexes are put beside them")
-    parser.add_argument(
-        "--split",
-        type=_split_pattern,
-        action="append",
-        default=[],
-        metavar="SPLIT=GLOB",
-        help="which files are which split, say train='a-*.tar' [as in _info.json, else as their names say]",
-    )
-    parser.add_argument(
-        "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
-    )
-    add_skip(parser)
-    parser.add_argument("--classes", type=command.path, metavar="FILE", help="names of classes, one a line")
-    chosen = parser.parse_args(arguments)
-    classes = None if chosen.classes is None else read_names(chosen.classes)
-    ignored = Ignored(chosen.skip)
-    indexes = build(chosen.folder, dict(chosen.split), chosen.workers, ignored=ignored, classes=classes)
-    for index in indexes:
-        print(
-            f"{index.split}: {index.num_samples:,} samples, {index.num_classes} classes, "
-            f"{len(index.shards)} shards, fingerprint {index.fingerprint[:16]}"
-        )
-    for line in ignored.lines():
-        print(line)
-
-
-if __name__ == "__main__":
-    sys.exit(command.run(main, prefix="shards.index: ", stopped=command.AGAIN))

@@ -1,0 +1,136 @@
+"""Index the tar files of a folder: the command `python -m shards.index`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from tqdm import tqdm
+
+from shards import command, info
+from shards.classes import check_names, names_in, read_names
+from shards.errors import ShardError
+from shards.ignored import Ignored, add_skip, literal, printable
+from shards.index.index import Index, save, save_info
+from shards.shard import EXTENSIONS, Contents, scan
+from shards.split_files import files_of_splits, tars_in, why_no_index
+from shards.workers import run
+
+
+def build(
+    folder: Path,
+    patterns: Mapping[str, str],
+    workers: int,
+    *,
+    ignored: Ignored | None = None,
+    classes: Sequence[str] | None = None,
+) -> list[Index]:
+    """Read the tars of a folder to the last byte and write the index of each split, and `_info.json`.
+
+    Args:
+        folder: where the tars lie.
+        patterns: split to the glob pattern of its files; empty: from `_info.json`, else from their names.
+        workers: processes that read.
+        ignored: knows what may be left out, of the folder and of the tars, and is told what is.
+        classes: the name of each class; None: as the indexes say that are there of the same shards.
+
+    Raises:
+        ShardError: no tars, no telling which split they are, something that would be lost, lengths other than
+            those of `_info.json`, names of other classes, two shards of the same bytes, or anything that
+            `shards.shard.scan` raises.
+        OSError: a file can't be read or written.
+    """
+    if not tars_in(folder) and not any("/" in pattern for pattern in patterns.values()):
+        raise ShardError(why_no_index(folder, "train"))
+    ignored = Ignored() if ignored is None else ignored
+    files = files_of_splits(folder, patterns, ignored)
+    names = [name for some in files.values() for name in some]
+    paths = [folder / name for name in names]
+    scanned: dict[str, Contents] = {}
+    with (
+        tqdm(total=len(paths), unit=" shards", disable=None) as progress,
+        closing(run(functools.partial(scan, skip=ignored.skip), paths, workers)) as finished,
+    ):
+        for number, result in finished:
+            scanned[names[number]] = result.under(names[number])
+            ignored.add(result.ignored)
+            progress.update()
+    _refuse_copies(folder, scanned)
+    if not patterns:
+        info.check_lengths(folder, _lengths_of_all(scanned))
+    highest = max(int(found.members["label"].max(initial=-1)) for found in scanned.values())
+    if classes is None:
+        classes = names_in(folder, {found.shard.sha256 for found in scanned.values()})
+    check_names(folder, classes, highest)
+    indexes = []
+    for split, some in files.items():
+        shards, members = ([getattr(scanned[name], part) for name in some] for part in ("shard", "members"))
+        count = 1 + highest if classes is None else len(classes)
+        made = save(folder, split, shards, members, classes=classes, num_classes=count, ignored=ignored)
+        indexes.append(made)
+    save_info(indexes)
+    return indexes
+
+
+def _refuse_copies(folder: Path, scanned: Mapping[str, Contents]) -> None:
+    """Refuse two shards of the same bytes: their samples would count twice, or be validated with, too."""
+    owners: dict[str, str] = {}
+    for name in sorted(scanned):
+        owner = owners.setdefault(scanned[name].shard.sha256, name)
+        if owner != name:
+            raise ShardError(
+                f"{printable(folder / name)}: the same bytes as {printable(owner)}: copy the right one "
+                f"there, or leave it out with --skip {shlex.quote(literal(name))}"
+            )
+
+
+def _lengths_of_all(scanned: Mapping[str, Contents]) -> dict[str, int]:
+    """Return how many samples each shard has of which nothing was left out."""
+    return {name: one.shard.samples for name, one in scanned.items() if not one.ignored.skipped}
+
+
+def _split_pattern(text: str) -> tuple[str, str]:
+    split, equals, pattern = text.partition("=")
+    if not (split.isidentifier() and equals and pattern):
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as split=GLOB, say train='*-train-*.tar'")
+    return split, pattern
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command `python -m shards.index`."""
+    parser = command.Parser(
+        prog="python -m shards.index",
+        description="Read the tar files of a folder to the last byte and write the index of each split. "
+        "They may come from webdataset's ShardWriter or any other program: a sample is an image "
+        f"({', '.join(EXTENSIONS)}) and a class number (cls) under the same key, side by side.",
+    )
+    parser.add_argument("folder", type=command.path, help="where tar files lie; indexes are put beside them")
+    parser.add_argument(
+        "--split",
+        type=_split_pattern,
+        action="append",
+        default=[],
+        metavar="SPLIT=GLOB",
+        help="which files are which split, say train='a-*.tar' [as in _info.json, else as their names say]",
+    )
+    parser.add_argument(
+        "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
+    )
+    add_skip(parser)
+    parser.add_argument("--classes", type=command.path, metavar="FILE", help="names of classes, one a line")
+    chosen = parser.parse_args(arguments)
+    classes = None if chosen.classes is None else read_names(chosen.classes)
+    ignored = Ignored(chosen.skip)
+    indexes = build(chosen.folder, dict(chosen.split), chosen.workers, ignored=ignored, classes=classes)
+    for index in indexes:
+        print(
+            f"{index.split}: {index.num_samples:,} samples, {index.num_classes} classes, "
+            f"{len(index.shards)} shards, fingerprint {index.fingerprint[:16]}"
+        )
+    for line in ignored.lines():
+        print(line)
