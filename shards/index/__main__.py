@@ -3,4 +3,5 @@ import sys
 from shards import command
 from shards.index import main
 
-sys.exit(command.run(main, prefix="shards.index: ", stopped=command.AGAIN))
+if __name__ == "__main__":
+    sys.exit(command.run(main, prefix="shards.index: ", stopped=command.AGAIN))

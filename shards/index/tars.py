@@ -50,16 +50,7 @@ def build(
     ignored = Ignored() if ignored is None else ignored
     files = files_of_splits(folder, patterns, ignored)
     names = [name for some in files.values() for name in some]
-    paths = [folder / name for name in names]
-    scanned: dict[str, Contents] = {}
-    with (
-        tqdm(total=len(paths), unit=" shards", disable=None) as progress,
-        closing(run(functools.partial(scan, skip=ignored.skip), paths, workers)) as finished,
-    ):
-        for number, result in finished:
-            scanned[names[number]] = result.under(names[number])
-            ignored.add(result.ignored)
-            progress.update()
+    scanned = _scanned(folder, names, workers, ignored)
     _refuse_copies(folder, scanned)
     if not patterns:
         info.check_lengths(folder, _lengths_of_all(scanned))
@@ -75,6 +66,21 @@ def build(
         indexes.append(made)
     save_info(indexes)
     return indexes
+
+
+def _scanned(folder: Path, names: Sequence[str], workers: int, ignored: Ignored) -> dict[str, Contents]:
+    """Return the contents of each tar file, read to the last byte."""
+    scanned: dict[str, Contents] = {}
+    paths = [folder / name for name in names]
+    with (
+        tqdm(total=len(paths), unit=" shards", disable=None) as progress,
+        closing(run(functools.partial(scan, skip=ignored.skip), paths, workers)) as finished,
+    ):
+        for number, result in finished:
+            scanned[names[number]] = result.under(names[number])
+            ignored.add(result.ignored)
+            progress.update()
+    return scanned
 
 
 def _refuse_copies(folder: Path, scanned: Mapping[str, Contents]) -> None:
