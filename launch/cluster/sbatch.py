@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from launch.node.follow_up import SCRIPT
 from launch.node.job import Job
 from launch.scheduler import handover
 from launch.scheduler.handover import Submitted
 from launch.self_test.series import Series
-
-SCRIPT = "job_submission.sh"  # launch/node/follow_up.py submits it again
 
 
 def submit(
@@ -43,7 +42,7 @@ def submit(
 
 
 def name_pickles(folder: Path, job: str) -> None:
-    """Give what a job runs the names under which submitit looks for it, for a minute from the job's start.
+    """Give what a job runs the names under which submitit looks for it; where none did, start.sh does.
 
     Args:
         folder: of the submission.

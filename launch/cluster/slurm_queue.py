@@ -113,5 +113,5 @@ def _is_of(job: QueuedJob | EndedJob | None, submission: Submission) -> bool:
     if job is None or job.submitted < submission.time - SLACK_S:
         return False
     script = job.script if isinstance(job, QueuedJob) else ""
-    folders = (Path(script).parent, Path(script).parent.parent)  # launch/node/follow_up.py makes one in it
+    folders = (Path(script).parent, Path(script).parent.parent)  # earlier versions made one in it
     return not script.startswith("/") or any(same(one, Path(submission.folder)) for one in folders)

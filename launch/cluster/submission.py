@@ -14,10 +14,9 @@ from typing import Any
 from dnw.runs.folder import Run
 from launch.config import Launch
 from launch.errors import LaunchError
+from launch.scheduler.handover import UNKNOWN
 from shards.atomic import replacing
 from shards.regular_file import read_bytes
-
-UNKNOWN = "?"  # a job whose id nobody knows, which Slurm may have taken or not; ?_INDEX in an array
 
 
 @dataclass(frozen=True)

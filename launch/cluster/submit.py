@@ -20,21 +20,22 @@ from launch import node
 from launch.cluster import local_controller, sbatch, sbatch_errors
 from launch.cluster.lanes import Lane, lanes
 from launch.cluster.preflight import AS_SET, SubmissionChecks
-from launch.cluster.submission import UNKNOWN, Submission, submission
+from launch.cluster.submission import Submission, submission
 from launch.config import SETTINGS, Cluster, is_path
 from launch.errors import LaunchError
 from launch.node.container import Container
+from launch.node.follow_up import START
 from launch.node.job import Job
 from launch.prepare import RunPlan
 from launch.scheduler import handover, sbatch_environment, slurm_command
 from launch.scheduler.array import array_of
+from launch.scheduler.handover import UNKNOWN
 from launch.scheduler.slurm_command import SlurmError
 from launch.self_test.series import Series
 from shards import terminal
 from shards.command import is_full
 
 PYTHON = shlex.quote(sys.executable)
-START = "start.sh"
 CODE = "CODE[${SLURM_ARRAY_TASK_ID:-0}]"  # in the script: where the frozen code of its run is
 
 

@@ -1,8 +1,9 @@
 """A job that goes on where this one can't be requeued, as there is no scontrol: its script, submitted again.
 
 It waits for the end of this one by its number (afterany), not by the name that it shares with other runs of
-the experiment (singleton). submitit finds what a job shall do by the job's id, and so does whoever asks how
-the run stands: both are told before this job ends, and so before the next one starts.
+the experiment (singleton). Like any submission it has a folder of its own, in which start.sh finds what the
+job shall do, and by which Slurm is asked for the job. That folder is noted in the run's before sbatch is
+asked: where nobody learns what came of it, whoever asks how the run stands has Slurm look for it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dnw.runs.folder import Run
 from launch.node.topology import Node
 from launch.scheduler import handover, sbatch_environment
+from launch.scheduler.handover import UNKNOWN
 from launch.scheduler.slurm_command import PATIENCE_S
 from shards.atomic import replacing
+
+SCRIPT, START = "job_submission.sh", "start.sh"  # of any submission, in its folder
+SUBMISSION = "DNW_SUBMISSION"  # the variable in which start.sh says what its folder is
 
 
 def submit(run: Run, node: Node, exclude: Sequence[str] = ()) -> str | None:
@@ -35,10 +41,11 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = ()) -> str | None:
     record: dict[str, Any] = json.loads(run.launch.read_bytes())
     folder = Path(record["folder"])
     script = next(iter(sorted(folder.glob("*_submission.sh"))), None)
-    if script is None or record["job"] != node.job:
+    if script is None or not _is_ours(record, node):
         return f"no script of job {node.job} in {folder}"
     text = script.read_text()
     task = node.job.partition("_")[2]
+    element = f"_{task}" if task else ""
     options = [f"--dependency=afterany:{node.job}", *([f"--array={task}"] if task else [])]
     if exclude:
         options.append(
@@ -46,18 +53,49 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = ()) -> str | None:
         )
     stated = {name.replace("-", "_") for name in re.findall(r"^#SBATCH --([a-z-]+)", text, re.MULTILINE)}
     environment = sbatch_environment.for_sbatch(os.environ, stated)
-    own = folder / f"after-{node.job}-{node.restart}"  # by which Slurm is asked for it
-    own.mkdir(exist_ok=True)
+    new = _made(folder.parent)
     try:
+        _fill(new, folder, node.job, text)
+        _note(run, record | {"job": UNKNOWN + element, "folder": str(new)})
         found = handover.hand_in(
-            Path(shutil.copy(script, own)), environment, options, patience_s=PATIENCE_S, look_for_s=PATIENCE_S
+            new / SCRIPT, environment, options, patience_s=PATIENCE_S, look_for_s=PATIENCE_S
         )
     except (OSError, handover.RefusedError) as error:
+        _note(run, record)
+        shutil.rmtree(new, ignore_errors=True)
         return f"sbatch: {error}"
     if found.job is None:
         return f"nobody knows whether a job follows ({found.note})"
-    job = found.job + (f"_{task}" if task else "")
-    shutil.copy(folder / f"{node.job}_submitted.pkl", folder / f"{job}_submitted.pkl")
-    with replacing(run.launch) as file:
-        file.write((json.dumps({**record, "job": job}, indent=1) + "\n").encode())
+    _note(run, record | {"job": found.job + element, "folder": str(new)})
     return None
+
+
+def _is_ours(record: Mapping[str, Any], node: Node) -> bool:
+    """Whether the newest submission is this job; where nobody knew which job that is, by its folder."""
+    job, folder = str(record["job"]), str(record["folder"])
+    return job == node.job or (job.startswith(UNKNOWN) and folder == os.environ.get(SUBMISSION))
+
+
+def _fill(new: Path, folder: Path, job: str, script: str) -> None:
+    """Put into a new folder what that of a job's submission has for it."""
+    shutil.copy(folder / f"{job}_submitted.pkl", new / f"{job.partition('_')[2] or 0}.pkl")
+    shutil.copy(folder / START, new / START)
+    old_words, new_words = (shlex.quote(str(path)).removesuffix("'") for path in (folder, new))
+    (new / SCRIPT).write_text(re.sub(rf"{re.escape(old_words)}(?!\d)", lambda _: new_words, script))
+
+
+def _made(parent: Path) -> Path:
+    """Make the next one of counted folders, as other elements of an array may do at the same time."""
+    while True:
+        numbers = [int(path.name) for path in parent.glob("[0-9]*")]
+        new = parent / str(max(numbers, default=0) + 1)
+        try:
+            new.mkdir()
+        except FileExistsError:
+            continue
+        return new
+
+
+def _note(run: Run, record: Mapping[str, Any]) -> None:
+    with replacing(run.launch) as file:
+        file.write((json.dumps(record, indent=1) + "\n").encode())

@@ -7,6 +7,8 @@
 #   start.sh RUN PYTHON ARGUMENT...
 run=$1
 shift
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # the id of an array's last element is the array's
+job=${job:-$SLURM_JOB_ID}
 needed='import importlib.util as u, os, sys, zipfile
 missing = [name for name in ("submitit", "omegaconf", "pydantic") if u.find_spec(name) is None]
 if missing:
@@ -26,6 +28,10 @@ damaged=
 if [ ! -x "$1" ]; then
     why="$1: not there, or not executable"
 elif said=$("$1" -c "$needed" "$run" 2>&1); then
+    # what the job shall do has this name already, unless nobody knew the job's id when it was submitted
+    export DNW_SUBMISSION="${0%/*}"
+    name=$DNW_SUBMISSION/${job}_submitted.pkl kept=${SLURM_ARRAY_TASK_ID:-0}.pkl
+    [ -e "$name" ] || [ ! -e "$DNW_SUBMISSION/$kept" ] || ln -s "$kept" "$name" 2>/dev/null # another node was faster
     exec "$@"
 else
     [ $? = 65 ] && damaged=1
@@ -35,8 +41,6 @@ fi
 
 most=4 # starts in a row, as launch/node/retry_policy.py has it
 node=${SLURMD_NODENAME:-$(hostname)}
-job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # the id of an array's last element is the array's
-job=${job:-$SLURM_JOB_ID}
 file=$run/unfit/$job-${SLURM_RESTART_COUNT:-0}-$SLURM_NODEID
 echo "$node: $why" >&2
 [ "$damaged" ] && node= # it is not to blame

@@ -17,6 +17,7 @@ from pathlib import Path
 from launch.scheduler.slurm_command import MissingError, SlurmError, records
 from launch.scheduler.slurm_states import slurm_state
 
+UNKNOWN = "?"  # a job whose id nobody knows, which Slurm may have taken or not; ?_INDEX in an array
 PATIENCE_S = 300  # several times the longest MessageTimeout that sites set
 LOOK_FOR_S = 60  # how long Slurm is asked for the job
 PAUSE_S = 2.0

@@ -9,8 +9,14 @@ import pytest
 from dnw.runs.folder import Run
 from launch.node import follow_up
 from launch.node.topology import Node
+from launch.query.run_status import query_status
 
-SCRIPT = "#!/bin/bash\n#SBATCH --exclude=n8,n9\n#SBATCH --time=60\n"
+SCRIPT = """#!/bin/bash
+#SBATCH --exclude=n8,n9
+#SBATCH --output='{folder}/%j_0_log.out'
+srun /bin/sh {folder}/start.sh python {folder} {folder}0
+"""
+NOTE = {"cluster": "slurm", "host": "n0", "time": 0, "nodes": 1, "nproc": 1, "settings": {}}
 SBATCH = """#!/bin/sh
 for word; do :; done
 echo "$word" >"$(dirname "$0")/script"
@@ -44,9 +50,10 @@ def submitted(folder: Path, job: str) -> tuple[Run, Node]:
     run = Run(folder / "run")
     files = run.slurm / "1"
     files.mkdir(parents=True)
-    (files / f"{job.partition('_')[0]}_submission.sh").write_text(SCRIPT)
+    (files / f"{job.partition('_')[0]}_submission.sh").write_text(SCRIPT.format(folder=files))
+    (files / "start.sh").write_text("exec")
     (files / f"{job}_submitted.pkl").write_bytes(b"what to do")
-    run.launch.write_text(json.dumps({"job": job, "folder": str(files), "cluster": "slurm"}))
+    run.launch.write_text(json.dumps(NOTE | {"job": job, "folder": str(files)}))
     return run, Node(0, 1, "", job, 0, ("n1",), in_slurm=True)
 
 
@@ -57,19 +64,24 @@ def test_the_script_once_more(tmp_path: Path, tools: Path, job: str, array: str,
     run, node = submitted(tmp_path, job)
     assert follow_up.submit(run, node, ["n2"]) is None
     said, *variables = (tools / "asked").read_text().splitlines()
-    script = run.slurm / "1" / f"after-{job}-0" / "7_submission.sh"
-    assert said == f"--dependency=afterany:{job}{array} --exclude=n8,n9,n2 {script}"
-    assert script.read_text() == SCRIPT
-    assert variables == ["SBATCH_ACCOUNT=phys"]
-    assert json.loads(run.launch.read_text())["job"] == follows
-    assert (run.slurm / "1" / f"{follows}_submitted.pkl").read_bytes() == b"what to do"
+    new = run.slurm / "2"
+    assert said == f"--dependency=afterany:{job}{array} --exclude=n8,n9,n2 {new}/job_submission.sh"
+    text = (new / "job_submission.sh").read_text()
+    assert text == SCRIPT.format(folder=new).replace(f"{new}0", f"{run.slurm / '1'}0")
+    assert (new / "start.sh").read_text() == "exec"
+    assert variables == ["SBATCH_ACCOUNT=phys", "SBATCH_TIMELIMIT=5"]
+    noted = json.loads(run.launch.read_text())
+    assert (noted["job"], noted["folder"]) == (follows, str(new))
+    assert (new / f"{job.partition('_')[2] or 0}.pkl").read_bytes() == b"what to do"
 
 
 def test_a_refusal_changes_nothing(tmp_path: Path, tools: Path) -> None:
     run, node = submitted(tmp_path, "7")
     (tools / "refuses").touch()
+    noted = run.launch.read_text()
     assert follow_up.submit(run, node) == "sbatch: no"
-    assert json.loads(run.launch.read_text())["job"] == "7"
+    assert json.loads(run.launch.read_text()) == json.loads(noted)
+    assert [path.name for path in run.slurm.iterdir()] == ["1"]
 
 
 def test_a_job_that_slurm_has_whatever_sbatch_says(tmp_path: Path, tools: Path) -> None:
@@ -88,7 +100,24 @@ def test_where_nobody_knows(tmp_path: Path, tools: Path) -> None:
     assert said.startswith(
         "nobody knows whether a job follows (sbatch: Socket timed out; squeue: prints what"
     )
-    assert json.loads(run.launch.read_text())["job"] == "7"
+    noted = json.loads(run.launch.read_text())
+    assert (noted["job"], noted["folder"]) == ("?", str(run.slurm / "2"))
+    (tools / "squeue").write_text(SQUEUE)
+    ((one,), _) = query_status([run])
+    assert one.submission is not None
+    assert one.submission.job == "17"
+
+
+def test_a_job_whose_id_nobody_knew_is_followed_like_any_other(
+    tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its folder it knows that it is the newest submission."""
+    run, node = submitted(tmp_path, "7")
+    run.launch.write_text(json.dumps({"job": "?", "folder": str(run.slurm / "1")}))
+    assert follow_up.submit(run, node) == f"no script of job 7 in {run.slurm / '1'}"
+    monkeypatch.setenv("DNW_SUBMISSION", str(run.slurm / "1"))
+    assert follow_up.submit(run, node) is None
+    assert json.loads(run.launch.read_text())["job"] == "17"
 
 
 def test_where_there_is_no_sbatch_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What a node does on which there is no Python, or nothing in it; scontrol is a stand-in."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -61,6 +62,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_where_all_is_there_it_is_that_python(run: Run) -> None:
     assert started(run, sys.executable) == (0, "here\n", [])
     assert not run.unfit.exists()
+
+
+@pytest.mark.parametrize(("more", "name"), [({}, "7"), (ELEMENT, "7_3")], ids=["job", "element"])
+def test_what_a_job_does_whose_id_nobody_knew_is_found_by_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: Mapping[str, str], name: str
+) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    monkeypatch.setitem(globals(), "START", shutil.copy(START, folder))
+    kept, named = folder / f"{name.partition('_')[2] or 0}.pkl", folder / f"{name}_submitted.pkl"
+    assert started(run, sys.executable, more=more) == (0, "here\n", [])
+    assert not named.is_symlink()
+    kept.write_bytes(b"what to do")
+    for rank in (0, 1):
+        assert started(run, sys.executable, rank, more=more) == (0, "here\n", [])
+    assert named.read_bytes() == b"what to do"
+    kept.rename(named)  # by whoever has learned it meanwhile
+    assert started(run, sys.executable, more=more) == (0, "here\n", [])
+    assert named.read_bytes() == b"what to do"
 
 
 def test_another_node_than_the_first_leaves_word_and_waits(run: Run) -> None:
