@@ -131,6 +131,16 @@ def preempted(cluster: Cluster, run: Run) -> Undo:
     return _nothing
 
 
+def time_out(cluster: Cluster, run: Run) -> None:
+    """Let the time limit come near once a run trains: how long its start takes doesn't matter.
+
+    A requeued job keeps such a limit, one that follows has that of its script.
+    """
+    hours, minutes, _ = fields(cluster, job_of(run))["RunTime"].split(":")
+    limit = int(hours) * 60 + int(minutes) + 4
+    cluster.run("scontrol", "update", f"JobId={job_of(run)}", f"TimeLimit={limit}")
+
+
 def requeued_by_an_operator(cluster: Cluster, run: Run) -> Undo:
     cluster.run("scontrol", "requeue", job_of(run))
     return _nothing

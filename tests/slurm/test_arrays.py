@@ -23,6 +23,7 @@ from slurm.events import (
     launchers,
     nodes_of,
     steps,
+    time_out,
     typed,
 )
 from slurm.job import fields, state, submit, until
@@ -52,13 +53,6 @@ def last_element(cluster: Cluster, runs: Sequence[Run]) -> Run:
 def preempt(cluster: Cluster, run: Run) -> None:
     (node,) = nodes_of(cluster, run)
     submit(cluster, "sleep 0.5", f"--nodelist={node}", "--exclusive", "--partition=high")
-
-
-def time_out(cluster: Cluster, run: Run) -> None:
-    """Let the time limit come near: a minute after Slurm has announced it."""
-    hours, minutes, _ = fields(cluster, job_of(run))["RunTime"].split(":")
-    limit = int(hours) * 60 + int(minutes) + 4
-    cluster.run("scontrol", "update", f"JobId={job_of(run)}", f"TimeLimit={limit}")
 
 
 def test_each_element_is_one_job(arrays: Cluster, few_images: Path, tmp_path: Path) -> None:

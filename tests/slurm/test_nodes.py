@@ -14,7 +14,7 @@ from dnw.runs.folder import Run
 from launch.scheduler.host_list import expand
 from slurm.cluster import Cluster
 from slurm.configuration import Settings
-from slurm.events import ROOT, all_logs, finishes, job_of, the_run, typed
+from slurm.events import ROOT, all_logs, finishes, is_training, job_of, the_run, time_out, typed
 from slurm.job import fields, state, until
 
 pytestmark = pytest.mark.xdist_group("slurm events")
@@ -134,13 +134,15 @@ def without_scontrol(folder: Path) -> str:
 def test_without_scontrol_it_goes_on_at_its_time_limit(
     apart: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run
 ) -> None:
-    """On two nodes, by a job that follows. Of 5 minutes, which take 30 seconds here."""
+    """On two nodes, by a job that follows."""
     apart.wait_idle()
-    limit = ["cluster.timeout_min=5", "cluster.signal_delay_s=100", "cluster.grace_s=60"]
+    limit = ["cluster.signal_delay_s=100", "cluster.grace_s=60"]
     path = without_scontrol(tmp_path / "tools")
     typed(apart, few_images, tmp_path, "steps=200", *limit, path)
     run = the_run(tmp_path)
     first = job_of(run)
+    until(lambda: is_training(run), timeout_s=180)
+    time_out(apart, run)
     until(lambda: len(ledger.read(run)) > 1, timeout_s=150)
     began, second = ledger.read(run)[:2]
     assert (began.reason, began.cause) == ("stopped", "timeout"), all_logs(run)
@@ -149,7 +151,7 @@ def test_without_scontrol_it_goes_on_at_its_time_limit(
     assert second.job == job_of(run)
     assert second.claim is not None
     assert len(second.claim["hosts"]) == 2
-    until(lambda: ledger.read(run)[1].first_step is not None, timeout_s=60)
+    until(lambda: ledger.read(run)[1].first_step is not None, timeout_s=180)
     assert ledger.read(run)[1].first_step == began.last_step
     apart.run("scancel", "--name=dnw-demo_dnw")
     apart.wait_idle()
