@@ -15,13 +15,15 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from shards.errors import ShardError
 from shards.flock import flock
@@ -30,14 +32,19 @@ from shards.tar import BLOCK
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 TRIES = 6  # with pauses of 1, 2, 4 ... seconds between them
+INDEX_TRIES = 4  # of what somebody at a terminal waits for
 PAUSE_S = 1.0
 POLL_S = 0.05  # between looks for room in the cache
 THREADS = 2  # that fetch ahead, in each process that reads; other processes fetch other shards
 CONNECT_S = 30.0  # until a server has taken a call
-STALL_S = 60.0  # between two bytes of it; a whole shard may take as long as it likes
+STALL_S = 60.0  # between two bytes of it
+SLOWEST = 64_000  # bytes a second, of an answer as a whole: a shard, a part of one where there are ranges
 LONGEST_PAUSE_S = 300.0  # that a server can ask for
 _CHUNK = 1 << 22
+_LARGE = 1 << 28  # bytes, of an index of some ten million samples
 _LONGEST = 120  # characters of another library's message
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
 _PASSING = frozenset({408, 425, 429})  # of the answers from 400 to 499, those after which it will
@@ -104,27 +111,19 @@ class Store:
     def _download(self, shard: Shard, part: Path) -> None:
         """Have all bytes in `part`, going on from those that are there, where the server can do that."""
         address = _address(self.url, shard.file)
-        files, host = _filesystem(address), _host(address)
-        for number in range(TRIES):
-            get = _stream if host in _WITHOUT_RANGES else _append
-            try:
-                get(files, address, part, shard.bytes)
-                return
-            except Exception as found:  # fsspec, what it runs on, the network: their types have no end
-                error = _behind(found)
-                if isinstance(error, _GONE):
-                    raise ShardError(f"{_shown(address)}: can't be read ({_reason(error)})") from error
-                why = f"{_shown(address)}: can't be fetched ({_reason(error)})"
-                if isinstance(error, ValueError) and get is _append and address.startswith("http"):
+        host = _host(address)
+
+        def get() -> None:
+            if host not in _WITHOUT_RANGES:
+                try:
+                    return _append(_filesystem(address, min(shard.bytes, _CHUNK)), address, part, shard.bytes)
+                except ValueError:
+                    if not address.startswith("http"):
+                        raise
                     _WITHOUT_RANGES.add(host)  # for all shards: each would cost a request that is broken off
-                    continue
-                if remedy := _remedy(error):
-                    raise ShardError(f"{why}: {remedy}") from error
-                if number == TRIES - 1:
-                    raise ShardError(f"{why}, {TRIES} times tried") from error
-                pause_s = max(PAUSE_S * 2**number, _asked_to_wait_s(error))
-            log.warning("%s; trying again in %.0f s", why, pause_s)
-            time.sleep(pause_s)
+            return _stream(_filesystem(address, shard.bytes), address, part, shard.bytes)
+
+        _tried(get, address, TRIES)
 
     def _make_room(self, shard: Shard, part: Path) -> None:
         """Wait until the shard fits below the limit, and keep its size free; removes others for it."""
@@ -201,26 +200,47 @@ def fetch_index(url: str, folder: Path, split: str) -> None:
         ShardError: there is none at this address, something else is, or it can't be reached.
         OSError: the folder can't be written.
     """
-    files = _filesystem(url)
     for name in (f"index-{split}.npy", f"index-{split}.json"):  # the one that is looked for last
         if (folder / name).is_file() and _is_index(name, (folder / name).read_bytes()):
             continue
-        try:
-            content = files.cat_file(_address(url, name))
-        except Exception as error:  # see Store._download
-            raise ShardError(
-                f"{_shown(url)}/{name}: can't be fetched ({_reason(error)}): data.url must be the folder of "
-                "shards and their indexes, which python -m shards.index makes"
-            ) from error
-        if not _is_index(name, content):
-            raise ShardError(
-                f"{_shown(url)}/{name}: what the server sends is no index but begins with {content[:24]!r}: "
-                "data.url must be the folder of shards and their indexes, which may need a login"
-            )
+        content = _index_file(_address(url, name), name)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{name}.{os.getpid()}.tmp"
         temporary.write_bytes(content)
         temporary.rename(folder / name)
+
+
+def _index_file(address: str, name: str) -> bytes:
+    where = "data.url must be the folder of shards and their indexes"
+    files = _filesystem(address, _LARGE)
+    hint = f"{where}, which python -m shards.index makes"
+    content: bytes = _tried(lambda: files.cat_file(address), address, INDEX_TRIES, hint)
+    if not _is_index(name, content):
+        raise ShardError(
+            f"{_shown(address)}: what the server sends is no index but begins with {content[:24]!r}: "
+            f"{where}, which may need a login"
+        )
+    return content
+
+
+def _tried(get: Callable[[], Result], address: str, tries: int, hint: str = "") -> Result:
+    """Return what `get` does, called again after a pause where that may help; raises ShardError."""
+    for number in range(tries):
+        try:
+            return get()
+        except Exception as found:  # fsspec, what it runs on, the network: their types have no end
+            error = _behind(found)
+            why = f"{_shown(address)}: can't be fetched ({_reason(error)})"
+            remedy = _remedy(error)
+            if isinstance(error, _GONE) or remedy:
+                raise ShardError(": ".join(filter(None, (why, hint or remedy)))) from error
+            if number == tries - 1:
+                more = f": {hint}" if hint else ""
+                raise ShardError(f"{why}, {tries} times tried{more}") from error
+            pause_s = max(PAUSE_S * 2**number, _asked_to_wait_s(error))
+        log.warning("%s; trying again in %.0f s", why, pause_s)
+        time.sleep(pause_s)
+    raise AssertionError("no try at all")
 
 
 def _is_index(name: str, content: bytes) -> bool:
@@ -254,8 +274,10 @@ def _copy(source: Any, out: BinaryIO, size: int) -> None:
 
 def _address(url: str, name: str) -> str:
     """Return the address of a file in a folder; what allows to read it, after the question mark, stays."""
-    folder, question, words = url.partition("?") if url.startswith("http") else (url, "", "")
-    return f"{folder}/{name}{question}{words}"
+    if not url.startswith("http"):
+        return f"{url}/{name}"
+    folder, question, words = url.partition("?")
+    return f"{folder}/{quote(os.fsencode(name))}{question}{words}"
 
 
 def _shown(address: str) -> str:
@@ -298,19 +320,28 @@ def _remedy(error: Exception) -> str:
 
 def _asked_to_wait_s(error: Exception) -> float:
     """Return the seconds that a busy server asks to be left alone."""
-    asked = (getattr(error, "headers", None) or {}).get("Retry-After", "")
-    return min(float(asked), LONGEST_PAUSE_S) if re.fullmatch(r"\d{1,9}", asked, re.ASCII) else 0.0
+    asked = (getattr(error, "headers", None) or {}).get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}", asked, re.ASCII):
+        wait_s = float(asked)
+    else:
+        try:
+            wait_s = parsedate_to_datetime(asked).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(max(wait_s, 0.0), LONGEST_PAUSE_S)
 
 
-def _patience(address: str) -> dict[str, Any]:
-    """Return how long a server is waited for: without this, five minutes for a shard, however it grows."""
+def _patience(address: str, size: int) -> dict[str, Any]:
+    """Return how long is waited for an answer of so many bytes; without this, five minutes for any."""
     if not address.startswith("http"):
         return {}
     try:
         from aiohttp import ClientTimeout  # noqa: PLC0415  (as fsspec)
     except ImportError:  # which fsspec says better
         return {}
-    limits = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=STALL_S)
+    rounded = 1 << size.bit_length()  # each limit is a file system of its own, with its connections
+    longest_s = CONNECT_S + STALL_S + rounded / SLOWEST  # or a byte now and then would keep it waiting
+    limits = ClientTimeout(total=longest_s, sock_connect=CONNECT_S, sock_read=STALL_S)
     return {"client_kwargs": {"timeout": limits}}
 
 
@@ -318,12 +349,12 @@ def _host(address: str) -> str:
     return "/".join(address.split("/")[:3])
 
 
-def _filesystem(address: str) -> Any:
-    """Return the file system of an address, of this process: none lives through a fork."""
+def _filesystem(address: str, size: int) -> Any:
+    """Return the file system of an address, for answers of so many bytes; none lives through a fork."""
     import fsspec  # noqa: PLC0415  (half a second, for shards that lie elsewhere)
 
     try:
-        return fsspec.core.url_to_fs(address, **_patience(address))[0]
+        return fsspec.core.url_to_fs(address, **_patience(address, size))[0]
     except (ImportError, ValueError) as error:
         raise ShardError(f"data.url={address}: {error}") from error
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from ssl import SSLContext
+from urllib.parse import quote, unquote
 
 
 class Folder:
     """A folder served over HTTP, with ranges; `faults` are taken one a request, for names that end so.
 
     Attributes:
-        faults: end of the name, and "busy", "later", "cut", "stall", "page", or the code of a refusal.
-        sent_to: code and address of the folder that all is redirected to; "" for here, without end.
+        faults: end of the name, and "busy", "later", "cut", "stall", "trickle", "page", or the code of a
+            refusal.
+        sent_to: code and address of the folder that all is redirected to; "" for here, without end. What is
+            asked for in /moved isn't redirected.
         ranges: what Accept-Ranges says; with anything but "bytes" there are none.
         query: without which nothing is handed out.
+        later: when one that is told "later" is to come again.
         is_packing: gzip, for those who take it.
     """
 
@@ -27,7 +33,7 @@ class Folder:
         self.folder = folder
         self.faults: list[tuple[str, str]] = []
         self.asked: Counter[str] = Counter()
-        self.ranges, self.query, self.is_packing = "bytes", "", False
+        self.ranges, self.query, self.is_packing, self.later = "bytes", "", False, "7"
         self.sent_to: tuple[int, str] | None = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"served": self})
@@ -57,18 +63,20 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self, body: bool) -> None:
-        name, _, query = self.path.lstrip("/").partition("?")
+        address, _, query = self.path.lstrip("/").partition("?")
+        name = unquote(address, errors="surrogateescape")
+        is_moved, name = name.startswith("moved/"), name.removeprefix("moved/")
         path = self.served.folder / name
         fault = self.served.fault(path.name) if body else ""
-        if self.served.sent_to is not None:
+        if self.served.sent_to is not None and not is_moved:
             code, folder = self.served.sent_to
-            self._send(code, b"", {"Location": f"{folder}/{name}"}, body)
+            self._send(code, b"", {"Location": f"{folder}/{quote(os.fsencode(name))}"}, body)
             return
         if fault.isdecimal():
             self.send_error(int(fault))
             return
         if fault == "later":
-            self._send(429, b"later", {"Retry-After": "7"}, body)
+            self._send(429, b"later", {"Retry-After": self.served.later}, body)
             return
         if fault == "busy" or query != self.served.query or not path.is_file():
             self.send_error(503 if fault == "busy" else 403 if query != self.served.query else 404)
@@ -94,10 +102,15 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         if body:
-            self.wfile.write(data[: len(data) // 2] if fault in {"cut", "stall"} else data)
+            self.wfile.write(data[: len(data) // 2] if fault in {"cut", "stall", "trickle"} else data)
+        if fault == "trickle":
+            with suppress(OSError):  # until the other hangs up
+                for byte in data[len(data) // 2 :]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.02)
         if fault == "stall":
             self.connection.recv(1)  # until the other hangs up
-        self.close_connection = self.close_connection or fault in {"cut", "stall"}
+        self.close_connection = self.close_connection or fault in {"cut", "stall", "trickle"}
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def test_another_shard_than_was_indexed_is_refused(served: Folder, tmp_path: Pat
     with pytest.raises(ShardError, match=f"x-train-0000.tar: has the digest {digest[:16]}, the index says"):
         found.read(0)
     path.unlink()
-    with pytest.raises(ShardError, match=r"x-train-0000.tar: can't be read"):
+    with pytest.raises(ShardError, match=r"x-train-0000.tar: can't be fetched"):
         found.read(0)
 
 

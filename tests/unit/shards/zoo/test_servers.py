@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ipaddress
 import logging
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -29,7 +32,9 @@ from shards.remote import Store
 SAMPLES = 3  # each a shard of its own
 FETCH = """
 import sys
+from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 from shards.index import Index
 from shards.reader import Reader
 from shards.remote import Store
@@ -176,3 +181,108 @@ def test_a_certificate_that_nobody_trusts(there: Path, tmp_path: Path) -> None:
         trusting = {**os.environ, "SSL_CERT_FILE": str(certificate)}  # as the message says
         done = subprocess.run(words, env=trusting, capture_output=True, text=True, check=True)
         assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize("ranges", ["bytes", "none"])
+def test_a_server_that_sends_a_byte_now_and_then(
+    served: Folder,
+    there: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ranges: str,
+) -> None:
+    monkeypatch.setattr(remote, "CONNECT_S", 0.2)
+    monkeypatch.setattr(remote, "STALL_S", 0.3)  # never met: a byte comes each 0.02 s, for 10 minutes
+    monkeypatch.setattr(remote, "SLOWEST", 1_000_000)
+    served.ranges, served.faults = ranges, [("0.tar", "trickle"), ("0.tar", "trickle")]
+    with caplog.at_level(logging.WARNING):
+        all_right(reader(served.url, there, tmp_path))
+    assert served.faults == []
+    assert "x-train-0000.tar: can't be fetched (FSTimeoutError" in caplog.text
+
+
+def test_a_server_that_sends_to_a_path_of_its_own(served: Folder, there: Path, tmp_path: Path) -> None:
+    served.sent_to = (302, "/moved")
+    all_right(reader(served.url, there, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("said", "waited_s"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("Sun, 29 Nov 2026 12:00:30 GMT", 30),
+        ("Sunday, 29-Nov-26 12:00:30 GMT", 30),
+        ("Sun, 29 Nov 2026 11:00:00 GMT", 0),
+        ("Mon, 29 Nov 2027 11:00:00 GMT", remote.LONGEST_PAUSE_S),
+        ("9" * 9, remote.LONGEST_PAUSE_S),
+        ("soon", 0),
+        ("-1", 0),
+    ],
+)
+def test_when_to_come_again_as_seconds_or_date(
+    monkeypatch: pytest.MonkeyPatch, said: str, waited_s: float
+) -> None:
+    now = datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC).timestamp()
+    monkeypatch.setattr(time, "time", lambda: now)
+    error = SimpleNamespace(headers={"Retry-After": said})
+    assert remote._asked_to_wait_s(error) == waited_s  # type: ignore[arg-type]
+
+
+def test_a_date_is_waited_for(
+    served: Folder, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    served.later = formatdate(time.time() + 100, usegmt=True)
+    served.faults = [("0.tar", "later")]
+    all_right(reader(served.url, there, tmp_path))
+    assert len(waited) == 1
+    assert 50 < waited[0] <= 100
+
+
+@pytest.mark.parametrize("faults", [["busy"], ["cut", "busy", "cut"], ["later"]])
+def test_an_index_is_asked_for_again(
+    served: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: list[str]
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    served.faults = [("index-train.json", fault) for fault in faults]
+    remote.fetch_index(served.url, tmp_path / "index", "train")
+    assert served.faults == []
+    assert Index.record(tmp_path / "index", "train").num_samples == SAMPLES
+    served.faults = [("index-train.npy", "busy")] * 9
+    with pytest.raises(ShardError, match=r"npy: can't be fetched .*, 4 times tried: data\.url must be"):
+        remote.fetch_index(served.url, tmp_path / "other", "train")
+    assert len(served.faults) == 5
+
+
+@pytest.mark.parametrize("faults", [[], ["cut", "busy"], ["stall"]])
+@pytest.mark.parametrize("ranges", ["bytes", "none"])
+def test_shards_of_a_real_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranges: str, faults: list[str]
+) -> None:
+    monkeypatch.setattr(remote, "PAUSE_S", 0.01)
+    monkeypatch.setattr(remote, "STALL_S", 0.5)
+    monkeypatch.setattr(remote, "_WITHOUT_RANGES", set())
+    folder, data = tmp_path / "there", os.urandom(9 << 20)  # of three requests, where there are ranges
+    folder.mkdir()
+    made, members = shard.write(folder / "x-train-0000.tar", [shard.Entry("key", "jpg", data, 0)])
+    index.save(folder, "train", [made], [members], classes=None, num_classes=1)
+    with http(folder) as served:
+        served.ranges, served.faults = ranges, [("0.tar", fault) for fault in faults]
+        assert reader(served.url, folder, tmp_path).read(0) == (data, 0)
+        assert served.faults == []
+
+
+@pytest.mark.parametrize("name", ["a b#1?x=%41&y.tar", "caf\udce9.tar", "train/0.tar", "é+;:.tar"])
+def test_names_that_mean_something_in_an_address(
+    served: Folder, there: Path, tmp_path: Path, name: str
+) -> None:
+    (there / "train").mkdir()
+    made, members = shard.write(there / name, [shard.Entry("key", "jpg", b"data", 0)])
+    made = dataclasses.replace(made, file=name)
+    index.save(there, "train", [made], [members], classes=None, num_classes=1)
+    assert reader(served.url, there, tmp_path).read(0) == (b"data", 0)
+    served.sent_to = (302, "/moved")
+    assert reader(served.url, there, tmp_path / "again").read(0) == (b"data", 0)
