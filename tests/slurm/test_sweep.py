@@ -54,3 +54,23 @@ def test_four_widths(cluster: Cluster, few_images: Path, tmp_path: Path) -> None
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert [row["width"] for row in json.loads(table.stdout)] == [0.05, 0.1, 0.15, 0.2, 0.25]
+
+
+def test_slurm_is_asked_as_often_as_benchmarks_say(
+    cluster: Cluster, few_images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    line = [
+        str(ROOT / "bench" / "sweep_submission.py"),
+        "--runs",
+        "3",
+        "--out",
+        str(out),
+        f"data.dir={few_images}",
+    ]
+    subprocess.run([sys.executable, *line], env=cluster.environment, check=True, capture_output=True)
+    found = json.loads(out.read_text())
+    calls = {turn: {name: found[turn][name] for name in found[turn] if "," not in name} for turn in found}
+    assert calls == {"first": {"scontrol": 2, "sbatch": 1}, "again": {"squeue": 1}}
+    assert found["first"]["CPU, s"] > 0
+    assert cluster.run("squeue", "--noheader", "--name=dnw-demo_dnw") == ""
