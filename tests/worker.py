@@ -46,12 +46,15 @@ def start(run: Run, nproc: int, fault: str = "") -> subprocess.Popen[str]:
     )
 
 
-def train(run: Run, nproc: int, fault: str = "", **variables: str) -> tuple[int, str]:
+def train(
+    run: Run, nproc: int, fault: str = "", worker: str = "dnw.train", **variables: str
+) -> tuple[int, str]:
     """Run to the end, with these environment variables; the agent's exit code and all that was printed.
 
-    The agent is forked from a process that has imported what it imports, which saves that each time.
+    The agent is forked from a process that has imported what it imports, which saves that each time; `worker`
+    is the module that its workers run.
     """
-    arguments = _command(run, nproc)[3:]  # python -m launch.node.agent
+    arguments = _command(run, nproc, worker)[3:]  # python -m launch.node.agent
     with tempfile.NamedTemporaryFile("r", prefix="printed-") as printed:
         process = SERVER.Process(
             target=_agent, args=(arguments, _environment(fault) | variables, printed.name)
@@ -64,9 +67,11 @@ def train(run: Run, nproc: int, fault: str = "", **variables: str) -> tuple[int,
         return process.exitcode, printed.read()
 
 
-def _command(run: Run, nproc: int) -> list[str]:
+def _command(run: Run, nproc: int, worker: str = "dnw.train") -> list[str]:
     node = Node(0, 1, LOOPBACK, "-", 0, ("here",))
-    return torchrun.command(run.folder, node, nproc, port=0, meeting=run.folder.name, grace_s=60)
+    return torchrun.command(
+        run.folder, node, nproc, port=0, meeting=run.folder.name, grace_s=60, worker=(worker,)
+    )
 
 
 def _environment(fault: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,20 @@ import webdataset
 from worker import ROOT, SERVER, assert_same_weights, redirect, train
 
 from dnw import evaluate, speed
+from dnw.config import Train
 from dnw.models import mobilenet
 from dnw.profile.__main__ import main as profile
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.training.checkpointed_model import load_checkpointed_model
 from dnw.wiring import edges_of, raw_weight
-from launch import prepare
+from launch import frozen_config, prepare
 from launch.compose import compose
+from launch.prepare import RunPlan
 from shards import index
 
-# 2 steps of 4 images; the first is saved
+# 2 steps of 4 images
 FEW = ["steps=2", "batch=4", "micro_batch=2", "data.workers=0", "log.every_steps=1"]
-SAVED = "checkpoint.every_steps=1"
 KILLED_AT = "0:save step-00000002.pt"  # the one before is on the disk then
 EXPERIMENTS = sorted(
     path.stem for path in (ROOT / "configs" / "exp").glob("*.yaml") if path.stem != "self_test"
@@ -40,7 +42,7 @@ OTHER_NETWORKS = [  # in the soak
 # A quarter of the channels: the weights of a whole MobileNetV1-like network take seconds to save and to draw.
 SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 2), (64, 128, 2, 6), (128, 256, 2, 2))
 WHOLE = {"imagenet_dnw"}
-BF16 = {"imagenet_dnw_x225", "resnet50_sparse"}  # slow on a CPU without its instructions: one of each recipe
+BF16 = {("imagenet_dnw_x225",), OTHER_NETWORK}  # slow on a CPU without its instructions: one of each recipe
 SMALLER = {f"resnet50_{name}": "model=resnet18" for name in ("dense", "sparse", "td")}
 FROM_COMPLETE = {"cifar_fine_tune": "cifar_complete", "cifar_one_shot": "cifar_complete"}
 
@@ -81,17 +83,22 @@ def work(folder: str, fault: str, is_small: bool) -> None:
     raise SystemExit(train.main([folder]))
 
 
-def prepared(name: str, words: tuple[str, ...], runs_dir: Path, icons: Path, photographs: Path) -> Run:
-    """A run folder, as the launcher makes it."""
+def planned(name: str, words: tuple[str, ...], runs_dir: Path, icons: Path, photographs: Path) -> RunPlan:
+    """What the launcher would make of a command line."""
     images = [f"data.dir={photographs}", "data.image_size=80", *filter(None, [SMALLER.get(name)])]
     if "override /data: imagenet" not in (ROOT / "configs" / "exp" / f"{name}.yaml").read_text():
         images = [f"data.dir={icons}"]
-    precision = [] if name in BF16 else ["precision=fp32"]
+    precision = [] if (name, *words[:2]) in BF16 else ["precision=fp32"]
     line = [f"+exp={name}", *FEW, *images, *precision, *words, f"runs_dir={runs_dir}", "cluster=local"]
     (composed,) = compose(line)
-    plan = prepare.plan(composed)
-    prepare.write(plan)
-    return plan.run
+    return prepare.plan(composed)
+
+
+def made(folder: Path, train: Train) -> Run:
+    """A run folder with its configuration: what a worker needs."""
+    folder.mkdir(parents=True)
+    frozen_config.write(Run(folder).config, train)
+    return Run(folder)
 
 
 @pytest.mark.parametrize(
@@ -111,26 +118,28 @@ def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(name: str, more: tuple[str, ...], folder: str, fault: str = "") -> tuple[Run, int | None]:
-        made = prepared(name, more, tmp_path / folder, icons, photographs)
-        process = SERVER.Process(target=work, args=(str(made.folder), fault, is_small))
+    def trained(run: Run, fault: str = "", code: int = 0) -> None:
+        process = SERVER.Process(target=work, args=(str(run.folder), fault, is_small))
         process.start()
         process.join(timeout=200)
-        return made, process.exitcode
+        assert process.exitcode == code, printed(run)
 
     name, *rest = words
     more, is_small = tuple(rest), name not in WHOLE
-    if name in FROM_COMPLETE:
-        source, code = run(FROM_COMPLETE[name], (), "whole")
-        assert code == 0, printed(source)
-    whole, code = run(name, more, "whole")
-    assert code == 0, printed(whole)
-    if name in FROM_COMPLETE:
-        more = (*more, f'wiring.source="{source.folder}"')
-    broken, code = run(name, (*more, SAVED), "broken", KILLED_AT)
-    assert code == -9, printed(broken)
-    broken, code = run(name, (*more, SAVED), "broken")
-    assert code == 0, printed(broken)
+    sources: tuple[str, ...] = ()
+    if name in FROM_COMPLETE:  # which is found by itself, or named
+        plan = planned(FROM_COMPLETE[name], (), tmp_path, icons, photographs)
+        trained(made(plan.run.folder, plan.train))
+        sources = (f'wiring.source="{plan.run.folder}"',)
+    plan = planned(name, more, tmp_path, icons, photographs)
+    whole = made(plan.run.folder, plan.train)
+    trained(whole)
+    if sources:
+        plan = planned(name, (*more, *sources), tmp_path, icons, photographs)
+    saving = replace(plan.train, checkpoint=replace(plan.train.checkpoint, every_steps=1))
+    broken = made(tmp_path / "broken", saving)
+    trained(broken, KILLED_AT, -9)
+    trained(broken)
     assert [attempt.first_step for attempt in ledger.read(broken)] == [0, 1]
     assert_same_weights(broken, whole)
     assert losses(broken) == losses(whole)
@@ -151,11 +160,9 @@ def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
 
 def test_a_library_network_on_two_processes(tmp_path: Path, icons: Path, photographs: Path) -> None:
     """With dropout: it draws the same for a micro-batch, whoever takes it and however often it is begun."""
-    words = ("model=torchvision/mobilenet_v3_small", "sparsity=0.8", SAVED)
-    alone, whole, broken = (
-        prepared("resnet50_sparse", words, tmp_path / name, icons, photographs)
-        for name in ("alone", "whole", "broken")
-    )
+    words = ("model=torchvision/mobilenet_v3_small", "sparsity=0.8", "checkpoint.every_steps=1")
+    plan = planned("resnet50_sparse", words, tmp_path, icons, photographs)
+    alone, whole, broken = (made(tmp_path / name, plan.train) for name in ("alone", "whole", "broken"))
     for run, nproc in ((alone, 1), (whole, 2)):
         code, output = train(run, nproc)
         assert code == 0, output
