@@ -127,6 +127,28 @@ class Picture:
             raise _no_image(error) from None
 
 
+def scaled_down(data: bytes, longest: int) -> Image.Image | None:
+    """Decode an image to RGB, its longest side scaled to `longest` pixels; None where it is no larger.
+
+    Of a much larger JPEG no more than twice these pixels are decoded.
+
+    Raises:
+        NoImageError: as `Picture.pixels`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if max(image.size) <= longest:
+                return None
+            image.draft("RGB", (2 * longest, 2 * longest))
+            small = rgb(image)
+    except NoImageError:
+        raise
+    except Exception as error:  # as in Picture
+        raise _no_image(error) from None
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return small
+
+
 def rgb(image: Image.Image) -> Image.Image:
     """Return an image as RGB: its first picture, transparency left out, 16 bits of grey scaled to 8.
 

@@ -3,6 +3,7 @@
     python -m shards.verify data/imagenet              every byte, and every image is decoded
     python -m shards.verify data/imagenet --quick      headers and sizes alone; no image is read
     python -m shards.verify data/imagenet --repair     every byte and image; then index what is whole
+    python -m shards.verify data/imagenet --report page.html     ... and a page about the images
 
 One line for each fault: shard, key and byte where known, and what is wrong. Exit code 0 if all is whole, 1 if
 something is damaged. --quick finds whatever changes a header, a class or a length, but not a changed image.
@@ -27,11 +28,13 @@ import numpy as np
 from tqdm import tqdm
 
 from shards import command, index, shard
+from shards.atomic import replacing
 from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
 from shards.ignored import Ignored, literal, printable
 from shards.index import Index
 from shards.regular_file import open_file
+from shards.report import MEASURE, Measures, measure, page
 from shards.shard import Contents, Members, Shard
 from shards.split_files import unknown
 from shards.workers import run
@@ -63,6 +66,7 @@ class Task:
     rows: Members
     skip: tuple[str, ...] | None
     quick: bool
+    is_measured: bool = False
 
     @property
     def path(self) -> Path:
@@ -70,34 +74,60 @@ class Task:
         return self.folder / self.shard.file
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was found in a folder.
+
+    Attributes:
+        faults: what is wrong, by file and byte.
+        whole: the contents of the shards that have no faults of their own.
+        measures: of these, what `shards.report` needs of each image, if that was asked for.
+    """
+
+    faults: list[Fault]
+    whole: dict[str, Contents]
+    measures: dict[str, Measures]
+
+
 def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dict[str, Contents]]:
-    """All faults of the indexed splits of a folder, and the contents of the shards that have none.
+    """Return all faults of the indexed splits of a folder, and the contents of the shards that have none.
+
+    Args and raises as `examine`.
+    """
+    found = examine(folder, quick=quick, workers=workers)
+    return found.faults, found.whole
+
+
+def examine(folder: Path, *, quick: bool, workers: int, is_measured: bool = False) -> Found:
+    """Look at all indexed splits of a folder.
 
     Args:
         folder: where shards and indexes lie.
         quick: read no images.
         workers: processes that read; 0: this one.
+        is_measured: measure the images, too.
 
     Raises:
         ShardError: there is no index here, or one that is damaged.
         OSError: a file can't be read.
     """
     indexes = [Index.record(folder, split) for split in splits(folder)]
-    tasks = [task for one in indexes for task in _tasks(one, quick)]
+    tasks = [task for one in indexes for task in _tasks(one, quick, is_measured)]
     owners = {task.shard.sha256: task.shard.file for task in tasks}
     faults = list(_foreign(folder, {task.shard.file for task in tasks}, indexes[0].skip or ()))
     whole: dict[str, Contents] = {}
+    measures: dict[str, Measures] = {}
     images = sum(task.shard.samples for task in tasks)
     with (
         tqdm(total=images, unit=" images", disable=None) as progress,
         closing(run(_look_at, tasks, workers)) as finished,
     ):
-        for number, (contents, differences, unreadable) in finished:
+        for number, (contents, differences, (unreadable, measured)) in finished:
             name = tasks[number].shard.file
             progress.update(tasks[number].shard.samples)
             faults += unreadable
             if contents is not None and not differences:
-                whole[name] = contents.under(name)
+                whole[name], measures[name] = contents.under(name), measured
             elif contents is not None and (owner := owners.get(contents.shard.sha256)):
                 faults.append(Fault(name, f"holds what {owner} should: swapped, or copied over it"))
             else:
@@ -106,7 +136,7 @@ def verify(folder: Path, *, quick: bool, workers: int) -> tuple[list[Fault], dic
         faults += _twice(
             folder, {shard.file: whole[shard.file] for shard in one.shards if shard.file in whole}
         )
-    return sorted(faults, key=lambda fault: (fault.file, fault.offset or 0)), whole
+    return Found(sorted(faults, key=lambda fault: (fault.file, fault.offset or 0)), whole, measures)
 
 
 def repair(folder: Path, whole: Mapping[str, Contents]) -> list[str]:
@@ -146,39 +176,43 @@ def splits(folder: Path) -> list[str]:
     return found
 
 
-def _tasks(one: Index, quick: bool) -> Iterator[Task]:
+def _tasks(one: Index, quick: bool, is_measured: bool) -> Iterator[Task]:
     for known, start in zip(one.shards, one.starts, strict=True):
         rows = np.array(one.members[start : start + known.samples])
-        yield Task(one.folder, known, rows, one.skip, quick)
+        yield Task(one.folder, known, rows, one.skip, quick, is_measured)
 
 
-def _look_at(task: Task) -> tuple[Contents | None, list[Fault], list[Fault]]:
+def _look_at(task: Task) -> tuple[Contents | None, list[Fault], tuple[list[Fault], Measures]]:
     """Return what a shard holds, if it can be read, what is wrong with it, and with the images in it."""
-    name = task.shard.file
+    name, nothing = task.shard.file, (list[Fault](), np.empty(0, MEASURE))
     if not task.path.is_file():
-        return None, [Fault(name, "missing: copy or write this shard again")], []
+        return None, [Fault(name, "missing: copy or write this shard again")], nothing
     try:
         contents = shard.scan(task.path, payload=not task.quick, skip=task.skip)
     except ShardError as error:
         what = str(error).removeprefix(f"{printable(task.path)}: ")
-        return None, [Fault(name, what, error.key, error.offset)], []
+        return None, [Fault(name, what, error.key, error.offset)], nothing
     differences = list(itertools.islice(_differences(task, contents), _MOST))
-    return contents, differences, [] if task.quick or differences else list(_unreadable(task))
+    return contents, differences, nothing if task.quick or differences else _decoded(task)
 
 
-def _unreadable(task: Task) -> Iterator[Fault]:
-    """Yield the images of a shard that can't be decoded, though their bytes are those that were indexed."""
+def _decoded(task: Task) -> tuple[list[Fault], Measures]:
+    """Return the images of a shard that can't be decoded, though their bytes are as indexed; and measures."""
+    faults, measures = [], np.zeros(len(task.rows) if task.is_measured else 0, MEASURE)
     with open_file(task.path) as file:
         for row, (offset, size, *_) in enumerate(task.rows.tolist()):
             try:
-                Picture(os.pread(file.fileno(), size, offset)).pixels()
+                pixels = Picture(os.pread(file.fileno(), size, offset)).pixels()
+                if task.is_measured:
+                    measures[row] = measure(pixels)
             except NoImageError as error:
                 key = _key(task.path, row, task.skip)
                 patterns = (*(task.skip or ()), f"{literal(key)}.*")
                 skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in patterns)
                 remedy = f"replace it, or leave it out with: {remake(task.folder)} {skips}"
                 what = f"not a readable image ({error.reason if size else 'empty'}): {remedy}"
-                yield Fault(task.shard.file, what, key, offset)
+                faults.append(Fault(task.shard.file, what, key, offset))
+    return faults, measures
 
 
 def _differences(task: Task, found: Contents) -> Iterator[Fault]:
@@ -254,8 +288,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
     )
+    parser.add_argument(
+        "--report",
+        type=command.path,
+        metavar="FILE",
+        help="a page about the images: sizes, numbers, faults, pictures of what looks odd; FILE.html",
+    )
     chosen = parser.parse_args(arguments)
-    faults, whole = verify(chosen.folder, quick=chosen.quick, workers=chosen.workers)
+    if chosen.report is not None and chosen.quick:
+        raise ShardError("--report: is made of the images, which --quick doesn't read: leave one of them out")
+    found = examine(
+        chosen.folder, quick=chosen.quick, workers=chosen.workers, is_measured=chosen.report is not None
+    )
+    faults, whole = found.faults, found.whole
+    if chosen.report is not None:
+        with replacing(chosen.report) as file:
+            said = [(fault.file, fault.key, fault.what) for fault in faults]
+            indexes = [Index.record(chosen.folder, split) for split in splits(chosen.folder)]
+            file.write(page(indexes, found.measures, said).encode("utf-8", "backslashreplace"))
+        print(f"written: {chosen.report}", file=sys.stderr)
     if chosen.json:
         print(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=1))
     else:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shards.decode import NoImageError, TooLargeError, at_most, rgb
+from shards.decode import NoImageError, TooLargeError, at_most, scaled_down
 from shards.decode import Picture as Decoded
 from shards.errors import ShardError
 from shards.ignored import Ignored, printable
@@ -35,11 +35,43 @@ class Picture(Protocol):
         ...
 
 
+class Stored(NamedTuple):
+    """An image file as it is: its bytes, what its name ends in (".jpg"), and where it lies, for messages."""
+
+    data: bytes
+    suffix: str
+    where: str
+
+    def checked(self) -> tuple[str, bytes]:
+        """Return the file extension of an image, and its bytes, once it has been decoded to the end.
+
+        Raises:
+            BadImageError: it is no image, or a damaged one.
+        """
+        try:
+            Decoded(self.data).pixels()  # as readers will
+        except NoImageError as error:
+            raise self.bad(error) from error
+        extension = self.suffix[1:].lower()
+        return ("jpg" if extension in {"jpeg", "jfif"} else extension), self.data
+
+    def bad(self, error: NoImageError) -> BadImageError:
+        """Return what to say of it."""
+        reason = error.reason if self.data else "empty"
+        if isinstance(error, TooLargeError):
+            reason += ": --max-pixels N takes it"
+        return BadImageError(f"{printable(self.where)}: not a readable image ({reason})")
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image file, to be copied as it is."""
 
     path: Path
+
+    def stored(self) -> Stored:
+        """Read it. Raises OSError."""
+        return Stored(read_bytes(self.path), self.path.suffix, str(self.path))
 
     def encode(self) -> tuple[str, bytes]:
         """Its extension and bytes, once it has been decoded to the end.
@@ -48,7 +80,7 @@ class ImageFile:
             BadImageError: it is no image, or a damaged one.
             OSError: it can't be read.
         """
-        return _checked(read_bytes(self.path), self.path.suffix, str(self.path))
+        return self.stored().checked()
 
 
 @dataclass(frozen=True)
@@ -60,16 +92,20 @@ class FilePart:
     size: int
     name: str
 
+    def stored(self) -> Stored:
+        """Read it. Raises OSError."""
+        with open_file(self.path) as file:
+            file.seek(self.start)
+            data = file.read(self.size)
+        return Stored(data, Path(self.name).suffix, f"{self.path}: {self.name} at byte {self.start}")
+
     def encode(self) -> tuple[str, bytes]:
         """Its extension and bytes, once it has been decoded to the end.
 
         Raises:
             As ImageFile.encode.
         """
-        with open_file(self.path) as file:
-            file.seek(self.start)
-            data = file.read(self.size)
-        return _checked(data, Path(self.name).suffix, f"{self.path}: {self.name} at byte {self.start}")
+        return self.stored().checked()
 
 
 @dataclass(frozen=True)
@@ -82,37 +118,27 @@ class Smaller:
     max_pixels: int | None = None
 
     def encode(self) -> tuple[str, bytes]:
-        """Extension and bytes; what is small enough stays as it is.
+        """Extension and bytes; what is small enough stays as it is. Each image is decoded once.
 
         Raises:
             As that of the picture.
         """
         with nullcontext() if self.max_pixels is None else at_most(self.max_pixels):
-            extension, data = self.picture.encode()
-            with Image.open(io.BytesIO(data)) as image:
-                if max(image.size) <= self.longest:
-                    return extension, data
-                image.draft(
-                    "RGB", (2 * self.longest, 2 * self.longest)
-                )  # of a much larger JPEG decode a half
-                small = rgb(image)
-        small.thumbnail((self.longest, self.longest), Image.Resampling.LANCZOS)
+            if not isinstance(self.picture, ImageFile | FilePart):  # made of pixels: nothing is damaged
+                extension, data = self.picture.encode()
+                small = scaled_down(data, self.longest)
+                return (extension, data) if small is None else self._jpeg(small)
+            stored = self.picture.stored()
+            try:
+                small = scaled_down(stored.data, self.longest)
+            except NoImageError as error:
+                raise stored.bad(error) from error
+            return stored.checked() if small is None else self._jpeg(small)
+
+    def _jpeg(self, small: Image.Image) -> tuple[str, bytes]:
         file = io.BytesIO()
         small.save(file, "JPEG", quality=self.quality)
         return "jpg", file.getvalue()
-
-
-def _checked(data: bytes, suffix: str, where: str) -> tuple[str, bytes]:
-    """Return the file extension of an image, and its bytes, once it has been decoded to the end."""
-    try:
-        Decoded(data).pixels()  # as readers will
-    except NoImageError as error:
-        reason = error.reason if data else "empty"
-        if isinstance(error, TooLargeError):
-            reason += ": --max-pixels N takes it"
-        raise BadImageError(f"{printable(where)}: not a readable image ({reason})") from error
-    extension = suffix[1:].lower()
-    return ("jpg" if extension in {"jpeg", "jfif"} else extension), data
 
 
 def file_of(picture: Picture) -> Path | None:

@@ -6,10 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
+from shards.decode import Picture
+from shards.decode import Pixels as Pixels8
 from shards.errors import ShardError
-from shards.sources.source import FilePart, ImageFile, Pixels, Smaller, Source, pixel_split, smaller
+from shards.sources.source import (
+    BadImageError,
+    FilePart,
+    ImageFile,
+    Pixels,
+    Smaller,
+    Source,
+    pixel_split,
+    smaller,
+)
 
 
 def jpeg(width: int, height: int, mode: str = "RGB") -> bytes:
@@ -42,6 +53,50 @@ def test_only_what_is_larger_is_made_smaller(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(data)) as image:
         assert (extension, image.format, image.mode, image.size) == ("jpg", "JPEG", "RGB", (20, 5))
     assert Smaller(ImageFile(path), longest=40, quality=90).encode() == ("png", path.read_bytes())
+
+
+@pytest.mark.parametrize("longest", [5, 20, 100])
+def test_what_is_made_smaller_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    path, decoded = tmp_path / "a.jpg", list[str]()
+    Image.effect_noise((80, 60), 50).save(path)
+    by_simplejpeg, by_pillow = Picture.pixels, JpegImagePlugin.JpegImageFile.draft
+
+    def pixels(self: Picture) -> Pixels8:
+        decoded.append("whole")
+        return by_simplejpeg(self)
+
+    def draft(self: JpegImagePlugin.JpegImageFile, mode: str, size: tuple[int, int]) -> object:
+        decoded.append("half")
+        return by_pillow(self, mode, size)
+
+    monkeypatch.setattr(Picture, "pixels", pixels)
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", draft)
+    Smaller(ImageFile(path), longest, quality=90).encode()
+    assert decoded == (["half"] if longest < 80 else ["whole"])
+
+
+@pytest.mark.parametrize("size", [0, 3, 300, 3000, -2])
+def test_what_is_made_smaller_is_refused_as_what_is_not(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((300, 200), 50).save(path)
+    path.write_bytes(path.read_bytes()[:size])
+    said = []
+    for picture in (ImageFile(path), Smaller(ImageFile(path), 50, 90), Smaller(ImageFile(path), 500, 90)):
+        with pytest.raises(BadImageError, match=r"a\.jpg: not a readable image \(") as caught:
+            picture.encode()
+        said.append(str(caught.value))
+    assert len(set(said)) == 1
+
+
+def test_too_many_pixels_to_make_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(80, 60))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # twice as many are an error
+    with pytest.raises(BadImageError, match="4800 pixels, above 2000: --max-pixels N takes it"):
+        Smaller(ImageFile(path), 20, 90).encode()
+    assert Smaller(ImageFile(path), 20, 90, max_pixels=4800).encode()[0] == "jpg"
 
 
 def test_pixels_are_kept_without_loss() -> None:
