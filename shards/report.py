@@ -1,6 +1,7 @@
 """A page about the images of a set: how many of each class, how large, what is wrong, what looks odd.
 
-One HTML file that needs no other. What looks odd is no fault: the same image in two classes or two splits, one of a single colour, long and narrow, or much smaller than the others.
+One HTML file that needs no other. What looks odd is no fault: the same image in two classes or two splits,
+one of a single colour, long and narrow, or much smaller than the others.
 """
 
 from __future__ import annotations

@@ -273,6 +273,15 @@ def _key(path: Path, row: int, skip: Sequence[str] | None) -> str:
         return next(itertools.islice(found, row, None))
 
 
+def _report(folder: Path, found: Found, path: Path) -> None:
+    """Write the page about the images of a folder."""
+    said = [(fault.file, fault.key, fault.what) for fault in found.faults]
+    text = page([Index.record(folder, split) for split in splits(folder)], found.measures, said)
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+    print(f"written: {path}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m shards.verify`."""
     parser = command.Parser(
@@ -302,11 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     faults, whole = found.faults, found.whole
     if chosen.report is not None:
-        with replacing(chosen.report) as file:
-            said = [(fault.file, fault.key, fault.what) for fault in faults]
-            indexes = [Index.record(chosen.folder, split) for split in splits(chosen.folder)]
-            file.write(page(indexes, found.measures, said).encode("utf-8", "backslashreplace"))
-        print(f"written: {chosen.report}", file=sys.stderr)
+        _report(chosen.folder, found, chosen.report)
     if chosen.json:
         print(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=1))
     else:
