@@ -189,10 +189,19 @@ def _spoken_to(path: Path) -> Iterator[None]:
 
 def job_of(whole: Run, case: Case, job: Job) -> Job:
     """Return what a node does for a case of a self-test, of which `job` is the whole."""
-    folder = cases.run_of(whole, case.folder).folder
-    more: dict[str, Any] = {"worker": case.worker, "variables": {**job.variables, **case.variables}}
-    more |= {"gpus": job.gpus, "interface": job.interface}
-    return Job(folder, case.nodes, case.nproc, job.grace_s, **more)
+    return dataclasses.replace(
+        job,
+        folder=cases.run_of(whole, case.folder).folder,
+        nodes=case.nodes,
+        nproc=case.nproc,
+        worker=case.worker,
+        variables={**job.variables, **case.variables},
+        port=None,  # the whole, not a case, is what these are typed for
+        foreground=False,
+        error_retries=0,
+        notify=None,
+        after_diverged=0,
+    )
 
 
 def among(node: Node, count: int) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import threading
 import time
@@ -108,6 +109,16 @@ def test_the_disk_that_fetched_shards_go_to(
     (place / "0123.tar").write_bytes(b"1")
     assert health.cache(settings) == []
     assert health.cache(train(data__dir=str(few_images))) == []
+
+
+def test_a_disk_to_which_shards_can_not_be_fetched(
+    tmp_path: Path, few_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    settings = train(data__dir=str(few_images), data__url=f"file://{few_images}", data__cache=str(tmp_path))
+    assert health.cache(settings) == [
+        f"{tmp_path}: can't be written to, and shards are to be fetched there (data.cache)"
+    ]
 
 
 def test_the_disk_under_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,20 @@ def test_running(run: Run, cluster: Slurm) -> None:
     assert (found.ended, found.since) == (None, NOW - 50)
 
 
+def test_a_slow_rank_is_told_while_it_runs(run: Run, cluster: Slurm) -> None:
+    submit(run, "7", at=NOW - 60)
+    note(run, 1, "claim", NOW - 50, job="7", restart=0, host="n1", hosts=["n1", "n2"], pid=1)
+    note(run, 1, "start", NOW - 40, step=0)
+    for rank, is_slow in ((1, True), (2, True), (2, False)):  # the second has recovered
+        log(run, 60, "slow", attempt=1, rank=rank, place=f"n2, cuda:{rank}", is_slow=is_slow, ratio=2.1)
+    cluster.says("squeue", queue(run, "RUNNING", "None", "n[1-2]"))
+    told = f"{run.name}: slow, rank 1 (n2, cuda:1) takes 2.1 times the median, seen at step 60"
+    assert [note for note in rows([run])[1] if "slow" in note] == [told]
+    note(run, 1, "end", NOW - 20, reason="stopped", step=5)
+    cluster.says("squeue", "")
+    assert [note for note in rows([run])[1] if "slow" in note] == []
+
+
 def test_waiting_to_go_on(run: Run, cluster: Slurm) -> None:
     submit(run, "7", at=NOW - 60)
     note(run, 1, "claim", NOW - 50, job="7", restart=0, host="n1", hosts=["n1"], pid=1)

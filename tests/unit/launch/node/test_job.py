@@ -92,6 +92,24 @@ def test_done(run: Run, start: Started) -> None:
     assert len(ledger.read(run)) == 1
 
 
+@pytest.mark.parametrize(("given", "nproc", "is_told"), [("4", 2, True), ("2", 2, False), ("", 2, False)])
+def test_idle_gpus_of_a_node_are_told(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: str,
+    nproc: int,
+    is_told: bool,
+) -> None:
+    """Whichever way they were asked for: what Slurm has given counts."""
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", given)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    node = Node(1, 2, "n1", "7", 0, ("n1", "n2"), in_slurm=True)
+    Job(run.folder, 2, nproc, 20)._tell_idle(node)
+    told = "2 of 4 GPUs of n2 stay idle: nproc=2; leave nproc out\n"
+    assert capsys.readouterr().err == (told if is_told else "")
+
+
 def test_damaged_code_ends_the_run_in_one_line(run: Run, start: Started) -> None:
     packed = frozen_code.pack({"files": {"dnw/a.py": "0" * 64}}, {"dnw/a.py": (b"a = 1", 0o644)})
     shutil.rmtree(run.code)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from example import train as example
 
 from dnw.runs.folder import Run
+from launch.node.container import Container
 from launch.node.job import Job
 from launch.node.signals import StopRequests
 from launch.node.topology import LOOPBACK, Node
@@ -54,6 +57,23 @@ def test_a_case_runs_the_frozen_code_and_its_own_worker(tmp_path: Path) -> None:
     assert (run.code / "dnw").is_dir()
     command = bench.job_of(found.whole, case, found.job).command(found.node, 1, 0)
     assert command[-4:] == ["-m", "dnw.self_test.measure", str(run.folder), "ties"]
+
+
+def test_a_case_runs_where_the_self_test_was_typed_to(tmp_path: Path) -> None:
+    """In its container, by its interpreter, on its interface; its own are logs, retries and notice."""
+    found, where = a_bench(tmp_path, nodes=1, nproc=2), Container("docker://a", arguments=("--no-home",))
+    typed: dict[str, Any] = {
+        "container": where,
+        "python": "/opt/python",
+        "interface": "ib0",
+        "gpus": 4,
+        "is_requeued": False,
+    }
+    told: dict[str, Any] = {"foreground": True, "error_retries": 3, "notify": "cat", "port": 12345}
+    made = bench.job_of(found.whole, Case("x", "x.1", 1, 1), dataclasses.replace(found.job, **typed, **told))
+    assert {name: getattr(made, name) for name in typed} == typed
+    assert {name: bool(getattr(made, name)) for name in told} == dict.fromkeys(told, False)
+    assert made.command(found.node, 1, 0)[0] == "/opt/python"
 
 
 def test_a_case_has_the_variables_of_the_self_test_beside_its_own(tmp_path: Path) -> None:
