@@ -87,6 +87,7 @@ class Wiring:
     reference_quirks: bool = False  # do as the paper's code did where it is wrong, see docs/wiring.md
     rho: Share = 0.95  # td, reg_td: probability with which a candidate is dropped in a training step
     budget: Literal["layer", "global"] = "layer"  # sparsity of each weight, or of all together
+    block: Annotated[int, Field(ge=1, le=64)] = 1  # neighbouring targets that share their sources
     leave_dense: tuple[str, ...] = ()  # layers that aren't wired, by their names, * for anything
     source: str = ""  # fine_tune, one_shot: a finished run with wiring=complete, its folder or its experiment
     source_signature: str = ""  # set when the run is frozen
@@ -210,6 +211,10 @@ NOT_IDENTITY = frozenset(
 )
 
 
+# Settings that came later, with what was so before: runs of earlier versions keep their identity.
+AS_BEFORE = (("wiring.block", 1),)
+
+
 def parse(values: Mapping[str, Any]) -> Train:
     """Build the configuration from plain values, strictly.
 
@@ -308,7 +313,11 @@ def signature(train: Train) -> str:
 
 def identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the settings that the result depends on, nested as they are."""
-    kept = {key: value for key, value in values.items() if prefix + key not in NOT_IDENTITY}
+    kept = {
+        key: value
+        for key, value in values.items()
+        if prefix + key not in NOT_IDENTITY and (prefix + key, value) not in AS_BEFORE
+    }
     return {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
 
 
@@ -362,6 +371,8 @@ def _of_the_network(train: Train) -> Iterable[str]:
         yield f"sparsity: must be set, the share of the weights of model={model.name} that is removed"
     if train.wiring.name == "complete" and train.sparsity:
         yield f"sparsity: wiring=complete removes nothing (got {train.sparsity}); choose another wiring"
+    if train.wiring.name == "complete" and train.wiring.block > 1:
+        yield "wiring.block: wiring=complete takes every edge; choose another wiring"
 
 
 def _of_a_graph(train: Train) -> Iterable[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dnw.wiring import blocks
 from dnw.wiring.layout import Layout
 from dnw.wiring.pool import Pool
 
@@ -22,6 +23,7 @@ class Edges(nn.Module):
     MASK_IS_SAVED = False  # whether the mask is part of the state dict: where no weights at hand tell it
     mask: Tensor  # bool, shape of the weight: the chosen edges
     legal: Tensor | None  # bool, shape of the weight; None: every position is legal
+    there: Tensor | None  # bool, by blocks: what is legal, where edges are chosen in blocks; None: all
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Edges(nn.Module):
         legal: Tensor | None = None,
         layout: Layout | None = None,
         quota: float | None = None,
+        block: int = 1,
     ) -> None:
         """Wire a weight of `shape`; `mask` is all False until edges are chosen.
 
@@ -40,6 +43,7 @@ class Edges(nn.Module):
             legal: where edges may be, bool of `shape`; None: everywhere.
             layout: of the nodes of a graph; None for any other weight.
             quota: the unrounded budget of the paper's code, where its arithmetic is to be reproduced.
+            block: how many neighbouring targets share their sources (dnw/wiring/blocks.py); 1: none.
 
         Raises:
             ValueError: `legal` has another shape, fewer than `budget` positions, or comes with a pool.
@@ -56,9 +60,12 @@ class Edges(nn.Module):
         self._budget = None if isinstance(budget, Pool) else budget
         self.layout = layout
         self.quota = quota
+        self.block = block
         mask = torch.zeros(tuple(shape), dtype=torch.bool)
         self.register_buffer("mask", mask, persistent=self.MASK_IS_SAVED)
         self.register_buffer("legal", legal, persistent=False)
+        there = blocks.there(shape, legal, block) if block > 1 else None
+        self.register_buffer("there", there, persistent=False)
 
     @property
     def budget(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dnw.config import ConfigError, Train
+from dnw.wiring import blocks
 from dnw.wiring.budget import budget as budget_of
 from dnw.wiring.budget import reference_quota, widest
 from dnw.wiring.complete import CompleteEdges
@@ -18,7 +19,7 @@ from dnw.wiring.fixed import FixedEdges
 from dnw.wiring.layout import Layout
 from dnw.wiring.no_update import NoUpdateEdges
 from dnw.wiring.pool import Pool
-from dnw.wiring.random_edges import RandomEdges, draw
+from dnw.wiring.random_edges import RandomEdges, draw, draw_blocks
 from dnw.wiring.targeted_dropout import (
     RegularTargetedDropoutEdges,
     TargetedDropoutEdges,
@@ -87,10 +88,12 @@ def make_edges(
         layout: of the nodes of a graph; None for any other weight.
         quota: the budget before rounding, as the paper's code has it.
     """
-    given: dict[str, Any] = {"legal": legal, "layout": layout, "quota": quota}
+    block = train.wiring.block
+    given: dict[str, Any] = {"legal": legal, "layout": layout, "quota": quota, "block": block}
     match train.wiring.name:
         case "random":
-            return RandomEdges(draw(shape, budget, key=(train.seed, _DRAWN, number), legal=legal), **given)
+            key = train.seed, _DRAWN, number
+            return RandomEdges(draw(shape, budget, key=key, legal=legal, block=block), **given)
         case "td":
             return TargetedDropoutEdges(shape, budget, **_dropout(train, number), **given)
         case "reg_td":
@@ -102,27 +105,39 @@ def make_edges(
 
 def make_sharing_edges(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> list[Edges]:
     """Make the edges of all weights of a model, in the order of registration, with one budget."""
+    block = train.wiring.block
     match train.wiring.name:
         case "random":
-            sizes = [torch.Size(shape).numel() for shape in shapes]
-            drawn = draw((sum(sizes),), budget, key=(train.seed, _DRAWN)).split(sizes)
-            return [RandomEdges(part.view(tuple(shape))) for part, shape in zip(drawn, shapes, strict=True)]
+            return [RandomEdges(drawn, block=block) for drawn in _draw_together(train, shapes, budget)]
         case "reg_td":
             positions = [legal_of_rows(shape, None) for shape in shapes]
             rows = share_out(budget, torch.cat(positions)).split([len(part) for part in positions])
             return [
-                RegularTargetedDropoutEdges(shape, row_budgets.clone(), **_dropout(train, number))
+                RegularTargetedDropoutEdges(
+                    shape, row_budgets.clone(), **_dropout(train, number), block=block
+                )
                 for number, (shape, row_budgets) in enumerate(zip(shapes, rows, strict=True))
             ]
         case "td":
-            pool = Pool(budget)
+            pool = Pool(budget, block)
             return [
-                TargetedDropoutEdges(shape, pool, **_dropout(train, number))
+                TargetedDropoutEdges(shape, pool, **_dropout(train, number), block=block)
                 for number, shape in enumerate(shapes)
             ]
         case name:
-            pool = Pool(budget)
-            return [_STRONGEST[name](shape, pool) for shape in shapes]
+            pool = Pool(budget, block)
+            return [_STRONGEST[name](shape, pool, block=block) for shape in shapes]
+
+
+def _draw_together(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> Iterator[Tensor]:
+    block, key = train.wiring.block, (train.seed, _DRAWN)
+    if block == 1:
+        sizes = [torch.Size(shape).numel() for shape in shapes]
+        parts = draw((sum(sizes),), budget, key=key).split(sizes)
+        return (part.view(tuple(shape)) for part, shape in zip(parts, shapes, strict=True))
+    there = [blocks.by_blocks(torch.ones(tuple(shape), dtype=torch.bool), block) for shape in shapes]
+    drawn = draw_blocks(torch.cat(there), budget, key=key, block=block).split([len(part) for part in there])
+    return (blocks.from_blocks(part, shape, block) for part, shape in zip(drawn, shapes, strict=True))
 
 
 def _dropout(train: Train, number: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from dnw.wiring import blocks
 from dnw.wiring.edges import Edges
 from dnw.wiring.selection import LegalPositions, largest
 
@@ -24,8 +25,14 @@ class StrongestEdges(Edges):
 
     def _strongest(self, weight: Tensor) -> Tensor:
         positions = self._legal_positions if weight.device.type == "cpu" else None
-        return largest(weight, self.legal, self.budget, positions=positions, out=self.mask)
+        if self.block == 1:
+            return largest(weight, self.legal, self.budget, positions=positions, out=self.mask)
+        scores = blocks.scores(weight, self.legal, self.block)
+        chosen = largest(scores, self.there, self.budget, positions=positions)
+        return blocks.from_blocks(chosen, weight.shape, self.block)
 
     @cached_property
     def _legal_positions(self) -> LegalPositions:
-        return LegalPositions(self.mask.shape, self.legal)
+        if self.block == 1:
+            return LegalPositions(self.mask.shape, self.legal)
+        return LegalPositions(blocks.by_blocks(self.mask, self.block).shape, self.there)

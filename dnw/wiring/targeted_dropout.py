@@ -7,10 +7,12 @@ among the weakest of the whole weight; the regular variant takes the weakest of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dnw.wiring import blocks
 from dnw.wiring.layout import Layout
 from dnw.wiring.pool import Pool
 from dnw.wiring.random_bits import chance
@@ -36,13 +38,14 @@ class TargetedDropoutEdges(StrongestEdges):
         legal: Tensor | None = None,
         layout: Layout | None = None,
         quota: float | None = None,
+        block: int = 1,
         unsigned: bool = False,
     ) -> None:
         """Drop a candidate with probability `rho`: a pure function of `key`, the step and its index.
 
         `unsigned` loses the sign of every weight, as the paper's code does. See Edges for the rest.
         """
-        super().__init__(shape, budget, legal=legal, layout=layout, quota=quota)
+        super().__init__(shape, budget, legal=legal, layout=layout, quota=quota, block=block)
         self.rho = rho
         self.key = key
         self.unsigned = unsigned
@@ -77,6 +80,7 @@ class RegularTargetedDropoutEdges(TargetedDropoutEdges):
         legal: Tensor | None = None,
         layout: Layout | None = None,
         quota: float | None = None,
+        block: int = 1,
         unsigned: bool = False,
     ) -> None:
         """Keep `row_budgets` edges, int64 [shape[0]]; see TargetedDropoutEdges for the rest.
@@ -87,13 +91,15 @@ class RegularTargetedDropoutEdges(TargetedDropoutEdges):
         if row_budgets.shape != positions.shape or (row_budgets > positions).any():
             raise ValueError(f"row budgets {row_budgets.tolist()} for rows of {positions.tolist()} positions")
         budget = int(row_budgets.sum())
-        super().__init__(
-            shape, budget, rho=rho, key=key, legal=legal, layout=layout, quota=quota, unsigned=unsigned
-        )
+        given: dict[str, Any] = {"legal": legal, "layout": layout, "quota": quota, "block": block}
+        super().__init__(shape, budget, rho=rho, key=key, unsigned=unsigned, **given)
         self.register_buffer("row_budgets", row_budgets, persistent=False)
         self._most = int(row_budgets.max())
 
     def _strongest(self, weight: Tensor) -> Tensor:
+        if self.block > 1:
+            scores = blocks.scores(weight, self.legal, self.block)
+            weight = blocks.from_blocks(scores, weight.shape, self.block)
         return largest_of_rows(weight, self.legal, self.row_budgets, self._most)
 
 
