@@ -16,9 +16,10 @@ def drawn(*shape: int) -> Tensor:
 def some_sums(sources: int, targets: int, side: int) -> Sums:
     edges_TS = torch.rand(targets, sources) < 4 / sources
     edges_TS[torch.arange(targets), torch.randint(sources, (targets,))] = True
+    edges_TS[targets // 3 : targets - 1] = edges_TS[targets // 3]  # as of a wiring with blocks
     at_targets, at_sources = edges_TS.nonzero(as_tuple=True)
     counts = torch.bincount(at_targets, minlength=targets)
-    mapped = torch.arange(0, targets, 3)
+    mapped = torch.arange(0, targets // 2, 3)
     return Sums(
         columns=sources,
         starts=torch.cat((torch.zeros(1), counts.cumsum(0))).int(),

@@ -6,10 +6,11 @@ loop (`add_up`) is the first convolution (27 taps), the edges, and the 3x3 filte
 
 A phase takes a layer of nodes from what their sources have given out to what they give out themselves:
 sums, rectified as they are written, then filters, a few targets at a time, so that what they receive is
-filtered while it is in the level-1 cache. It goes down large maps in strips. Targets of the first convolution
-all read the same; several of them are summed up at a time. As sums are written, what isn't a pixel is made
-zero by bits that are kept for each map: to write single zeros behind the vectors would let the filters, which
-read across both, wait for them. Around whole maps nothing else is ever written, so there it stays zero.
+filtered while it is in the level-1 cache. It goes down large maps in strips. Neighbouring targets that read
+the same, as those of the first convolution and of a wiring with blocks, are summed up together: each source
+is read once for them. As sums are written, what isn't a pixel is made zero by bits that are kept for each
+map: to write single zeros behind the vectors would let the filters, which read across both, wait for them.
+Around whole maps nothing else is ever written, so there it stays zero.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from dnw.engines.native import vector
 from dnw.engines.native.vector import (
     FILTERED_ROWS,
     LANES,
-    TOGETHER,
+    LARGEST_TILE,
     add_up,
-    add_up_together,
+    add_up_2,
+    add_up_3,
+    add_up_4,
     filter_rows,
     filter_rows_by_two,
 )
@@ -120,8 +123,11 @@ def _take(
     features: Floats,
 ) -> None:
     """Take the targets first..last through one strip of a phase."""
-    for start in range(first, last, phase.group):
-        stop = min(start + phase.group, last)
+    start = first
+    while start < last:
+        stop = start + min(targets.alike[start], last - start)
+        while stop < last and stop + targets.alike[stop] <= start + phase.group:
+            stop += min(targets.alike[stop], last - stop)
         room = rank * phase.group if phase.is_whole else start - phase.target
         place = phase.received_at + room * phase.received_size
         if not phase.is_whole:
@@ -137,6 +143,7 @@ def _take(
             else:
                 given = phase.given_at + (target - phase.target) * phase.given_size
                 _filter(maps, phase, step, targets.filters, target, received, given)
+        start = stop
 
 
 @_compiled
@@ -160,23 +167,27 @@ def _sums(
     """Write what the targets first..last receive, the first one to maps[received:]."""
     floor = _ZERO if phase.rectified else _MINUS_INFINITY
     vectors = (step.done - step.begun) // LANES
-    tiles = (vectors + phase.tile - 1) // phase.tile
-    for tile in range(tiles):
-        begin, end = vectors * tile // tiles, vectors * (tile + 1) // tiles
-        pixel = step.begun + begin * LANES
-        target = first
-        while target < last:
-            start, stop = targets.starts[target], targets.starts[target + 1]
-            size = phase.received_size
-            place = received + (target - first) * size + pixel
-            edge = edges.offsets, edges.weights, start, stop
-            bias, kept = (targets.biases, target, floor), phase.kept_at + pixel
-            if phase.is_dense and target + TOGETHER <= last:
-                add_up_together(end - begin, maps, *edge, pixel, *bias, kept, place, size)
-                target += TOGETHER
-            else:
+    size = phase.received_size
+    target = first
+    while target < last:
+        together = min(targets.alike[target], last - target)
+        edge = edges.offsets, edges.weights, targets.starts[target], targets.starts[target + 1]
+        bias = targets.biases, target, floor
+        most = LARGEST_TILE // together
+        tiles = (vectors + most - 1) // most
+        for tile in range(tiles):
+            begin, end = vectors * tile // tiles, vectors * (tile + 1) // tiles
+            pixel = step.begun + begin * LANES
+            place, kept = received + (target - first) * size + pixel, phase.kept_at + pixel
+            if together == 1:
                 add_up(end - begin, maps, *edge, pixel, *bias, kept, place, size)
-                target += 1
+            elif together == 2:
+                add_up_2(end - begin, maps, *edge, pixel, *bias, kept, place, size)
+            elif together == 3:
+                add_up_3(end - begin, maps, *edge, pixel, *bias, kept, place, size)
+            else:
+                add_up_4(end - begin, maps, *edge, pixel, *bias, kept, place, size)
+        target += together
 
 
 @_compiled

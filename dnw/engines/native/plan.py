@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from dnw.compact.form import Arrays, Compact, CompactNodes
 from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received
 from dnw.engines.native.schedule import schedule
-from dnw.engines.native.vector import LANES, LARGEST_TILE, TOGETHER
+from dnw.engines.native.vector import LANES, TOGETHER
 
 PHASE = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("target", "group", "is_whole", "tile", "strip", "stride", "side"),
+            *("target", "group", "is_whole", "strip", "stride", "side"),
             *("received_at", "received_size", "received_side", "received_pitch", "kept_at"),
             *("given_at", "given_size"),
-            *("is_dense", "normed", "rectified", "is_last", "corner", "window"),
+            *("normed", "rectified", "is_last", "corner", "window"),
         )
     ]
     + [("epsilon", np.float32)]
@@ -31,6 +31,7 @@ class Targets(NamedTuple):
     """What belongs to the targets of all phases, numbered through."""
 
     starts: NDArray[np.int64]  # [T + 1], into the edges
+    alike: NDArray[np.int64]  # [T], how many from each on have the same sources as it, up to TOGETHER
     biases: NDArray[np.float32]  # [T]
     filters: NDArray[np.float32]  # [T * 9]; those of the last phase have none
     norms: NDArray[np.float32]  # [T, 2]: scale and shift of an instance norm
@@ -115,21 +116,13 @@ def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_S
     nodes, there = compact.blocks[0].layers[0], given[0].phase(0)
     received = Received.of(planes.side, nodes.count, nodes)
     pick = planes.pick(compact.stem)
-    stages = [
-        _Stage(
-            there | {"is_dense": 1, "tile": LARGEST_TILE // TOGETHER},
-            received,
-            pick,
-            compact.stem.bias,
-            nodes,
-        )
-    ]
+    stages = [_Stage(there, received, pick, compact.stem.bias, nodes)]
     for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
         for layer, sums in enumerate(block.sums, 1):
             following, there = _next(compact, given, number, layer)
             received = Received.of(block.side, sums.count, following)
             pick = here.pick(sums, memory)
-            stages.append(_Stage(there | {"tile": LARGEST_TILE}, received, pick, sums.bias, following))
+            stages.append(_Stage(there, received, pick, sums.bias, following))
     return stages
 
 
@@ -172,4 +165,16 @@ def _targets(stages: list[_Stage]) -> Targets:
             filters[start:stop] = stage.nodes.filters.reshape(-1, 9)
             if stage.nodes.norm is not None:
                 norms[start:stop] = np.stack((stage.nodes.norm.scale, stage.nodes.norm.shift), 1)
-    return Targets(starts, biases, filters.ravel(), norms)
+    alike = np.concatenate([_alike(stage.pick) for stage in stages])
+    return Targets(starts, alike, biases, filters.ravel(), norms)
+
+
+def _alike(pick: Pick) -> NDArray[np.int64]:
+    """Count from each target on how many have the same sources as it, up to TOGETHER."""
+    sources = np.split(pick.offsets, np.cumsum(pick.counts)[:-1])
+    alike = np.ones(len(sources), np.int64)
+    for target in range(len(sources) - 2, -1, -1):
+        if np.array_equal(sources[target], sources[target + 1]):
+            alike[target] = alike[target + 1] + 1
+    capped: NDArray[np.int64] = np.minimum(alike, TOGETHER)
+    return capped

@@ -18,7 +18,7 @@ intrinsic: Callable[[Callable[..., Any]], Any] = numba_intrinsic  # called witho
 _HAS_512_BITS = llvm.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where registers are of 128 bits
 LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
-TOGETHER = 4  # targets with the same sources: times 3 vectors, as many as the largest tile, nearly
+TOGETHER = 4  # targets with the same sources, at most: times 3 vectors, as many as the largest tile, nearly
 FILTERED_ROWS = 4  # at a time: with nine weights they fill 16 registers
 
 _FLOAT = ir.FloatType()
@@ -64,7 +64,7 @@ def _adder(targets: int) -> Any:
     return add_up
 
 
-add_up, add_up_together = _adder(1), _adder(TOGETHER)
+add_up, add_up_2, add_up_3, add_up_4 = (_adder(targets) for targets in range(1, TOGETHER + 1))
 
 
 def _write_sums(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any, targets: int) -> None:
