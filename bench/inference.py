@@ -4,12 +4,13 @@
     python bench/inference.py --quick     width 0.225, one image, one thread
 
 The dense networks, and the wirings as `dnw.export --onnx` writes them, run in ONNX Runtime and OpenVINO, of
-those that are installed (pip install '.[bench]'). Prints a table and the goals, and writes inference.json,
-inference.png (time against cost) and accuracy.png (published accuracy against time) to bench/out (--out).
-Weights are
-drawn: times don't depend on their values. So that nodes are left without edges as after training, each node
-gets a factor of its own before the edges are chosen (--spread). Multiply-adds are those on paths from the
-image to a class: with the default, as many at width 0.225 as the paper gives for its trained network.
+those that are installed (pip install '.[bench]'). Native also runs wirings of the same width with edges in
+blocks (--blocks). Prints a table and the goals, and writes inference.json, inference.png (time against cost)
+and accuracy.png (published accuracy against time) to bench/out (--out).
+
+Weights are drawn: times don't depend on their values. So that nodes are left without edges as after training,
+each node gets a factor of its own before the edges are chosen (--spread). Multiply-adds are those on paths
+from the image to a class: with the default, as many at width 0.225 as the paper gives for its trained network.
 """
 
 from __future__ import annotations
@@ -84,9 +85,10 @@ class Timed:
         return 2e-6 * self.multiply_adds / self.ms
 
 
-def discovered(width: float, spread: float) -> nn.Module:
+def discovered(width: float, spread: float, block: int = 1) -> nn.Module:
     """A network whose edges favour some nodes, and whose norms are as after some training."""
-    model = models.build(training(["+exp=imagenet_dnw", f"width={width}"])).eval()
+    words = ["+exp=imagenet_dnw", f"width={width}", f"wiring.block={block}"]
+    model = models.build(training(words)).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module, edges in edges_of(model).values():
@@ -177,6 +179,11 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
         f"wiring {name}": (load(exported_wiring(left), threads), own(f"wiring {name}"))
         for name, load in found_runtimes().items()
     }
+    for block in options.blocks:
+        of_blocks = discovered(width, options.spread, block)
+        run = engines.build("native", of_blocks, SIZE, threads)
+        name, costs = f"native, blocks of {block}", profile(of_blocks, SIZE).effective_macs
+        runs[name] = run, case(name, width=0, multiply_adds=costs)
     for peer in (peer for peer in PEERS if peer.name in options.peers):
         network = peer.build(SIZE)
         dense = functools.partial(case, width=0, multiply_adds=profile(network, SIZE).macs, top1=peer.top1)
@@ -287,6 +294,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     names = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="*", choices=names, default=names)
+    parser.add_argument("--blocks", type=int, nargs="*", default=[4], help="wiring.block, for native")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=41)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from dnw.engines.native import vector
 from dnw.engines.native.vector import (
+    ACROSS,
     FILTERED_ROWS,
     LANES,
     LARGEST_TILE,
@@ -123,6 +124,14 @@ def _take(
     features: Floats,
 ) -> None:
     """Take the targets first..last through one strip of a phase."""
+    vectors = (step.done - step.begun) // LANES
+    if phase.across:
+        place = phase.received_at + (first - phase.target) * phase.received_size
+        for begin in range(0, vectors, ACROSS):
+            end = min(begin + ACROSS, vectors)
+            _sums(maps, phase, step, targets, edges, first, last, place, begin, end)
+        _give(maps, phase, step, targets, first, last, place, features)
+        return
     start = first
     while start < last:
         stop = start + min(targets.alike[start], last - start)
@@ -133,17 +142,25 @@ def _take(
         if not phase.is_whole:
             for target in range(stop - start):
                 _advance(maps, phase, step, place + target * phase.received_size)
-        _sums(maps, phase, step, targets, edges, start, stop, place - step.lag)
-        for target in range(start, stop):
-            received = place + (target - start) * phase.received_size - step.lag
-            if phase.normed:
-                _normalize(maps, phase, targets.norms[target], received)
-            if phase.is_last:
-                features[target - phase.target] = _mean(maps, phase, received)
-            else:
-                given = phase.given_at + (target - phase.target) * phase.given_size
-                _filter(maps, phase, step, targets.filters, target, received, given)
+        _sums(maps, phase, step, targets, edges, start, stop, place - step.lag, 0, vectors)
+        _give(maps, phase, step, targets, start, stop, place - step.lag, features)
         start = stop
+
+
+@_compiled
+def _give(
+    maps: Floats, phase: Any, step: Any, targets: Any, first: int, last: int, place: int, features: Floats
+) -> None:
+    """Bring what the targets first..last have received, the first one at `place`, to what they give out."""
+    for target in range(first, last):
+        received = place + (target - first) * phase.received_size
+        if phase.normed:
+            _normalize(maps, phase, targets.norms[target], received)
+        if phase.is_last:
+            features[target - phase.target] = _mean(maps, phase, received)
+        else:
+            given = phase.given_at + (target - phase.target) * phase.given_size
+            _filter(maps, phase, step, targets.filters, target, received, given)
 
 
 @_compiled
@@ -162,11 +179,20 @@ def _advance(maps: Floats, phase: Any, step: Any, place: int) -> None:
 
 @_compiled
 def _sums(
-    maps: Floats, phase: Any, step: Any, targets: Any, edges: Any, first: int, last: int, received: int
+    maps: Floats,
+    phase: Any,
+    step: Any,
+    targets: Any,
+    edges: Any,
+    first: int,
+    last: int,
+    received: int,
+    left: int,
+    right: int,
 ) -> None:
-    """Write what the targets first..last receive, the first one to maps[received:]."""
+    """Write what the targets first..last receive, the first one to maps[received:]: vectors left..right."""
     floor = _ZERO if phase.rectified else _MINUS_INFINITY
-    vectors = (step.done - step.begun) // LANES
+    vectors = right - left
     size = phase.received_size
     target = first
     while target < last:
@@ -177,7 +203,7 @@ def _sums(
         tiles = (vectors + most - 1) // most
         for tile in range(tiles):
             begin, end = vectors * tile // tiles, vectors * (tile + 1) // tiles
-            pixel = step.begun + begin * LANES
+            pixel = step.begun + (left + begin) * LANES
             place, kept = received + (target - first) * size + pixel, phase.kept_at + pixel
             if together == 1:
                 add_up(end - begin, maps, *edge, pixel, *bias, kept, place, size)

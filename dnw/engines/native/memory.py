@@ -17,6 +17,7 @@ from dnw.engines.native.vector import LANES
 LINE = 16  # floats in a cache line
 _STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where vectors do
 _SMALL_SIDE = 28  # maps up to this are one strip
+_IN_CACHE = 1 << 15  # floats of maps that stay in the level-2 cache, with what else is there
 _GROUP = 4  # targets whose strips stay in the level-1 cache
 
 
@@ -86,13 +87,17 @@ class Received:
     side: int  # of the whole map
     rows: int  # of a strip
     targets: int
+    across: bool  # summed up a few pixels at a time by all targets: more sources than the cache holds
 
     @classmethod
-    def of(cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None) -> Received:
-        """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None)."""
+    def of(cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None, sources: int = 0) -> Received:
+        """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None).
+
+        `sources` are the maps that the targets choose theirs from.
+        """
         whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
         rows = side + side % 2 if whole else _STRIP
-        return cls(side, rows, targets)
+        return cls(side, rows, targets, whole and sources * side * (side + 1) > _IN_CACHE)
 
     @property
     def above(self) -> int:
@@ -105,8 +110,8 @@ class Received:
         return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + 3 * LANES)
 
     def floats(self, threads: int) -> int:
-        """Of all targets; of whole maps, which are filtered at once, a group for each thread."""
-        return (threads * _GROUP if self.is_whole else self.targets) * self.size
+        """Of all targets; of whole maps that are filtered at once, a group for each thread."""
+        return (threads * _GROUP if self.is_whole and not self.across else self.targets) * self.size
 
     @property
     def is_whole(self) -> bool:
@@ -126,7 +131,7 @@ class Received:
             **{"received_at": at + self.above, "received_size": self.size, "kept_at": kept_at},
             **{"received_side": self.side, "received_pitch": self.side + 1},
             **{"stride": stride, "side": -(-self.side // stride), "strip": self.rows // stride},
-            **{"group": _GROUP, "is_whole": self.is_whole},
+            **{"group": _GROUP, "is_whole": self.is_whole, "across": self.across},
         }
         if nodes is None:
             return found

@@ -17,7 +17,7 @@ PHASE = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("target", "group", "is_whole", "strip", "stride", "side"),
+            *("target", "group", "is_whole", "across", "strip", "stride", "side"),
             *("received_at", "received_size", "received_side", "received_pitch", "kept_at"),
             *("given_at", "given_size"),
             *("normed", "rectified", "is_last", "corner", "window"),
@@ -120,7 +120,7 @@ def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_S
     for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
         for layer, sums in enumerate(block.sums, 1):
             following, there = _next(compact, given, number, layer)
-            received = Received.of(block.side, sums.count, following)
+            received = Received.of(block.side, sums.count, following, sums.columns)
             pick = here.pick(sums, memory)
             stages.append(_Stage(there, received, pick, sums.bias, following))
     return stages

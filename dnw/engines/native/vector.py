@@ -19,6 +19,7 @@ _HAS_512_BITS = llvm.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where registers are of 128 bits
 LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
 TOGETHER = 4  # targets with the same sources, at most: times 3 vectors, as many as the largest tile, nearly
+ACROSS = 4  # vectors of many maps that are summed up by all targets in turn: lines of the level-2 cache
 FILTERED_ROWS = 4  # at a time: with nine weights they fill 16 registers
 
 _FLOAT = ir.FloatType()

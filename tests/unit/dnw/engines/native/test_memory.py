@@ -99,6 +99,20 @@ def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
     assert ("normed" in phase, "rectified" in phase) == (normed, not normed)
 
 
+def test_maps_that_no_cache_holds_are_summed_up_across_all_targets() -> None:
+    few, many, strips = (
+        Received.of(side, 300, arrays_of_nodes(normed=False), sources)
+        for side, sources in (
+            (14, 100),
+            (14, 1000),
+            (56, 1000),
+        )
+    )
+    assert (few.across, many.across, strips.across) == (False, True, False)
+    assert few.floats(threads=2) == 8 * few.size
+    assert many.floats(threads=2) == 300 * many.size
+
+
 def test_bits_are_kept_of_pixels_alone() -> None:
     kept = Received.of(3, 5, None).kept().view(np.int32)
     assert kept[:12].reshape(3, 4).tolist() == [[-1, -1, -1, 0]] * 3
