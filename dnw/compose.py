@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +22,8 @@ _HERE = Path(__file__).resolve().parent
 CONFIGS = next(folder for folder in (_HERE / "configs", _HERE.parent / "configs") if folder.is_dir())
 
 KEYS = tuple(known_keys(Train))
+# what Hydra raises for words, or files, that it can't compose
+NOT_COMPOSED = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
 
 def _quirk(reproduced: object, right: object, *, _root_: DictConfig) -> object:
@@ -41,7 +44,7 @@ def training(overrides: Sequence[str]) -> Train:
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             values = resolved(compose("config", words))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     fields = {field.name for field in dataclasses.fields(Train)}
     for key in (word[1:].split("=")[0] for word in words if word.startswith("+")):

@@ -121,7 +121,7 @@ class Data:
 
         # TMPDIR of a launched worker ends with its attempt
         common = Path(os.environ.get("DNW_TMPDIR") or gettempdir())
-        cache = Path(self.cache) if self.cache else common / f"dnw-shards-{os.getuid()}"
+        cache = Path(self.cache).expanduser() if self.cache else common / f"dnw-shards-{os.getuid()}"
         return Store(self.url.rstrip("/"), cache, int(self.cache_gb * 1e9))
 
 

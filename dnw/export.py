@@ -142,7 +142,7 @@ _WRITE = {SAFETENSORS: model_file.write, ONNX: _write_onnx}
 
 def _file(word: str, suffixes: Sequence[str]) -> Path:
     """Return a file whose name says how it is written."""
-    path = Path(word)
+    path = command.path(word)
     if path.suffix not in suffixes:
         raise argparse.ArgumentTypeError(f"{word!r}: must end in {' or '.join(suffixes)}")
     return path

@@ -15,15 +15,19 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 
+from dnw import config_file
 from dnw.config import LIBRARIES, ConfigError
 from dnw.setting_errors import no_such_setting
+from shards import command
 from shards.errors import did_you_mean
 
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
+PATHS = frozenset({"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "cluster.python"})
 _AROUND = "write it without spaces around the ="
 
 
@@ -57,7 +61,8 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
         is_sweep: whether a comma parts the values of a sweep.
 
     Raises:
-        ConfigError: a word that is no NAME=VALUE, or a list that isn't closed; or two experiments.
+        ConfigError: a word that is no NAME=VALUE, or a list that isn't closed; two experiments; or a damaged
+            file of configs/.
     """
     fitted = [_fit(words, place, configs, known) for place in range(len(words))]
     for word, typed in zip(fitted, words, strict=True):
@@ -71,6 +76,7 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
     if len(named) > 1:
         both = ",".join(named)
         raise ConfigError(f"exp: named {len(named)} times ({both}); name one, or with -m +exp={both} all")
+    config_file.check_chosen(fitted, configs)
     return fitted
 
 
@@ -78,12 +84,24 @@ def explain(error: Exception, words: Sequence[str], configs: Path, known: Collec
     """Return one line for an error of Hydra's: what was wrong, and what would be right."""
     text = str(error)
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    if isinstance(error, yaml.YAMLError):
+        return config_file.explain(error)
+    if isinstance(error, UnicodeDecodeError):
+        _check_all(configs)
+    config_file.check(configs / "config.yaml")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         return _no_option(error.missing_cfg_file.strip("/"), error.options)
     for pattern, tell in _TOLD:
         if found := re.search(pattern, text):
             return tell(found, first, known)
     return "; ".join(_unnamed(words, configs)) or first
+
+
+def _check_all(configs: Path) -> None:
+    """Refuse the file that Hydra has read and doesn't name."""
+    for path in sorted(configs.rglob("*.yaml")):
+        if not path.name.startswith("."):
+            config_file.check(path)
 
 
 def _could_not_override(found: re.Match[str], _first: str, known: Collection[str]) -> str:
@@ -147,6 +165,7 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
         raise ConfigError(no_such_setting(key.lstrip("+~"), known))
     if not value and place + 1 < len(words) and "=" not in words[place + 1] and words[place + 1][0] != "~":
         raise ConfigError(f"{word} {words[place + 1]}: {_AROUND}: {word}{words[place + 1]}")
+    _check_path(key.lstrip("+"), value)
     if _parsed(word) is not None:
         return word
     if value[0] in "[{" or (value[0] in "\"'" and len(value) > 1 and value[0] not in value[1:]):
@@ -156,6 +175,15 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
     if _parsed(quoted) is None:
         raise ConfigError(f"{word!r}: can't be the value of a setting")
     return quoted
+
+
+def _check_path(key: str, value: str) -> None:
+    """Refuse a folder that would be taken as it is, and isn't what the shell would have made of it."""
+    if key in PATHS and "://" not in value:
+        try:
+            command.expanded(value.strip("\"'"))
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from None
 
 
 def _removal(key: str, configs: Path, known: Collection[str]) -> str:
@@ -173,7 +201,7 @@ def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str
     if follows.startswith("="):
         parts = words[place : place + (3 if follows == "=" else 2)]
         raise ConfigError(f"{' '.join(parts)}: {_AROUND}: {''.join(parts)}")
-    names = _options(configs / "exp")
+    names = config_file.options(configs / "exp")
     if word.lstrip("+") in known:
         raise ConfigError(f"{word}: must be NAME=VALUE, {word}=VALUE")
     if word.lstrip("+") in names:
@@ -223,11 +251,7 @@ def _unnamed(words: Sequence[str], configs: Path) -> list[str]:
         (key, word) for key, word, override in found if override and not isinstance(override.value(), str)
     ]
     return [
-        f"{word}: {key} is chosen by its name, one of {', '.join(_options(configs / key))}"
+        f"{word}: {key} is chosen by its name, one of {', '.join(config_file.options(configs / key))}"
         for key, word in wrong
         if (configs / key).is_dir()
     ]
-
-
-def _options(group: Path) -> list[str]:
-    return sorted(path.stem for path in group.glob("*.yaml"))

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import string
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from dnw.compose import CONFIGS, resolved
+from dnw import __version__, config_file
+from dnw.compose import CONFIGS, NOT_COMPOSED, resolved
 from dnw.config import ConfigError
 from dnw.invocation import as_typed
 from dnw.setting_errors import ELSEWHERE, no_such_setting
@@ -69,9 +66,7 @@ _SHORT = {
     **{"-G": "cluster.gpus_per_node"},
 }
 # those that Hydra answers itself
-_ANSWERED = frozenset(
-    {"--cfg", "-c", "--info", "-i", "--version", "--hydra-help", "--shell-completion", "-sc"}
-)
+_ANSWERED = frozenset({"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"})
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,9 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         ConfigError: a word that names no experiment, no setting, or no value.
     """
     _check_options(arguments)
+    if "--version" in arguments:
+        print(f"dnw {__version__}")  # Hydra would print its own
+        sys.exit(0)
     words = _fit(arguments)
     found: list[tuple[DictConfig, tuple[str, ...], bool]] = []
 
@@ -108,7 +106,7 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     try:
         _run_hydra(collect, words)
         composed = [Composed(resolved(config), typed, here) for config, typed, here in found]
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     _check_experiment(composed)
     if (
@@ -136,12 +134,13 @@ def _is_sweep(arguments: Sequence[str]) -> bool:
 
 def experiments() -> dict[str, str]:
     """Every experiment, and what its file says of it in the first line."""
-    return {path.stem: _first_comment(path) for path in sorted((CONFIGS / "exp").glob("*.yaml"))}
+    group = CONFIGS / "exp"
+    return {name: config_file.first_comment(group / f"{name}.yaml") for name in config_file.options(group)}
 
 
 def choices(group: str) -> list[str]:
     """Return the options of a config group."""
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+    return config_file.options(CONFIGS / group)
 
 
 def _check_options(arguments: Sequence[str]) -> None:
@@ -232,11 +231,6 @@ def _listed_experiments() -> str:
     found = experiments()
     width = max(map(len, found))
     return "\n".join(f"  {name:{width}}  {line}" for name, line in found.items())
-
-
-def _first_comment(path: Path) -> str:
-    comments = re.findall(r"^# *(.+)$", path.read_text(), re.MULTILINE)
-    return next(str(line) for line in comments if not line.startswith("@package"))
 
 
 def _check_experiment(found: list[Composed]) -> None:

@@ -306,8 +306,17 @@ def _parent(launch: Launch, train: Train) -> Path:
 
 
 def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
-    """Return the folder of this run: the one that has its signature, else named after what was overridden."""
+    """Return the folder of this run: the one that has its signature, else named after what was overridden.
+
+    Raises:
+        LaunchError: there are several, as after a copy: which one is to go on, nobody knows.
+    """
     existing = sorted(path for path in parent.glob(f"*-{signature}") if not path.name.startswith("."))
+    if len(existing) > 1:
+        names = ", ".join(path.name for path in existing)
+        raise LaunchError(
+            f"{parent}: the same run is there {len(existing)} times ({names}); move all but one away"
+        )
     return existing[0] if existing else parent / f"{overridden(overrides)}-{signature}"
 
 

@@ -21,6 +21,7 @@ import argparse  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+from dnw import __version__  # noqa: E402
 from dnw.invocation import RUNS, as_typed  # noqa: E402
 from launch.query import select  # noqa: E402
 from shards import command  # noqa: E402
@@ -232,6 +233,7 @@ def _parser() -> command.Parser:
         description=as_typed(HELP),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", "-V", action="version", version=f"dnw {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     status = _command(commands, "status", STATUS, _status, "how runs stand", runs="*")
     status.add_argument("--json", action="store_true", help="a list of objects, times in seconds since 1970")

@@ -9,6 +9,7 @@ import argparse
 import errno
 import functools
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -70,7 +71,26 @@ def name(text: str) -> str:
         raise argparse.ArgumentTypeError("must be the name of a file or folder (got '')")
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text!r}: an address; must be a file or folder of this machine")
-    return text
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def expanded(text: str) -> str:
+    """Return the name of a file with its ~, which shells leave as it is within a word, as in --data=~/x.
+
+    Raises:
+        ValueError: there is no such user, or a variable is left, which the shell would have replaced.
+    """
+    found = os.path.expanduser(text)  # noqa: PTH111  (pathlib's raises a RuntimeError, and drops a last slash)
+    if found.startswith("~") and not os.path.lexists(found):
+        raise ValueError(f"{text!r}: no home folder is known for it; write the whole path")
+    if (variable := re.search(r"\$\w+", found)) and not os.path.lexists(found):
+        raise ValueError(
+            f"{text!r}: {variable[0]} is left as it is, as in single quotes; write it in double quotes"
+        )
+    return found
 
 
 def path(text: str) -> Path:

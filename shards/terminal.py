@@ -82,6 +82,8 @@ def begin() -> None:
     if isinstance(sys.stdout, Output):
         return
     _open_closed()
+    if sys.stdin is None:  # it was closed
+        sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))  # type: ignore[misc]
     out, err = _output(sys.stdout, 1), _output(sys.stderr, _STDERR)
     err.goes_on = True
     sys.stdout = sys.__stdout__ = out  # type: ignore[misc]

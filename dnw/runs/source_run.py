@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dnw import config_file
 from dnw.compose import CONFIGS, training
 from dnw.config import FROM_A_RUN, ConfigError, Train, load, plain, signature
 from dnw.invocation import SUBMIT
@@ -57,7 +58,7 @@ def _named(train: Train, runs_dir: Path) -> Run | None:
     folders = (Path(source).expanduser().absolute(), runs_dir / source)
     found = next((Run(folder) for folder in folders if Run(folder).config.exists()), None)
     if found is None:
-        experiments = [path.stem for path in (CONFIGS / "exp").glob("*.yaml")]
+        experiments = config_file.options(CONFIGS / "exp")
         if source not in experiments:
             nearest = did_you_mean(source, experiments)
             raise ConfigError(f"wiring.source: {source} is neither a run folder nor an experiment{nearest}")

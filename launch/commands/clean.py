@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 
 from dnw.console import PlainConsole
+from dnw.invocation import RUNS
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.commands.cleanup_candidates import CleanupCandidate, cleanup_candidates
@@ -76,7 +77,11 @@ def size(count: float) -> str:
 
 def _is_agreed() -> bool:
     if not sys.stdin.isatty():
-        print("nothing deleted: no terminal to ask on; --yes deletes these", file=sys.stderr)
+        print(
+            f"nothing deleted: no terminal to ask on; `{RUNS} clean --yes` deletes all of these, "
+            f"`{RUNS} clean RUN --yes` those of one run",
+            file=sys.stderr,
+        )
         return False
     with contextlib.suppress(EOFError):
         if input("Delete? [y/N] ").strip().lower() in {"y", "yes"}:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from dnw.invocation import RUNS
+from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
 from launch.query.run_status import RunStatus, query_status
 
@@ -21,7 +22,7 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
     Ctrl-C ends the waiting, not the runs.
 
     Returns:
-        0: all are done. 1: some are not. 130: Ctrl-C.
+        0: all are done. 76: the others have diverged. 1: some have ended otherwise. 130: Ctrl-C.
     """
     told: dict[str, str] = {}
     quiet = 0
@@ -37,7 +38,8 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
             if all(one.is_finished for one in statuses):
                 return 0
             if quiet == LOOKS:
-                return 1
+                is_else = any(not one.is_finished and one.state != "diverged" for one in statuses)
+                return 1 if is_else else DIVERGED
             time.sleep(poll_s)
     except KeyboardInterrupt:
         print(f"no longer waiting; the runs go on: {RUNS} status", flush=True)

@@ -52,14 +52,14 @@ def here(tmp_path: Path, few_images: Path) -> Path:
     return folder
 
 
-def typed(here: Path, line: str, out: int | IO[bytes], closed: bool = False) -> subprocess.Popen[bytes]:
+def typed(here: Path, line: str, out: int | IO[bytes], closed: int | None = None) -> subprocess.Popen[bytes]:
     name, *words = line.split()
     script = [str(ROOT / SCRIPTS[name])] if name in SCRIPTS else ["-m", name]
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if closed:
-            os.close(1)
+        if closed is not None:
+            os.close(closed)
 
     return subprocess.Popen(
         [sys.executable, *script, *words],
@@ -101,10 +101,19 @@ def test_an_output_that_cannot_be_written(here: Path, line: str, way: str) -> No
     os.close(read)
     with Path("/dev/full").open("wb") as full, os.fdopen(write, "wb") as unread:
         output = {"full": full, "closed": full, "unread": unread}[way]
-        process = typed(here, line, output, closed=way == "closed")
+        process = typed(here, line, output, closed=1 if way == "closed" else None)
         _, err = process.communicate(timeout=240)
     expected = {"full": (1, b"stdout: No space left on device\n"), "closed": (0, b""), "unread": (141, b"")}
     assert (process.returncode, err) == expected[way]
+
+
+def test_an_input_that_is_closed(here: Path) -> None:
+    (here / "runs" / "example" / "default-0123456789.old-20260101-000000-000").mkdir(parents=True)
+    process = typed(here, "runs clean", subprocess.PIPE, closed=0)
+    out, err = process.communicate(timeout=240)
+    assert b"default-0123456789.old" in out
+    assert (process.returncode, err.count(b"\n")) == (1, 1), err
+    assert err.startswith(b"nothing deleted: no terminal to ask on; ")
 
 
 def test_a_training_that_nobody_reads(here: Path) -> None:

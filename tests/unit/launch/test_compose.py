@@ -6,6 +6,7 @@ import sys
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from dnw import __version__
 from dnw.compose import CONFIGS
 from dnw.config import ConfigError
 from launch.compose import choices, compose, experiments
@@ -69,3 +70,10 @@ def test_of_a_setting_that_is_typed_twice_the_last_holds(capsys: pytest.CaptureF
     assert found.overrides == ("+exp=static_dnw", "seed=2", "optim=small")
     told = "note seed: typed 2 times, seed=2 holds\nnote optim: typed 2 times, optim=small holds\n"
     assert capsys.readouterr().err == told
+
+
+def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--version"], ["+exp=demo_dnw", "--version"]):
+        with pytest.raises(SystemExit) as ended:
+            compose(words)
+        assert (ended.value.code, capsys.readouterr().out) == (0, f"dnw {__version__}\n")

@@ -95,6 +95,20 @@ def test_the_same_run_is_the_same_folder(composed: Composed) -> None:
     assert other.parent == folder.parent
 
 
+def test_of_a_run_that_was_copied_nobody_knows_which_goes_on(composed: Composed) -> None:
+    made = plan(composed)
+    prepare.write(made)
+    folder = made.run.folder
+    shutil.copytree(folder, folder.with_name(f"a-copy-{folder.name}"))
+    shutil.copytree(folder, folder.with_name(f"{folder.name}.bak"))
+    with pytest.raises(
+        LaunchError, match=f"is there 2 times .a-copy-{folder.name}, {folder.name}.; move all"
+    ):
+        plan(composed)
+    shutil.rmtree(folder.with_name(f"a-copy-{folder.name}"))
+    assert plan(composed).run.folder == folder
+
+
 def test_an_existing_run_keeps_its_code_and_what_its_result_depends_on(composed: Composed) -> None:
     """What changes no result is as typed last."""
     run = plan(composed).run

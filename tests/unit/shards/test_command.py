@@ -26,6 +26,19 @@ def test_values() -> None:
     assert command.amount("0") == 0
 
 
+def test_home_is_put_in_where_the_shell_has_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in --data=~/x."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert command.path("~/x") == tmp_path / "x"
+    assert command.name("x/~y$") == "x/~y$"
+    for text, told in (("~nobody1/x", "no home folder is known"), ("$HOME/x", r"\$HOME is left as it is")):
+        with pytest.raises(argparse.ArgumentTypeError, match=told):
+            command.path(text)
+    (tmp_path / "$HOME").mkdir()
+    assert command.path("$HOME") == Path("$HOME")
+
+
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "²", "1.5", ""])
 def test_no_port(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 65535"):

@@ -217,7 +217,11 @@ def test_without_a_terminal_it_lists_and_says_how(tmp_path: Path, cleaned: Clean
     assert code == 1
     assert "example/default-0123456789/checkpoints/step-00000004.pt" in out
     assert "1.0 kB" in out
-    assert err == "nothing deleted: no terminal to ask on; --yes deletes these\n"
+    command = "python launch/runs.py clean"
+    assert err == (
+        f"nothing deleted: no terminal to ask on; `{command} --yes` deletes all of these, "
+        f"`{command} RUN --yes` those of one run\n"
+    )
     assert len(left(run)) == 4
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 from login_node import Captured
 from run_folder import Slurm, finish, make, note, slurm, submit
 
+from dnw.runs.divergence import Divergence
 from launch.commands import wait as waiting
 
 
@@ -46,3 +48,19 @@ def test_waiting_ends_where_nobody_works_on_it(tmp_path: Path, cluster: Slurm, c
     cluster.says("squeue")
     assert waiting.wait([run], poll_s=0.01) == 1
     assert "example/default-0123456789: failed, error" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("reasons", "code"), [(["diverged"], 76), (["diverged", "error"], 1)])
+def test_a_run_that_has_diverged_is_told_from_one_that_failed(
+    tmp_path: Path, cluster: Slurm, capfd: Captured, reasons: list[str], code: int
+) -> None:
+    found = Divergence(step=7, what="the loss", rate=0.1, rank=0)
+    runs = [make(tmp_path / "runs", f"seed={number}-012345678{number}") for number in range(3)]
+    finish(runs[2])
+    for run, reason in zip(runs, reasons, strict=False):
+        submit(run, "7", at=time.time() - 9)
+        note(run, 1, "claim", time.time() - 5, job="7", restart=0, hosts=["n1"])
+        note(run, 1, "end", time.time(), reason=reason, by="launcher", diverged=dataclasses.asdict(found))
+    cluster.says("squeue")
+    assert waiting.wait([*runs[: len(reasons)], runs[2]], poll_s=0.01) == code
+    assert "example/seed=0-0123456780: diverged" in capfd.readouterr().out
