@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import contained
 import pytest
 from self_test import WHY, Here, states, the_run, told, typed, unexplained
 from worker import ROOT
@@ -79,6 +81,17 @@ def test_trainings_that_differ_are_told_from_those_that_do_not(tmp_path: Path) -
     for name in TRAININGS:
         found = make[name](bench, True)
         assert (found.state, bool(re.search(WHY[name], found.figure))) == ("failed", True), found
+
+
+@pytest.mark.skipif(not Path("/usr/bin/bwrap").exists(), reason="bubblewrap is not installed")
+def test_in_a_container_that_lacks_something_it_says_what(tmp_path: Path) -> None:
+    """So its cases do run there."""
+    image, runtime = contained.image(tmp_path / "image", packages=False), contained.runtime(tmp_path / "bin")
+    path = {"PATH": f"{runtime}{os.pathsep}{os.environ['PATH']}"}
+    code, printed = typed("local", tmp_path, path, *ON_TWO, f"cluster.container={image}")
+    assert code == 1, printed
+    assert f"self-test broken off: measure-machine.1: {image}: its python3 lacks torch, " in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.soak
