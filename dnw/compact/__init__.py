@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from dnw.compact.form import Compact, CompactBlock, CompactNodes, Head, InstanceNorm, Stem, Sums
 
 if TYPE_CHECKING:
-    from dnw.compact.networks import can_compact
-    from dnw.compact.reduction import compact
+    from dnw.compact.networks import can_compact as can_compact
+    from dnw.compact.reduction import compact as compact
 
-__all__ = [
+__all__ = [  # what is there at once
     "Compact",
     "CompactBlock",
     "CompactNodes",
@@ -21,8 +21,6 @@ __all__ = [
     "InstanceNorm",
     "Stem",
     "Sums",
-    "can_compact",
-    "compact",
 ]
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from dnw.engines.names import NAMES
 
 if TYPE_CHECKING:
-    from dnw.engines.building import build
-    from dnw.engines.engine import Engine
+    from dnw.engines.building import build as build
+    from dnw.engines.engine import Engine as Engine
 
-__all__ = ["NAMES", "Engine", "build"]
+__all__ = ["NAMES"]  # what is there at once
 
 
 def __getattr__(name: str) -> Any:
