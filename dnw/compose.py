@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ def training(overrides: Sequence[str]) -> Train:
     for key in (word[1:].split("=")[0] for word in words if word.startswith("+")):
         if key.split(".")[0] not in fields:
             raise ConfigError(no_such_setting(key, KEYS))
+    for word in words:
+        key = word.lstrip("+").partition("=")[0]
+        if key.split(".")[0] not in fields and not key.startswith("hydra"):
+            print(f"note {word}: no effect on the network", file=sys.stderr)
     return parse({key: value for key, value in values.items() if key in fields})
 
 

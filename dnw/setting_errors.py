@@ -26,7 +26,27 @@ ELSEWHERE = {  # what other programs call it
     **dict.fromkeys(["gpus", "devices", "num_gpus", "nproc_per_node"], "nproc=N, one process on each GPU"),
     **dict.fromkeys(["ntasks", "ntasks_per_node", "tasks_per_node"], "nproc=N, processes of a node"),
     "gres": "cluster.gpus_per_node=N",
-    **dict.fromkeys(["num_nodes", "nnodes"], "nodes=N"),
+    **dict.fromkeys(["num_processes"], "nproc=N, processes of a node"),
+    **dict.fromkeys(["num_nodes", "nnodes", "num_machines"], "nodes=N"),
+    **dict.fromkeys(
+        ["master_port", "rdzv_endpoint", "main_process_port"], "port=N, or none: a free one is found"
+    ),
+    **dict.fromkeys(
+        ["standalone", "master_addr", "node_rank", "machine_rank", "rdzv_backend", "rdzv_id", "strategy"],
+        "left out: processes and nodes find each other, and share each batch",
+    ),
+    **dict.fromkeys(
+        ["device", "gpu", "cuda", "accelerator"],
+        "left out: each process takes a GPU where there are any; cluster.gpus_per_node=0 trains on the CPU",
+    ),
+    **dict.fromkeys(
+        ["accumulate_grad_batches", "gradient_accumulation_steps", "accum_iter"], "micro_batch=N"
+    ),
+    **dict.fromkeys(["img_size", "input_size", "crop_size"], "data.image_size=N"),
+    **dict.fromkeys(["warmup", "warmup_steps"], "optim.warmup_epochs=N"),
+    **dict.fromkeys(["debug", "fast_dev_run", "dry"], "steps=2, or dry_run=true, which trains nothing"),
+    **dict.fromkeys(["job_name", "run_name"], "left out: a run is named by its experiment and settings"),
+    **dict.fromkeys(["error", "log_file"], "left out: logs lie in the run folder"),
     "num_workers": "data.workers=N, of each process",
     **dict.fromkeys(["output_dir", "save_dir", "log_dir", "out_dir", "output"], "runs_dir=FOLDER"),
     **dict.fromkeys(["data_dir", "data_path", "root"], "data.dir=FOLDER"),

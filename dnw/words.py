@@ -8,6 +8,7 @@ what is left for Hydra to refuse is said by `explain`, for all commands that com
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
 import sys
@@ -66,7 +67,7 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
     """
     fitted = [_fit(words, place, configs, known) for place in range(len(words))]
     for word, typed in zip(fitted, words, strict=True):
-        if is_sweep and (parsed := _parsed(word)) and parsed.is_range_sweep() and _is_single(parsed):
+        if is_sweep and (parsed := _parsed(word)) and parsed.is_range_sweep() and _is_single(word, parsed):
             raise ConfigError(f"{word}: one value alone; name a smaller step, say range(0.1,0.5,0.1)")
         if is_sweep and word != typed and "," in typed:
             _check_values(typed)
@@ -206,12 +207,17 @@ def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str
         raise ConfigError(f"{word}: must be NAME=VALUE, {word}=VALUE")
     if word.lstrip("+") in names:
         raise ConfigError(f"{word}: write it as +exp={word.lstrip('+')}")
+    if os.sep in word and os.path.lexists(word):
+        raise ConfigError(f"{word}: a {'folder' if os.path.isdir(word) else 'file'}, must be NAME=VALUE")  # noqa: PTH112
     meant = did_you_mean(word, names) or did_you_mean(word, known)
     raise ConfigError(f"{word or repr(word)}: must be NAME=VALUE{meant}")
 
 
-def _is_single(sweep: Override) -> bool:
-    return len(list(itertools.islice(sweep.sweep_iterator(), 2))) == 1
+def _is_single(word: str, sweep: Override) -> bool:
+    try:
+        return len(list(itertools.islice(sweep.sweep_iterator(), 2))) == 1
+    except ValueError as error:  # of a step of 0
+        raise ConfigError(f"{word}: {error}") from None
 
 
 def _parsed(word: str) -> Override | None:

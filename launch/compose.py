@@ -65,6 +65,10 @@ _SHORT = {
     **{"-C": "cluster.constraint", "-w": "cluster.nodelist", "-x": "cluster.exclude"},
     **{"-G": "cluster.gpus_per_node"},
 }
+_LETTERS = {"-J": "job_name", "-o": "error", "-e": "error"}
+_OF_SBATCH = frozenset(
+    {"exclusive", "reservation", "comment", "licenses", "begin", "nice", "deadline", "export"}
+)
 # those that Hydra answers itself
 _ANSWERED = frozenset({"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"})
 
@@ -185,11 +189,19 @@ def _no_option(option: str, value: str) -> str:
     if meant:
         typed = " or ".join(f"{key}={value or 'VALUE'}" for key in meant)
         return f"a setting, which has no dashes: {typed}"
+    return f"no such option{_instead(option, name, value)}"
+
+
+def _instead(option: str, name: str, value: str) -> str:
+    """Return what to say after "no such option"."""
+    name = _LETTERS.get(option, name)
+    of_sbatch = f"; one of sbatch is written cluster.additional_parameters.{name}={value or 'VALUE'}"
     if name in ELSEWHERE:
-        return f"no such option; here it is {ELSEWHERE[name]}"
+        return f"; here it is {ELSEWHERE[name]}"
+    if not option.startswith("--") or not name:
+        return "; settings have no dashes: NAME=VALUE"
     nearest = did_you_mean(option, [one for one in sorted(OPTIONS) if len(one) > 2])
-    of_sbatch = f"cluster.additional_parameters.{name}={value or 'VALUE'}"
-    return f"no such option{nearest or f'; one of sbatch is written {of_sbatch}'}"
+    return of_sbatch if name in _OF_SBATCH or not nearest else nearest
 
 
 def _run_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:

@@ -19,12 +19,21 @@ def below(runs_dir: Path) -> list[Run]:
     """All runs in a folder of runs, by name, half-written ones too; what fresh=true moved aside is none.
 
     Raises:
-        LaunchError: there is no such folder.
+        LaunchError: there is no such folder, or it is that of one run or experiment.
     """
     if not runs_dir.is_dir():
         raise LaunchError(f"{runs_dir}: no such folder; name that of your runs with --runs-dir")
     found = [Run(path.absolute()) for path in sorted(runs_dir.glob("*/*")) if is_run(path)]
+    if not found and (above := _folder_of_runs(runs_dir.absolute())):
+        raise LaunchError(f"{runs_dir}: no folder of experiments; name that above with --runs-dir {above}")
     return [run for run in found if not _is_hidden(run)]
+
+
+def _folder_of_runs(inside: Path) -> Path | None:
+    """Return the folder of runs that an experiment's folder, or a run's, lies in."""
+    if is_run(inside):
+        return inside.parents[1]
+    return inside.parent if any(map(is_run, inside.iterdir())) else None
 
 
 def is_run(folder: Path) -> bool:

@@ -39,6 +39,11 @@ def test_one_line_says_what_is_wrong(words: list[str], said: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_what_does_not_change_a_network_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    training(["+exp=static_dnw", "nodes=2", "optim.lr=0.5", "width=0.1"])
+    assert capsys.readouterr().err == "note nodes=2: no effect on the network\n"
+
+
 def test_a_quirk_is_the_first_of_two_values_where_it_is_reproduced() -> None:
     for quirks, value in ((True, 0.51), (False, 0.49)):
         config = OmegaConf.create({"wiring": {"reference_quirks": quirks}, "value": "${quirk:0.51,0.49}"})

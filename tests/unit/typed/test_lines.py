@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 import torch
 import yaml
 from folder_digest import digest
+from run_folder import make
 from typed_lines import type_line
+
+from launch import cli
 
 HERE = Path(__file__).parent
 COMPOSED = yaml.safe_load((HERE / "composed.yaml").read_text())
@@ -34,6 +38,8 @@ def here(tmp_path: Path, launch_shards: Path, monkeypatch: pytest.MonkeyPatch) -
     (folder / "SHARDS").symlink_to(launch_shards)
     (folder / "NOWHERE").symlink_to("away")
     (folder / "FILE").write_text("no more than this")
+    for name in ("default-0123456789", "seed=1-0123456780"):
+        make(folder / "RUNS", name)
     torch.save({"fc.weight": torch.zeros(2)}, folder / "weights.pt")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", "/nowhere")
@@ -72,3 +78,20 @@ def test_lines_that_launch_nothing(
 ) -> None:
     line, code, word, lines = [*row, 1][:4]
     check(line, code, word, lines, here, capsys, monkeypatch)
+
+
+def test_each_command_of_the_readme_is_typed_wrongly() -> None:
+    """A command that is new there needs lines in launched.yaml."""
+    readme = (HERE.parents[2] / "README.md").read_text()
+    told = {
+        *re.findall(r"python launch/(?:runs\.py )?(\w+)", readme),
+        *re.findall(r"-m (?:dnw|shards)\.(\w+)", readme),
+    }
+    named = (told | {*cli.COMMANDS, *cli.SHARDS, "slurm", "local"}) - {"runs", "shards", "submit", "run"}
+    lines = [
+        *(row[0] for row in LAUNCHED),
+        *(form.format(row[0]) for form, _ in COMPOSING.values() for row in COMPOSED),
+    ]
+    typed = {word for line in lines for word in line.removeprefix("runs ").split()[:1]}
+    assert {name.removesuffix("_reference") for name in named} <= typed
+    assert len(lines) >= 500
