@@ -82,7 +82,14 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
 
 
 def explain(error: Exception, words: Sequence[str], configs: Path, known: Collection[str]) -> str:
-    """Return one line for an error of Hydra's: what was wrong, and what would be right."""
+    """Return one line for an error of Hydra's: what was wrong, and what would be right.
+
+    Args:
+        error: that was raised.
+        words: that were composed.
+        configs: the folder of configurations.
+        known: names of all settings.
+    """
     text = str(error)
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     if isinstance(error, yaml.YAMLError):

@@ -76,7 +76,16 @@ def names_in(folder: Path, digests: Collection[str]) -> tuple[str, ...] | None:
 
 
 def check_names(folder: Path, names: Sequence[str] | None, highest: int) -> None:
-    """Refuse fewer names than classes. Raises ShardError."""
+    """Refuse fewer names than classes.
+
+    Args:
+        folder: of the shards, for the message.
+        names: one for each class; None where there are none.
+        highest: the largest label.
+
+    Raises:
+        ShardError: there are fewer names.
+    """
     if names is not None and highest >= len(names):
         raise ShardError(
             f"{printable(folder)}: has a sample of class {highest}, but there are names of {len(names)} "
@@ -85,7 +94,17 @@ def check_names(folder: Path, names: Sequence[str] | None, highest: int) -> None
 
 
 def refuse_twice(where: Path, names: Sequence[str], what: str, remedy: str = "") -> None:
-    """Refuse names that stand twice. Raises ShardError."""
+    """Refuse names that stand twice.
+
+    Args:
+        where: they stand, for the message.
+        names: that have to differ.
+        what: they are, in the plural.
+        remedy: ends the message.
+
+    Raises:
+        ShardError: one stands twice.
+    """
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ShardError(
             f"{printable(where)}: {len(twice)} {what} stand twice, say {printable(twice[0])!r}{remedy}"

@@ -66,7 +66,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def name(text: str) -> str:
-    """Parse the name of a file or folder; for argparse. Without one, it would be the folder where one is."""
+    """Parse the name of a file or folder; for argparse. Without one, it would be the folder where one is.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, or an address.
+    """
     if not text:
         raise argparse.ArgumentTypeError("must be the name of a file or folder (got '')")
     if "://" in text:

@@ -85,7 +85,13 @@ def _distinct(folder: Path, files: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def unknown(folder: Path, known: Iterable[str], skip: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield name and fault of each file that is neither known nor named by a pattern."""
+    """Yield name and fault of each file that is neither known nor named by a pattern.
+
+    Args:
+        folder: to look into.
+        known: names that belong there.
+        skip: patterns of names that are left alone.
+    """
     ignored = Ignored(skip)
     inside = [*known, *(f"{one}/*.tar" for names in _FOLDERS.values() for one in names)]
     for name in sorted({*_tars(folder, ignored, inside)} - {*known}):

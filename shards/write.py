@@ -206,7 +206,11 @@ def _whole(task: Task) -> tuple[Written, Members] | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `python -m shards.write`."""
+    """Run the command `python -m shards.write`.
+
+    Raises:
+        ShardError: the source or the folder can't be used, or a setting that goes with another is alone.
+    """
     chosen = _parser().parse_args(arguments)
     if chosen.max_pixels is not None and chosen.longest is None:
         raise ShardError(

@@ -24,7 +24,13 @@ def select_nodes(nodes: CompactNodes, keep_N: Tensor) -> CompactNodes:
 
 
 def select_sums(sums: Sums, targets_T: Tensor, sources_S: Tensor) -> Sums:
-    """Keep the marked targets, bool [T], and of their edges those from marked sources, bool [S]."""
+    """Keep the marked targets, bool [T], and of their edges those from marked sources, bool [S].
+
+    Args:
+        sums: of T targets, over edges from S sources.
+        targets_T: True for those that stay.
+        sources_S: True for those that are there to be read.
+    """
     row_E = sums.targets()
     keep_E = targets_T[row_E] & sources_S[sums.sources]
     counts = torch.bincount(row_E[keep_E], minlength=sums.count)[targets_T]

@@ -52,7 +52,13 @@ def normed(x_BCHW: Tensor, nodes: CompactNodes) -> Tensor:
 
 
 def torch_give(x_BCHW: Tensor, nodes: CompactNodes, room_BCHW: Tensor) -> Tensor:
-    """Return what nodes give out for what they receive, in memory that torch's convolution allocates."""
+    """Return what nodes give out for what they receive, in memory that torch's convolution allocates.
+
+    Args:
+        x_BCHW: received, a channel for each node; it is lost.
+        nodes: their filters, norms and stride.
+        room_BCHW: unused; other engines write into it.
+    """
     filters = nodes.filters[:, None]
     rectified_BCHW = normed(x_BCHW, nodes).relu_()
     return F.conv2d(rectified_BCHW, filters, stride=nodes.stride, padding=1, groups=nodes.count)

@@ -25,7 +25,14 @@ log = logging.getLogger(__name__)
 
 
 def place(network: Compact, candidates: Iterable[str], threads: int, precision: str) -> Path:
-    """Return the file for this network, these engines, and the machine and libraries that this runs on."""
+    """Return the file for this network, these engines, and the machine and libraries that this runs on.
+
+    Args:
+        network: that is to run.
+        candidates: names of engines.
+        threads: that they compute with.
+        precision: that they compute in.
+    """
     device = network.device
     decisive = {
         "network": fingerprint(network),
@@ -55,7 +62,13 @@ def load(path: Path) -> dict[int, str]:
 
 
 def keep(path: Path, batch: int, name: str) -> None:
-    """Add one; where that can't be written the log says so, and it is measured again next time."""
+    """Add one; where that can't be written the log says so, and it is measured again next time.
+
+    Args:
+        path: as `place` returns it.
+        batch: images at a time.
+        name: of the engine that was the fastest.
+    """
     through = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # processes may measure side by side
     content = json.dumps({**load(path), batch: name}) + "\n"
     try:

@@ -67,7 +67,13 @@ def node_name(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def check(device: torch.device, train: Train, checkpoints: Path) -> Health:
-    """Look at this process's device, and on the first process of a node at the node."""
+    """Look at this process's device, and on the first process of a node at the node.
+
+    Args:
+        device: that it computes on.
+        train: the configuration.
+        checkpoints: the folder that has to have room for them.
+    """
     now = time.time()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     problems = _gpu_in_time(device) if device.type == "cuda" else []
@@ -121,7 +127,13 @@ def versions() -> dict[str, str]:
 
 
 def shared_memory(train: Train, ranks: int, folder: Path = SHARED_MEMORY) -> list[str]:
-    """Return a problem if the batches of this node's loading processes don't fit there."""
+    """Return a problem if the batches of this node's loading processes don't fit there.
+
+    Args:
+        train: the configuration.
+        ranks: processes of this node.
+        folder: where shared memory is mounted.
+    """
     batch = train.micro_batch * 3 * train.data.image_size**2
     needed = ranks * train.data.workers * AHEAD * batch
     free = shutil.disk_usage(folder).free if folder.is_dir() else needed

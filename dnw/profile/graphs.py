@@ -52,7 +52,14 @@ def mobilenet_costs(model: MobileNet, image_size: int, wirings: Mapping[str, Edg
 
 
 def tiny_costs(model: Tiny, image_size: int, repeats: int, wirings: Mapping[str, Edges]) -> Profile:
-    """Count the costs for one image of a tiny network that runs its graph `repeats` times."""
+    """Count the costs for one image of a tiny network that runs its graph `repeats` times.
+
+    Args:
+        model: the network.
+        image_size: side of the image, in pixels.
+        repeats: how often its graph is run.
+        wirings: edges by the path of the weight; there is one.
+    """
     ((path, edges),) = wirings.items()
     use, live = chosen(edges), _live(model, edges, repeats)
     count, all_live = _count(use, edges.quota), _count(together(live))

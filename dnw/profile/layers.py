@@ -56,7 +56,13 @@ def weights_of(model: nn.Module, image_size: int) -> list[_Weight]:
 
 
 def layer_costs(weights: Sequence[_Weight], image_size: int, wirings: Mapping[str, Edges]) -> Profile:
-    """Count the costs for one image of any network; `wirings`: edges by the path of the weight."""
+    """Count the costs for one image of any network; `wirings`: edges by the path of the weight.
+
+    Args:
+        weights: those of its layers, as `weights_of` finds them.
+        image_size: side of the image, in pixels.
+        wirings: edges by the path of the weight.
+    """
     masks = {path: edges.mask for path, edges in wirings.items()}
     counts = [weight.edges(masks.get(weight.name)) for weight in weights]
     params = sum(counts)

@@ -91,7 +91,11 @@ class Claim:
         return self.folder.exists()
 
     def check(self) -> None:
-        """Raise SupersededError if a later attempt has taken over."""
+        """Check that no later attempt has taken over.
+
+        Raises:
+            SupersededError: a later attempt has taken over.
+        """
         if not self.holds():
             raise self._superseded()
 

@@ -83,12 +83,25 @@ def start(run: Run, attempt: int, **facts: Any) -> None:
 
 
 def first_step(run: Run, attempt: int, step: int) -> None:
-    """Say that an attempt has done its first step, the run's number `step`."""
+    """Say that an attempt has done its first step, the run's number `step`.
+
+    Args:
+        run: whose ledger.
+        attempt: its number.
+        step: of the run, the first of this attempt.
+    """
     append(run, {"attempt": attempt, "event": "step", "step": step})
 
 
 def end(run: Run, attempt: int, reason: Reason, **facts: Any) -> None:
-    """Say that an attempt is over, and why."""
+    """Say that an attempt is over, and why.
+
+    Args:
+        run: whose ledger.
+        attempt: its number.
+        reason: in one word.
+        facts: more about it: detail, cause, node, ...
+    """
     append(run, {"attempt": attempt, "event": "end", "reason": reason, **facts})
 
 

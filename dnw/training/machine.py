@@ -33,7 +33,13 @@ def facts(device: torch.device) -> dict[str, str]:
 
 
 def warn_of_others(before: Mapping[str, str], now: Mapping[str, str], step: int) -> None:
-    """Say so if what computed up to this step is not what computes now, in all that both have noted."""
+    """Say so if what computed up to this step is not what computes now, in all that both have noted.
+
+    Args:
+        before: facts by name, from the checkpoint.
+        now: the same of this machine.
+        step: of the checkpoint.
+    """
     others = [
         f"{name}: {before[name]} before, {value} now"
         for name, value in now.items()

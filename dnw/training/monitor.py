@@ -107,7 +107,13 @@ class Monitor:
             self._bar.update(self._task, text=text)
 
     def evaluation(self, step: int, epoch: float, accuracy: Accuracy) -> None:
-        """Log the accuracy on the validation split."""
+        """Log the accuracy on the validation split.
+
+        Args:
+            step: after which it was measured.
+            epoch: the same in passes over the training split.
+            accuracy: of all ranks together.
+        """
         self._write(
             step,
             "val",
@@ -144,7 +150,13 @@ class Monitor:
             self._board.add_image(f"wiring/{name}", pixels, step, dataformats="HWC")
 
     def replaced(self, step: int, numbers: list[int], index: Index) -> None:
-        """Log samples that couldn't be read, each once in a run, and their number as a curve."""
+        """Log samples that couldn't be read, each once in a run, and their number as a curve.
+
+        Args:
+            step: that is done.
+            numbers: of the samples, in the index.
+            index: of the split that they are from.
+        """
         told = {record["sample"] for record in jsonl.read(self._run.metrics) if record["kind"] == "replaced"}
         reader = Reader(index)
         for number in sorted(set(numbers) - told):
@@ -156,7 +168,13 @@ class Monitor:
         self._show_unreadable(step, len(told))
 
     def slow(self, step: int, change: Change, place: str) -> None:
-        """Log that a rank has become slow, or isn't any more: a line, a record, and a curve of its own."""
+        """Log that a rank has become slow, or isn't any more: a line, a record, and a curve of its own.
+
+        Args:
+            step: that is done.
+            change: of which rank, and by how much it is slower.
+            place: node and device of that rank.
+        """
         who = f"rank {change.rank} ({place})"
         if change.is_slow:
             log.warning(

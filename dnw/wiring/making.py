@@ -104,7 +104,13 @@ def make_edges(
 
 
 def make_sharing_edges(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> list[Edges]:
-    """Make the edges of all weights of a model, in the order of registration, with one budget."""
+    """Make the edges of all weights of a model, in the order of registration, with one budget.
+
+    Args:
+        train: the configuration.
+        shapes: of the weights.
+        budget: edges of all of them together.
+    """
     block = train.wiring.block
     match train.wiring.name:
         case "random":

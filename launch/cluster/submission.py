@@ -55,7 +55,15 @@ class Submission:
 
 
 def submission(launch: Launch, cluster: str, job: str, folder: Path, words: Sequence[str] = ()) -> Submission:
-    """Return the record of a submission made here and now."""
+    """Return the record of a submission made here and now.
+
+    Args:
+        launch: how it was submitted.
+        cluster: where: slurm or local.
+        job: its id there.
+        folder: where submitit keeps what belongs to it.
+        words: that were typed.
+    """
     settings = {key: value for key, value in asdict(launch.cluster).items() if key != "name"}
     sizes = {"nodes": launch.nodes, "nproc": launch.processes_per_node}
     return Submission(

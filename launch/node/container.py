@@ -85,7 +85,15 @@ class Container:
     def words(
         self, runtime: str, script: Path, folders: Sequence[Path], has_gpus: bool, node: str
     ) -> list[str]:
-        """Return the same, whatever is here: of bound folders none of which lies in another."""
+        """Return the same, whatever is here: of bound folders none of which lies in another.
+
+        Args:
+            runtime: the program that is there.
+            script: in one of the folders.
+            folders: to bind, under the same paths.
+            has_gpus: whether GPUs are to be seen inside.
+            node: what its messages call this node.
+        """
         if self.runtime == "pyxis":
             return [runtime, *_pyxis(self.image, folders, node), *self.arguments, "/bin/sh", str(script)]
         gpus = ["--nv"] if has_gpus and "--rocm" not in self.arguments else []

@@ -249,7 +249,14 @@ class Job:
             self.take_part(waiting.met_at(node, record), stop, last, int(record["port"]))
 
     def take_part(self, node: Node, stop: StopRequests, attempt: int, port: int) -> None:
-        """Work on an attempt that the first node has begun, and report to it how that ended here."""
+        """Work on an attempt that the first node has begun, and report to it how that ended here.
+
+        Args:
+            node: this one.
+            stop: what was asked of the job so far.
+            attempt: its number.
+            port: where its nodes meet.
+        """
         claim = Claim(Run(self.folder), attempt)
         with contextlib.suppress(SupersededError):  # the first node has gone on
             self._worked(claim, node, port, stop)
@@ -298,7 +305,13 @@ class Job:
             return ended if agent.has_begun or stop.signal else meeting.LACKING
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
-        """Return the agent's command line."""
+        """Return the agent's command line.
+
+        Args:
+            node: this one.
+            attempt: its number.
+            port: where its nodes meet; 0 takes any free one (single node).
+        """
         signature = self.folder.name.rsplit("-", 1)[-1]
         meeting = f"{signature}-{node.job}-{attempt}"
         python = self.python or (PYTHON if self.container else sys.executable)

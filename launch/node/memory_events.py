@@ -32,7 +32,13 @@ def oom_kills(process: Path = PROCESS, hierarchy: Path = HIERARCHY) -> int:
 def memory_mb(
     environment: Mapping[str, str] = os.environ, process: Path = PROCESS, hierarchy: Path = HIERARCHY
 ) -> int:
-    """Return the memory of this node, in MB, that was asked for, or is the limit; 0: unlimited."""
+    """Return the memory of this node, in MB, that was asked for, or is the limit; 0: unlimited.
+
+    Args:
+        environment: of the job.
+        process: the file that names its control group.
+        hierarchy: the folder where control groups are.
+    """
     if asked := environment.get("SLURM_MEM_PER_NODE"):
         return int(asked)
     if each := environment.get("SLURM_MEM_PER_CPU"):

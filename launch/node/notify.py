@@ -93,7 +93,13 @@ def _call(command: str, named: Mapping[str, str], facts: Mapping[str, Any], log:
 
 
 def told(run: Run, last: Attempt, event: Event) -> dict[str, Any]:
-    """Return what the command reads; what isn't known is None."""
+    """Return what the command reads; what isn't known is None.
+
+    Args:
+        run: that it is about.
+        last: its newest attempt.
+        event: what has become of that.
+    """
     end, claim = last.end or {}, last.claim or {}
     result = json.loads(run.result.read_text()) if event == "done" else {}
     return {

@@ -50,7 +50,13 @@ class Length:
 
 
 def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | None = None) -> Progress:
-    """Return how far a run is; `result` is what came out of it, if it is done."""
+    """Return how far a run is; `result` is what came out of it, if it is done.
+
+    Args:
+        run: any.
+        attempts: its ledger.
+        result: what came out of it; None where it isn't done.
+    """
     if result is not None:
         return _finished(result, result.get("steps", 0))
     lines = _recent(run.metrics)

@@ -188,7 +188,13 @@ def _spoken_to(path: Path) -> Iterator[None]:
 
 
 def job_of(whole: Run, case: Case, job: Job) -> Job:
-    """Return what a node does for a case of a self-test, of which `job` is the whole."""
+    """Return what a node does for a case of a self-test, of which `job` is the whole.
+
+    Args:
+        whole: the run of the self-test.
+        case: which one.
+        job: of the whole.
+    """
     return dataclasses.replace(
         job,
         folder=cases.run_of(whole, case.folder).folder,
@@ -212,7 +218,13 @@ def among(node: Node, count: int) -> Node:
 
 
 def announcement(case: Case, attempt: int, port: int) -> dict[str, Any]:
-    """Return what the other nodes need to know of an attempt at a case, as JSON has it."""
+    """Return what the other nodes need to know of an attempt at a case, as JSON has it.
+
+    Args:
+        case: which one.
+        attempt: its number.
+        port: where its nodes meet.
+    """
     return {**dataclasses.asdict(case), "attempt": attempt, "port": port, "changes": {}}
 
 

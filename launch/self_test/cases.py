@@ -115,7 +115,13 @@ def changed(train: Train, changes: Changes) -> Train:
 
 
 def prepare(whole: Run, case: Case, train: Train) -> Run:
-    """Make the run folder of a case, within that of the self-test, whose code it shares."""
+    """Make the run folder of a case, within that of the self-test, whose code it shares.
+
+    Args:
+        whole: the run of the self-test.
+        case: which one.
+        train: its configuration.
+    """
     run = run_of(whole, case.folder)
     for folder in (run.folder, run.slurm, run.logs, run.checkpoints):
         folder.mkdir(parents=True)
@@ -140,7 +146,13 @@ def done(whole: Run, name: str) -> Run | None:
 
 
 def with_images(base: Train, folder: Path, fingerprints: tuple[str, str]) -> Train:
-    """Return the self-test's configuration once its images are written."""
+    """Return the self-test's configuration once its images are written.
+
+    Args:
+        base: without them.
+        folder: where their shards are.
+        fingerprints: of the shards to train on, and to validate with.
+    """
     train, val = fingerprints
     data = dataclasses.replace(base.data, dir=folder, train_fingerprint=train, val_fingerprint=val)
     return dataclasses.replace(base, data=data)

@@ -56,7 +56,13 @@ def trained(bench: Bench, is_faulty: bool) -> Finding:
 
 
 def resumed(precision: str, bench: Bench, is_faulty: bool) -> Finding:
-    """Check that a run of which a process was killed ends as the one that was not."""
+    """Check that a run of which a process was killed ends as the one that was not.
+
+    Args:
+        precision: fp32 or bf16.
+        bench: where cases are trained.
+        is_faulty: a fault is put in, which the check has to find.
+    """
     fault = f"{bench.processes - 1}:step {KILLED_AT}:SIGKILL:1"
     changes = _wrong(is_faulty) | {"precision": precision}
     killed = bench.train(f"killed-{precision}", fault=fault, **changes)
@@ -70,7 +76,13 @@ def resumed(precision: str, bench: Bench, is_faulty: bool) -> Finding:
 
 
 def repeated(family: str, bench: Bench, is_faulty: bool) -> Finding:
-    """Check that two runs from the same configuration end with the same bits."""
+    """Check that two runs from the same configuration end with the same bits.
+
+    Args:
+        family: of networks, static or mobilenet.
+        bench: where cases are trained.
+        is_faulty: a fault is put in, which the check has to find.
+    """
     first = whole(bench) if family == "static" else bench.train(family, family, steps=4)
     steps: dict[str, Any] = {} if family == "static" else {"steps": 4}
     again = bench.train(f"{family}-again", family, **steps, **_wrong(is_faulty))
@@ -92,7 +104,13 @@ def exact(bench: Bench, is_faulty: bool) -> Finding:
 
 
 def stopped(where: str, bench: Bench, is_faulty: bool) -> Finding:
-    """Check that after a TERM to the job everything is saved within the grace time, and nothing is lost."""
+    """Check that after a TERM to the job everything is saved within the grace time, and nothing is lost.
+
+    Args:
+        where: the TERM comes: step or evaluation.
+        bench: where cases are trained.
+        is_faulty: a fault is put in, which the check has to find.
+    """
     in_step = where == "step"
     at = STOPPED_AT if in_step else EVALUATED_AT
     point = f"step {at}" if in_step else f"evaluate {at}"
@@ -167,7 +185,14 @@ def whole(bench: Bench, precision: str = "fp32") -> Run:
 
 
 def measured(what: str, family: str, bench: Bench, is_faulty: bool) -> Finding:
-    """Check what each process measures by itself: right if it is on all of them."""
+    """Check what each process measures by itself: right if it is on all of them.
+
+    Args:
+        what: the name of the measurement.
+        family: of networks that it is made on.
+        bench: where cases are trained.
+        is_faulty: a fault is put in, which the check has to find.
+    """
     return _of_ranks(bench.measure(what, family, is_faulty)["ranks"])
 
 

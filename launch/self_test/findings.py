@@ -37,7 +37,13 @@ class Record:
 
 
 def judged(is_right: bool, figure: str, tolerance: str = "") -> Finding:
-    """Return what a check found that could be made."""
+    """Return what a check found that could be made.
+
+    Args:
+        is_right: whether it has passed.
+        figure: what was measured, with its unit.
+        tolerance: what was allowed; empty where nothing is but the same.
+    """
     return Finding("passed" if is_right else "failed", figure, tolerance)
 
 

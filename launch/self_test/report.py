@@ -51,7 +51,13 @@ def show(run: Run) -> None:
 
 
 def write(run: Run, hosts: Sequence[str], nproc: int) -> None:
-    """Write the file."""
+    """Write the file.
+
+    Args:
+        run: of the self-test.
+        hosts: names of its nodes.
+        nproc: processes on each of them.
+    """
     records = findings.read(run, NAMES)
     lines = [f"# Self-test: {_title(run, records)}", ""]
     lines += [f"- {key}: {value}" for key, value in _facts(run, hosts, nproc).items()]

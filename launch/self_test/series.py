@@ -53,7 +53,13 @@ class Series:
         return self.job.nproc
 
     def command(self, node: Node, attempt: int, port: int) -> list[str]:
-        """Return the agent's command line, of a case that trains."""
+        """Return the agent's command line, of a case that trains.
+
+        Args:
+            node: this one.
+            attempt: its number.
+            port: where its nodes meet.
+        """
         return self.job.command(node, attempt, port)
 
     def __call__(self) -> None:

@@ -224,7 +224,13 @@ def smaller(source: Source, longest: int, quality: int, max_pixels: int | None =
 
 
 def pixel_split(part: str, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> Split:
-    """Return the split of images that are arrays, uint8 [N, H, W] or [N, H, W, 3], labels [N]."""
+    """Return the split of images that are arrays, uint8 [N, H, W] or [N, H, W, 3], labels [N].
+
+    Args:
+        part: the split's name.
+        images: grey, or RGB.
+        labels: of the classes, from 0 on.
+    """
     labels = np.asarray(labels, np.int64)
     digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
     digest.update(np.ascontiguousarray(images).data)

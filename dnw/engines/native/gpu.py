@@ -31,7 +31,13 @@ def gpu(network: Compact) -> Forward:
 
 
 def give(x_BCHW: Tensor, nodes: CompactNodes, room_BCHW: Tensor) -> Tensor:
-    """Write what nodes give out for what they receive into the room."""
+    """Write what nodes give out for what they receive into the room.
+
+    Args:
+        x_BCHW: received, a channel for each node.
+        nodes: their filters, norms and stride.
+        room_BCHW: to write into, of the result's size.
+    """
     x_BCHW = PixelLayout.BY_NODE.place(normed(x_BCHW, nodes))
     batch, count, side_in, _ = x_BCHW.shape
     side = room_BCHW.shape[-1]

@@ -40,7 +40,14 @@ CHARTS = {
 
 
 def introduce(board: SummaryWriter, run: Run, train: Train, step: int) -> None:
-    """Say what run this is, as an attempt begins that goes on after `step`."""
+    """Say what run this is, as an attempt begins that goes on after `step`.
+
+    Args:
+        board: TensorBoard's writer.
+        run: that is introduced.
+        train: its configuration.
+        step: after which the attempt goes on.
+    """
     board.add_text("run/configuration", f"```yaml\n{yaml.safe_dump(plain(train), sort_keys=False)}```", step)
     board.add_text("run/code", _code(run), step)
     board.add_text("run/attempts", _attempts(ledger.read(run)), step)
