@@ -22,9 +22,9 @@ from slurm.job import fields, state, submit, until
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
-    *["+exp=demo_dnw", "nodes=2", "nproc=2", "cluster=slurm"],
+    *["+exp=demo_dnw", "nodes=2", "nproc=1", "cluster=slurm"],
     *["batch=32", "micro_batch=8", "steps=40", "data.workers=0", "watchdog.seconds=20"],
-    *["checkpoint.every_steps=10", "log.every_steps=1", "log.digests=true", "eval_every_epochs=5"],
+    *["checkpoint.every_steps=5", "log.every_steps=1", "log.digests=true", "eval_every_epochs=5"],
 ]
 SUBMITTED_WITHIN_S = 60  # on two cores that may be busy; undisturbed it takes 2
 Undo = Callable[[], None]
@@ -105,6 +105,11 @@ def launchers(run: Run) -> list[int]:
     return found
 
 
+def processes_of_workers(run: Run) -> int:
+    """How many there are, those of an attempt that was passed over included."""
+    return sum(name.startswith("dnw rank") for name in _processes(run).values())
+
+
 def _processes(run: Run) -> dict[int, str]:
     """Ids and names of the agents, and of what they have forked."""
     found = {}
@@ -154,6 +159,15 @@ def cancelled(cluster: Cluster, run: Run) -> Undo:
     return _nothing
 
 
+def time_limit(cluster: Cluster, run: Run) -> Undo:
+    """Reached; the next attempt has none."""
+    attempt = ledger.read(run)[-1].number
+    time_out(cluster, run)
+    until(lambda: any(one.end for one in ledger.read(run) if one.number == attempt), timeout_s=150)
+    cluster.run("scontrol", "update", f"JobId={job_of(run)}", "TimeLimit=UNLIMITED")
+    return _nothing
+
+
 def powered_off(place: int) -> Callable[[Cluster, Run], Undo]:
     def event(cluster: Cluster, run: Run) -> Undo:
         node = nodes_of(cluster, run)[place]
@@ -183,7 +197,7 @@ def slurmd_killed(cluster: Cluster, run: Run) -> Undo:
     return lambda: cluster.start_slurmd(node)
 
 
-def worker_killed(cluster: Cluster, run: Run, rank: int = 3) -> Undo:
+def worker_killed(cluster: Cluster, run: Run, rank: int = 1) -> Undo:
     os.kill(workers(run)[rank], signal.SIGKILL)
     return _nothing
 
@@ -280,9 +294,11 @@ def disturb(cluster: Cluster, run: Run, event: str, wait: int, again: Callable[[
                 again()
             until(lambda: ledger.read(run)[-1].number > attempt and is_training(run), timeout_s=180)
             if event.startswith("link"):  # the attempt that was passed over ends while the next one works
-                until(lambda: len(workers(run)) <= 4, timeout_s=20)
+                until(lambda: processes_of_workers(run) <= len(workers(run)), timeout_s=20)
         finally:
             undo()
+        if event == TIME_LIMIT:  # until then it worked
+            at = next(one.end["time"] for one in ledger.read(run) if one.number == attempt and one.end)
         found = cost(run, event, at, reached, attempt)
         unused = sorted(set(cluster.settings.names) - set(nodes_of(cluster, run)))
         cluster.wait_idle(*unused)  # an event must find some to go on with
@@ -299,10 +315,12 @@ def is_training(run: Run) -> bool:
 
 
 TYPED_AGAIN = "scancel, typed again"
+TIME_LIMIT = "time limit (from the save on)"
 EVENTS = {
     "preempted, TERM alone": preempted,
     "scontrol requeue": requeued_by_an_operator,
     TYPED_AGAIN: cancelled,
+    TIME_LIMIT: time_limit,
     "power-off of the first node": powered_off(0),
     "power-off of the second node": powered_off(1),
     "link of the first node cut": cut_off(0),

@@ -22,8 +22,8 @@ from slurm.events import (
 from slurm.job import until
 
 pytestmark = pytest.mark.xdist_group("slurm runs")
-EXACT = ["reduce=exact", "nproc=1", "micro_batch=4", "steps=60"]
-SAVED = 12  # steps, of which 10 are in a checkpoint
+EXACT = ["reduce=exact", "nproc=1", "micro_batch=4", "steps=36"]
+SAVED = 7  # steps, of which 5 are in a checkpoint
 
 
 def works(run: Run, attempt: int, since: int = 0) -> Callable[[], bool]:
@@ -38,29 +38,25 @@ def test_on_changing_nodes_it_ends_with_the_same_bits(
         folder.mkdir()
     typed(cluster, few_images, beside, *EXACT, "nodes=1", "cluster=local")
     whole = the_run(beside)
-    typed(cluster, few_images, here, *EXACT, "nodes=4")
+    typed(cluster, few_images, here, *EXACT)
     run = the_run(here)
     until(works(run, 1, since=SAVED))
-    lost = nodes_of(cluster, run)[2:]
-    for node in lost:
-        cluster.power_off(node)
-    cancelled(cluster, run)  # it would wait until there are four
-    typed(cluster, few_images, here, *EXACT, "nodes=2")
+    lost = nodes_of(cluster, run)[1]
+    cluster.power_off(lost)
+    cancelled(cluster, run)  # it would wait until there are two
+    typed(cluster, few_images, here, *EXACT, "nodes=1")
     until(works(run, 2, since=2 * SAVED))
-    worker_killed(cluster, run, rank=1)
-    for node in lost:
-        cluster.start_node(node)
+    worker_killed(cluster, run, rank=0)
+    cluster.start_node(lost)
     until(works(run, 3))
-    for attempt, words in ((4, ["nodes=1"]), (5, ["nodes=4", "nproc=2"])):
-        cancelled(cluster, run)
-        typed(cluster, few_images, here, *EXACT, *words)
-        until(works(run, attempt))
+    cancelled(cluster, run)
+    typed(cluster, few_images, here, *EXACT, "nproc=2")
     finishes(run)
     finishes(whole)
 
     starts = [attempt.start for attempt in ledger.read(run)]
     assert [start and (start["nodes"], start["world"]) for start in starts] == [
-        *((4, 4), (2, 2), (2, 2), (1, 1), (4, 8))
+        *((2, 2), (1, 1), (1, 1), (2, 4))
     ]
     assert_same_weights(run, whole)
     assert losses(run) == losses(whole)

@@ -138,7 +138,7 @@ def test_without_scontrol_it_goes_on_at_its_time_limit(
     apart.wait_idle()
     limit = ["cluster.signal_delay_s=100", "cluster.grace_s=60"]
     path = without_scontrol(tmp_path / "tools")
-    typed(apart, few_images, tmp_path, "steps=200", *limit, path)
+    typed(apart, few_images, tmp_path, "steps=1000", *limit, path)
     run = the_run(tmp_path)
     first = job_of(run)
     until(lambda: is_training(run), timeout_s=180)

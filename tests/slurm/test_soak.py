@@ -20,7 +20,13 @@ from slurm.events import EVENTS, assert_same, disturb, finishes, the_run, typed
 
 DISTURBANCES = int(os.environ.get("DNW_SOAK_EVENTS", "50"))
 STEPS = 14 * DISTURBANCES
-LONG = [f"steps={STEPS}", "checkpoint.every_steps=2", "eval_every_epochs=20", "watchdog.seconds=60"]
+LONG = [
+    f"steps={STEPS}",
+    "nproc=2",
+    "checkpoint.every_steps=2",
+    "eval_every_epochs=20",
+    "watchdog.seconds=60",
+]
 
 
 def drawn_events(draw: random.Random, count: int) -> list[str]:
