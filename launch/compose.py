@@ -249,5 +249,16 @@ def _check_experiment(found: list[Composed]) -> None:
     unknown = {key for composed in found for key in composed.values} - {key.split(".")[0] for key in KEYS}
     if unknown:
         raise ConfigError("\n".join(no_such_setting(key, KEYS) for key in sorted(unknown)))
+    for composed in found:
+        _check_name(composed)
     if any(composed.values.get("exp") == "???" for composed in found):
         raise ConfigError(f"exp: name an experiment with +exp=NAME, one of\n{_listed_experiments()}")
+
+
+def _check_name(composed: Composed) -> None:
+    """Refuse an experiment's file that was copied, and still says `exp:` what the other one is called."""
+    words = [word.removeprefix("+exp=") for word in composed.overrides if word.startswith("+exp=")]
+    chosen, said = words[-1].strip("'\"") if words else "", composed.values["exp"]
+    if chosen and not chosen.startswith("[") and said != chosen:
+        named = "nothing" if said == "???" else said
+        raise ConfigError(f"exp: the file of +exp={chosen} says {named}; write there exp: {chosen}")

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -52,6 +53,23 @@ def test_a_sweep_is_known_as_a_whole() -> None:
 def test_words_that_name_nothing(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         compose(words)
+
+
+@pytest.mark.parametrize(("line", "said"), [("exp: demo_dnw", "demo_dnw"), ("", "nothing")])
+def test_an_experiment_that_bears_another_name(tmp_path: Path, line: str, said: str) -> None:
+    """As a copied file does."""
+    shown = (CONFIGS / "exp" / "demo_dnw.yaml").read_text()
+    assert "\nexp: demo_dnw\n" in shown
+    path = tmp_path / "exp" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(shown.replace("exp: demo_dnw", "exp: mine"))
+    words = [f"--config-dir={tmp_path}", "+exp=mine"]
+    (composed,) = compose(words)
+    assert composed.values["exp"] == "mine"
+    path.write_text(shown.replace("\nexp: demo_dnw\n", f"\n{line}\n"))
+    with pytest.raises(ConfigError) as error:
+        compose(words)
+    assert str(error.value) == f"exp: the file of +exp=mine says {said}; write there exp: mine"
 
 
 def test_lists_are_those_of_the_files() -> None:
