@@ -283,11 +283,7 @@ def _report(folder: Path, found: Found, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `python -m shards.verify`.
-
-    Raises:
-        ShardError: shards are damaged, missing, or can't be read.
-    """
+    """Run the command `python -m shards.verify`. Raises ShardError."""
     parser = command.Parser(
         prog="python -m shards.verify",
         description=__doc__,

@@ -24,14 +24,7 @@ def ready(train: Train, world: World) -> Trainer:
 
 
 def loader(train: Train, world: World, steps: int, workers: int) -> DataLoader[Batch]:
-    """Return what loads this process's micro-batches of so many steps.
-
-    Args:
-        train: the configuration.
-        world: all processes, and which this one is.
-        steps: from the first one on.
-        workers: processes that load; 0: this one.
-    """
+    """Return what loads this process's micro-batches of so many steps."""
     index, _ = open_splits(train.data)
     data = dataclasses.replace(train.data, workers=workers)
     settings = dataclasses.replace(train, data=data)

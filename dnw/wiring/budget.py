@@ -34,11 +34,5 @@ def reference_quota(width: float, dense: int, power: int) -> float:
 
 
 def widest(legal: int, dense: int, power: int) -> float:
-    """Return the largest width, in thousandths, whose budget fits into `legal` edges.
-
-    Args:
-        legal: edges that the graph may have at most.
-        dense: edges at width 1.
-        power: of the width that the budget grows with.
-    """
+    """Return the largest width, in thousandths, whose budget fits into `legal` edges."""
     return math.floor(1000 * math.pow(min(1.0, legal / dense), 1 / power)) / 1000

@@ -18,14 +18,7 @@ _BITS = 53
 
 
 def chance(share: float, n: int, key: tuple[int, ...], device: torch.device) -> Tensor:
-    """Toss n coins that each fall True with probability `share`, to 53 bits: bool [n].
-
-    Args:
-        share: in [0, 1].
-        n: how many.
-        key: the same key gives the same coins.
-        device: where they are tossed; the result is the same on all.
-    """
+    """Toss n coins that each fall True with probability `share`, to 53 bits: bool [n]."""
     z = torch.arange(1, n + 1, device=device)
     z *= _signed(_GAMMA)
     z += _signed(int(rng.bits(*key, n=1)[0]))
