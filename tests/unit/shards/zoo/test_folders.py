@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counted import counted as counted_in
 from PIL import Image
 
-from shards import index, verify, write
+from shards import index, shard, verify, write
 from shards.decode import Picture
-from shards.errors import ShardError
+from shards.errors import BadSampleError, ShardError
 from shards.ignored import Ignored
 from shards.index import Index
 from shards.reader import Reader
@@ -192,6 +193,20 @@ def test_what_goes_in_comes_out_or_is_named(odd: Odd, tmp_path: Path) -> None:
         reader = Reader(split)
         for sample in range(split.num_samples):
             assert Picture(reader.read(sample).data).pixels().shape == (6, 9, 3)
+        assert counted_in(split) == split.num_samples
+
+
+@pytest.mark.usefixtures("no_sync")
+@pytest.mark.parametrize("name", DAMAGED)
+def test_an_evaluation_names_what_it_can_not_read(name: str, tmp_path: Path) -> None:
+    suffix = name.rpartition(".")[2]
+    entries = [shard.Entry("good", "png", PNG, 0), shard.Entry("odd", suffix, DAMAGED[name], 1)]
+    made, members = shard.write(tmp_path / "x-val-0000.tar", entries)
+    split = index.save(tmp_path, "val", [made], [members], classes=None, num_classes=2)
+    with pytest.raises(BadSampleError, match=r"x-val-0000\.tar: key odd at byte \d+: no image"):
+        counted_in(split)
+    (fault,) = verify.verify(tmp_path, quick=False, workers=0)[0]
+    assert fault.key == "odd"
 
 
 def refuse(written: Callable[[], object], said: str) -> None:

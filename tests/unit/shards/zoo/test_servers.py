@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from counted import counted
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -78,6 +79,26 @@ def test_a_server_that_sends_elsewhere(served: Folder, there: Path, tmp_path: Pa
         served.sent_to = (code, other.url)
         all_right(reader(served.url, there, tmp_path))
         assert other.asked["x-train-0000.tar"]
+
+
+@pytest.mark.parametrize("faults", [[], ["busy", "cut"], ["page"], ["stall"]])
+@pytest.mark.parametrize("ranges", ["bytes", "none"])
+def test_an_evaluation_counts_every_image(
+    served: Folder,
+    there: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ranges: str,
+    faults: list[str],
+) -> None:
+    monkeypatch.setattr(remote, "STALL_S", 0.3)
+    images = [shard.Entry(f"k{n}", "ppm", b"P6 1 1 255\nrgb%d" % n, n) for n in range(SAMPLES)]
+    made, members = shard.write(there / "x-val-0000.tar", images)
+    index.save(there, "val", [made], [members], classes=None, num_classes=SAMPLES)
+    served.ranges, served.faults = ranges, [("val-0000.tar", fault) for fault in faults]
+    store = Store(served.url, tmp_path / "cache", 10**9)
+    assert counted(Index.load(there, "val", store)) == SAMPLES
+    assert served.faults == []
 
 
 def test_a_server_that_sends_round_in_circles(served: Folder, there: Path, tmp_path: Path) -> None:

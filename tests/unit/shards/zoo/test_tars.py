@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from counted import counted
 
 from shards import index, shard, verify
 from shards.errors import ShardError
@@ -147,6 +148,7 @@ def test_what_goes_in_comes_out_or_is_named(
     assert ignored.total == odd.counted
     reader = Reader(train)
     assert tuple(reader.key(n) for n in range(train.num_samples)) == odd.keys
+    assert counted(train) == train.num_samples
     for quick in (False, True):
         faults, whole = verify.verify(folder, quick=quick, workers=0)
         assert not faults
