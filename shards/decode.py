@@ -14,7 +14,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +122,7 @@ class Picture:
     @cached_property
     def _by_pillow(self) -> Image.Image:
         try:
-            return Image.open(io.BytesIO(self._data))
+            return Image.open(io.BytesIO(self._data), formats=_formats())
         except Exception as error:  # as above
             raise _no_image(error) from None
 
@@ -136,7 +136,7 @@ def scaled_down(data: bytes, longest: int) -> Image.Image | None:
         NoImageError: as `Picture.pixels`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if max(image.size) <= longest:
                 return None
             image.draft("RGB", (2 * longest, 2 * longest))
@@ -147,6 +147,13 @@ def scaled_down(data: bytes, longest: int) -> Image.Image | None:
         raise _no_image(error) from None
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return small
+
+
+@cache
+def _formats() -> list[str]:
+    """Return what Pillow may take a file for: not EPS, which is a program that Ghostscript would run."""
+    Image.init()
+    return [name for name in Image.ID if name != "EPS"]
 
 
 def rgb(image: Image.Image) -> Image.Image:

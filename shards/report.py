@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -99,13 +100,13 @@ def _sizes(indexes: Sequence[Index], known: Sequence[Measures]) -> Iterator[str]
 
 
 def _classes(indexes: Sequence[Index]) -> Iterator[str]:
-    count = max(index.num_classes for index in indexes)
-    yield f"<h2>{count:,} classes</h2>"
-    numbers = [np.bincount(index.labels, minlength=count) for index in indexes]
+    counts = [Counter(index.labels.tolist()) for index in indexes]
     names = indexes[0].classes or ()
+    there = sorted({*range(len(names)), *(label for some in counts for label in some)})
+    yield f"<h2>{len(there):,} classes</h2>"
     rows = [
-        (f"{label} {names[label] if label < len(names) else ''}", *(f"{some[label]:,}" for some in numbers))
-        for label in range(count)
+        (f"{label} {names[label] if label < len(names) else ''}", *(f"{some[label]:,}" for some in counts))
+        for label in there
     ]
     total = ("all", *(f"{index.num_samples:,}" for index in indexes))
     yield from _table(("class", *(index.split for index in indexes)), [total, *rows])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnw.config import Train, parse
+
+if TYPE_CHECKING:
+    from shards.index import Index
 
 
 def values(**changes: Any) -> dict[str, Any]:
@@ -43,3 +46,25 @@ def values(**changes: Any) -> dict[str, Any]:
 def train(**changes: Any) -> Train:
     """The same, parsed."""
     return parse(values(**changes))
+
+
+def counted(split: Index) -> int:
+    """How many images an evaluation of a split counts, through all that loads them in this process.
+
+    Raises:
+        BadSampleError: one of them can't be read.
+    """
+    import torch
+
+    from dnw.training.data import evaluation_batches
+    from dnw.training.distributed import ALONE
+    from dnw.training.evaluation import Normalize, evaluate
+
+    setting = train(data__workers=0, data__image_size=8, data__augment="resized_crop_flip")
+    found = evaluate(
+        lambda images_BCHW: torch.zeros(len(images_BCHW), split.num_classes),
+        evaluation_batches(setting, split, 0, 1),
+        Normalize(setting.data.mean, setting.data.std, torch.device("cpu")),
+        ALONE,
+    )
+    return found.samples

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from shards.errors import ShardError
@@ -27,7 +28,7 @@ def folders(folder: Path, root: Path, ignored: Ignored) -> list[str]:
         path = str(Path(entry.path).relative_to(root))
         if ignored.names(path):
             continue
-        if entry.is_dir():
+        if _is(entry.is_dir):
             found.append(entry.name)
         else:
             ignored.refuse(path, "a link to nothing" if entry.is_symlink() else "not in a class folder")
@@ -52,9 +53,9 @@ def _below(folder: Path, root: Path, ignored: Ignored, above: Collection[tuple[i
         path = str(Path(entry.path).relative_to(root))
         if ignored.names(path):
             continue
-        if entry.is_dir():
+        if _is(entry.is_dir):
             below.append(entry.path)
-        elif not entry.is_file():
+        elif not _is(entry.is_file):
             ignored.refuse(path, "a link to nothing" if entry.is_symlink() else "no file")
         elif (suffix := Path(entry.name).suffix[1:].lower()) in EXTENSIONS:
             yield Path(entry.path)
@@ -62,6 +63,16 @@ def _below(folder: Path, root: Path, ignored: Ignored, above: Collection[tuple[i
             ignored.refuse(path, f"no image: .{printable(suffix)}" if suffix else "no image")
     for one in sorted(below):
         yield from _below(Path(one), root, ignored, {*above, here})
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """Return what an entry answers; links in a circle, which lead to nothing, are neither file nor folder."""
+    try:
+        return question()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from counted import counted as counted_in
+from example import counted as counted_in
 from PIL import Image
 
 from shards import index, shard, verify, write
@@ -93,6 +93,8 @@ DAMAGED = {
     "cut.jpg": JPG[: len(JPG) // 2], "cut.png": PNG[: len(PNG) // 2], "short.jpg": JPG[:3],
     "cut.gif": encoded("GIF")[:40], "cut.bmp": encoded("BMP")[:80], "cut.tif": encoded("TIFF")[:90],
     "cut.webp": encoded("WEBP")[:60], "cut.ppm": encoded("PPM")[:60], "head.png": PNG[:8],
+    "program.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\n%%EndComments\nshowpage\n",
+    "drawing.png": b'<svg xmlns="http://www.w3.org/2000/svg"/>', "page.jpg": b"%PDF-1.4\n",
     "double.jpg": b"\0\5\x16\7" + bytes(200), "float.tif": encoded("TIFF", FLOAT),
 }  # fmt: skip
 NAMES = (
@@ -129,6 +131,8 @@ FOLDERS = (
     Odd("dead class", {"train/c->/nonexistent": b""}, said=r"train/c \(a link to nothing\)"),
     Odd("linked image", {"train/a/1.png->0.png": b""}, taken=1),
     Odd("linked class", {"train/c->a": b"", "val/c->a": b""}, taken=2),
+    Odd("link to itself", {"train/a/l->l": b""}, said=r"train/a/l \(a link to nothing\)"),
+    Odd("class that is a link to itself", {"train/l->l": b""}, said=r"train/l \(a link to nothing\)"),
     Odd("circle", {"train/a/back->../a": b""}, said="a link that leads back"),
     Odd("skipped image", {"train/a/bad.png": b"damaged"}, counted=1, skip=("bad.png",)),
     Odd("pattern of nothing", {}, skip=("nothing*",)),

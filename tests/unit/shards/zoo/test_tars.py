@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from counted import counted
+from example import counted
 
 from shards import index, shard, verify
 from shards.errors import ShardError
