@@ -6,8 +6,11 @@ What was typed last overwrites the settings that change no result, which would u
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from dnw import config
 from dnw.config import Train
@@ -17,9 +20,19 @@ from shards.atomic import replacing
 SEAL = "# Frozen: type settings, don't edit them here. SHA-256 of what follows: "
 
 
-def write(path: Path, train: Train) -> None:
-    """Freeze a configuration, whole or not at all, unless that is what is there."""
-    text = config.dump(train)
+def write(path: Path, train: Train, keeps_code: bool = False) -> None:
+    """Freeze a configuration, whole or not at all, unless that is what is there.
+
+    Args:
+        path: where to.
+        train: what was typed last.
+        keeps_code: the run goes on with the code that it has, of an earlier version perhaps: a setting that
+            the file there doesn't have stays out. It is at what stands for none, or changes no result.
+    """
+    values = config.plain(train)
+    if keeps_code:
+        values = _known(values, config.read(path))
+    text = yaml.safe_dump(values, sort_keys=False)
     content = f"{SEAL}{_digest(text)}\n{text}".encode()
     if not path.exists() or path.read_bytes() != content:
         with replacing(path) as file:
@@ -43,6 +56,15 @@ def edited(path: Path, train: Train) -> dict[str, tuple[Any, Any]]:
         ours, theirs = config.identity(ours), config.identity(theirs)
     there, typed = dotted(theirs), dotted(ours)
     return {key: (there[key], typed[key]) for key in typed if there[key] != typed[key]}
+
+
+def _known(values: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that are there, too."""
+    return {
+        key: _known(value, there[key]) if isinstance(value, dict) and isinstance(there[key], dict) else value
+        for key, value in values.items()
+        if key in there
+    }
 
 
 def _digest(text: str) -> str:

@@ -197,7 +197,8 @@ def write(planned: RunPlan, pack: Packs = snapshot.pack) -> bool:
         if folder.exists() and not planned.launch.fresh:
             if planned.launch.code == "new":
                 new_code.take_over(planned.run, planned.outside)
-            frozen_config.write(planned.run.config, planned.train)  # what changes no result is as typed last
+            # what changes no result is as typed last
+            frozen_config.write(planned.run.config, planned.train, keeps_code=planned.launch.code != "new")
             return False
         return _make(planned, pack)
     except OSError as error:

@@ -36,3 +36,19 @@ def test_what_was_written_is_no_edit(tmp_path: Path) -> None:
     assert frozen_config.edited(path, train(checkpoint__every_steps=9)) == {}  # typed otherwise, not edited
     path.write_text(path.read_text().replace("every_steps: 4", "every_steps: 5"))
     assert frozen_config.edited(path, train()) == {"checkpoint.every_steps": (5, 4)}
+
+
+def test_code_of_an_earlier_version_gets_no_setting_that_it_does_not_know(typed: Typed, run: Run) -> None:
+    """It would refuse its own configuration; the present code gets all."""
+    before = config.load(run.config)
+    edit(run, "  block: 1\n", "")
+    head, _, text = run.config.read_text().partition("\n")
+    run.config.write_text(f"{frozen_config.SEAL}{frozen_config._digest(text)}\n{text}")
+    assert head.startswith(frozen_config.SEAL)
+    assert typed("checkpoint.keep=7") == 0
+    assert "block:" not in run.config.read_text()
+    assert config.load(run.config).checkpoint.keep == 7
+    assert frozen_config.edited(run.config, before) == {}
+    assert typed("code=new") == 0
+    assert config.load(run.config) == before
+    assert "  block: 1\n" in run.config.read_text()
