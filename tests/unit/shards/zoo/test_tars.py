@@ -111,6 +111,14 @@ ZOO = [
       for label in (b"1\n", b"1\r\n", b" 1", b"0001")),
     *(Odd(f"label {label!r}", pack([file("a.jpg"), file("a.cls", label)]), said="must be a number")
       for label in (b"1.0", b"-1", b"+1", b"\xef\xbb\xbf1", b"cat", b"[1]", b"", b"1" * 20)),
+    *(Odd(f"label {label!r}", pack([file("a.jpg"), file("a.cls", label)]), said="must be a number")
+      for label in (b"1\0", b"1 2", b"0x1", b"1_0", b"\xd9\xa3", b'{"label": 1}')),
+    Odd("half an end", pack(TWO)[:9 * 512], said="truncated: no end-of-archive mark at byte 4096"),
+    Odd("no end", pack(TWO)[:8 * 512], said="truncated: no end-of-archive mark at byte 4096"),
+    Odd("a mask", pack([file("a.jpg"), file("a.mask.png"), file("a.cls", b"1")]), ("a",), 1),
+    Odd("two images", pack([*TWO[:1], file("a.png"), *TWO[1:]]), said="holds a.jpg, a.png, a.cls"),
+    Odd("a name that ends in a space", pack([file("a.jpg "), file("a.cls", b"1")]), said="holds a.cls"),
+    Odd("a name that ends in a dot", pack([file("a.jpg."), file("a.cls", b"1")]), said="holds a.cls"),
     Odd("gzip", gzip.compress(pack(TWO)), said="is no tar but gzip"),
     Odd("HTML", b"<!DOCTYPE html>".ljust(1024, b" "), said="is no tar but HTML"),
     Odd("zip", b"PK\3\4".ljust(1024, b" "), said="is no tar but a zip archive"),
