@@ -123,7 +123,7 @@ def _of(word: str, runs_dir: Path) -> list[Run]:
     for folder in (Path(word).absolute(), (runs_dir / word).absolute()):
         if folder.is_dir() and not select.is_run(folder):
             of_experiment = [run for run in select.below(folder.parent) if run.folder.parent == folder]
-            if found := select.below(folder) or of_experiment:
+            if found := of_experiment or select.below(folder):
                 return found
     return select.select_runs([word], runs_dir)
 
