@@ -279,6 +279,8 @@ def draw(found: list[Timed], out: Path) -> None:
             top1 = [timed.top1 or 0 for timed in known]
             axes.plot([timed.least_ms for timed in known], top1, _dashes(points), marker="o", label=name)
     axes.set(xlabel="ms for one image, one thread, least", ylabel="published top-1 accuracy, %", xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     _save(figure, axes, out / "accuracy.png")
 
 
