@@ -7,8 +7,6 @@ everything below travels as these objects. Nothing here imports torch: the login
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -202,18 +200,6 @@ _REQUIRED = tuple(
 )
 ANEW = "the submit command with fresh=true moves the run aside, and begins it anew"
 
-# Settings that say where and how often, not what comes out: a run keeps its identity when they change.
-NOT_IDENTITY = frozenset(
-    {
-        *("data.dir", "data.url", "data.cache", "data.cache_gb", "data.workers", "data.max_bad"),
-        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source"),
-    }
-)
-
-
-# Settings that came later, with what was so before: runs of earlier versions keep their identity.
-AS_BEFORE = (("wiring.block", 1),)
-
 
 def parse(values: Mapping[str, Any]) -> Train:
     """Build the configuration from plain values, strictly.
@@ -275,6 +261,8 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: not there, so {path.parent} is no run folder; {_run_around(path)}"
         ) from None
+    except NotADirectoryError:
+        raise ConfigError(f"{path.parent}: a file; name the run folder, {path.parent.parent}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: damaged ({error.reason}); {ANEW}") from None
     try:
@@ -303,22 +291,6 @@ def plain(train: Train) -> dict[str, Any]:
 def dump(train: Train) -> str:
     """Return the configuration as YAML."""
     return yaml.safe_dump(plain(train), sort_keys=False)
-
-
-def signature(train: Train) -> str:
-    """Return the run's signature: 10 hex digits over all settings that change its result."""
-    text = json.dumps(identity(plain(train)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the settings that the result depends on, nested as they are."""
-    kept = {
-        key: value
-        for key, value in values.items()
-        if prefix + key not in NOT_IDENTITY and (prefix + key, value) not in AS_BEFORE
-    }
-    return {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def _contradictions(train: Train) -> Iterable[str]:

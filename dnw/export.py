@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from dnw.compact import Compact, can_compact, compact
-from dnw.config import signature
 from dnw.exported import model_file
 from dnw.exported.model_card import card_path, model_card
 from dnw.exported.model_file import Card
+from dnw.identity import signature
 from dnw.profile import profile
 from dnw.runs import jsonl
 from dnw.runs.folder import Run

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from dnw import models
 from dnw.compose import training
-from dnw.config import ConfigError, Train, plain, signature
+from dnw.config import ConfigError, Train, plain
+from dnw.identity import signature
 from dnw.invocation import SUBMIT
 from dnw.paper import safe_unpickle
 from dnw.paper.reference_weights import ImportStateError, import_state

@@ -24,10 +24,11 @@ from typing import Any
 import torch
 
 from dnw import models, nondeterministic
-from dnw.config import FROM_A_RUN, ConfigError, Train, load, signature
+from dnw.config import FROM_A_RUN, ConfigError, Train, load
 from dnw.hardware import compiler, determinism, gpu_fault, health, memory, precision
 from dnw.hardware.device import DeviceError
 from dnw.hardware.health import UnfitError, node_name
+from dnw.identity import signature
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
 from dnw.processes import check_processes
 from dnw.profile import profile

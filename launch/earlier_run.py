@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dnw import config
 from dnw.config import ConfigError, Train
 from dnw.dotted import dotted
+from dnw.identity import identity, signature
 from dnw.runs.folder import Run
 from dnw.runs.source_run import quoted
 
@@ -16,13 +17,13 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
     """Yield what to say of each such run, where `run` is a new one."""
     if run.folder.exists():
         return
-    signature = config.signature(train)
-    words = run.folder.name.removesuffix(signature)
-    ours = dotted(config.identity(config.plain(train)))
-    for folder in sorted(run.folder.parent.glob(words + "[0-9a-f]" * len(signature))):
+    digits = signature(train)
+    words = run.folder.name.removesuffix(digits)
+    ours = dotted(identity(config.plain(train)))
+    for folder in sorted(run.folder.parent.glob(words + "[0-9a-f]" * len(digits))):
         name = f"{folder.parent.name}/{folder.name}"
         try:
-            theirs = dotted(config.identity(config.read(Run(folder).config)))
+            theirs = dotted(identity(config.read(Run(folder).config)))
         except ConfigError as error:
             yield f"{name} has the same words, and can't be read: {error}"
             continue

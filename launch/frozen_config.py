@@ -15,6 +15,7 @@ import yaml
 from dnw import config
 from dnw.config import Train
 from dnw.dotted import dotted
+from dnw.identity import identity
 from shards.atomic import replacing
 
 SEAL = "# Frozen: type settings, don't edit them here. SHA-256 of what follows: "
@@ -53,7 +54,7 @@ def edited(path: Path, train: Train) -> dict[str, tuple[Any, Any]]:
         return {}
     ours, theirs = config.plain(train), config.plain(config.load(path))
     if not head.startswith(SEAL):
-        ours, theirs = config.identity(ours), config.identity(theirs)
+        ours, theirs = identity(ours), identity(theirs)
     there, typed = dotted(theirs), dotted(ours)
     return {key: (there[key], typed[key]) for key in typed if there[key] != typed[key]}
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from dnw import config, model_registry, nondeterministic, schedule
 from dnw.config import ConfigError, Data, Train
+from dnw.identity import NOT_IDENTITY, signature
 from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
@@ -102,7 +103,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
         nondeterministic.check(train)
     parent = _parent(launch, train)
     train, val, missing = _resolved(train, launch)
-    run = Run(_folder(parent, composed.overrides, "SIGNATURE" if missing else config.signature(train)))
+    run = Run(_folder(parent, composed.overrides, "SIGNATURE" if missing else signature(train)))
     if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
         _check_writable(parent)
     is_there = run.folder.exists() and not launch.fresh
@@ -331,7 +332,7 @@ def overridden(overrides: tuple[str, ...]) -> str:
 def _tells(key: str) -> bool:
     parts = key.split(".")
     prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-    return key != "exp" and not is_launch_key(key) and not prefixes & config.NOT_IDENTITY
+    return key != "exp" and not is_launch_key(key) and not prefixes & NOT_IDENTITY
 
 
 def _check_writable(folder: Path) -> None:

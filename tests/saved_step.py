@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from dnw import models
-from dnw.config import load, signature
+from dnw.config import load
+from dnw.identity import signature
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, Identity, Position

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dnw.compact.form import Compact
-from dnw.config import Train, signature
+from dnw.config import Train
 from dnw.exported.model_file import Card
+from dnw.identity import signature
 from dnw.profile.costs import Profile
 
 Record = Mapping[str, Any]

@@ -11,7 +11,8 @@ from typing import Any
 
 from dnw import config_file
 from dnw.compose import CONFIGS, training
-from dnw.config import FROM_A_RUN, ConfigError, Train, load, plain, signature
+from dnw.config import FROM_A_RUN, ConfigError, Train, load, plain
+from dnw.identity import signature
 from dnw.invocation import SUBMIT
 from dnw.runs import divergence
 from dnw.runs.folder import Run, finished

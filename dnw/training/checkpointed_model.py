@@ -9,8 +9,9 @@ from typing import NamedTuple
 from torch import nn
 
 from dnw import models
-from dnw.config import ConfigError, Train, identity, load, parse, plain, signature
+from dnw.config import ConfigError, Train, load, parse, plain
 from dnw.dotted import dotted
+from dnw.identity import identity, signature
 from dnw.runs import class_names
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dnw.config import ConfigError, Train, load, signature
+from dnw.config import ConfigError, Train, load
+from dnw.identity import signature
 from dnw.runs.folder import Run, finished, newest_step, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError

@@ -19,8 +19,9 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
-from dnw.config import ConfigError, Train, load, signature
+from dnw.config import ConfigError, Train, load
 from dnw.console import PlainConsole
+from dnw.identity import signature
 from dnw.invocation import RUNS
 from dnw.runs import divergence
 from dnw.runs.folder import Run

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from dnw import config
 from dnw.config import ConfigError, Train
+from dnw.identity import signature
 from launch.config import Launch, SelfTest, is_launch_key
 from launch.self_test.checks import NAMES
 from shards.errors import did_you_mean
@@ -50,7 +50,7 @@ def folder(parent: Path, train: Train, launch: Launch) -> Path:
     assert launch.self_test is not None
     asked = dataclasses.asdict(launch.self_test)
     place = f"{launch.nodes}x{launch.processes_per_node}"
-    text = json.dumps([config.signature(train), place, asked])
+    text = json.dumps([signature(train), place, asked])
     words = [place, *launch.self_test.only]
     words += [f"fault={name}" for name in launch.self_test.faults]
     return parent / f"{','.join(words)[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -12,7 +12,8 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from dnw.config import NOT_IDENTITY, Train, plain
+from dnw.config import Train, plain
+from dnw.identity import NOT_IDENTITY
 from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from example import train, values
 
-from dnw.config import ConfigError, dump, load, parse, signature
+from dnw.config import ConfigError, dump, load, parse
+from dnw.identity import signature
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,12 @@ def test_missing_file_says_what_makes_one(tmp_path: Path) -> None:
         ConfigError, match=r"is no run folder; python launch/slurm\.py and python launch/local\.py make one"
     ):
         load(tmp_path / "config.yaml")
+
+
+def test_a_file_in_the_place_of_a_run_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(ConfigError, match=f"config.yaml: a file; name the run folder, {tmp_path}"):
+        load(tmp_path / "config.yaml" / "config.yaml")
 
 
 def test_is_frozen() -> None:

@@ -26,8 +26,9 @@ from torch import nn
 
 import dnw
 from dnw import models
-from dnw.config import load, signature
+from dnw.config import load
 from dnw.export import card_of, main
+from dnw.identity import signature
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, Identity, Position

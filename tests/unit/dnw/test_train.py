@@ -12,7 +12,8 @@ from run_folder import make
 from training_steps import trainer
 
 from dnw import train
-from dnw.config import ConfigError, load, signature
+from dnw.config import ConfigError, load
+from dnw.identity import signature
 from dnw.preemption import StopRequest
 from dnw.runs import ledger
 from dnw.runs.claim import Claim

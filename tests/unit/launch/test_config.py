@@ -12,7 +12,8 @@ import yaml
 
 from dnw import config
 from dnw.compose import CONFIGS, training
-from dnw.config import ConfigError, Train, signature
+from dnw.config import ConfigError, Train
+from dnw.identity import signature
 from launch import compose, gpus
 from launch.config import Cluster, Launch, check_agent, check_processes, split
 

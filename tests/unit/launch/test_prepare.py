@@ -10,6 +10,7 @@ from object_store import http
 from dnw import config
 from dnw.compose import CONFIGS
 from dnw.config import ConfigError
+from dnw.identity import signature
 from launch import prepare, snapshot
 from launch.compose import Composed
 from launch.errors import LaunchError
@@ -81,7 +82,7 @@ def test_shards_that_lie_elsewhere(composed: Composed, launch_shards: Path, tmp_
 
 def test_the_same_run_is_the_same_folder(composed: Composed) -> None:
     folder = plan(composed).run.folder
-    assert folder.name == f"default-{config.signature(plan(composed).train)}"
+    assert folder.name == f"default-{signature(plan(composed).train)}"
     # neither how it is launched, nor what doesn't change the result, nor typing a default makes another run
     same = [
         changed(composed, "nproc=2", nproc=2),
@@ -118,7 +119,7 @@ def test_an_existing_run_keeps_its_code_and_what_its_result_depends_on(composed:
     assert again.run == run
     assert not prepare.write(again)
     assert config.load(run.config).log.every_steps == 7
-    assert config.signature(config.load(run.config)) == config.signature(plan(composed).train)
+    assert signature(config.load(run.config)) == signature(plan(composed).train)
     assert frozen(run.code)["dnw/train.py"] == "as submitted"
 
 

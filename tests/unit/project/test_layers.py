@@ -20,7 +20,7 @@ LAYERS = {
         "console dotted invocation preemption setting_errors speed temporary_folder",
         "ranges",
         "config",
-        "config_file",
+        "config_file identity",
         "compose model_registry nondeterministic processes schedule splits words",
         "hardware/",
         "wiring/",

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dnw import models
 from dnw.compose import training
-from dnw.config import Precision, signature
+from dnw.config import Precision
 from dnw.hardware import precision
+from dnw.identity import signature
 from dnw.import_reference import configuration
 from dnw.training.data import Batch
 from dnw.training.distributed import ALONE

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from example import train
 
-from dnw.config import ConfigError, dump, load, signature
+from dnw.config import ConfigError, dump, load
+from dnw.identity import signature
 from dnw.runs import ledger
 from dnw.runs.folder import Run, step_path
 from dnw.runs.source_run import resolve_source_run

@@ -15,7 +15,8 @@ from example import train
 from torch import nn
 
 from dnw import models
-from dnw.config import ConfigError, Train, dump, signature
+from dnw.config import ConfigError, Train, dump
+from dnw.identity import signature
 from dnw.runs.folder import Run, step_path
 from dnw.training import checkpoint
 from dnw.training.checkpoint import Checkpoint, CheckpointError, Identity

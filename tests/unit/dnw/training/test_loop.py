@@ -10,7 +10,8 @@ import pytest
 from run_folder import make
 
 from dnw import models
-from dnw.config import load, signature
+from dnw.config import load
+from dnw.identity import signature
 from dnw.preemption import StopRequest
 from dnw.runs import jsonl, ledger
 from dnw.runs.claim import Claim

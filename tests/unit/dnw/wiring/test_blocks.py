@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dnw import models
-from dnw.config import Wiring, signature
+from dnw.config import Wiring
+from dnw.identity import signature
 from dnw.wiring import DnwEdges, RegularTargetedDropoutEdges, choose_all, draw, edges_of
 from dnw.wiring.blocks import by_blocks, from_blocks, scores
 from dnw.wiring.making import make_edges

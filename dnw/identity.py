@@ -1,0 +1,37 @@
+"""What a run is: the settings that its result depends on, and the signature made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from dnw.config import Train, plain
+
+# Settings that say where and how often, not what comes out: a run keeps its identity when they change.
+NOT_IDENTITY = frozenset(
+    {
+        *("data.dir", "data.url", "data.cache", "data.cache_gb", "data.workers", "data.max_bad"),
+        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source"),
+    }
+)
+
+
+# Settings that came later, with what was so before: runs of earlier versions keep their identity.
+AS_BEFORE = (("wiring.block", 1),)
+
+
+def signature(train: Train) -> str:
+    """Return the run's signature: 10 hex digits over all settings that change its result."""
+    text = json.dumps(identity(plain(train)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the settings that the result depends on, nested as they are."""
+    kept = {
+        key: value
+        for key, value in values.items()
+        if prefix + key not in NOT_IDENTITY and (prefix + key, value) not in AS_BEFORE
+    }
+    return {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
