@@ -66,7 +66,7 @@ def unpacked(code: Path, folder: Path) -> Path:
 
     Raises:
         DamagedError: a file isn't what was frozen.
-        OSError: the disk is full, or the like.
+        OSError: the disk is full, or the like; the message names `folder`.
     """
     if code.is_dir():
         return code
@@ -76,10 +76,14 @@ def unpacked(code: Path, folder: Path) -> Path:
     for name, content, mode in _each(code, files):
         if content is None or sha256(content) != files[name]:
             raise DamagedError(code, f"{name} is not what was frozen")
-        path = folder / "code" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode)
+        try:
+            path = folder / "code" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(mode)
+        except OSError as error:
+            room = "make room, or set TMPDIR to a folder that has some"
+            raise OSError(f"{folder}: {error.strerror}, where the run's code is unpacked; {room}") from None
     return folder / "code"
 
 

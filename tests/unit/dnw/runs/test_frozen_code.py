@@ -47,3 +47,12 @@ def test_what_is_damaged_is_not_unpacked(code: Path, tmp_path: Path, place: floa
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     assert frozen_code.read_record(tmp_path / "none") == {}
     assert frozen_code.digests(tmp_path / "none", {"a": ""}) == {"a": None}
+
+
+def test_a_full_disk_is_named(code: Path, small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(bytes(2**20 - 4096))
+    message = (
+        f"{small_disk}: No space left on device, where the run's code is unpacked; make room, or set TMPDIR"
+    )
+    with pytest.raises(OSError, match=message):
+        frozen_code.unpacked(code, small_disk)
