@@ -186,9 +186,10 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     }
     for block in options.blocks:
         of_blocks = discovered(width, options.spread, block)
-        run = engines.build("native", of_blocks, SIZE, threads)
-        name, costs = f"native, blocks of {block}", profile(of_blocks, SIZE).effective_macs
-        runs[name] = run, case(name, width=0, multiply_adds=costs)
+        costs = profile(of_blocks, SIZE).effective_macs
+        for name, run in in_each(of_blocks, threads).items():
+            named = f"{name}, blocks of {block}"
+            runs[named] = run, case(named, width=0, multiply_adds=costs)
     for peer in (peer for peer in PEERS if peer.name in options.peers):
         network = peer.build(SIZE)
         dense = functools.partial(case, width=0, multiply_adds=profile(network, SIZE).macs, top1=peer.top1)
@@ -202,6 +203,14 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     print(f"width {width:g}: {cost / 1e6:.1f} M multiply-adds, {unread:.0%} of the nodes feed none")
     check(runs)
     return measure(runs, options.rounds, options.seconds)
+
+
+def in_each(model: nn.Module, threads: int) -> dict[str, Run]:
+    """Return a wiring in native, and in the runtimes that are installed."""
+    left = compact(model, SIZE)
+    content = exported_wiring(left)
+    loaded = {f"wiring {name}": load(content, threads) for name, load in found_runtimes().items()}
+    return {"native": engines.build("native", left, SIZE, threads), **loaded}
 
 
 def found_runtimes() -> dict[str, Callable[[bytes, int], Run]]:

@@ -1,4 +1,8 @@
-"""A compact network as an ONNX graph: sums as 1x1 convolutions by dense matrices.
+"""A compact network as an ONNX graph: sums as 1x1 convolutions, by dense matrices or of gathered sources.
+
+Runtimes have no sparse product. But neighbouring targets with the same sources, as a wiring with blocks has
+them, can be one small convolution of these sources alone. It costs a copy of them, so where few targets share
+theirs the dense matrix is faster: `_Costs` decides for each sum.
 
 Input "images", normalized, float32 [batch, 3, image_size, image_size]; output "logits", [batch, classes].
 """
@@ -6,11 +10,13 @@ Input "images", normalized, float32 [batch, 3, image_size, image_size]; output "
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
@@ -57,7 +63,7 @@ class _Graph:
         for nodes, sums in zip(block.layers, block.sums, strict=True):
             given.append(self._nodes(x, nodes))
             together = given[0] if len(given) == 1 else self._add("Concat", given, axis=1)
-            x = self._sums(together, sums)
+            x = self._sums(together, sums, block.side**2)
         return x
 
     def head(self, x: str, head: Head) -> str:
@@ -82,13 +88,25 @@ class _Graph:
         filters = nodes.filters[:, None]
         return self._convolve(self._add("Relu", [x]), filters, None, stride=nodes.stride, groups=nodes.count)
 
-    def _sums(self, given: str, sums: Sums) -> str:
-        x = self._convolve(given, sums.dense()[:, :, None, None], sums.bias, pad=0)
+    def _sums(self, given: str, sums: Sums, pixels: int) -> str:
+        groups = _alike(sums)
+        if _Costs.gathered_ns(sums, groups, pixels) < _Costs.dense_ns(sums, pixels):
+            x = self._add("Concat", [self._gathered(given, sums, *group) for group in groups], axis=1)
+        else:
+            x = self._convolve(given, sums.dense()[:, :, None, None], sums.bias, pad=0)
         if not len(sums.mapped):
             return x
         maps_THW = np.zeros((sums.count, *sums.maps.shape[1:]), np.float32)
         maps_THW[sums.mapped.numpy()] = sums.maps.numpy()
         return self._add("Add", [x, self._tensor(maps_THW)])
+
+    def _gathered(self, given: str, sums: Sums, first: int, stop: int) -> str:
+        """Add up what the targets first..stop receive, which have the same sources."""
+        begin, end = int(sums.starts[first]), int(sums.starts[stop])
+        sources = sums.sources[begin : begin + (end - begin) // (stop - first)]
+        read = self._add("Gather", [given, self._tensor(sources.long().numpy())], axis=1)
+        weight = sums.weights[begin:end].view(stop - first, len(sources), 1, 1)
+        return self._convolve(read, weight, sums.bias[first:stop], pad=0)
 
     def _convolve(
         self, x: str, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1, pad: int = 1
@@ -105,3 +123,32 @@ class _Graph:
         name = f"tensor_{len(self.tensors)}"
         self.tensors.append(numpy_helper.from_array(values, name))
         return name
+
+
+class _Costs:
+    """Nanoseconds that ONNX Runtime takes for the sums of one image, roughly.
+
+    Set so that no wiring of bench/inference.py gets slower by it; OPERATION is several times what one alone
+    takes.
+    """
+
+    PRODUCT = 0.024  # of a dense matrix, a multiply-add
+    OPERATION = 8000.0  # two small ones
+    READ, WRITTEN = 1.0, 3.0  # a pixel of a source that is gathered and multiplied, of a target
+
+    @classmethod
+    def dense_ns(cls, sums: Sums, pixels: int) -> float:
+        return cls.PRODUCT * sums.count * sums.columns * pixels
+
+    @classmethod
+    def gathered_ns(cls, sums: Sums, groups: list[tuple[int, int]], pixels: int) -> float:
+        starts = sums.starts.tolist()
+        read: float = sum((starts[stop] - starts[first]) / (stop - first) for first, stop in groups)
+        return cls.OPERATION * len(groups) + pixels * (cls.READ * read + cls.WRITTEN * sums.count)
+
+
+def _alike(sums: Sums) -> list[tuple[int, int]]:
+    """Return groups of neighbours with the same sources: the first target, and the one after the last."""
+    rows = sums.sources.split(sums.starts.diff().tolist())
+    firsts = [0, *(t for t in range(1, len(rows)) if not torch.equal(rows[t - 1], rows[t]))]
+    return list(itertools.pairwise([*firsts, len(rows)]))
