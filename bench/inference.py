@@ -180,14 +180,13 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     case = functools.partial(Timed, beside=width, batch=batch, threads=threads)
     own = functools.partial(case, width=width, multiply_adds=cost, top1=TOP1.get(width))
     runs = {name: (engine(name, model, left, threads), own(name)) for name in options.engines}
-    runs |= {
-        f"wiring {name}": (load(exported_wiring(left), threads), own(f"wiring {name}"))
-        for name, load in found_runtimes().items()
-    }
+    runs |= {name: (run, own(name)) for name, run in in_runtimes(left, threads).items()}
     for block in options.blocks:
         of_blocks = discovered(width, options.spread, block)
         costs = profile(of_blocks, SIZE).effective_macs
-        for name, run in in_each(of_blocks, threads).items():
+        blocks = compact(of_blocks, SIZE)
+        native = {"native": engines.build("native", blocks, SIZE, threads)}
+        for name, run in (native | in_runtimes(blocks, threads)).items():
             named = f"{name}, blocks of {block}"
             runs[named] = run, case(named, width=0, multiply_adds=costs)
     for peer in (peer for peer in PEERS if peer.name in options.peers):
@@ -205,12 +204,10 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     return measure(runs, options.rounds, options.seconds)
 
 
-def in_each(model: nn.Module, threads: int) -> dict[str, Run]:
-    """Return a wiring in native, and in the runtimes that are installed."""
-    left = compact(model, SIZE)
+def in_runtimes(left: Compact, threads: int) -> dict[str, Run]:
+    """Return a wiring in the runtimes that are installed."""
     content = exported_wiring(left)
-    loaded = {f"wiring {name}": load(content, threads) for name, load in found_runtimes().items()}
-    return {"native": engines.build("native", left, SIZE, threads), **loaded}
+    return {f"wiring {name}": load(content, threads) for name, load in found_runtimes().items()}
 
 
 def found_runtimes() -> dict[str, Callable[[bytes, int], Run]]:

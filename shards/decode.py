@@ -83,6 +83,11 @@ class Picture:
         """Decode the whole image. Raises NoImageError."""
         return self._decoded(1)
 
+    def scaled_to(self, short: int) -> tuple[int, int]:
+        """Return width and height where the shorter side is scaled to `short` pixels."""
+        scale = short / min(self.width, self.height)
+        return max(short, round(self.width * scale)), max(short, round(self.height * scale))
+
     def crop(self, box: Box, enough: int) -> Pixels:
         """Decode a part of the image, to be scaled down; a large JPEG is decoded smaller from the start.
 

@@ -32,8 +32,7 @@ def read(file: Path, card: Card) -> NDArray[np.uint8]:
     try:
         picture = Picture(read_bytes(file))
         short = card.resize or card.image_size
-        scale = short / min(picture.width, picture.height)
-        width, height = (max(short, round(side * scale)) for side in (picture.width, picture.height))
+        width, height = picture.scaled_to(short)
         scaled = Image.fromarray(picture.pixels()).resize((width, height), Image.Resampling.BILINEAR)
     except OSError as error:
         raise PhotographError(f"{file}: can't be read ({error.strerror})") from None

@@ -184,8 +184,7 @@ def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
     if data.augment != "resized_crop_flip":
         return picture.pixels()
     short = round(size * RESIZE_TO_CROP)
-    scale = short / min(picture.width, picture.height)
-    width, height = (max(short, round(side * scale)) for side in (picture.width, picture.height))
+    width, height = picture.scaled_to(short)
     left, top = (width - size) // 2, (height - size) // 2
     whole = picture.crop((0, 0, picture.width, picture.height), DECODE_OVERSAMPLE * short)
     return resized(whole, width, height)[top : top + size, left : left + size]

@@ -29,7 +29,7 @@ def test_weights_that_share_a_budget(name: str) -> None:
     else:
         masks = list(made[0].pool.strongest(weights))
     assert sum(int(mask.sum()) for mask in masks) == 101
-    if name not in ("reg_td",):
+    if name != "reg_td":
         parts = [by_blocks(mask, 4).view(-1, 4).sum(1) for mask in masks]
         whole = sum(int(((part == 4) | (part == 0)).sum()) for part in parts)
         rest = 27  # the last two rows of the second weight are blocks of two
