@@ -1,4 +1,4 @@
-"""From words to values; which settings there are, and what they may be: test_config.py."""
+"""From words to values; which settings there are, and what they may be: tests of dnw.config."""
 
 import re
 import sys

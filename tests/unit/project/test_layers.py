@@ -19,7 +19,7 @@ LAYERS = {
     "dnw": (
         "console dotted invocation preemption setting_errors speed temporary_folder",
         "ranges",
-        "config",
+        "config/",
         "config_file identity",
         "compose model_registry nondeterministic processes schedule splits words",
         "hardware/",

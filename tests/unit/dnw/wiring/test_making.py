@@ -53,7 +53,7 @@ def test_every_wiring_is_named_wherever_it_has_to_be() -> None:
     root = Path(__file__).resolve().parents[4]
     names = set(get_args(get_type_hints(Wiring)["name"]))
     files = {path.stem for path in (root / "configs" / "wiring").glob("*.yaml")}
-    assert files == names, "each name of a wiring in dnw/config.py has a file in configs/wiring"
+    assert files == names, "each name of a wiring in dnw/config/wiring.py has a file in configs/wiring"
     rows = set(re.findall(r"^\| `(\w+)` \|", (root / "docs" / "wiring.md").read_text(), re.MULTILINE))
     assert names <= rows, "each wiring has a row in the first table of docs/wiring.md"
     for name in names - {"complete"}:

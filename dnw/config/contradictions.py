@@ -1,0 +1,88 @@
+"""Settings that exclude each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS
+from dnw.config.optim import is_computable
+from dnw.config.train import Train
+from dnw.config.wiring import FROM_A_RUN
+from dnw.ranges import divisors
+from shards.errors import did_you_mean
+
+WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
+
+
+def contradictions(train: Train) -> Iterable[str]:
+    """Yield a line for each combination of settings that can't be trained."""
+    if train.batch % train.micro_batch:
+        yield (
+            f"micro_batch: {train.micro_batch} does not divide batch={train.batch}; "
+            f"these do: {listed(divisors(train.batch))}"
+        )
+    if train.reduce == "exact" and not train.deterministic:
+        yield "deterministic: reduce=exact promises equal bits, which need deterministic=true"
+    if train.epochs is None and train.steps is None:
+        yield "epochs: must be set, or steps in its place"
+    if train.optim.schedule == "multistep" and not train.optim.milestones:
+        yield "optim.milestones: must name the epochs at which a multistep schedule lowers the rate"
+    optim = train.optim
+    if optim.schedule == "multistep" and not is_computable(optim):
+        yield f"optim.gamma: {optim.gamma:g} at each of {len(optim.milestones)} milestones is beyond float32"
+    yield from _of_the_network(train)
+    is_from_run = train.wiring.name in FROM_A_RUN
+    if is_from_run and not train.wiring.source:
+        yield f"wiring.source: wiring={train.wiring.name} begins with a finished complete run; name it"
+    if train.wiring.source and not is_from_run:
+        yield f"wiring.source: only {' and '.join(sorted(FROM_A_RUN))} begin with another run"
+
+
+def _of_the_network(train: Train) -> Iterable[str]:
+    model = train.model
+    if model.name not in NETWORKS and not model.name.startswith(LIBRARIES):
+        known = [*sorted(NETWORKS), *(f"{library}NAME" for library in LIBRARIES)]
+        nearest = did_you_mean(model.name, known)
+        yield f"model.name: no network {model.name!r}{nearest}; there are {listed(known)}"
+        return
+    if model.small and model.name != "mobilenet":
+        yield f"model.small: only model=mobilenet has a small variant (got model={model.name})"
+    if _too_wide(train):
+        yield f"width: at most {WIDEST_STATIC} of all edges of model=static are legal (got {train.width})"
+    if model.name in GRAPHS:
+        yield from _of_a_graph(train)
+    elif model.name != "mobilenet_v1" and train.width is not None:
+        yield f"width: model={model.name} has none; set sparsity, the share of its weights that is removed"
+    elif model.name == "mobilenet_v1" and train.width is None:
+        yield "width: must be set, the width multiplier of MobileNetV1"
+    if model.name not in GRAPHS and train.wiring.name != "complete" and train.sparsity is None:
+        yield f"sparsity: must be set, the share of the weights of model={model.name} that is removed"
+    if train.wiring.name == "complete" and train.sparsity:
+        yield f"sparsity: wiring=complete removes nothing (got {train.sparsity}); choose another wiring"
+    if train.wiring.name == "complete" and train.wiring.block > 1:
+        yield "wiring.block: wiring=complete takes every edge; choose another wiring"
+
+
+def _of_a_graph(train: Train) -> Iterable[str]:
+    if train.width is None:
+        yield f"width: must be set, the width multiplier of model={train.model.name}"
+    settings = {
+        "sparsity": train.sparsity is not None,
+        "first_layer": train.first_layer == "dense",
+        "wiring.budget": train.wiring.budget == "global",
+        "wiring.leave_dense": bool(train.wiring.leave_dense),
+        "model.channels_last": train.model.channels_last,
+    }
+    for name in (name for name, is_set in settings.items() if is_set):
+        yield f"{name}: not for model={train.model.name}, whose number of edges is set by width"
+
+
+def _too_wide(train: Train) -> bool:
+    chooses_legal = train.wiring.name == "random" or not train.wiring.reference_quirks
+    is_static = train.model.name == "static" and train.wiring.name != "complete"
+    return is_static and chooses_legal and train.width is not None and train.width > WIDEST_STATIC
+
+
+def listed(values: Iterable[object]) -> str:
+    """Return values, separated by commas."""
+    return ", ".join(map(str, values))

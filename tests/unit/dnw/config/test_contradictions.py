@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from example import values
+
+from dnw.config import ConfigError, parse
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"micro_batch": 12}, "micro_batch: 12 does not divide batch=32; these do: 1, 2, 4, 8, 16, 32"),
+        ({"steps": None}, "epochs: must be set, or steps in its place"),
+        (
+            {"reduce": "exact", "deterministic": False},
+            "deterministic: reduce=exact promises equal bits, which need deterministic=true",
+        ),
+        ({"optim__schedule": "multistep"}, "optim.milestones: must name the epochs"),
+        ({"model__small": True}, "model.small: only model=mobilenet has a small variant (got model=static)"),
+        ({"width": 0.415}, "width: at most 0.414 of all edges of model=static are legal (got 0.415)"),
+    ],
+)
+def test_refuses_with_name_and_remedy(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse(values(**changes))
+    assert message in str(refused.value)
