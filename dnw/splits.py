@@ -9,6 +9,7 @@ from dnw.config import ConfigError, Data
 from shards.classes import Names, differing
 from shards.errors import ShardError, remake
 from shards.index import Index
+from shards.index.agreement import between
 
 
 def open_splits(data: Data, names: Names = None, noted: Path | None = None) -> tuple[Index, Index]:
@@ -33,13 +34,8 @@ def open_splits(data: Data, names: Names = None, noted: Path | None = None) -> t
                 f"  now:     {index.fingerprint}\n  the run: {frozen}\n"
                 "put the old shards back, or start over with fresh=true"
             )
-    if found := differing(train.classes, val.classes):
-        raise ShardError(
-            f"{data.dir}: classes of the train and the val split differ: {found}: "
-            f"say them with: {remake(data.dir)} --classes FILE"
-        )
-    if both := {shard.file for shard in train.shards} & {shard.file for shard in val.shards}:
-        raise ShardError(f"{data.dir}: {min(both)} is in two splits: what is trained on can't validate")
+    for _, fault in between(Path(data.dir), (train, val)):
+        raise ShardError(f"{data.dir}: {fault}")
     return train, val
 
 

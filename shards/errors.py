@@ -1,4 +1,5 @@
 import difflib
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class BadSampleError(ShardError):
 
 def remake(folder: Path) -> str:
     """Return the command that makes the indexes of a folder anew, as messages give it."""
-    return f"python -m shards.index {folder}"
+    return f"python -m shards.index {shlex.quote(str(folder))}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

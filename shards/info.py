@@ -17,17 +17,26 @@ NAME = "_info.json"
 _SPLITS = {"validation": "val"}  # what others call them; both names are written
 
 
+def named(folder: Path) -> dict[str, list[str]] | None:
+    """Return the names of the files of each split; None where there is no such file.
+
+    Raises:
+        ShardError: it holds no splits.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    return {split: list(facts["filenames"]) for split, facts in _splits(path).items()}
+
+
 def files(folder: Path) -> dict[str, list[str]] | None:
     """Return the files of each split; None where there is no such file.
 
     Raises:
         ShardError: it holds no splits, or names a file that isn't in the folder.
     """
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    splits = _splits(path)
-    for name in (name for facts in splits.values() for name in facts["filenames"]):
+    path, splits = folder / NAME, named(folder)
+    for name in (name for names in (splits or {}).values() for name in names):
         if not is_inside(name):
             raise ShardError(
                 f"{path}: names {printable(name)}: the shards must lie in this folder or below: move them "
@@ -38,7 +47,7 @@ def files(folder: Path) -> dict[str, list[str]] | None:
                 f"{printable(folder / name)}: missing, though {NAME} names it: copy it again, or remove "
                 f"{path}"
             )
-    return {split: list(facts["filenames"]) for split, facts in splits.items()}
+    return splits
 
 
 def check_lengths(folder: Path, samples: Mapping[str, int]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from shards.errors import ShardError
+from shards.errors import ShardError, remake
 from shards.flock import flock
 from shards.ignored import Ignored, printable
 from shards.shard import Shard
@@ -116,7 +116,7 @@ def _refuse_others(folder: Path) -> None:
         raise ShardError(
             f"{folder}: already holds {len(tars)} tar files that this command didn't write, say "
             f"{printable(tars[0])}: write into another folder, or index what is there with: "
-            f"python -m shards.index {folder}"
+            f"{remake(folder)}"
         )
 
 

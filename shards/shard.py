@@ -182,6 +182,17 @@ def keys(read: Callable[[int, int], bytes], size: int, skip: Sequence[str] | Non
         yield key
 
 
+def key_at(path: Path, row: int, skip: Sequence[str] | None) -> str:
+    """Return the key of the sample of this row; args and raises as `keys`; OSError where it can't be read."""
+    with open_file(path) as file:
+
+        def read(offset: int, size: int) -> bytes:
+            return os.pread(file.fileno(), size, offset)
+
+        found = keys(read, os.fstat(file.fileno()).st_size, skip)
+        return next(itertools.islice(found, row, None))
+
+
 class _Source:
     """The bytes of a file, from its first to its last."""
 

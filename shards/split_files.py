@@ -11,6 +11,7 @@ import fnmatch
 import itertools
 import os
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -224,7 +225,7 @@ def _gaps(names: Iterable[str]) -> Iterator[str]:
 
 def why_no_index(folder: Path, split: str) -> str:
     """Return why a folder has no index of a split, and what makes one."""
-    write = f"python -m shards.write KIND SOURCE {folder}"
+    write = f"python -m shards.write KIND SOURCE {shlex.quote(str(folder))}"
     if folder.exists() and not folder.is_dir():
         return f"{folder}: a file, must be the folder of the shards"
     if not folder.is_dir() and _PATTERN.search(folder.name):

@@ -33,9 +33,11 @@ from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
 from shards.ignored import Ignored, literal, printable
 from shards.index import Index
+from shards.index.agreement import beside, between
+from shards.index.same_keys import pairs
 from shards.regular_file import open_file
 from shards.report import MEASURE, Measures, measure, page
-from shards.shard import Contents, Members, Shard
+from shards.shard import Contents, Members, Shard, key_at
 from shards.split_files import unknown
 from shards.workers import run
 
@@ -132,10 +134,12 @@ def examine(folder: Path, *, quick: bool, workers: int, is_measured: bool = Fals
                 faults.append(Fault(name, f"holds what {owner} should: swapped, or copied over it"))
             else:
                 faults += differences
+    for name, what in itertools.chain(between(folder, indexes), beside(folder, indexes)):
+        faults.append(Fault(name, what))
     for one in indexes:  # other splits may number theirs from 0 again
-        faults += _twice(
-            folder, {shard.file: whole[shard.file] for shard in one.shards if shard.file in whole}
-        )
+        if not one.same_keys:
+            there = {shard.file: whole[shard.file] for shard in one.shards if shard.file in whole}
+            faults += _twice(folder, there)
     return Found(sorted(faults, key=lambda fault: (fault.file, fault.offset or 0)), whole, measures)
 
 
@@ -160,9 +164,15 @@ def repair(folder: Path, whole: Mapping[str, Contents]) -> list[str]:
             ignored = Ignored(before.skip or ())
             for one in good:
                 ignored.add(one.ignored)
-            classes, num_classes = before.classes, before.num_classes
             index.save(
-                folder, split, shards, members, classes=classes, num_classes=num_classes, ignored=ignored
+                folder,
+                split,
+                shards,
+                members,
+                classes=before.classes,
+                num_classes=before.num_classes,
+                ignored=ignored,
+                same_keys=before.same_keys,
             )
     index.save_info([Index.record(folder, split) for split, *_ in indexes])
     return missing
@@ -206,7 +216,7 @@ def _decoded(task: Task) -> tuple[list[Fault], Measures]:
                 if task.is_measured:
                     measures[row] = measure(pixels)
             except NoImageError as error:
-                key = _key(task.path, row, task.skip)
+                key = key_at(task.path, row, task.skip)
                 patterns = (*(task.skip or ()), f"{literal(key)}.*")
                 skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in patterns)
                 remedy = f"replace it, or leave it out with: {remake(task.folder)} {skips}"
@@ -226,7 +236,7 @@ def _differences(task: Task, found: Contents) -> Iterator[Fault]:
     for row in np.flatnonzero(differs):
         ours, theirs = found.members[row], task.rows[row]
         changed = ", ".join(field for field in fields if ours[field] != theirs[field])
-        key = _key(task.path, int(row), task.skip)
+        key = key_at(task.path, int(row), task.skip)
         yield Fault(name, f"not what was indexed ({changed})", key, int(ours["offset"]))
     if not differs.any():
         if found.shard.bytes != known.bytes:
@@ -246,31 +256,14 @@ def _foreign(folder: Path, known: Collection[str], skip: Sequence[str]) -> Itera
 
 
 def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:
-    """Keys that stand in two shards: caches and other readers take the one for the other."""
-    if not whole:
-        return
-    names = sorted(whole)
-    keys = np.concatenate([whole[name].keys for name in names])
-    owners = np.repeat(np.arange(len(names)), [len(whole[name].keys) for name in names])
-    order = np.argsort(keys, kind="stable")
-    same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    for place in same[:_MOST]:
-        first, second = (names[owners[order[at]]] for at in (place, place + 1))
-        start = int(np.searchsorted(owners, owners[order[place + 1]]))
-        row = int(order[place + 1]) - start
-        offset, skip = int(whole[second].members[row]["offset"]), whole[second].ignored.skip
-        key = _key(folder / second, row, skip)
-        yield Fault(second, f"this key stands in {first} too: write the shards again", key, offset)
-
-
-def _key(path: Path, row: int, skip: Sequence[str] | None) -> str:
-    with open_file(path) as file:
-
-        def read(offset: int, size: int) -> bytes:
-            return os.pread(file.fileno(), size, offset)
-
-        found = shard.keys(read, os.fstat(file.fileno()).st_size, skip)
-        return next(itertools.islice(found, row, None))
+    """Yield the keys that stand in two shards of a split."""
+    for one in pairs(whole)[:_MOST]:
+        contents = whole[one.file]
+        key = key_at(folder / one.file, one.row, contents.ignored.skip)
+        what = f"this key stands in {printable(one.other)} too: write the shards again, or take both with: "
+        skips = "".join(f" --skip {shlex.quote(pattern)}" for pattern in contents.ignored.skip)
+        offset = int(contents.members[one.row]["offset"])
+        yield Fault(one.file, f"{what}{remake(folder)}{skips} --same-keys", key, offset)
 
 
 def _report(folder: Path, found: Found, path: Path) -> None:

@@ -45,6 +45,7 @@ class Index:
         row_sums: zlib.crc32 of each shard's rows of the index.
         store: where the shards are, if not in the folder.
         skip: patterns of what was left out; None where an earlier version didn't say.
+        same_keys: how many keys stand in two of its shards, which was allowed.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Index:
     row_sums: tuple[int, ...]
     store: Store | None = None
     skip: tuple[str, ...] | None = ()
+    same_keys: int = 0
 
     @classmethod
     def load(cls, folder: Path | str, split: str, store: Store | None = None) -> Index:
@@ -175,6 +177,7 @@ def save(
     classes: Sequence[str] | None,
     num_classes: int,
     ignored: Ignored | None = None,
+    same_keys: int = 0,
 ) -> Index:
     """Write the index of a split.
 
@@ -186,18 +189,13 @@ def save(
         classes: names, if they are known.
         num_classes: how many there are; labels are below.
         ignored: what of the tar files is not taken.
+        same_keys: as in an Index.
 
     Raises:
         ShardError: the split has no samples, or a class that is none.
         OSError: the folder is not writable or full.
     """
-    rows = np.concatenate([np.empty(0, MEMBER), *members])
-    if len(rows) == 0:
-        raise ShardError(f"{folder}: split {split!r} has no samples")
-    if (top := rows["label"].max()) >= num_classes:
-        raise ShardError(
-            f"{folder}: split {split!r} has a sample of class {top}, but there are only {num_classes} classes"
-        )
+    rows = _rows(folder, split, members, num_classes)
     with replacing(_rows_file(folder, split)) as file:
         np.save(file, rows)
     record = {
@@ -209,11 +207,24 @@ def save(
         "classes": None if classes is None else list(classes),
         "skip": list(ignored.skip) if ignored else [],
         "ignored": ignored.record() if ignored else {},
+        **({"same_keys": same_keys} if same_keys else {}),  # others stay as they were
         "shards": [dataclasses.asdict(shard) for shard in shards],
     }
     with replacing(_record_file(folder, split)) as file:
         file.write(json.dumps(record, indent=1).encode())
     return Index.load(folder, split)
+
+
+def _rows(folder: Path, split: str, members: Sequence[Members], num_classes: int) -> Members:
+    """Return the rows of all shards. Raises ShardError: there are none, or one of a class that is none."""
+    rows = np.concatenate([np.empty(0, MEMBER), *members])
+    if len(rows) == 0:
+        raise ShardError(f"{folder}: split {split!r} has no samples")
+    if (top := rows["label"].max()) >= num_classes:
+        raise ShardError(
+            f"{folder}: split {split!r} has a sample of class {top}, but there are only {num_classes} classes"
+        )
+    return rows
 
 
 def save_info(indexes: Sequence[Index]) -> None:
@@ -240,7 +251,8 @@ def _read(folder: Path, split: str) -> Index:
             facts = operator.index(record["num_classes"]), record["fingerprint"], row_sums
             if classes is not None and len(classes) != facts[0]:
                 raise ValueError(f"{len(classes)} names of {facts[0]} classes")
-            index = Index(folder, split, shards, classes, *facts, skip=skip)
+            same_keys = operator.index(record.get("same_keys", 0))
+            index = Index(folder, split, shards, classes, *facts, skip=skip, same_keys=same_keys)
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path}: damaged ({error}): {_anew(path)}") from error
     if version != VERSION:

@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from shards.classes import check_names, names_in, read_names
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip, literal, printable
 from shards.index.index import Index, save, save_info
-from shards.shard import EXTENSIONS, Contents, scan
+from shards.index.same_keys import pairs
+from shards.shard import EXTENSIONS, Contents, key_at, scan
 from shards.split_files import files_of_splits, tars_in, why_no_index
 from shards.workers import run
 
@@ -29,6 +30,7 @@ def build(
     *,
     ignored: Ignored | None = None,
     classes: Sequence[str] | None = None,
+    same_keys: bool = False,
 ) -> list[Index]:
     """Read the tars of a folder to the last byte and write the index of each split, and `_info.json`.
 
@@ -38,32 +40,37 @@ def build(
         workers: processes that read.
         ignored: knows what may be left out, of the folder and of the tars, and is told what is.
         classes: the name of each class; None: as the indexes say that are there of the same shards.
+        same_keys: take samples of two shards that have the same key.
 
     Raises:
         ShardError: no tars, no telling which split they are, something that would be lost, lengths other than
-            those of `_info.json`, names of other classes, two shards of the same bytes, or anything that
-            `shards.shard.scan` raises.
+            those of `_info.json`, names of other classes, two shards of the same bytes, a key that stands in
+            two shards of a split, or anything that `shards.shard.scan` raises.
         OSError: a file can't be read or written.
     """
     if not tars_in(folder) and not any("/" in pattern for pattern in patterns.values()):
         raise ShardError(why_no_index(folder, "train"))
     ignored = Ignored() if ignored is None else ignored
     files = files_of_splits(folder, patterns, ignored)
-    names = [name for some in files.values() for name in some]
-    scanned = _scanned(folder, names, workers, ignored)
+    scanned = _scanned(folder, [name for some in files.values() for name in some], workers, ignored)
     _refuse_copies(folder, scanned)
+    repeated = _same_keys(folder, files, scanned, are_taken=same_keys)
     if not patterns:
         info.check_lengths(folder, _lengths_of_all(scanned))
-    highest = max(int(found.members["label"].max(initial=-1)) for found in scanned.values())
-    if classes is None:
-        classes = names_in(folder, {found.shard.sha256 for found in scanned.values()})
-    check_names(folder, classes, highest)
-    indexes = []
-    for split, some in files.items():
-        shards, members = ([getattr(scanned[name], part) for name in some] for part in ("shard", "members"))
-        count = 1 + highest if classes is None else len(classes)
-        made = save(folder, split, shards, members, classes=classes, num_classes=count, ignored=ignored)
-        indexes.append(made)
+    classes, num_classes = _classes(folder, classes, scanned.values())
+    indexes = [
+        save(
+            folder,
+            split,
+            [scanned[name].shard for name in some],
+            [scanned[name].members for name in some],
+            classes=classes,
+            num_classes=num_classes,
+            ignored=ignored,
+            same_keys=repeated[split],
+        )
+        for split, some in files.items()
+    ]
     save_info(indexes)
     return indexes
 
@@ -83,6 +90,17 @@ def _scanned(folder: Path, names: Sequence[str], workers: int, ignored: Ignored)
     return scanned
 
 
+def _classes(
+    folder: Path, names: Sequence[str] | None, contents: Collection[Contents]
+) -> tuple[Sequence[str] | None, int]:
+    """Return the name of each class, if known, and how many there are. Raises as `build`."""
+    highest = max(int(found.members["label"].max(initial=-1)) for found in contents)
+    if names is None:
+        names = names_in(folder, {found.shard.sha256 for found in contents})
+    check_names(folder, names, highest)
+    return names, 1 + highest if names is None else len(names)
+
+
 def _refuse_copies(folder: Path, scanned: Mapping[str, Contents]) -> None:
     """Refuse two shards of the same bytes: their samples would count twice, or be validated with, too."""
     owners: dict[str, str] = {}
@@ -93,6 +111,31 @@ def _refuse_copies(folder: Path, scanned: Mapping[str, Contents]) -> None:
                 f"{printable(folder / name)}: the same bytes as {printable(owner)}: copy the right one "
                 f"there, or leave it out with --skip {shlex.quote(literal(name))}"
             )
+
+
+def _same_keys(
+    folder: Path, files: Mapping[str, Sequence[str]], scanned: Mapping[str, Contents], *, are_taken: bool
+) -> dict[str, int]:
+    """Return how many keys of each split stand in two shards, if they are taken; else refuse any.
+
+    Their samples may be the same, and count twice. Raises ShardError.
+    """
+    pairs_of = {split: pairs({name: scanned[name] for name in some}) for split, some in files.items()}
+    found = [pair for some in pairs_of.values() for pair in some]
+    if are_taken or not found:
+        return {split: len(some) for split, some in pairs_of.items()}
+    first = found[0]
+    fields = ["size", "crc32"]
+    same = sum(
+        scanned[one.file].members[fields][one.row] == scanned[one.other].members[fields][one.other_row]
+        for one in found
+    )
+    key = printable(key_at(folder / first.file, first.row, scanned[first.file].ignored.skip))
+    raise ShardError(
+        f"{printable(folder)}: {len(found):,} keys stand in two shards, {same:,} of them with the same "
+        f"image, say {key!r} in {printable(first.other)} and {printable(first.file)}: give each sample its "
+        "own key, or take all of them with --same-keys"
+    )
 
 
 def _lengths_of_all(scanned: Mapping[str, Contents]) -> dict[str, int]:
@@ -128,15 +171,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
     )
     add_skip(parser)
+    parser.add_argument(
+        "--same-keys",
+        action="store_true",
+        help="take samples of two shards that have the same key; they are counted",
+    )
     parser.add_argument("--classes", type=command.path, metavar="FILE", help="names of classes, one a line")
     chosen = parser.parse_args(arguments)
     classes = None if chosen.classes is None else read_names(chosen.classes)
     ignored = Ignored(chosen.skip)
-    indexes = build(chosen.folder, dict(chosen.split), chosen.workers, ignored=ignored, classes=classes)
+    indexes = build(
+        chosen.folder,
+        dict(chosen.split),
+        chosen.workers,
+        ignored=ignored,
+        classes=classes,
+        same_keys=chosen.same_keys,
+    )
     for index in indexes:
         print(
             f"{index.split}: {index.num_samples:,} samples, {index.num_classes} classes, "
             f"{len(index.shards)} shards, fingerprint {index.fingerprint[:16]}"
         )
+        if index.same_keys:
+            print(f"{index.split}: {index.same_keys:,} keys stand in two shards: taken, as --same-keys says")
     for line in ignored.lines():
         print(line)

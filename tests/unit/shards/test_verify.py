@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,6 +239,15 @@ def test_a_key_of_two_shards_is_named(folder: Path) -> None:
     (fault,) = faults(folder)
     assert (fault.file, fault.key) == ("x-train-0001.tar", "same")
     assert "stands in x-train-0000.tar too" in fault.what
+    with pytest.raises(
+        ShardError, match="1 keys stand in two shards, 1 of them with the same image, say 'sa"
+    ):
+        index.build(folder, {}, workers=0)
+    index.main([*shlex.split(fault.what.rpartition("python -m shards.index ")[2]), "--workers=1"])
+    assert not faults(folder)
+    assert Index.load(folder, "train").same_keys == 1
+    with pytest.raises(ShardError, match="or take all of them with --same-keys"):
+        index.build(folder, {}, workers=0)
 
 
 def test_swapped_shards_are_named(folder: Path) -> None:
