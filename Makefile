@@ -4,8 +4,9 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# The order of tests/durations.py, in which the longest begin first, is kept.
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# The order of tests/durations.py, in which the longest begin first, is kept. A test that kills its process ends them
+# all: beside a process that took its place, pytest-xdist 3.8 would wait for ever for the last ones.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
 
 # Where it is set, each of the thousands of processes that the tests start would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE

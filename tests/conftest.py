@@ -1,6 +1,7 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_ends_this_process_later() -> Iterator[None]:
+    """Fail a test that leaves a thread which ends its process: the watchdog's would, ten minutes later."""
+    yield
+    left = {thread.name for thread in threading.enumerate()} & {"watchdog", "peers", "follow"}
+    assert not left, f"threads that end this process: {left}"
 
 
 @pytest.fixture(scope="session")

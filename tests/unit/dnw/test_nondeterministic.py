@@ -20,6 +20,7 @@ from dnw.models.torchvision_cpu import torchvision
 from dnw.nondeterministic import NETWORKS, TRACED_AT, check, operation_of, remedy
 from dnw.preemption import StopRequest
 from dnw.runs.claim import Claim
+from dnw.training.watchdog import Watchdog
 
 # Of operations that torch refuses to compute deterministically on CUDA: how they are called in a forward, or
 # by the node of their backward. Those of three dimensions, of graphs and of sequences are left out.
@@ -198,6 +199,7 @@ def test_the_worker_ends_with_that_line(
     claim = Claim(run, 1)
     monkeypatch.setattr(worker._Worker, "_work", fails)
     monkeypatch.setattr(worker, "configure", lambda _: None)
+    monkeypatch.setattr(Watchdog, "start", lambda _: None)  # it would end this process later
     monkeypatch.setattr(worker, "_log_to", lambda *_: None)
     monkeypatch.setattr(worker, "end_children", lambda: None)
     ended: list[object] = []
