@@ -48,7 +48,7 @@ def training(overrides: Sequence[str]) -> Train:
     except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     fields = {field.name for field in dataclasses.fields(Train)}
-    for key in (word[1:].split("=")[0] for word in words if word.startswith("+")):
+    for key in (word.lstrip("+").split("=")[0] for word in words if word.startswith("+")):
         if key.split(".")[0] not in fields:
             raise ConfigError(no_such_setting(key, KEYS))
     for word in words:

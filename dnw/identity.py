@@ -18,7 +18,12 @@ NOT_IDENTITY = frozenset(
 
 
 # Settings that came later, with what was so before: runs of earlier versions keep their identity.
-AS_BEFORE = (("wiring.block", 1),)
+AS_BEFORE: tuple[tuple[str, Any], ...] = (
+    ("wiring.block", 1),
+    ("wiring.options", {}),
+    ("model.options", {}),
+    ("user_fingerprint", ""),
+)
 
 
 def signature(train: Train) -> str:

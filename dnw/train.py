@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from dnw import models, nondeterministic
+from dnw import models, nondeterministic, user_classes
 from dnw.config import FROM_A_RUN, ConfigError, Train, load
 from dnw.hardware import compiler, determinism, gpu_fault, health, memory, precision
 from dnw.hardware.device import DeviceError
@@ -84,6 +84,7 @@ def main(arguments: list[str] | None = None, stop: StopRequest | None = None) ->
         if _first_tells(stop):
             return 1
         raise
+    user_classes.prefer(run.code)
     with _claimed(run) as claim:
         return _Worker(run, train, claim, stop).main()
 
@@ -171,7 +172,8 @@ class _Worker:
     def _is_explained(self, error: Exception) -> bool:
         """Whether there is more to say of an exception than its traceback has; then it was said."""
         if isinstance(error, EXPECTED):
-            self._refuse(_own_words(error), by_all=isinstance(error, ConfigError))
+            fault = {"fault": "settings"} if isinstance(error, ConfigError) else {}
+            self._refuse(_own_words(error), by_all=isinstance(error, ConfigError), **fault)
         elif gpu_fault.is_out_of_memory(error):
             self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
         elif message := nondeterministic.remedy(error, self.train):
@@ -221,12 +223,12 @@ class _Worker:
             if monitor is not None:
                 monitor.diverged(self.watchdog.step, told)
 
-    def _refuse(self, message: str, by_all: bool = False) -> None:
+    def _refuse(self, message: str, by_all: bool = False, **facts: str) -> None:
         """End with an error whose message says all there is to say."""
         if by_all and _first_tells(self.stop):
             return
         print(message, file=sys.stderr, flush=True)
-        self._end("error", detail=message, rank=self.rank)
+        self._end("error", detail=message, rank=self.rank, **facts)
 
     def _hung(self, step: int) -> None:
         patience = f"{self.train.watchdog.seconds:g} s"

@@ -23,6 +23,7 @@ from hydra.errors import HydraException, MissingConfigException
 
 from dnw import config_file
 from dnw.config import LIBRARIES, ConfigError
+from dnw.config.user_class import written
 from dnw.setting_errors import no_such_setting
 from shards import command
 from shards.errors import did_you_mean
@@ -174,6 +175,9 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
     if not value and place + 1 < len(words) and "=" not in words[place + 1] and words[place + 1][0] != "~":
         raise ConfigError(f"{word} {words[place + 1]}: {_AROUND}: {word}{words[place + 1]}")
     _check_path(key.lstrip("+"), value)
+    if ".options" in key and not key.startswith("+"):  # of a class of the user's own, with whatever names
+        word = f"++{word}"
+        key = f"++{key}"
     if _parsed(word) is not None:
         return word
     if value[0] in "[{" or (value[0] in "\"'" and len(value) > 1 and value[0] not in value[1:]):
@@ -243,6 +247,8 @@ def _no_option(missing: str, options: Sequence[str]) -> str:
         return f"exp: no experiment {name!r}{nearest or '; there are: ' + ', '.join(options)}"
     if group == "model" and f"{name}/" in LIBRARIES:
         return f"model={name}: which of its networks? model={name}/NAME, say model={name}/resnet18"
+    if group in {"model", "wiring"} and (instead := written(name)):
+        return f"{group}={name}: must be {instead}"
     libraries = [f"{library}NAME" for library in LIBRARIES] if group == "model" else []
     there = ", ".join([*options, *libraries])
     return f"{group}: no option {name!r}{did_you_mean(name, options)}; there are: {there}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from dnw.runs import ledger
@@ -19,12 +20,12 @@ from launch import snapshot
 from launch.errors import LaunchError
 
 
-def take_over(run: Run, outside: tuple[Path, ...]) -> bool:
+def take_over(run: Run, pack: Callable[[], bytes]) -> bool:
     """Replace the code of a run by the working tree's; whether they differed.
 
     Args:
         run: one that nobody works on.
-        outside: folders that are no code, as for snapshot.write.
+        pack: returns the present code, in a zip file.
 
     Raises:
         LaunchError: an attempt works on the run, or there is too much code.
@@ -33,7 +34,7 @@ def take_over(run: Run, outside: tuple[Path, ...]) -> bool:
     building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=run.folder.parent))
     try:
         with Lock.take(run.lock):
-            snapshot.write(building / "code.zip", outside=outside)
+            (building / "code.zip").write_bytes(pack())
             before, made = read_record(run.code), read_record(building / "code.zip")
             if before.get("files") == made["files"] and not snapshot.changed(run.code):
                 return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dnw import config, model_registry, nondeterministic, schedule
+from dnw import config, model_registry, nondeterministic, schedule, user_classes
 from dnw.config import ConfigError, Data, Train
 from dnw.identity import NOT_IDENTITY, signature
 from dnw.runs import class_names, source_run
@@ -59,6 +60,7 @@ class RunPlan:
     missing: tuple[str, ...] = ()  # in a dry run, why its images or its source aren't known
     refused: tuple[str, ...] = ()  # in a dry run, what else the line would be refused for
     classes: Names = None  # of its images
+    files: tuple[tuple[str, bytes], ...] = ()  # of the user's own classes, by their names in the code
 
     @property
     def outside(self) -> tuple[Path, ...]:
@@ -98,6 +100,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     launch = request.launch
     if launch.self_test is not None:
         return _plan_self_test(train, request, launch.self_test, composed.overrides)
+    train, files = user_classes.freeze(train)
     check_processes(train, launch)
     if launch.gpus:
         nondeterministic.check(train)
@@ -120,7 +123,8 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     launch = dataclasses.replace(launch, cluster=cluster)
     refused = (request.refusal,) if request.refusal else ()
     names = None if val is None else val.classes
-    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names)
+    kept = tuple((f"{user_classes.FOLDER}/{name}", content) for name, content in files.items())
+    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names, kept)
 
 
 def _compare_classes(val: Index | None, train: Train, run: Run | None) -> str:
@@ -197,7 +201,9 @@ def write(planned: RunPlan, pack: Packs = snapshot.pack) -> bool:
     try:
         if folder.exists() and not planned.launch.fresh:
             if planned.launch.code == "new":
-                new_code.take_over(planned.run, planned.outside)
+                new_code.take_over(
+                    planned.run, functools.partial(pack, outside=planned.outside, files=planned.files)
+                )
             # what changes no result is as typed last
             frozen_config.write(planned.run.config, planned.train, keeps_code=planned.launch.code != "new")
             return False
@@ -240,7 +246,7 @@ def _publish(building: Path, folder: Path) -> bool:
 
 
 def _fill(run: Run, planned: RunPlan, pack: Packs) -> None:
-    run.code.write_bytes(pack(outside=planned.outside))
+    run.code.write_bytes(pack(outside=planned.outside, files=planned.files))
     for folder in (run.slurm, run.logs, run.checkpoints):
         folder.mkdir()
     frozen_config.write(run.config, planned.train)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from dnw.runs import frozen_code
 from dnw.runs.frozen_code import RECORD, read_record
+from dnw.user_classes import FOLDER
 from launch.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,24 +31,28 @@ def write(path: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> None:
     path.write_bytes(pack(root, tuple(outside)))
 
 
-def pack(root: Path = ROOT, outside: tuple[Path, ...] = ()) -> bytes:
+def pack(
+    root: Path = ROOT, outside: tuple[Path, ...] = (), files: tuple[tuple[str, bytes], ...] = ()
+) -> bytes:
     """Return the code under `root` in a zip file.
 
     Taken is what git tracks or would track, as it is in the working tree; without git, the packages.
-    Nothing under the folders `outside` is taken (run folders, shards).
+    Nothing under the folders `outside` is taken (run folders, shards). `files` come besides, contents by
+    names: those of the user's own classes.
 
     Raises:
         LaunchError: the code is larger than LIMIT_MB.
     """
     names, is_checkout = _names(root, outside)
     _check_size(root, names)
-    files = {str(name): (root / name).read_bytes() for name in names}
-    digests = {name: frozen_code.sha256(content) for name, content in files.items()}
+    modes = {str(name): (root / name).stat().st_mode & 0o777 for name in names}
+    contents = {str(name): (root / name).read_bytes() for name in names} | dict(files)
+    digests = {name: frozen_code.sha256(content) for name, content in contents.items()}
     digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     commit, dirty = _git_state(root) if is_checkout else (None, None)
     record = {"commit": commit, "dirty": dirty, "digest": digest, "files": digests}
     return frozen_code.pack(
-        record, {name: (content, (root / name).stat().st_mode & 0o777) for name, content in files.items()}
+        record, {name: (content, modes.get(name, 0o644)) for name, content in contents.items()}
     )
 
 
@@ -70,8 +75,12 @@ def changed(code: Path) -> list[str]:
 
 
 def differing(code: Path, root: Path = ROOT) -> list[str]:
-    """Return the Python files in which frozen code and the working tree differ; not tests, benchmarks."""
-    files = read_record(code).get("files", {})
+    """Return the Python files in which frozen code and the working tree differ; not tests, benchmarks.
+
+    The user's own classes aren't looked at: with other ones it would be another run.
+    """
+    recorded = read_record(code).get("files", {})
+    files = {name: digest for name, digest in recorded.items() if not name.startswith(f"{FOLDER}/")}
     names = {*files, *map(str, _names(root, ())[0])}
     modules = sorted(name for name in names if name.endswith(".py") and name.split("/")[0] not in NOT_RUN)
     return [name for name in modules if files.get(name) != _digest(root / name)]

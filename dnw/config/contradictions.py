@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS
+from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
 from dnw.config.optim import is_computable
 from dnw.config.train import Train
+from dnw.config.user_class import is_user_class
 from dnw.config.wiring import FROM_A_RUN
 from dnw.ranges import divisors
 from shards.errors import did_you_mean
@@ -31,6 +32,9 @@ def contradictions(train: Train) -> Iterable[str]:
     if optim.schedule == "multistep" and not is_computable(optim):
         yield f"optim.gamma: {optim.gamma:g} at each of {len(optim.milestones)} milestones is beyond float32"
     yield from _of_the_network(train)
+    for group, part in (("wiring", train.wiring), ("model", train.model)):
+        if part.options and not is_user_class(part.name):
+            yield f"{group}.options: only for a class of your own, {group}=PACKAGE.MODULE.CLASS"
     is_from_run = train.wiring.name in FROM_A_RUN
     if is_from_run and not train.wiring.source:
         yield f"wiring.source: wiring={train.wiring.name} begins with a finished complete run; name it"
@@ -40,7 +44,7 @@ def contradictions(train: Train) -> Iterable[str]:
 
 def _of_the_network(train: Train) -> Iterable[str]:
     model = train.model
-    if model.name not in NETWORKS and not model.name.startswith(LIBRARIES):
+    if not is_known(model.name):
         known = [*sorted(NETWORKS), *(f"{library}NAME" for library in LIBRARIES)]
         nearest = did_you_mean(model.name, known)
         yield f"model.name: no network {model.name!r}{nearest}; there are {listed(known)}"

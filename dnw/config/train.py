@@ -70,4 +70,5 @@ class Train:
     optim: Optim
     checkpoint: CheckpointSettings
     log: Log
+    user_fingerprint: str = ""  # of the user's own classes; set when the run is frozen
     watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from dnw.config.user_class import AsText, Options, OrUserClass
 from dnw.ranges import STRICT, Share
 
+KINDS = Literal["dnw", "random", "complete", "no_update", "td", "reg_td", "fine_tune", "one_shot"]
 FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with what another run came to
 
 
@@ -16,7 +19,8 @@ FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with wha
 class Wiring:
     """How edges are chosen."""
 
-    name: Literal["dnw", "random", "complete", "no_update", "td", "reg_td", "fine_tune", "one_shot"]
+    name: Annotated[KINDS, OrUserClass, AsText]  # or a class of the user's own (docs/extending.md)
+    options: Options = dataclasses.field(default_factory=dict)  # what that is built with besides
     reference_quirks: bool = False  # do as the paper's code did where it is wrong, see docs/wiring.md
     rho: Share = 0.95  # td, reg_td: probability with which a candidate is dropped in a training step
     budget: Literal["layer", "global"] = "layer"  # sparsity of each weight, or of all together

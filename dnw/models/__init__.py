@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from dnw import user_classes
 from dnw.config import GRAPHS, RESNETS, Train
+from dnw.config.user_class import is_user_class
 from dnw.models.discrete import Discrete
 from dnw.models.graph import channels_last
 from dnw.models.mobilenet import MobileNet
@@ -34,6 +36,7 @@ def build(train: Train) -> nn.Module:
     Raises ConfigError if the width or the image size doesn't fit the network, there is none of that name, or
     a setting names a layer that it doesn't have.
     """
+    user_classes.check_fingerprint(train)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(train.seed)  # torch.manual_seed would reseed GPUs too
         model = _network(train)
@@ -57,9 +60,9 @@ def _network(train: Train) -> nn.Module:
         from dnw.models.resnet import resnet  # noqa: PLC0415  (brings torchvision, seconds)
 
         return resnet(train)
-    from dnw.models.library import library_network  # noqa: PLC0415
+    from dnw.models.library import library_network, user_network  # noqa: PLC0415
 
-    return library_network(train)
+    return user_network(train) if is_user_class(name) else library_network(train)
 
 
 def _channels_last_images(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,16 +1,17 @@
-"""Any classifier of torchvision and timm, untrained.
+"""Any classifier of torchvision and timm, untrained, or of the user's own.
 
 Shapes: x_BCHW images, logits_BK.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from dnw import model_registry
+from dnw import model_registry, user_classes
 from dnw.config import ConfigError, Train
 from dnw.models.torchvision_cpu import torchvision
 
@@ -27,8 +28,26 @@ def library_network(train: Train) -> nn.Module:
     model_registry.check(train)
     library, _, name = train.model.name.partition("/")
     build = _from_torchvision if library == "torchvision" else _from_timm
+    return _checked(train, lambda: build(name, train.data.image_size, train.data.classes))
+
+
+def user_network(train: Train) -> nn.Module:
+    """Build the network that is a class of the user's own: CLASS(classes, **model.options).
+
+    Raises:
+        ConfigError: it fails, or doesn't give out logits [B, classes].
+    """
+    classes, size = train.data.classes, {"image_size": train.data.image_size}
+    model = user_classes.build(train, "model.name", classes, given=size)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model={train.model.name}: must be derived from torch.nn.Module")
+    user_classes.call(train, "model.name", lambda: _output(model, train.data.image_size))
+    return _checked(train, lambda: model)
+
+
+def _checked(train: Train, build: Callable[[], nn.Module]) -> nn.Module:
     try:
-        model = build(name, train.data.image_size, train.data.classes)
+        model = build()
         output = _output(model, train.data.image_size)
     except (AssertionError, RuntimeError, TypeError, ValueError, IndexError) as error:
         size = train.data.image_size

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from dnw import models
+from dnw import models, user_classes
 from dnw.config import ConfigError, Train, load, parse, plain
 from dnw.dotted import dotted
 from dnw.identity import identity, signature
@@ -48,6 +48,7 @@ def load_checkpointed_model(path: Path) -> CheckpointedModel:
     if not path.exists():
         raise ConfigError(f"{path}: no such run folder or checkpoint")
     run = Run(path if path.is_dir() else path.parent.parent)
+    user_classes.prefer(run.code.absolute())
     if path.is_dir():
         train, state = load(run.config), _newest_whole(run.checkpoints)
         path = step_path(run.checkpoints, state.position.step)

@@ -11,6 +11,7 @@ from dnw.wiring.layout import Layout
 from dnw.wiring.no_update import NoUpdateEdges
 from dnw.wiring.pool import Pool
 from dnw.wiring.random_edges import RandomEdges, draw
+from dnw.wiring.strongest import StrongestEdges
 from dnw.wiring.targeted_dropout import RegularTargetedDropoutEdges, TargetedDropoutEdges
 from dnw.wiring.wired import edges_of, raw_weight, wire
 
@@ -25,6 +26,7 @@ __all__ = [
     "Pool",
     "RandomEdges",
     "RegularTargetedDropoutEdges",
+    "StrongestEdges",
     "TargetedDropoutEdges",
     "choose_all",
     "draw",

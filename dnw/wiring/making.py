@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnw import user_classes
 from dnw.config import ConfigError, Train
+from dnw.config.user_class import is_user_class
 from dnw.wiring import blocks
 from dnw.wiring.budget import budget as budget_of
 from dnw.wiring.budget import reference_quota, widest
@@ -20,6 +22,7 @@ from dnw.wiring.layout import Layout
 from dnw.wiring.no_update import NoUpdateEdges
 from dnw.wiring.pool import Pool
 from dnw.wiring.random_edges import RandomEdges, draw, draw_blocks
+from dnw.wiring.strongest import StrongestEdges
 from dnw.wiring.targeted_dropout import (
     RegularTargetedDropoutEdges,
     TargetedDropoutEdges,
@@ -99,6 +102,8 @@ def make_edges(
         case "reg_td":
             row_budgets = share_out(budget, legal_of_rows(shape, legal))
             return RegularTargetedDropoutEdges(shape, row_budgets, **_dropout(train, number), **given)
+        case name if is_user_class(name):
+            return _of_the_user(train, number, shape, budget, **given)
         case name:
             return _STRONGEST[name](shape, budget, **given)
 
@@ -130,9 +135,27 @@ def make_sharing_edges(train: Train, shapes: Sequence[Sequence[int]], budget: in
                 TargetedDropoutEdges(shape, pool, **_dropout(train, number), block=block)
                 for number, shape in enumerate(shapes)
             ]
+        case name if is_user_class(name):
+            pool = Pool(budget, block)
+            return [
+                _of_the_user(train, number, shape, pool, legal=None, layout=None, quota=None, block=block)
+                for number, shape in enumerate(shapes)
+            ]
         case name:
             pool = Pool(budget, block)
             return [_STRONGEST[name](shape, pool, block=block) for shape in shapes]
+
+
+def _of_the_user(train: Train, number: int, shape: Sequence[int], budget: int | Pool, **given: Any) -> Edges:
+    key = train.seed, _DRAWN, number
+    edges = user_classes.build(train, "wiring.name", shape, budget, given={"key": key}, **given)
+    needed = StrongestEdges if isinstance(budget, Pool) else Edges
+    if not isinstance(edges, needed):
+        because = ", which wiring.budget=global needs" if isinstance(budget, Pool) else ""
+        raise ConfigError(
+            f"wiring={train.wiring.name}: must be derived from dnw.wiring.{needed.__name__}{because}"
+        )
+    return edges
 
 
 def _draw_together(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> Iterator[Tensor]:

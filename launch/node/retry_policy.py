@@ -15,6 +15,10 @@ from dnw.runs.ledger import Attempt
 
 OWN_FAULTS = frozenset({"error", "killed", "hung", "unfit"})
 FAILURES = frozenset({*OWN_FAULTS, "lost"})
+FOR_EVERY_NODE = {  # faults, and what is said of them
+    "code": "its code is damaged for every node",
+    "settings": "its settings would be refused again",
+}
 MOST_UNFIT = 3  # attempts in a row that a node was unfit for; then it may be something that all nodes share
 TOO_OFTEN = 2  # failures of a node
 MOST_UNMET = 4  # attempts in a row that nodes could not begin; launch/node/start.sh has the same number
@@ -39,8 +43,9 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
     last = attempts[-1]
     if last.reason == "diverged":
         return Decision(False, "the same steps would give the same values")
-    if last.end is not None and last.end.get("fault") == "code":
-        return Decision(False, "its code is damaged for every node: not started again")
+    fault = last.end.get("fault") if last.end is not None else None
+    if fault in FOR_EVERY_NODE:
+        return Decision(False, f"{FOR_EVERY_NODE[fault]}: not started again")
     if last.reason not in OWN_FAULTS:
         return Decision(True, "that was not the run's fault")
     if last.reason == "unfit":
@@ -100,7 +105,8 @@ def nodes_to_exclude(attempts: Sequence[Attempt]) -> list[str]:
     Where a node could not reach the first one, either may be at fault: the node is counted, and the first one
     is excluded once two different nodes could not reach it.
     """
-    recent = [one for one in attempts[-RECENT:] if one.end is not None and one.reason in FAILURES]
+    failed_ones = [one for one in attempts[-RECENT:] if one.end is not None and one.reason in FAILURES]
+    recent = [one for one in failed_ones if (one.end or {}).get("fault") not in FOR_EVERY_NODE]
     failed: Counter[str] = Counter()
     unreached: set[tuple[str, str]] = set()
     for attempt in recent:
