@@ -60,8 +60,10 @@ PLACES = (
 )
 
 
-def freeze(train: Train) -> tuple[Train, dict[str, bytes]]:
+def freeze(train: Train) -> tuple[Train, tuple[tuple[str, bytes], ...]]:
     """Check the classes that a configuration names; return it with their fingerprint, and their files.
+
+    The files are those that a run keeps, each with its name in the run's code.
 
     Raises:
         ConfigError: one can't stand where it is named; a line for each.
@@ -76,7 +78,8 @@ def freeze(train: Train) -> tuple[Train, dict[str, bytes]]:
             problems.append(f"{place.typed}={name}: {error}")
     if problems:
         raise ConfigError("\n".join(problems))
-    return dataclasses.replace(train, user_fingerprint=fingerprint(files)), files
+    kept = tuple((f"{FOLDER}/{name}", content) for name, content in files.items())
+    return dataclasses.replace(train, user_fingerprint=fingerprint(files)), kept
 
 
 def prefer(code: Path) -> None:
@@ -133,7 +136,7 @@ def check_fingerprint(train: Train) -> None:
     if frozen.user_fingerprint != train.user_fingerprint:
         names = ", ".join(name for _, name in _chosen(train))
         raise ConfigError(
-            f"{names}: not what the run was prepared with, {', '.join(sorted(files))} differ; name the run's "
+            f"{names}: not what the run was prepared with, {', '.join(sorted(dict(files)))} differ; name the run's "
             "folder, which keeps it, or put these files back"
         )
 

@@ -113,18 +113,16 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     if is_there:
         config.load(run.config)  # it can be gone on with
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
-    cluster = grace_period.settled(launch.cluster, need)
     notes = (
         *request.notes,
         *filter(None, [loader_cores.doubt(train, launch)]),
         *(() if missing else earlier(train, run)),
         *filter(None, [_compare_classes(val, train, run if is_there else None)]),
     )
-    launch = dataclasses.replace(launch, cluster=cluster)
+    launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, need))
     refused = (request.refusal,) if request.refusal else ()
     names = None if val is None else val.classes
-    kept = tuple((f"{user_classes.FOLDER}/{name}", content) for name, content in files.items())
-    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names, kept)
+    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names, files)
 
 
 def _compare_classes(val: Index | None, train: Train, run: Run | None) -> str:

@@ -71,7 +71,7 @@ def test_a_wiring_in_a_graph_takes_options(here: Path) -> None:
 def test_frozen_with_a_fingerprint_and_its_files(here: Path) -> None:
     write(here, lab_3__nets=NET, lab_3__growth="from lab_3.more import x\n" + WIRING, lab_3__more="x = 1")
     frozen, files = user_classes.freeze(own("lab_3.nets.Tiny", "lab_3.growth.Some"))
-    assert sorted(files) == [f"lab_3/{name}.py" for name in ("__init__", "growth", "more", "nets")]
+    assert sorted(dict(files)) == [f"user/lab_3/{name}.py" for name in ("__init__", "growth", "more", "nets")]
     write(here, lab_3__more="x = 2")
     changed, _ = user_classes.freeze(own("lab_3.nets.Tiny", "lab_3.growth.Some"))
     assert len({frozen.user_fingerprint, changed.user_fingerprint, ""}) == 3
@@ -79,15 +79,15 @@ def test_frozen_with_a_fingerprint_and_its_files(here: Path) -> None:
         ConfigError, match=r"lab_3.growth.Some, lab_3.nets.Tiny: not what the run was prepared"
     ):
         models.build(frozen)
-    assert user_classes.freeze(example.train()) == (example.train(), {})
+    assert user_classes.freeze(example.train()) == (example.train(), ())
 
 
 def test_a_run_imports_what_it_keeps(here: Path) -> None:
     write(here, lab_4=NET)
     frozen, files = user_classes.freeze(own("lab_4.Tiny"))
     with zipfile.ZipFile(here / "code.zip", "w") as archive:
-        for name, content in files.items():
-            archive.writestr(f"user/{name}", content)
+        for name, content in files:
+            archive.writestr(name, content)
     write(here, lab_4="raise SystemExit('the edited one')")
     user_classes.prefer(here / "code.zip")
     assert type(models.build(frozen)).__name__ == "Tiny"
