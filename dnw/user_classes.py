@@ -136,8 +136,8 @@ def check_fingerprint(train: Train) -> None:
     if frozen.user_fingerprint != train.user_fingerprint:
         names = ", ".join(name for _, name in _chosen(train))
         raise ConfigError(
-            f"{names}: not what the run was prepared with, {', '.join(sorted(dict(files)))} differ; name the run's "
-            "folder, which keeps it, or put these files back"
+            f"{names}: not what the run was prepared with, {', '.join(sorted(dict(files)))} differ; name "
+            "the run's folder, which keeps it, or put these files back"
         )
 
 
