@@ -12,6 +12,10 @@ class LaunchError(ExpectedError):
     """A run that can't be launched; the message names the cause and the remedy."""
 
 
+class NodeError(LaunchError):
+    """What is wrong with this node, and would be again at once; another one may do."""
+
+
 def not_written(folder: Path, error: OSError) -> LaunchError:
     """Return the error of a folder of runs, or of a run, that can't be written to."""
     remedy = "make room, or name" if is_full(error) else "name"

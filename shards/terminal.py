@@ -64,7 +64,9 @@ class Output(io.TextIOWrapper):
 
     def _lose(self, error: OSError) -> None:
         told, self._is_lost = self._is_lost, True
-        if error.errno != errno.ENOSPC or not self.goes_on:  # on a disk there may be room again
+        if (
+            error.errno not in {errno.ENOSPC, errno.EDQUOT} or not self.goes_on
+        ):  # on a disk there may be room again
             _discard(self.fileno())
         if self.fileno() == _STDERR:
             return  # nobody is left to tell

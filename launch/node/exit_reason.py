@@ -127,14 +127,14 @@ def _unfit(found: Attempt, ended: Ended) -> dict[str, Any] | None:
     hosts, reports = ended.node.hosts, ended.reports
     unfit = [rank for rank, report in reports.items() if report["code"] in meeting.UNFIT]
     if unfit:
-        nodes = [hosts[rank] for rank in unfit]
+        sure = [rank for rank in unfit if reports[rank].get("fault") == "node"]
+        nodes = [hosts[rank] for rank in sure or unfit]
         detail = "; ".join(
             f"{hosts[rank]}: {reports[rank].get('detail', 'no reason given')}" for rank in unfit
         )
         is_unreached = all(reports[rank]["code"] == meeting.UNREACHED for rank in unfit)
-        return (
-            _as("unfit", detail, nodes[0]) | {"nodes": nodes} | ({"peer": hosts[0]} if is_unreached else {})
-        )
+        more = ({"peer": hosts[0]} if is_unreached else {}) | ({"fault": "node"} if sure else {})
+        return _as("unfit", detail, nodes[0]) | {"nodes": nodes} | more
     if found.start is not None or ended.code != meeting.UNMET:
         return None
     silent = _silent(ended)

@@ -28,9 +28,8 @@ from dnw.runs.claim import Claim, SupersededError
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
-from dnw.temporary_folder import temporary_folder
 from launch.config import CPU_PROCESSES
-from launch.errors import LaunchError
+from launch.errors import LaunchError, NodeError
 from launch.gpus import given_gpus
 from launch.node import (
     backfill,
@@ -40,6 +39,7 @@ from launch.node import (
     memory_events,
     requeue,
     retry_policy,
+    scratch,
     slurm_job,
     timeouts,
     torchrun,
@@ -179,7 +179,7 @@ class Job:
         while True:
             code = self._attempt(claim, node, held, stop, announce)
             attempts, is_asked = ledger.read(run), stop.signal is not None
-            if code != exit_reason.FAILED or is_asked or not self._is_tried_again(run, attempts):
+            if code != exit_reason.FAILED or is_asked or not self._is_tried_again(run, attempts, node):
                 claim.release()
                 return code, notification.event(attempts[-1], code, is_asked)
             bad = sorted(set(retry_policy.nodes_to_exclude(attempts)) & set(node.hosts))
@@ -188,9 +188,9 @@ class Job:
                 return code, None
             claim = claim.next()
 
-    def _is_tried_again(self, run: Run, attempts: Sequence[Attempt]) -> bool:
+    def _is_tried_again(self, run: Run, attempts: Sequence[Attempt], node: Node) -> bool:
         """Whether another attempt follows the one that failed, here or on other nodes."""
-        decision = retry_policy.decide(attempts, self.error_retries)
+        decision = retry_policy.decide(attempts, self.error_retries, has_others=node.in_slurm)
         print(f"{run.name}: {decision.why}", file=sys.stderr, flush=True)
         return decision.again
 
@@ -273,6 +273,7 @@ class Job:
             print(error, file=sys.stderr, flush=True)
             is_damaged = isinstance(error, frozen_code.DamagedError)
             code, facts = meeting.DAMAGED if is_damaged else meeting.LACKING, {"detail": str(error)}
+            facts |= {"fault": "node"} if isinstance(error, NodeError) else {}
         else:
             if code in meeting.UNFIT and not self.foreground:
                 facts = {"detail": (exit_reason.tail(claim.run.log(claim.number, node.rank)) or [""])[-1]}
@@ -286,14 +287,13 @@ class Job:
         self, claim: Claim, node: Node, port: int, stop: StopRequests, descriptors: tuple[int, ...] = ()
     ) -> int:
         """Start the agent and wait for its end; its exit code."""
-        scratch_of_job = tempfile.TemporaryDirectory(prefix="dnw-", dir=temporary_folder())
-        with self._output(claim, node) as output, scratch_of_job as scratch:
-            code = frozen_code.unpacked(claim.run.code, Path(scratch))
+        scratch.allow_open_files(node.count * self.nproc)
+        with self._output(claim, node) as output, scratch.folder(claim.run.code) as (folder, code):
             agent = container.start(
                 self.container,
                 self.command(node, claim.number, port),
                 # torchrun leaves a folder in TMPDIR
-                environment={**self._environment(claim, node, code), "TMPDIR": scratch},
+                environment={**self._environment(claim, node, code), "TMPDIR": str(folder)},
                 code=code,
                 folders=(claim.run.folder.parents[1], config.load(claim.run.config).data.dir),
                 output=output,

@@ -33,12 +33,13 @@ class Decision:
     why: str
 
 
-def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
+def decide(attempts: Sequence[Attempt], error_retries: int, has_others: bool = True) -> Decision:
     """Return what follows the last of these attempts, which failed.
 
     Args:
         attempts: all of the run.
         error_retries: how many errors of a worker are tried again.
+        has_others: whether there are nodes that it could go on with in place of an unfit one.
     """
     last = attempts[-1]
     if last.reason == "diverged":
@@ -49,7 +50,7 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
     if last.reason not in OWN_FAULTS:
         return Decision(True, "that was not the run's fault")
     if last.reason == "unfit":
-        return _unfit(attempts) if is_unfit(last) else _after_unmet(attempts)
+        return _unfit(attempts, has_others)
     if last.reason == "error":
         errors = sum(attempt.reason == "error" for attempt in attempts)
         if errors > error_retries:
@@ -58,8 +59,12 @@ def decide(attempts: Sequence[Attempt], error_retries: int) -> Decision:
     return _by_progress([one for one in attempts if one.reason != "unfit"])
 
 
-def _unfit(attempts: Sequence[Attempt]) -> Decision:
+def _unfit(attempts: Sequence[Attempt], has_others: bool) -> Decision:
     """Return what follows an attempt for which a node was unfit."""
+    if not has_others:
+        return Decision(False, "there is no other machine to go on with: not started again")
+    if not is_unfit(attempts[-1]):
+        return _after_unmet(attempts)
     if sum(map(is_unfit, attempts[-MOST_UNFIT:])) == MOST_UNFIT:
         return Decision(False, f"{MOST_UNFIT} attempts in a row found a node unfit: not started again")
     return _after_unmet(attempts, "that node is unfit: going on without it, where there are others")
@@ -95,7 +100,7 @@ def progressed(attempt: Attempt) -> bool:
 
 
 def is_unfit(attempt: Attempt) -> bool:
-    """Whether a node was found unfit before the attempt's first step (dnw/hardware/health.py)."""
+    """Whether a node was surely unfit: found so (dnw/hardware/health.py), or without room for the run."""
     return attempt.end is not None and attempt.end.get("fault") == "node"
 
 

@@ -176,6 +176,13 @@ def test_a_node_that_could_not_take_part_is_named(tmp_path: Path) -> None:
         }
 
 
+def test_a_node_without_room_is_left_at_once_and_no_other(tmp_path: Path) -> None:
+    full = {"code": meeting.LACKING, "detail": "no temporary folder", "fault": "node"}
+    doubtful = {"code": meeting.LACKING, "detail": "torch can't be imported"}
+    assert of_reports(tmp_path, {0: doubtful, 1: full})["nodes"] == ["n2"]
+    assert retry_policy.nodes_to_exclude(ledger.read(Run(tmp_path))) == ["n2"]
+
+
 def test_a_node_that_could_not_reach_the_first_one(tmp_path: Path) -> None:
     told = {"code": meeting.UNREACHED, "detail": "can't reach 10.0.0.1, port 7: no route to host"}
     found = of_reports(tmp_path, {0: {"code": 1}, 1: told})

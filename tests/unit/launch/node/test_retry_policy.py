@@ -54,6 +54,13 @@ def test_lost_nodes_are_nobodys_fault() -> None:
     assert retry_policy.decide([attempt(n, "lost") for n in range(1, 30)], 0).again
 
 
+def test_on_one_machine_an_unfit_one_is_the_last() -> None:
+    for number in (1, 2):
+        decision = retry_policy.decide([unfit(number, "n1")], 0, has_others=False)
+        assert (decision.again, "no other machine" in decision.why) == (False, True)
+    assert retry_policy.decide([attempt(1, "killed", 0, 12, 10)], 0, has_others=False).again
+
+
 def test_nodes_that_failed_twice() -> None:
     attempts = [
         attempt(1, "killed", node="n2"),
