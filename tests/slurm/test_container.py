@@ -15,16 +15,27 @@ from slurm.job import until
 
 INODES = 20  # of a run besides logs and checkpoints
 pytestmark = pytest.mark.xdist_group("slurm events")
+NO_BWRAP = pytest.mark.skipif(
+    bool(packages.missing(packages.CONTAINER)), reason="bubblewrap is not installed"
+)
 
 
-@pytest.mark.skipif(bool(packages.missing(packages.CONTAINER)), reason="bubblewrap is not installed")
+@pytest.mark.parametrize(
+    "is_real",
+    [
+        pytest.param(False, id="stand-in", marks=NO_BWRAP),
+        pytest.param(True, id="apptainer", marks=[pytest.mark.soak, contained.NO_APPTAINER]),
+    ],
+)
 def test_in_a_container_a_preempted_run_goes_on_and_has_the_same_bits(
-    cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run
+    cluster: Cluster, few_images: Path, tmp_path: Path, undisturbed: Run, is_real: bool
 ) -> None:
     """On two nodes. What leads and requeues is outside: the image has no Slurm, and sees no environment."""
     cluster.wait_idle()
-    image, runtime = contained.image(tmp_path / "image"), contained.runtime(tmp_path / "bin")
-    path = f'cluster.setup=["export PATH={runtime}:$PATH"]'
+    image = contained.image(tmp_path / "image")
+    runtime = contained.REAL if is_real else contained.runtime(tmp_path / "bin")
+    variables = " ".join(f"{name}={value}" for name, value in contained.told().items())
+    path = f'cluster.setup=["export {variables} PATH={runtime}:$PATH"]'
     said = typed(cluster, few_images, tmp_path, f"cluster.container={image}", path)
     assert "apptainer or singularity: not found on this machine; the nodes must have it" in said
     run = the_run(tmp_path)
