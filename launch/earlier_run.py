@@ -1,9 +1,12 @@
-"""Find a run that the same words made when a recipe had other defaults: they would make another run now."""
+"""Find a run that was meant: of the same words, when a recipe had other defaults, or under another name."""
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from dnw import config
 from dnw.config import ConfigError, Train
@@ -11,6 +14,27 @@ from dnw.dotted import dotted
 from dnw.identity import identity, signature
 from dnw.runs.folder import Run
 from dnw.runs.source_run import quoted
+
+_NAMED = re.compile(r".*-[0-9a-f]{10}(\.old-.*)?")  # by its signature, or moved aside by fresh=true
+
+
+def renamed(train: Train, parent: Path) -> Path | None:
+    """Return the folder of this very run, if someone gave it a name without its signature.
+
+    Args:
+        train: the configuration.
+        parent: where the experiment's runs are.
+    """
+    ours = json.dumps(identity(config.plain(train)), sort_keys=True)
+    for path in sorted(parent.glob("[!.]*/config.yaml")):
+        if not _NAMED.fullmatch(path.parent.name):
+            try:
+                theirs = identity(config.read(path))
+            except ConfigError:
+                continue
+            if json.dumps(theirs, sort_keys=True) == ours:
+                return path.parent
+    return None
 
 
 def earlier(train: Train, run: Run) -> Iterator[str]:

@@ -11,6 +11,7 @@ import errno
 import functools
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -26,10 +27,9 @@ from dnw.identity import NOT_IDENTITY, signature
 from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
-from launch import frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
+from launch import earlier_run, frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_agent, check_effect, check_processes, is_launch_key, split
-from launch.earlier_run import earlier
 from launch.errors import LaunchError, not_written
 from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
@@ -107,6 +107,8 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     parent = _parent(launch, train)
     train, val, missing = _resolved(train, launch)
     run = Run(_folder(parent, composed.overrides, "SIGNATURE" if missing else signature(train)))
+    if not missing and not launch.fresh:
+        _check_name(run, train)
     if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
         _check_writable(parent)
     is_there = run.folder.exists() and not launch.fresh
@@ -116,7 +118,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     notes = (
         *request.notes,
         *filter(None, [loader_cores.doubt(train, launch)]),
-        *(() if missing else earlier(train, run)),
+        *(() if missing else earlier_run.earlier(train, run)),
         *filter(None, [_compare_classes(val, train, run if is_there else None)]),
     )
     launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, need))
@@ -337,6 +339,19 @@ def _tells(key: str) -> bool:
     parts = key.split(".")
     prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
     return key != "exp" and not is_launch_key(key) and not prefixes & NOT_IDENTITY
+
+
+def _check_name(run: Run, train: Train) -> None:
+    """Refuse a run that would begin anew beside itself.
+
+    Raises:
+        LaunchError: its folder was renamed.
+    """
+    if not run.folder.exists() and (other := earlier_run.renamed(train, run.folder.parent)):
+        raise LaunchError(
+            f"{other}: this run, under a name without its signature. To go on with it: mv "
+            f"{shlex.quote(str(other))} {shlex.quote(str(run.folder))}; fresh=true begins another"
+        )
 
 
 def _check_writable(folder: Path) -> None:

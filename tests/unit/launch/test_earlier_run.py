@@ -36,6 +36,29 @@ def test_the_same_words_with_other_defaults(
     assert len(runs(tmp_path)) == 2
 
 
+def test_a_run_that_was_renamed_does_not_begin_anew(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
+    assert typed("seed=3") == 0
+    (first,) = runs(tmp_path)
+    renamed = first.folder.rename(first.folder.with_name("my best"))
+    assert typed("seed=4") == 0, "that is another one"
+    assert typed("seed=3") == 2
+    said = f"{renamed}: this run, under a name without its signature. To go on with it: mv '{renamed}' "
+    assert f"{said}{first.folder}; fresh=true begins another\n" in capfd.readouterr().err
+    assert typed("seed=3", "fresh=true") == 0
+    assert [path.name for path in (renamed, first.folder) if path.exists()] == ["my best", first.folder.name]
+
+
+def test_a_renamed_run_goes_on_under_its_own_name(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
+    assert typed() == 0
+    (first,) = runs(tmp_path)
+    first.folder.rename(first.folder.with_name("mine"))
+    assert typed() == 2
+    first.folder.with_name("mine").rename(first.folder)  # as it says
+    assert typed() == 0
+    assert "Traceback" not in capfd.readouterr().err
+    assert len(runs(tmp_path)) == 1
+
+
 def test_an_earlier_run_that_cannot_be_read_is_named(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
     assert typed() == 0
     (first,) = runs(tmp_path)
