@@ -106,9 +106,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
         nondeterministic.check(train)
     parent = _parent(launch, train)
     train, val, missing = _resolved(train, launch)
-    run = Run(_folder(parent, composed.overrides, "SIGNATURE" if missing else signature(train)))
-    if not missing and not launch.fresh:
-        _check_name(run, train)
+    run = _named(parent, composed.overrides, None if missing else train, launch.fresh)
     if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
         _check_writable(parent)
     is_there = run.folder.exists() and not launch.fresh
@@ -313,6 +311,23 @@ def _parent(launch: Launch, train: Train) -> Path:
     return parent
 
 
+def _named(parent: Path, overrides: tuple[str, ...], train: Train | None, fresh: bool) -> Run:
+    """Return a run by its folder; without a configuration that is known, one that can only be shown.
+
+    Raises:
+        LaunchError: it would begin anew beside its folder, which was renamed or copied.
+    """
+    run = Run(_folder(parent, overrides, "SIGNATURE" if train is None else signature(train)))
+    if train is None or fresh or run.folder.exists():
+        return run
+    if other := earlier_run.renamed(train, parent):
+        raise LaunchError(
+            f"{other}: this run, under a name without its signature. To go on with it: mv "
+            f"{shlex.quote(str(other))} {shlex.quote(str(run.folder))}; fresh=true begins another"
+        )
+    return run
+
+
 def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
     """Return the folder of this run: the one that has its signature, else named after what was overridden.
 
@@ -339,19 +354,6 @@ def _tells(key: str) -> bool:
     parts = key.split(".")
     prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
     return key != "exp" and not is_launch_key(key) and not prefixes & NOT_IDENTITY
-
-
-def _check_name(run: Run, train: Train) -> None:
-    """Refuse a run that would begin anew beside itself.
-
-    Raises:
-        LaunchError: its folder was renamed.
-    """
-    if not run.folder.exists() and (other := earlier_run.renamed(train, run.folder.parent)):
-        raise LaunchError(
-            f"{other}: this run, under a name without its signature. To go on with it: mv "
-            f"{shlex.quote(str(other))} {shlex.quote(str(run.folder))}; fresh=true begins another"
-        )
 
 
 def _check_writable(folder: Path) -> None:

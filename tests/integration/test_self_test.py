@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-import contained
 import pytest
+from containers import contained
 from self_test import WHY, Here, states, the_run, told, typed, unexplained
 from worker import ROOT
 

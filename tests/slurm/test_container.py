@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import contained
 import pytest
+from containers import contained
 from worker import assert_same_weights
 
 from dnw.runs import ledger

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import contained
 import pytest
+from containers import contained
 from stand_in_worker import a_run
 
 from dnw.runs import ledger

@@ -16,8 +16,10 @@ import pytest
 COMMANDS = ("sh", "env", "mv", "cat")
 BASE = Path(sys.base_prefix)  # of the Python inside
 WORDS = "root.words"  # of an image: what bubblewrap is told
-REAL = Path("/opt/dnw-apptainer/usr/bin")  # `python tests/slurm/apptainer.py` brings it
-NO_APPTAINER = pytest.mark.skipif(not REAL.exists(), reason="python tests/slurm/apptainer.py was not run")
+REAL = Path("/opt/dnw-apptainer/usr/bin")  # `python tests/containers/apptainer.py` brings it
+NO_APPTAINER = pytest.mark.skipif(
+    not REAL.exists(), reason="python tests/containers/apptainer.py was not run"
+)
 RUN = """\
 #!/bin/sh
 [ "$1" = exec ] || exit 2
