@@ -1,6 +1,6 @@
 """A real Apptainer for the tests of containers, out of Debian's unstable distribution.
 
-    python tests/containers/apptainer.py      unpacks it into /opt/dnw-apptainer, and leaves the system as it is
+    python tests/containers/apptainer.py      unpacks it into /opt/dnw-apptainer, and leaves the system alone
 
 Debian 12 has none. That of the unstable distribution wants a newer C library, so it gets one beside it, and
 its programs are told to take that. It asks for all capabilities of root, of which a container may lack some:
