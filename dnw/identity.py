@@ -23,6 +23,10 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.options", {}),
     ("model.options", {}),
     ("user_fingerprint", ""),
+    ("wiring.every", 100),
+    ("wiring.drop", 0.3),
+    ("wiring.start", 0.0),
+    ("wiring.until", 0.75),
 )
 
 

@@ -19,6 +19,7 @@ _MOST = 2**31 - 1  # of what is counted; sbatch and C take no more
 Positive = Annotated[int, Field(gt=0, le=_MOST)]
 Count = Annotated[int, Field(ge=0, le=_MOST)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Magnitude = Annotated[float, Field(gt=0, le=LARGEST)]
 Amount = Annotated[float, Field(ge=0, le=LARGEST)]

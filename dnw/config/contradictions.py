@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
 from dnw.config.optim import is_computable
 from dnw.config.train import Train
 from dnw.config.user_class import is_user_class
-from dnw.config.wiring import FROM_A_RUN
+from dnw.config.wiring import FROM_A_RUN, NOT_WITH, USED_BY, Wiring
 from dnw.ranges import divisors
 from shards.errors import did_you_mean
 
@@ -40,6 +41,24 @@ def contradictions(train: Train) -> Iterable[str]:
         yield f"wiring.source: wiring={train.wiring.name} begins with a finished complete run; name it"
     if train.wiring.source and not is_from_run:
         yield f"wiring.source: only {' and '.join(sorted(FROM_A_RUN))} begin with another run"
+    yield from _of_the_wiring(train.wiring)
+
+
+def _of_the_wiring(wiring: Wiring) -> Iterable[str]:
+    name = wiring.name
+    for field in dataclasses.fields(Wiring):
+        users = USED_BY.get(field.name, {name})
+        if name not in users and getattr(wiring, field.name) != field.default:
+            yield f"wiring.{field.name}: wiring={name} has no use for it; {listed(sorted(users))} do"
+    if wiring.block > 1 and name in NOT_WITH["block"]:
+        why = "takes every edge" if name == "complete" else "places single edges, not blocks"
+        yield f"wiring.block: wiring={name} {why}; choose another wiring"
+    if wiring.budget == "global" and name in NOT_WITH["global"]:
+        yield f"wiring.budget: wiring={name} has a budget for each layer; take layer or erk"
+    if wiring.reference_quirks and name in NOT_WITH["reference_quirks"]:
+        yield f"wiring.reference_quirks: the paper's code has no wiring={name}; leave it false"
+    if wiring.start > wiring.until:
+        yield f"wiring.start: {wiring.start:g} lies behind wiring.until={wiring.until:g}"
 
 
 def _of_the_network(train: Train) -> Iterable[str]:
@@ -63,8 +82,6 @@ def _of_the_network(train: Train) -> Iterable[str]:
         yield f"sparsity: must be set, the share of the weights of model={model.name} that is removed"
     if train.wiring.name == "complete" and train.sparsity:
         yield f"sparsity: wiring=complete removes nothing (got {train.sparsity}); choose another wiring"
-    if train.wiring.name == "complete" and train.wiring.block > 1:
-        yield "wiring.block: wiring=complete takes every edge; choose another wiring"
 
 
 def _of_a_graph(train: Train) -> Iterable[str]:
@@ -73,7 +90,7 @@ def _of_a_graph(train: Train) -> Iterable[str]:
     settings = {
         "sparsity": train.sparsity is not None,
         "first_layer": train.first_layer == "dense",
-        "wiring.budget": train.wiring.budget == "global",
+        "wiring.budget": train.wiring.budget != "layer",
         "wiring.leave_dense": bool(train.wiring.leave_dense),
         "model.channels_last": train.model.channels_last,
     }

@@ -9,9 +9,21 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from dnw.config.user_class import AsText, Options, OrUserClass
-from dnw.ranges import STRICT, Share
+from dnw.ranges import STRICT, Portion, Positive, Share
 
-KINDS = Literal["dnw", "random", "complete", "no_update", "td", "reg_td", "fine_tune", "one_shot"]
+KINDS = Literal[
+    "dnw",
+    "random",
+    "complete",
+    "no_update",
+    "td",
+    "reg_td",
+    "fine_tune",
+    "one_shot",
+    "rigl",
+    "set",
+    "gmp",
+]
 FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with what another run came to
 
 
@@ -23,8 +35,27 @@ class Wiring:
     options: Options = dataclasses.field(default_factory=dict)  # what that is built with besides
     reference_quirks: bool = False  # do as the paper's code did where it is wrong, see docs/wiring.md
     rho: Share = 0.95  # td, reg_td: probability with which a candidate is dropped in a training step
-    budget: Literal["layer", "global"] = "layer"  # sparsity of each weight, or of all together
+    budget: Literal["layer", "global", "erk"] = "layer"  # sparsity of each weight, of all together, by shape
     block: Annotated[int, Field(ge=1, le=64)] = 1  # neighbouring targets that share their sources
     leave_dense: tuple[str, ...] = ()  # layers that aren't wired, by their names, * for anything
     source: str = ""  # fine_tune, one_shot: a finished run with wiring=complete, its folder or its experiment
     source_signature: str = ""  # set when the run is frozen
+    every: Positive = 100  # rigl, set, gmp: steps from one change of edges to the next
+    drop: Share = 0.3  # rigl, set: share of the edges that are replaced, rigl's at first
+    start: Portion = 0.0  # gmp: share of the steps before the first change
+    until: Share = 0.75  # rigl, set, gmp: share of the steps after which edges stay
+
+
+# Which wirings have a use for a setting: with any other it is refused, unless it is left as it is.
+USED_BY = {
+    "every": frozenset({"rigl", "set", "gmp"}),
+    "drop": frozenset({"rigl", "set"}),
+    "start": frozenset({"gmp"}),
+    "until": frozenset({"rigl", "set", "gmp"}),
+}
+# Wirings that can't do what a setting asks for, and what to take.
+NOT_WITH = {
+    "block": frozenset({"complete", "rigl", "set"}),
+    "global": frozenset({"rigl", "set", "gmp"}),
+    "reference_quirks": frozenset({"rigl", "set", "gmp"}),
+}

@@ -55,7 +55,7 @@ class Trainer:
         self.machine = machine.facts(world.device)
         self._replaced: list[int] = []  # samples, by this rank since the last take_replaced
         self._wired = edges_of(self.model)
-        self._choice = Choice(self.model)
+        self._choice = Choice(self.model, self.steps)
         self.masks: Masks = self.current_masks()
         self.rate = 0.0  # of the last step
         self.normalize = Normalize(train.data.mean, train.data.std, world.device)
@@ -79,6 +79,7 @@ class Trainer:
                     loss = self._loss(next(micro_batches))
                 (loss / self._reduction.divisor).backward()
         self._reduction.finish()
+        self._choice.before_step(self.position.step, self.optimizer)
         self.rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate

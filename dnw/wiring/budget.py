@@ -8,6 +8,7 @@ multiplier (paper, experiments on ImageNet); power 1 where the width is simply t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 
@@ -23,6 +24,32 @@ def budget(width: float, dense: int, power: int) -> int:
 def remaining(sparsity: float, weights: int) -> int:
     """Return how many of a number of weights are left when the share `sparsity` is removed, rounded up."""
     return math.ceil((1 - Fraction(str(sparsity))) * weights)
+
+
+def erk(budget: int, shapes: Sequence[Sequence[int]]) -> list[int]:
+    """Share a budget among weights in proportion to the sum of their dimensions; it is used up exactly.
+
+    The Erdos-Renyi-Kernel rule (Evci et al. 2020, section 3): so large ones are sparser than small ones, and
+    a weight that can't hold its share is dense. What is left after rounding down goes to the largest
+    remainders, ties to the first weight.
+    """
+    sizes, sums = [math.prod(shape) for shape in shapes], [sum(shape) for shape in shapes]
+    dense: set[int] = set()
+    while True:
+        sparse = [number for number in range(len(shapes)) if number not in dense]
+        left = budget - sum(sizes[number] for number in dense)
+        total = sum(sums[number] for number in sparse)
+        too_large = {number for number in sparse if left * sums[number] >= total * sizes[number]}
+        if not too_large:
+            break
+        dense |= too_large
+    found = [
+        sizes[number] if number in dense else left * sums[number] // total for number in range(len(sizes))
+    ]
+    by_remainder = sorted(sparse, key=lambda number: -(left * sums[number] % total))  # stable
+    for number in by_remainder[: budget - sum(found)]:
+        found[number] += 1
+    return found
 
 
 def reference_quota(width: float, dense: int, power: int) -> float:

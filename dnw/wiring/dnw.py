@@ -15,8 +15,13 @@ class DnwEdges(StrongestEdges):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight where an edge is chosen and 0 elsewhere; backward is the identity."""
-        effective: Tensor = _StraightThrough.apply(weight, self.mask)  # type: ignore[no-untyped-call]
-        return effective
+        return straight_through(weight, self.mask)
+
+
+def straight_through(weight: Tensor, mask: Tensor) -> Tensor:
+    """Return the weight where `mask` is True and 0 elsewhere; backward is the identity."""
+    effective: Tensor = _StraightThrough.apply(weight, mask)  # type: ignore[no-untyped-call]
+    return effective
 
 
 class _StraightThrough(torch.autograd.Function):

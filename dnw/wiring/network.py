@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import Tensor, nn
 
 from dnw.config import ConfigError, Train
-from dnw.wiring.budget import remaining
+from dnw.wiring.budget import erk, remaining
 from dnw.wiring.choice import Choice
 from dnw.wiring.complete import CompleteEdges
 from dnw.wiring.edges import Edges
@@ -23,7 +23,7 @@ def wire_network(model: nn.Module, train: Train) -> None:
 
     Left dense are the first of them with train.first_layer="dense", and those whose names match a pattern of
     train.wiring.leave_dense. Each keeps the share 1 - train.sparsity of its own weights, rounded up; with
-    train.wiring.budget="global" all together do.
+    train.wiring.budget="global" all together do, with "erk" what each keeps follows its shape.
     Raises ConfigError if a pattern matches no layer, or no layer is left to wire.
     """
     layers = _layers(model)
@@ -71,6 +71,8 @@ def _edges(train: Train, layers: list[nn.Module]) -> list[Edges]:
     if train.wiring.budget == "global":
         total = sum(shape.numel() for shape in shapes)
         return make_sharing_edges(train, shapes, remaining(train.sparsity, total))
+    if train.wiring.budget == "erk":
+        budgets = erk(sum(budgets), shapes)
     return [make_edges(train, number, shape, budgets[number]) for number, shape in enumerate(shapes)]
 
 

@@ -19,6 +19,18 @@ _BITS = 53
 
 def chance(share: float, n: int, key: tuple[int, ...], device: torch.device) -> Tensor:
     """Toss n coins that each fall True with probability `share`, to 53 bits: bool [n]."""
+    return _numbers(n, key, device).lt(round(share * 2**_BITS) - 2 ** (_BITS - 1))
+
+
+def uniform(n: int, key: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draw n numbers from 0 to below 1, multiples of 2^-24: float32 [n]."""
+    z = _numbers(n, key, device)
+    z >>= _BITS - 24
+    return (z + 2**23).float() * 2.0**-24
+
+
+def _numbers(n: int, key: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draw n integers of 53 bits, sign and all: int64 [n]."""
     z = torch.arange(1, n + 1, device=device)
     z *= _signed(_GAMMA)
     z += _signed(int(rng.bits(*key, n=1)[0]))
@@ -28,7 +40,7 @@ def chance(share: float, n: int, key: tuple[int, ...], device: torch.device) -> 
         z ^= shifted.bitwise_and_(2 ** (64 - shift) - 1)
         z *= _signed(factor)
     z >>= 64 - _BITS
-    return z.lt(round(share * 2**_BITS) - 2 ** (_BITS - 1))
+    return z
 
 
 def _signed(number: int) -> int:

@@ -23,12 +23,14 @@ class StrongestEdges(Edges):
         if mask is not self.mask:
             self.mask.copy_(mask)
 
-    def _strongest(self, weight: Tensor) -> Tensor:
+    def _strongest(self, weight: Tensor, count: int | None = None) -> Tensor:
+        """Mark the largest legal magnitudes, `count` of them; None: the budget."""
+        count = self.budget if count is None else count
         positions = self._legal_positions if weight.device.type == "cpu" else None
         if self.block == 1:
-            return largest(weight, self.legal, self.budget, positions=positions, out=self.mask)
+            return largest(weight, self.legal, count, positions=positions, out=self.mask)
         scores = blocks.scores(weight, self.legal, self.block)
-        chosen = largest(scores, self.there, self.budget, positions=positions)
+        chosen = largest(scores, self.there, count, positions=positions)
         return blocks.from_blocks(chosen, weight.shape, self.block)
 
     @cached_property

@@ -96,7 +96,7 @@ class RegularTargetedDropoutEdges(TargetedDropoutEdges):
         self.register_buffer("row_budgets", row_budgets, persistent=False)
         self._most = int(row_budgets.max())
 
-    def _strongest(self, weight: Tensor) -> Tensor:
+    def _strongest(self, weight: Tensor, count: int | None = None) -> Tensor:
         if self.block > 1:
             scores = blocks.scores(weight, self.legal, self.block)
             weight = blocks.from_blocks(scores, weight.shape, self.block)

@@ -16,6 +16,7 @@ from dnw.wiring.budget import remaining
 from dnw.wiring.network import wire_network
 
 SPARSE = ("dnw", "random", "no_update", "td", "reg_td", "fine_tune", "one_shot")
+SCHEDULED = ("rigl", "set", "gmp")
 SIZES = {"stem": 108, "body.0": 36, "body.2": 144, "head": 40}
 
 
@@ -51,10 +52,17 @@ def counts(model: nn.Module) -> dict[str, int]:
     return {name: int(edges.mask.sum()) for name, (_, edges) in edges_of(model).items()}
 
 
-@pytest.mark.parametrize("wiring", SPARSE)
+@pytest.mark.parametrize("wiring", [*SPARSE, *SCHEDULED])
 def test_each_layer_keeps_its_share_rounded_up(wiring: str) -> None:
     # 30 % of each, where the nearest binary fraction of 0.7 would keep one more of the 40
     assert counts(wired(wiring)) == {"stem": 33, "body.0": 11, "body.2": 44, "head": 12}
+
+
+@pytest.mark.parametrize("wiring", [*SPARSE, *SCHEDULED])
+def test_budgets_by_shape_are_used_up(wiring: str) -> None:
+    # 100 edges by 13, 11, 14 and 14 of 52: the second can't hold more than 36 and doesn't have to
+    found = counts(wired(wiring, wiring__budget="erk"))
+    assert found == {"stem": 25, "body.0": 21, "body.2": 27, "head": 27}
 
 
 def test_complete_keeps_all() -> None:

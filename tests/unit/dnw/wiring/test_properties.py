@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -24,22 +26,37 @@ from dnw.wiring import (
     raw_weight,
     wire,
 )
+from dnw.wiring.scheduled.edges import ScheduledEdges
+from dnw.wiring.scheduled.gmp import GmpEdges
+from dnw.wiring.scheduled.rigl import RiglEdges
+from dnw.wiring.scheduled.set import SetEdges
+from dnw.wiring.strongest import StrongestEdges
 from dnw.wiring.targeted_dropout import legal_of_rows, share_out
 
-KINDS = ("dnw", "no_update", "random", "fixed", "td", "reg_td")
+WHEN: dict[str, Any] = {"every": 1, "until": 0.75}
+STRONGEST: dict[str, type[StrongestEdges]] = {
+    "dnw": DnwEdges,
+    "no_update": NoUpdateEdges,
+    "fixed": FixedEdges,
+}
+SCHEDULED: dict[str, Callable[[tuple[int, ...], Tensor, Tensor | None], ScheduledEdges]] = {
+    "rigl": lambda _, drawn, legal: RiglEdges(drawn, legal=legal, drop=0.3, **WHEN),
+    "set": lambda _, drawn, legal: SetEdges(drawn, legal=legal, key=(0,), drop=0.3, **WHEN),
+    "gmp": lambda shape, drawn, legal: GmpEdges(shape, int(drawn.sum()), legal=legal, start=0.0, **WHEN),
+}
+KINDS = (*STRONGEST, "random", "td", "reg_td", *SCHEDULED)
 FOLLOWING = ("dnw", "no_update", "td")
 
 
 def edges(kind: str, shape: tuple[int, ...], budget: int, legal: Tensor | None) -> Edges:
+    drawn = draw(shape, budget, key=(0,), legal=legal)
+    if kind in STRONGEST:
+        return STRONGEST[kind](shape, budget, legal=legal)
+    if kind in SCHEDULED:
+        return SCHEDULED[kind](shape, drawn, legal)
     match kind:
-        case "dnw":
-            return DnwEdges(shape, budget, legal=legal)
-        case "no_update":
-            return NoUpdateEdges(shape, budget, legal=legal)
-        case "fixed":
-            return FixedEdges(shape, budget, legal=legal)
         case "random":
-            return RandomEdges(draw(shape, budget, key=(0,), legal=legal), legal=legal)
+            return RandomEdges(drawn, legal=legal)
         case "td":
             return TargetedDropoutEdges(shape, budget, rho=0.5, key=(0,), legal=legal)
         case "reg_td":
