@@ -13,6 +13,7 @@ import yaml
 from dnw import config
 from dnw.compose import CONFIGS, training
 from dnw.config import ConfigError, Train
+from dnw.config.wiring import USED_BY
 from dnw.identity import signature
 from launch import compose, gpus
 from launch.config import Cluster, Launch, check_agent, check_processes, split
@@ -94,7 +95,8 @@ def test_defaults_stand_alike_in_code_and_in_configs(group: str) -> None:
     if group == "slurm":
         stated["cluster.srun_args"] = ["--kill-on-bad-exit=1"]  # srun is there
     in_groups = {key for key in stated if shown.get(key, "???") == "???"}
-    elsewhere = ("data.", "optim.", "version", "epochs", "self_test")
+    of_a_wiring = [f"wiring.{name}" for name in USED_BY]  # in the files of those that use it
+    elsewhere = ("data.", "optim.", "version", "epochs", "self_test", *of_a_wiring)
     assert all(key.startswith(elsewhere) for key in in_groups), in_groups
     assert {key: shown[key] for key in stated.keys() - in_groups} == {
         key: value for key, value in stated.items() if key not in in_groups

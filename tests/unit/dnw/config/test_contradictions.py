@@ -20,6 +20,23 @@ from dnw.config import ConfigError, parse
         ({"optim__schedule": "multistep"}, "optim.milestones: must name the epochs"),
         ({"model__small": True}, "model.small: only model=mobilenet has a small variant (got model=static)"),
         ({"width": 0.415}, "width: at most 0.414 of all edges of model=static are legal (got 0.415)"),
+        ({"wiring__drop": 0.1}, "wiring.drop: wiring=dnw has no use for it; rigl, set do"),
+        (
+            {"wiring": {"name": "rigl", "block": 4}},
+            "wiring.block: wiring=rigl places single edges, not blocks; choose another wiring",
+        ),
+        (
+            {"wiring": {"name": "set", "budget": "global"}},
+            "wiring.budget: wiring=set has a budget for each layer; take layer or erk",
+        ),
+        (
+            {"wiring": {"name": "gmp", "reference_quirks": True}},
+            "wiring.reference_quirks: the paper's code has no wiring=gmp; leave it false",
+        ),
+        (
+            {"wiring": {"name": "gmp", "start": 0.8}},
+            "wiring.start: 0.8 lies behind wiring.until=0.75",
+        ),
     ],
 )
 def test_refuses_with_name_and_remedy(changes: dict[str, Any], message: str) -> None:
