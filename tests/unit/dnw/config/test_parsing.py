@@ -22,7 +22,7 @@ from dnw.config import ConfigError, parse
             {"optim__lr": "fast"},
             "optim.lr: must be a valid number, unable to parse string as a number (got 'fast')",
         ),
-        ({"wiring__name": "dwn"}, "'fine_tune' or 'one_shot' (got 'dwn')"),
+        ({"wiring__name": "dwn"}, "wiring.name: must be 'dnw', 'random'"),
         ({"seed": -1}, "seed: must be greater than or equal to 0 (got -1)"),
     ],
 )
