@@ -74,7 +74,7 @@ def assert_budget(setting: Train, whole: Trainer) -> None:
         assert int(edges.mask.sum()) == dnw[path][1].budget
         assert not (edges.mask & ~dnw[path][1].legal).any()
         module.eval()
-        assert not module.weight[~edges.mask].any()  # type: ignore[index]
+        assert not module.weight[~edges.mask].any()
 
 
 def assert_it_is_evaluated_profiled_and_compact(setting: Train, saved: Checkpoint) -> None:
@@ -88,7 +88,7 @@ def assert_it_is_evaluated_profiled_and_compact(setting: Train, saved: Checkpoin
         logits = model(images)
     assert torch.isfinite(logits).all()
     (edges,) = (edges for _, edges in edges_of(model).values())
-    assert profile(model, size).blocks[0].edges == math.ceil(setting.width * 640_000)  # type: ignore[operator]
+    assert profile(model, size).blocks[0].edges == math.ceil(setting.width * 640_000)
     assert int(edges.mask.sum()) == profile(models.build(setting), size).blocks[0].edges
     reduced = build("compact", compact(model, size), size)(images)
     assert torch.allclose(reduced, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max()))
