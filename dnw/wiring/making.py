@@ -22,9 +22,8 @@ from dnw.wiring.layout import Layout
 from dnw.wiring.no_update import NoUpdateEdges
 from dnw.wiring.pool import Pool
 from dnw.wiring.random_edges import RandomEdges, draw, draw_blocks
-from dnw.wiring.scheduled.gmp import GmpEdges
-from dnw.wiring.scheduled.rigl import RiglEdges
-from dnw.wiring.scheduled.set import SetEdges
+from dnw.wiring.scheduled.making import NAMES as SCHEDULED
+from dnw.wiring.scheduled.making import make_scheduled_edges
 from dnw.wiring.strongest import StrongestEdges
 from dnw.wiring.targeted_dropout import (
     RegularTargetedDropoutEdges,
@@ -42,7 +41,6 @@ _STRONGEST = {
 # set the random numbers of wirings apart from those of data
 _DRAWN = int.from_bytes(b"wiring")
 _DROPPED = int.from_bytes(b"dropout")
-_GROWN = int.from_bytes(b"growth")
 
 
 def graph_edges(train: Train, number: int, layout: Layout, *, dense: int, power: int) -> Edges:
@@ -106,25 +104,13 @@ def make_edges(
         case "reg_td":
             row_budgets = share_out(budget, legal_of_rows(shape, legal))
             return RegularTargetedDropoutEdges(shape, row_budgets, **_dropout(train, number), **given)
-        case "rigl" | "set":
-            drawn = draw(shape, budget, key=(train.seed, _DRAWN, number), legal=legal)
-            return _exchanged(train, number, drawn, given)
-        case "gmp":
-            wiring = train.wiring
-            when: dict[str, Any] = {"every": wiring.every, "start": wiring.start, "until": wiring.until}
-            return GmpEdges(shape, budget, **when, **given)
+        case name if name in SCHEDULED:
+            key = train.seed, _DRAWN, number
+            return make_scheduled_edges(train, number, shape, budget, key=key, **given)
         case name if is_user_class(name):
             return _of_the_user(train, number, shape, budget, **given)
         case name:
             return _STRONGEST[name](shape, budget, **given)
-
-
-def _exchanged(train: Train, number: int, drawn: Tensor, given: dict[str, Any]) -> Edges:
-    wiring = train.wiring
-    when: dict[str, Any] = {"every": wiring.every, "drop": wiring.drop, "until": wiring.until}
-    if wiring.name == "rigl":
-        return RiglEdges(drawn, **when, **given)
-    return SetEdges(drawn, key=(train.seed, _GROWN, number), **when, **given)
 
 
 def make_sharing_edges(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> list[Edges]:
