@@ -179,9 +179,11 @@ def _examined(store: Store, rank: int, size: int, own: torch.device, examine: Ex
 
 
 def _exchanged(store: Store, rank: int, size: int, told: str) -> list[str]:
-    """Return what each rank tells, in the order of ranks."""
+    """Return what each rank tells, in the order of ranks: three questions each, however many there are."""
     store.set(str(rank), told)
-    return [store.get(str(other)).decode() for other in range(size)]
+    others = [str(other) for other in range(size)]
+    store.wait(others)
+    return [one.decode() for one in store.multi_get(others)]
 
 
 def _set_up_nccl(timeout_s: float, pins_sums: bool) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import shutil
+import socket
+import subprocess
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +24,7 @@ from dnw.hardware import health
 from dnw.hardware.health import Health, UnfitError, judge
 from shards.index import Index
 
+ROOT = Path(__file__).resolve().parents[4]
 HERE = {"Python": "3.11.7", "torch": "2.13.0", "code": "0123456789"}
 OTHER = HERE | {"torch": "2.12.0"}
 CPU = torch.device("cpu")
@@ -41,6 +48,37 @@ def test_this_machine_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert judge([found]) == []
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert health.check(CPU, train(), tmp_path).versions == {}
+
+
+def test_the_check_looks_at_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in it waits, starts a process or asks another machine: that is why it takes no two seconds."""
+    (tmp_path / "init.pt").write_bytes(b"1")
+    done: Counter[str] = Counter()
+    calls = [
+        *[(io, "open"), (os, "scandir"), (shutil, "disk_usage")],
+        *[(subprocess, "Popen"), (os, "fork"), (time, "sleep"), (socket, "socket"), (threading, "Thread")],
+    ]
+    for module, name in calls:
+        monkeypatch.setattr(module, name, counted(getattr(module, name), name, done))
+    settings = train()
+    sources = [path for name in ("dnw", "shards") for path in (ROOT / name).rglob("*.py")]
+    health.check(CPU, settings, tmp_path)
+    folders = done.pop("scandir")
+    assert done == {"open": len(sources), "disk_usage": 2}  # /dev/shm, and under the checkpoints
+    assert folders < 200
+    assert sum(path.stat().st_size for path in sources) < 4e6
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    done.clear()
+    health.check(CPU, settings, tmp_path)
+    assert done == {}, "the first process of a node looks at it, alone"
+
+
+def counted(function: Callable[..., Any], name: str, done: Counter[str]) -> Callable[..., Any]:
+    def counting(*words: Any, **named: Any) -> Any:
+        done[name] += 1
+        return function(*words, **named)
+
+    return counting
 
 
 def test_a_node_that_fails() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from dnw.hardware.device import GPUS
-from dnw.training.distributed import ALONE, Agreement, World, _set_up_nccl, join, leave
+from dnw.training.distributed import ALONE, Agreement, World, _exchanged, _set_up_nccl, join, leave
 from dnw.training.watchdog import patience_s
 
 
@@ -22,6 +24,27 @@ def group() -> Iterator[World]:
     yield World(rank=0, size=2, nodes=1, device=torch.device("cpu"))
     leave()
     assert not dist.is_initialized()
+
+
+class Counted:
+    """A store that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.store, self.asked = HashStore(), Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return getattr(self.store, name)
+
+
+@pytest.mark.parametrize("size", [2, 512])
+def test_ranks_tell_each_other_by_as_few_questions_however_many_they_are(size: int) -> None:
+    """One process answers all of them: with a question of each rank for each, 512 would take a minute."""
+    counted: Any = Counted()
+    for rank in range(1, size):
+        counted.store.set(str(rank), f"n{rank}")
+    assert _exchanged(counted, 0, size, "n0") == [f"n{rank}" for rank in range(size)]
+    assert counted.asked == {"set": 1, "wait": 1, "multi_get": 1}
 
 
 def test_alone_it_is_all_there_is() -> None:
