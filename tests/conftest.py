@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -27,6 +28,11 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads would wait for each other
 # where a script began the tests in its background, Ctrl-C is ignored, which their processes would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Have no garbage collection look through all tests and torch's modules again."""
+    gc.freeze()
 
 
 def _whole(folder: Path) -> bool:

@@ -1,15 +1,47 @@
+import copy
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.hydra import Hydra
+from hydra.plugins.config_source import ConfigResult
 from login_node import Typed, commands, typing
 from PIL import Image
 
 from shards import write
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hydra_reads_once() -> Iterator[None]:
+    """Thousands of lines are composed here: a file is parsed once, and a line without hydra.mode composed once.
+
+    Hydra composes each line twice, first only to look for that setting; in processes of their own it does here too.
+    """
+    read, mode = FileConfigSource.load_config, Hydra.get_mode
+    known: dict[tuple[str, int], ConfigResult] = {}
+
+    def load_config(source: FileConfigSource, config_path: str) -> ConfigResult:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if not path.is_file():
+            return read(source, config_path)
+        key = (str(path), path.stat().st_mtime_ns)
+        if key not in known:
+            known[key] = read(source, config_path)
+        return copy.deepcopy(known[key])  # Hydra takes `defaults` out of it
+
+    def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        return mode(hydra, config_name, overrides) if "hydra.mode" in "".join(overrides) else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileConfigSource, "load_config", load_config)
+        patch.setattr(Hydra, "get_mode", get_mode)
+        yield
 
 
 @pytest.fixture(autouse=True)
