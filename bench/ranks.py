@@ -21,12 +21,15 @@ Times = dict[str, list[float]]
 
 
 def race(processes: int, measured: Callable[..., Times], words: list[str], *arguments: Any) -> Times:
-    """Call measured(world, words, *arguments) in each process; return what the first one found."""
+    """Call measured(world, words, *arguments) in each process; return what the first one found.
+
+    The processes are forked from one that has imported what the script imports, and asked nothing of a GPU.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.NamedTemporaryFile("r") as times:
         given = (processes, port, times.name, measured, words, *arguments)
-        start_processes(_take_part, given, nprocs=processes, start_method="spawn")
+        start_processes(_take_part, given, nprocs=processes, start_method="forkserver")
         found: Times = json.load(times)
     return found
 

@@ -31,7 +31,6 @@ sys.path[0] = str(ROOT)
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from bench.loader import photographs, written  # noqa: E402
 from shards.decode import Picture  # noqa: E402
 from shards.sources.imagefolder import imagefolder  # noqa: E402
 from shards.sources.source import ImageFile, Smaller, Source, smaller  # noqa: E402
@@ -107,6 +106,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "writing.json")
     options = parser.parse_args()
+    from bench.loader import photographs, written  # noqa: PLC0415 - processes that write import no torch
+
     os.environ["TQDM_DISABLE"] = "1"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from documents import dry_run, environment, typed, wait_for
+from documents import dry_run, environment, forked, typed, wait_for
 from worker import ROOT
 
 import dnw
-from dnw import models
+from dnw import models, speed
 from dnw.compose import training
 from dnw.runs.folder import Run
 from shards.index import Index
@@ -103,22 +103,23 @@ def test_command_of_the_readme(  # noqa: C901, PLR0912, PLR0915
         case "python launch/runs.py tensorboard":
             look_at_tensorboard(command, runs)
         case _ if command in OF_A_FINISHED_RUN:
-            printed = typed(command.replace("runs/demo_dnw/default-...", run_folder)).stdout
+            words = command.replace("runs/demo_dnw/default-...", run_folder)
+            printed = forked(words, first=measure_briefly).stdout
             assert OF_A_FINISHED_RUN[command] in printed
         case "python -m dnw.export runs/demo_dnw/default-... demo.safetensors":
             out = tmp_path / "demo.safetensors"
             words = command.replace("runs/demo_dnw/default-...", run_folder).replace(out.name, str(out))
-            assert "edges, step 4" in typed(words).stdout
+            assert "edges, step 4" in forked(words).stdout
             assert dnw.load(out)(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 10)
         case "python -m dnw.profile +exp=imagenet_dnw width=0.225":
-            assert json.loads(typed(command, "--json").stdout)["params"] == 1228367
+            assert json.loads(forked(command, "--json").stdout)["params"] == 1228367
         case "python launch/runs.py table":
             assert "demo_dnw" in typed(command, f"--runs-dir={runs}").stdout
         case "python -m dnw.import_reference published.pt +exp=imagenet_dnw width=0.225 dnw_x225.pt":
             published = as_the_paper_saves("+exp=imagenet_dnw", tmp_path / "published.pt")
             out = tmp_path / "dnw_x225.pt"
-            typed(command.replace("published.pt", str(published)).replace("dnw_x225.pt", str(out)))
-            assert json.loads(typed(f"python -m dnw.profile {out} --json").stdout)["params"] > 1_200_000
+            forked(command.replace("published.pt", str(published)).replace("dnw_x225.pt", str(out)))
+            assert json.loads(forked(f"python -m dnw.profile {out} --json").stdout)["params"] > 1_200_000
         case "python -m shards.write fashion_mnist auto data/fashion_mnist":
             out = shutil.copytree(fashion_mnist_shards, tmp_path / "out")  # written by the same function
             (out / "fashion_mnist-val-0003.tar").unlink()
@@ -142,6 +143,11 @@ def test_command_of_the_readme_on_a_run_at_work(command: str, at_work: Run) -> N
     assert command in shown()
     words = command.replace("default", at_work.folder.name)
     assert OF_A_RUN_AT_WORK[command] in typed(words, f"--runs-dir={at_work.folder.parents[1]}").stdout
+
+
+def measure_briefly() -> None:
+    """As often as a median needs, whatever time that takes."""
+    speed.ENOUGH_S = 0.0
 
 
 def as_the_paper_saves(experiment: str, path: Path) -> Path:
@@ -233,7 +239,7 @@ def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
 )
 def test_bench(words: str, measured: str, tmp_path: Path) -> None:
     out = tmp_path if words.startswith("inference") else tmp_path / "out.json"
-    typed(f"python bench/{words} --out {out}")
+    forked(f"python bench/{words} --out {out}")
     assert measured in json.loads((out / "inference.json" if out.is_dir() else out).read_text())
 
 
