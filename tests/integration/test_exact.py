@@ -52,9 +52,13 @@ def slow(case: ParameterSet) -> ParameterSet:
     return pytest.param(*case.values, id=case.id, marks=pytest.mark.soak)
 
 
+def worker_of(changes: dict[str, Any]) -> str:
+    return "small_worker" if changes["model"]["name"] == "mobilenet" else "dnw.train"
+
+
 def finished(folder: Path, images: Path, changes: dict[str, Any], world: int) -> Run:
     run = prepare(folder, images, **CHANGES | changes)
-    code, output = train(run, world)
+    code, output = train(run, world, worker=worker_of(changes))
     assert code == 0, output
     return run
 
@@ -65,14 +69,15 @@ def test_on_changing_processes_killed_in_between(
     tmp_path: Path, few_images: Path, changes: dict[str, Any]
 ) -> None:
     """Each attempt does a step at least, of which some are lost."""
+    worker = worker_of(changes)
     worlds = MANY if changes == STATIC else FEW
     whole = finished(tmp_path / "whole", few_images, changes, worlds[0])
     broken = prepare(tmp_path / "broken", few_images, **CHANGES | changes)
     draw, every = random.Random(str(changes)), {**CHANGES, **changes}["checkpoint__every_steps"]
     for world, saved in zip(worlds[:-1], count(every, every), strict=False):
         fault = f"{draw.randrange(world)}:step {draw.randint(saved + 1, saved + every)}"
-        assert train(broken, world, fault)[0] != 0
-    code, output = train(broken, worlds[-1])
+        assert train(broken, world, fault, worker)[0] != 0
+    code, output = train(broken, worlds[-1], worker=worker)
     assert code == 0, output
     assert tuple(attempt.start["world"] for attempt in ledger.read(broken)) == worlds
     assert_same(broken, whole)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_worker
 import webdataset
 from worker import ROOT, SERVER, assert_same_weights, redirect, train
 
@@ -39,8 +40,6 @@ OTHER_NETWORKS = [  # in the soak
     ("resnet50_sparse", "model=timm/convnext_atto", "model.channels_last=true", "wiring.leave_dense=[head*]"),
     ("resnet50_sparse", "model=timm/vit_tiny_patch16_224", "wiring=reg_td"),
 ]
-# A quarter of the channels: the weights of a whole MobileNetV1-like network take seconds to save and to draw.
-SMALL_BLOCKS = ((8, 16, 1, 1), (16, 32, 2, 2), (32, 64, 2, 2), (64, 128, 2, 6), (128, 256, 2, 2))
 WHOLE = {"imagenet_dnw"}
 BF16 = {("imagenet_dnw_x225",), OTHER_NETWORK}  # slow on a CPU without its instructions: one of each recipe
 SMALLER = {f"resnet50_{name}": "model=resnet18" for name in ("dense", "sparse", "td")}
@@ -77,7 +76,7 @@ def work(folder: str, fault: str, is_small: bool) -> None:
     from dnw import train
 
     if is_small:
-        mobilenet.BLOCKS, mobilenet.FEATURES = SMALL_BLOCKS, SMALL_BLOCKS[-1][1]
+        mobilenet.BLOCKS, mobilenet.FEATURES = small_worker.BLOCKS, small_worker.FEATURES
     redirect(Path(folder, "printed"))
     os.environ.update({"DNW_FAULT": fault} if fault else {})
     raise SystemExit(train.main([folder]))
@@ -147,8 +146,8 @@ def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
     with monkeypatch.context() as patch:
         if is_small:
-            patch.setattr(mobilenet, "BLOCKS", SMALL_BLOCKS)
-            patch.setattr(mobilenet, "FEATURES", SMALL_BLOCKS[-1][1])
+            patch.setattr(mobilenet, "BLOCKS", small_worker.BLOCKS)
+            patch.setattr(mobilenet, "FEATURES", small_worker.FEATURES)
         assert evaluate.main([str(broken.folder), "--json"]) == 0
         assert profile([f"+exp={name}", *rest, "--json"]) == 0
     result = json.loads(broken.result.read_text())
