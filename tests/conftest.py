@@ -91,7 +91,7 @@ def image_folder(tmp_path: Path) -> Path:
 def pets_shards(image_folder: Path, tmp_path: Path) -> Path:
     """The shards of `image_folder`: train of 3, 4 and 4 samples, val of 4."""
     out = tmp_path / "shards"
-    write.write(imagefolder(image_folder), out, shard_samples=4, seed=0, workers=1)
+    write.write(imagefolder(image_folder), out, shard_samples=4, seed=0, workers=0)
     return out
 
 

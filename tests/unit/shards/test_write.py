@@ -93,7 +93,7 @@ def test_names_keys_and_contents(image_folder: Path, pets_shards: Path) -> None:
 def test_seed_mixes_the_classes(many: Path, undisturbed_folder: Path, tmp_path: Path) -> None:
     labels = Index.load(undisturbed_folder, "train").labels
     assert 90 < (np.diff(labels) != 0).sum() < 190  # 140 expected of mixed classes, 1 of sorted ones
-    write.write(imagefolder(many), tmp_path / "other", shard_samples=5, seed=4, workers=2)
+    write.write(imagefolder(many), tmp_path / "other", shard_samples=5, seed=4, workers=0)
     other = tmp_path / "other" / "many-train-0000.tar"
     assert other.read_bytes() != (undisturbed_folder / other.name).read_bytes()
 
@@ -167,7 +167,7 @@ def test_kept_shards_are_checked(
     (out / "many-val-0000.tar").unlink()
     with (out / "write.jsonl").open("ab") as journal:
         journal.write(b'{"file": "many-tr')  # killed while it wrote this line
-    write.write(imagefolder(many), out, shard_samples=5, seed=3, workers=2)
+    write.write(imagefolder(many), out, shard_samples=5, seed=3, workers=0)
     assert contents(out) == undisturbed
 
 
@@ -176,10 +176,10 @@ def test_refuses_shards_of_another_plan(image_folder: Path, pets_shards: Path) -
     with pytest.raises(
         ShardError, match="written with seed 0, now it would be with seed 1: write into another"
     ):
-        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=1, workers=1)
+        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=1, workers=0)
     (image_folder / "train" / "cat" / "cat.0.JPEG").unlink()
     with pytest.raises(ShardError, match=r"train_samples 11, train_identity .* train_samples 10"):
-        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=1)
+        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=0)
     assert contents(pets_shards) == before
 
 
@@ -188,7 +188,7 @@ def test_refuses_shards_of_others(image_folder: Path, pets_shards: Path) -> None
     with pytest.raises(
         ShardError, match="already holds 4 tar files that this command didn't write, say pets-train"
     ):
-        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=1)
+        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=0)
     assert not (pets_shards / "write.jsonl").exists()
 
 
@@ -196,13 +196,13 @@ def test_refuses_a_second_writer(image_folder: Path, pets_shards: Path) -> None:
     with (pets_shards / "write.jsonl").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ShardError, match="another writer is at work on it"):
-            write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=1)
+            write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=0)
 
 
 def test_damaged_journal(image_folder: Path, pets_shards: Path) -> None:
     (pets_shards / "write.jsonl").write_text('{}\n{"file": 1}\n')
     with pytest.raises(ShardError, match=r"write\.jsonl: damaged .*: remove the folder and write it again"):
-        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=1)
+        write.write(imagefolder(image_folder), pets_shards, shard_samples=4, seed=0, workers=0)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda _: b"no image", lambda _: b""])
