@@ -19,9 +19,9 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 @pytest.fixture(scope="session", autouse=True)
 def hydra_reads_once() -> Iterator[None]:
-    """Thousands of lines are composed here: a file is parsed once, and a line without hydra.mode composed once.
+    """Parse a file once for the thousands of lines that are composed here, and compose a line once.
 
-    Hydra composes each line twice, first only to look for that setting; in processes of their own it does here too.
+    Hydra composes each twice, first only to look for hydra.mode: commands in processes of their own still do.
     """
     read, mode = FileConfigSource.load_config, Hydra.get_mode
     known: dict[tuple[str, int], ConfigResult] = {}

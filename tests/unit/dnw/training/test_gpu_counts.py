@@ -29,7 +29,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int
     return found
 
 
-@pytest.mark.xdist_group("gpu_counts")
+@pytest.mark.xdist_group("fake_cuda")  # compiled once on a worker
 @pytest.mark.parametrize("name", [name for name in ACCEPTED if name.split()[0] in EXPERIMENTS])
 def test_counts_only_fall(counted: dict[str, dict[str, int]], name: str) -> None:
     now, accepted = counted[name], ACCEPTED[name]
