@@ -33,13 +33,19 @@ def accounts(cluster: Cluster, job: str) -> list[str]:
 
 
 def until(there: Callable[[], Any], timeout_s: float = 60, show: Path | None = None) -> None:
-    """Wait for something to come true; `show` is a file that tells why it did not."""
+    """Wait for something to come true; `show` is a file that tells why it did not.
+
+    To look may cost a process, so that most of the time nothing looks.
+    """
     deadline = time.monotonic() + timeout_s
-    while not there():
+    while True:
+        began = time.monotonic()
+        if there():
+            return
         if time.monotonic() > deadline:
             told = show.read_text() if show is not None and show.exists() else ""
             raise AssertionError(f"it never came\n{told}")
-        time.sleep(0.1)
+        time.sleep(max(0.1, 3 * (time.monotonic() - began)))
 
 
 def lines(path: Path) -> list[str]:

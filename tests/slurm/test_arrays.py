@@ -99,6 +99,7 @@ def test_a_sweep_over_the_largest_array(arrays: Cluster, few_images: Path, tmp_p
         running = arrays.run("squeue", "--noheader", "--array", "--states=RUNNING", f"--jobs={','.join(ids)}")
         most = max(most, len(running.splitlines()))
         left = [run for run in left if not run.result.exists()]
+        time.sleep(0.2)
     assert most == 1
     assert sorted(len(ledger.read(run)) for run in runs) == [1, 1, 1, 2]
 

@@ -13,7 +13,7 @@ import pytest
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from slurm.cluster import Cluster
-from slurm.job import accounts, state, submit, until
+from slurm.job import accounts, fields, state, submit, until
 
 pytestmark = pytest.mark.xdist_group("slurm commands")
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def test_status_of_a_running_run_and_a_queued_one(desk: Desk, running: Run) -> N
     blocker = submit(desk.cluster, "sleep 1000", "--nodes=3", "--exclusive")
     queued = desk.start("seed=2")
     try:
-        until(lambda: desk.status()[str(queued.folder)]["reason"] in {"Priority", "Resources"})
+        until(lambda: fields(desk.cluster, job_of(queued))["Reason"] in {"Priority", "Resources"})
         rows = desk.status()
         first, second = rows[str(running.folder)], rows[str(queued.folder)]
         assert (first["state"], first["job"]) == ("running", job_of(running))
