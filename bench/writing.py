@@ -15,9 +15,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -75,12 +75,10 @@ def works(source: Source, folder: Path) -> dict[str, Callable[[], object]]:
             image.encode()
             Smaller(image, LONGEST, QUALITY).encode()
 
-    def writing(what: Source, workers: int) -> Callable[[], object]:
-        def work() -> None:
-            shutil.rmtree(folder / "new", ignore_errors=True)
-            write(what, folder / "new", shard_samples=500, seed=0, workers=workers)
+    new = itertools.count()
 
-        return work
+    def writing(what: Source, workers: int) -> Callable[[], object]:
+        return lambda: write(what, folder / f"new{next(new)}", shard_samples=500, seed=0, workers=workers)
 
     def verifying(workers: int) -> Callable[[], object]:
         return lambda: verify(folder / "shards", quick=False, workers=workers)

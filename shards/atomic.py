@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_BUFFER = 1 << 20  # bytes: shards are written in many parts
+
 
 @contextmanager
 def replacing(path: Path, through: Path | None = None) -> Iterator[BinaryIO]:
@@ -22,7 +24,7 @@ def replacing(path: Path, through: Path | None = None) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(path.name + ".tmp") if through is None else through
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("wb", _BUFFER) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

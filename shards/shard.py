@@ -11,7 +11,6 @@ import itertools
 import operator
 import os
 import re
-import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -88,9 +87,10 @@ def write(path: Path, entries: Iterable[Entry]) -> tuple[Shard, Members]:
         for key, extension, data, label in entries:
             put(tar.header(f"{key}.{extension}", len(data)))
             rows.append((position, len(data), label, zlib.crc32(data)))
-            put(data + tar.padding(len(data)))
+            put(data)
             text = str(label).encode()
-            put(tar.header(f"{key}.cls", len(text)) + text + tar.padding(len(text)))
+            after = tar.header(f"{key}.cls", len(text)) + text + tar.padding(len(text))
+            put(tar.padding(len(data)) + after)
         put(tar.end(position))
     return Shard(path.name, len(rows), position, digest.hexdigest()), np.array(rows, MEMBER)
 
@@ -229,7 +229,7 @@ def key_in(block: bytes) -> str:
     Raises:
         tarfile.HeaderError: it isn't one.
     """
-    return tar.key_of(tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").name)
+    return tar.key_of(tar.read_header(block).name)
 
 
 def number_of(key: str) -> int:

@@ -67,6 +67,16 @@ def header(name: str, size: int) -> bytes:
     Raises:
         ShardError: the name is too long for USTAR.
     """
+    text = name.encode("utf-8", "surrogateescape")
+    if len(text) > _NAME or size >= 8**11:
+        return _rare_header(name, size)
+    digits = b"%011o\0" % size
+    total = sum(text) + sum(digits) + _SUM
+    start = text.ljust(_NAME, b"\0") + _BEFORE_SIZE + digits + _AFTER_SIZE
+    return start + b"%06o\0 " % total + _REST
+
+
+def _rare_header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size
     info.mode = 0o644
@@ -74,6 +84,41 @@ def header(name: str, size: int) -> bytes:
         return info.tobuf(tarfile.USTAR_FORMAT)
     except ValueError as error:
         raise ShardError(f"{name!r}: no name for a member of a tar file ({error}): shorten it") from error
+
+
+# all others differ from this one in name, size and sum, and are put together ten times as fast as by tarfile
+_NAME = 100  # bytes
+_EMPTY = _rare_header("", 0)
+_BEFORE_SIZE, _AFTER_SIZE, _REST = _EMPTY[_NAME:124], _EMPTY[136:148], _EMPTY[156:]
+_SUM = sum(_BEFORE_SIZE + _AFTER_SIZE + _REST + b" " * 8)
+
+
+class Header(NamedTuple):
+    """What a header says."""
+
+    name: str
+    type: bytes
+    size: int
+    linkname: str
+
+
+# a file's, as nearly all are: mode, owner, group; size; time; sum; type, no link, magic; names; device
+_PLAIN = re.compile(
+    rb"(?:[0-7]{7}[\0 ]){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 0\0{100}(?:ustar\x0000|ustar  \0).{64}"
+    rb"(?:[0-7]{7}[\0 ]|\0{8}){2}",
+    re.DOTALL,
+)
+
+
+def read_header(block: bytes) -> Header:
+    """Parse the header of a member, 512 bytes. Raises tarfile.HeaderError."""
+    found = _PLAIN.match(block, _NAME) if len(block) == BLOCK else None
+    if found and sum(block) - sum(block[148:156]) + 8 * 32 == int(found[2], 8):
+        name, prefix = block[:_NAME].partition(b"\0")[0], block[345:500].partition(b"\0")[0]
+        path = prefix + b"/" + name if prefix else name
+        return Header(path.decode("utf-8", "surrogateescape"), tarfile.REGTYPE, int(found[1], 8), "")
+    info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    return Header(info.name, info.type, info.size, info.linkname)
 
 
 def padding(size: int) -> bytes:
@@ -142,9 +187,7 @@ def key_of(name: str) -> str:
     return folder + slash + file.partition(".")[0]
 
 
-def _of_no_data(
-    info: tarfile.TarInfo, name: str, target: str, position: int, files: Mapping[str, Member]
-) -> Member:
+def _of_no_data(info: Header, name: str, target: str, position: int, files: Mapping[str, Member]) -> Member:
     if info.type == tarfile.LNKTYPE:
         if _plain(target) in files:
             return files[_plain(target)]._replace(name=name)
@@ -160,11 +203,11 @@ def _plain(name: str) -> str:
     return name.removeprefix("./")
 
 
-def _next_header(take: Callable[[int], bytes], where: str, position: int) -> tarfile.TarInfo | None:
+def _next_header(take: Callable[[int], bytes], where: str, position: int) -> Header | None:
     block = take(BLOCK)
     if len(block) == BLOCK and any(block):
         try:
-            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            info = read_header(block)
         except tarfile.HeaderError as error:
             if position == 0:
                 _refuse_others(block, where)
@@ -215,7 +258,7 @@ class _About:
     size: int | None = None
     is_sparse: bool = False
 
-    def with_header(self, info: tarfile.TarInfo, data: bytes, where: str) -> _About:
+    def with_header(self, info: Header, data: bytes, where: str) -> _About:
         """Return this with what one more header says."""
         text = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
         if info.type == tarfile.GNUTYPE_LONGNAME:

@@ -94,3 +94,34 @@ def test_damage_names_the_byte(damage: Callable[[bytes], bytes], said: str) -> N
     with pytest.raises(ShardError, match=said) as caught:
         list(tar.members(io.BytesIO(data).read, "x.tar"))
     assert caught.value.offset == 0
+
+
+HEADERS = [("a.jpg", 5), ("k" * 100, 0), ("k" * 96 + ".cls", 8**11 - 1), ("caf\udce9/ä.png", 110_000)]
+
+
+@pytest.mark.parametrize(("name", "size"), HEADERS, ids=range(4))
+def test_a_header_is_the_one_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    block = info.tobuf(tarfile.USTAR_FORMAT)
+    assert tar.header(name, size) == block
+    assert tar.read_header(block) == (name, tarfile.REGTYPE, size, "")
+
+
+def test_each_flipped_bit_of_a_header_is_seen() -> None:
+    for block in (
+        tar.header("a.jpg", 5),
+        tar.header(LONG[:99], 77),
+        tarfile.TarInfo("x").tobuf(tarfile.GNU_FORMAT),
+    ):
+        for bit in range(8 * tar.BLOCK):
+            other = bytearray(block)
+            other[bit // 8] ^= 1 << bit % 8
+            try:
+                theirs = tarfile.TarInfo.frombuf(bytes(other), "utf-8", "surrogateescape")
+            except tarfile.HeaderError:
+                with pytest.raises(tarfile.HeaderError):
+                    tar.read_header(bytes(other))
+            else:
+                ours = tar.read_header(bytes(other))
+                assert ours == (theirs.name, theirs.type, theirs.size, theirs.linkname)
