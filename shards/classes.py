@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,7 +25,9 @@ def read_names(path: Path) -> tuple[str, ...]:
     if path.suffix == ".json":
         names = _listed(path)
     else:
-        names = tuple(read_bytes(path).decode("utf-8", "surrogateescape").splitlines())
+        names = tuple(
+            read_bytes(path).removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").splitlines()
+        )
     if not names or not all(names):
         raise ShardError(f"{path}: an empty line, or none at all: name one class a line")
     refuse_twice(path, names, "classes")

@@ -57,7 +57,9 @@ def files_of_splits(
         files = {split: names for split, names in files.items() if names or split in patterns}
     else:
         files = _with_later_ones(known, _by_names(tars, usual))
-    if not files and tars:
+    if not files and not tars:
+        raise ShardError(f"{printable(folder)}: --skip leaves out each of its tar files: name fewer")
+    if not files:
         raise ShardError(
             f"{printable(folder)}: which of its {len(tars)} tar files ({printable(tars[0])}, ...) are which "
             f"split? Say it: {remake(folder)} --split train=GLOB --split val=GLOB"
@@ -206,13 +208,18 @@ def _with_later_ones(
 
 
 def _gaps(names: Iterable[str]) -> Iterator[str]:
-    """Yield what is missing among files numbered in order: a-0000.tar, a-0002.tar; or a-0000-of-0004.tar."""
+    """Yield what is missing among files numbered in order: a-0000.tar, a-0002.tar; or a-0000-of-0004.tar.
+
+    They begin with 0 or 1, all of a folder alike, or far above: then a range was chosen.
+    """
     series = defaultdict[tuple[str, str], dict[int, int]](dict)
     for name in names:
         if found := re.fullmatch(r"(.*?)(\d+)((?:-of-\d+)?\.tar)", name):
             series[found[1], found[3]][int(found[2])] = len(found[2])
+    start = min((min(numbers) for numbers in series.values()), default=0)
     for (head, tail), numbers in sorted(series.items()):
         first, last = min(numbers), max(numbers)
+        first = min(first, 1, start) if first <= len(numbers) + 1 else first
         if of := re.match(r"-of-(\d+)", tail):
             first, last = min(first, 1), max(last, int(of[1]) - (first == 0))
         if last - first > 10 * len(numbers) + 10:

@@ -37,6 +37,8 @@ _OTHERS = {
     b"\xfd7zXZ": "xz: give it a name that ends in .tar.xz, then unpack it with unxz",
     b"BZh": "bzip2: give it a name that ends in .tar.bz2, then unpack it with bunzip2",
     b"PK\x03\x04": "a zip archive: unpack it and pack a tar",
+    b"\x04\x22\x4d\x18": "lz4: give it a name that ends in .tar.lz4, then unpack it with unlz4",
+    b"version https://git-lfs": "a pointer of Git LFS: fetch what it points to with git lfs pull",
     b"<": "HTML or XML, perhaps a server's answer: copy this shard again",
 }
 

@@ -275,6 +275,14 @@ def _report(folder: Path, found: Found, path: Path) -> None:
     print(f"written: {path}", file=sys.stderr)
 
 
+def _check_report(path: Path, quick: bool) -> None:
+    """Refuse, before hours of reading, what can't be written. Raises ShardError."""
+    if quick:
+        raise ShardError("--report: is made of the images, which --quick doesn't read: leave one of them out")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ShardError(f"--report: {printable(path)}: must be a file, in a folder that is there")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m shards.verify`. Raises ShardError."""
     parser = command.Parser(
@@ -297,8 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="a page about the images: sizes, numbers, faults, pictures of what looks odd; FILE.html",
     )
     chosen = parser.parse_args(arguments)
-    if chosen.report is not None and chosen.quick:
-        raise ShardError("--report: is made of the images, which --quick doesn't read: leave one of them out")
+    if chosen.report is not None:
+        _check_report(chosen.report, chosen.quick)
     found = examine(
         chosen.folder, quick=chosen.quick, workers=chosen.workers, is_measured=chosen.report is not None
     )

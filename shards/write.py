@@ -31,7 +31,7 @@ from shards.order import part
 from shards.shard import Members, Shard
 from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars
 from shards.sources.room import check_room
-from shards.sources.source import BadImageError, Picture, Source, smaller, stamp
+from shards.sources.source import BadImageError, Picture, Source, file_of, smaller, stamp
 from shards.workers import run
 
 
@@ -216,11 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ShardError(
             "--max-pixels: readers take no more pixels than before: scale down with --longest N, too"
         )
+    if chosen.quality is not None and chosen.longest is None:
+        raise ShardError(
+            "--quality: is of the images that --longest N scales: give that, too, or leave it out"
+        )
     if chosen.out.is_file():
         raise ShardError(f"{chosen.out}: a file, must be a folder to write into")
     source: Source = chosen.open(chosen)
     if chosen.longest is not None:
-        source = smaller(source, chosen.longest, chosen.quality, chosen.max_pixels)
+        source = smaller(source, chosen.longest, chosen.quality or _QUALITY, chosen.max_pixels)
+    _refuse_within(source, chosen.out)
     sizes = " + ".join(f"{len(split.labels):,} {name}" for name, split in source.splits.items())
     print(f"{source.name}: {sizes} images, {len(source.classes)} classes, from {source.origin}")
     indexes = write(
@@ -236,6 +241,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in source.ignored.lines():
         print(line)
     print(f"done: {chosen.out}")
+
+
+def _refuse_within(source: Source, out: Path) -> None:
+    """Refuse to write among the images: what is written there would be in the way of the same command."""
+    files = {file_of(split.pictures[0]) for split in source.splits.values()}
+    folder = Path(source.origin).resolve()
+    if not any(isinstance(file, Path) and file.suffix != ".tar" for file in files):
+        return
+    within = out.resolve()
+    if within == folder or (
+        folder in within.parents and not source.ignored.is_skipped(str(within.relative_to(folder)))
+    ):
+        raise ShardError(f"{out}: lies within {source.origin}, all of which is read: write beside it")
+
+
+def _percent(text: str) -> int:
+    if (number := command.positive(text)) > 100:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100 (got {text})")
+    return number
+
+
+_QUALITY = 90  # of JPEGs that are scaled
 
 
 class _Kind(NamedTuple):
@@ -323,7 +350,7 @@ def _parser() -> command.Parser:
             help="scale images down to this longest side, as JPEG, say 512 [as they are]",
         )
         one.add_argument(
-            "--quality", type=command.positive, default=90, metavar="N", help="of those JPEGs [%(default)s]"
+            "--quality", type=_percent, metavar="N", help=f"of those JPEGs, 1 to 100 [{_QUALITY}]"
         )
         if name in {"imagefolder", "imagenet"}:
             _of_files(one)

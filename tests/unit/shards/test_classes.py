@@ -22,6 +22,11 @@ def test_names_from_a_file(tmp_path: Path) -> None:
             classes.read_names(path)
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\ufeffb\na\n")
+    assert classes.read_names(tmp_path / "names.txt") == ("b", "a")
+
+
 def test_names_from_a_list(tmp_path: Path) -> None:
     path = tmp_path / "names.json"
     path.write_text('["b", "a\\nc", "caf\\udce9"]')

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 
@@ -81,3 +82,39 @@ def test_the_size_of_a_shard(tmp_path: Path) -> None:
     check_sizes(tmp_path, [Shard("a.tar", 1, 3, "")])
     with pytest.raises(ShardError, match="has 3 bytes, the index says 4"):
         check_sizes(tmp_path, [Shard("a.tar", 1, 4, "")])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [
+        ((0, 1, 2), []),
+        ((1, 2, 3), []),
+        ((2, 3, 4), [1]),
+        ((0, 2), [1]),
+        ((700, 701), []),  # a range that was chosen
+    ],
+)
+def test_shards_that_are_missing_are_named(
+    numbers: tuple[int, ...], missing: list[int], tmp_path: Path
+) -> None:
+    for number in numbers:
+        (tmp_path / f"x-train-{number:04d}.tar").touch()
+    ignored = Ignored()
+    with contextlib.suppress(ShardError):
+        files_of_splits(tmp_path, {}, ignored)
+    assert [name for name, _ in ignored.refused] == [f"x-train-{number:04d}.tar" for number in missing]
+
+
+def test_splits_of_a_folder_begin_alike(tmp_path: Path) -> None:
+    for name in ("x-train-0001.tar", "x-train-0002.tar", "x-val-0000.tar"):
+        (tmp_path / name).touch()
+    with pytest.raises(ShardError, match=r"x-train-0000\.tar \(missing, though"):
+        files_of_splits(tmp_path, {})
+    ignored = Ignored(["x-train-0000.tar"])
+    assert len(files_of_splits(tmp_path, {}, ignored)["train"]) == 2
+
+
+def test_all_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x-train-0001.tar").touch()
+    with pytest.raises(ShardError, match="--skip leaves out each of its tar files"):
+        files_of_splits(tmp_path, {}, Ignored(["*.tar"]))

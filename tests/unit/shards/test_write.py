@@ -284,3 +284,26 @@ def test_indexes_of_other_shards_are_not_replaced(
     with pytest.raises(ShardError, match=r"already holds index-train.json, index-val.json of other shards"):
         write.write(imagefolder(image_folder), pets_shards, shard_samples=2, seed=1, workers=0)
     assert digest(pets_shards) == before
+
+
+def test_shards_lie_beside_their_images(image_folder: Path, tmp_path: Path) -> None:
+    for out in (image_folder, image_folder / "out", image_folder / "train" / "cat" / "out"):
+        with pytest.raises(ShardError, match=r"lies within .*, all of which is read: write beside it"):
+            write.main(["imagefolder", str(image_folder), str(out), "--workers=1"])
+        assert not list(out.glob("*.tar"))
+
+
+@pytest.mark.parametrize(
+    ("quality", "said"), [("0", "must be a whole"), ("101", "from 1 to 100"), ("9", None)]
+)
+def test_quality_is_of_images_that_are_scaled(
+    quality: str, said: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["imagefolder", str(tmp_path), str(tmp_path / "out"), "--quality", quality]
+    if said is None:
+        with pytest.raises(ShardError, match="--longest N"):
+            write.main(words)
+        return
+    with pytest.raises(SystemExit):
+        write.main(words)
+    assert said in capsys.readouterr().err
