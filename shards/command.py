@@ -73,6 +73,8 @@ def name(text: str) -> str:
     """
     if not text:
         raise argparse.ArgumentTypeError("must be the name of a file or folder (got '')")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: no name of a file holds a zero byte")
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text!r}: an address; must be a file or folder of this machine")
     try:
