@@ -34,6 +34,14 @@ SETTINGS = {
     **{"requeue": "cluster.requeue", "no_requeue": "cluster.requeue=false"},
 }
 TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
+# with which sbatch would submit nothing, or something else, or answer otherwise than it is read; or Slurm
+# would not requeue a job that has lost a node
+NO_JOB = frozenset(
+    {
+        *("wrap", "test_only", "wait", "parsable", "quiet", "help", "usage", "version"),
+        *("no_kill", "het_group", "input"),
+    }
+)
 ELSEWHERE = "clu"  # of clusters and cluster-constraint, which sbatch knows by their beginnings, too
 NOT_ELSEWHERE = ": jobs on another cluster can't be found from here; type it on a login node of that cluster"
 
@@ -368,6 +376,8 @@ def _no_options(cluster: Cluster) -> Iterator[str]:
             yield f"{where} has a setting of its own: {SETTINGS[option]}"
         elif option in TAKEN:
             yield f"{where} is set by the launcher itself"
+        elif option in NO_JOB:
+            yield f"{where} would make no job that can be followed and requeued; leave it out"
         elif option.startswith(ELSEWHERE):
             yield f"{where}{NOT_ELSEWHERE}"
     for word in cluster.srun_args:
