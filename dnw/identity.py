@@ -27,6 +27,12 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.drop", 0.3),
     ("wiring.start", 0.0),
     ("wiring.until", 0.75),
+    ("wiring.cycles", 7),
+    ("wiring.threshold", -5.0),
+    ("wiring.rounds", 5),
+    ("wiring.n", 2),
+    ("wiring.m", 4),
+    ("wiring.sr_ste", 2e-4),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from fractions import Fraction
 
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
 from dnw.config.optim import is_computable
@@ -42,6 +43,7 @@ def contradictions(train: Train) -> Iterable[str]:
     if train.wiring.source and not is_from_run:
         yield f"wiring.source: only {' and '.join(sorted(FROM_A_RUN))} begin with another run"
     yield from _of_the_wiring(train.wiring)
+    yield from _of_n_m(train)
 
 
 def _of_the_wiring(wiring: Wiring) -> Iterable[str]:
@@ -53,12 +55,35 @@ def _of_the_wiring(wiring: Wiring) -> Iterable[str]:
     if wiring.block > 1 and name in NOT_WITH["block"]:
         why = "takes every edge" if name == "complete" else "places single edges, not blocks"
         yield f"wiring.block: wiring={name} {why}; choose another wiring"
-    if wiring.budget == "global" and name in NOT_WITH["global"]:
+    if name == "n_m" and wiring.budget != "layer":
+        yield "wiring.budget: wiring=n_m has the same share in each layer; take layer"
+    elif wiring.budget == "global" and name in NOT_WITH["global"]:
         yield f"wiring.budget: wiring={name} has a budget for each layer; take layer or erk"
     if wiring.reference_quirks and name in NOT_WITH["reference_quirks"]:
         yield f"wiring.reference_quirks: the paper's code has no wiring={name}; leave it false"
     if wiring.start > wiring.until:
         yield f"wiring.start: {wiring.start:g} lies behind wiring.until={wiring.until:g}"
+
+
+def _of_n_m(train: Train) -> Iterable[str]:
+    """Refuse a width or a sparsity of which n of m aren't the budget."""
+    wiring, model = train.wiring, train.model.name
+    if wiring.name != "n_m":
+        return
+    share = Fraction(wiring.n, wiring.m)
+    if share >= 1:
+        yield f"wiring.n: {wiring.n} of {wiring.m} removes nothing; take n below m"
+    elif model in {"mobilenet", "mobilenet_v1"}:
+        yield (
+            f"wiring.name: n_m isn't for model={model}: at no width are {wiring.n} of {wiring.m} its budget; "
+            "take model=static, discrete or continuous, or a network with sparsity="
+        )
+    elif model in GRAPHS:
+        width = float(share * Fraction(str(WIDEST_STATIC if model == "static" else 1)))
+        if train.width != width:
+            yield f"width: wiring=n_m keeps {wiring.n} of {wiring.m} of the legal edges; type width={width}"
+    elif train.sparsity is not None and train.sparsity != float(1 - share):
+        yield f"sparsity: wiring=n_m keeps {wiring.n} of {wiring.m}; type sparsity={float(1 - share)}"
 
 
 def _of_the_network(train: Train) -> Iterable[str]:

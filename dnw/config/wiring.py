@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from dnw.config.user_class import AsText, Options, OrUserClass
-from dnw.ranges import STRICT, Portion, Positive, Share
+from dnw.ranges import STRICT, Amount, Number, Portion, Positive, Share
 
 KINDS = Literal[
     "dnw",
@@ -23,6 +23,11 @@ KINDS = Literal[
     "rigl",
     "set",
     "gmp",
+    "acdc",
+    "str",
+    "lottery",
+    "n_m",
+    "edge_popup",
 ]
 FROM_A_RUN = frozenset({"fine_tune", "one_shot"})  # wirings that begin with what another run came to
 
@@ -42,20 +47,33 @@ class Wiring:
     source_signature: str = ""  # set when the run is frozen
     every: Positive = 100  # rigl, set, gmp: steps from one change of edges to the next
     drop: Share = 0.3  # rigl, set: share of the edges that are replaced, rigl's at first
-    start: Portion = 0.0  # gmp: share of the steps before the first change
-    until: Share = 0.75  # rigl, set, gmp: share of the steps after which edges stay
+    start: Portion = 0.0  # gmp, acdc, lottery: share of the steps before the first change
+    until: Share = 0.75  # rigl, set, gmp, acdc, str, lottery: share of the steps after which edges stay
+    cycles: Positive = 7  # acdc: how often edges are cut and brought back
+    threshold: Number = -5.0  # str: the sigmoid of this is the first threshold
+    rounds: Positive = 5  # lottery: how often weights are rewound
+    n: Positive = 2  # n_m: edges among m neighbouring inputs
+    m: Literal[2, 4, 8, 16] = 4
+    sr_ste: Amount = 2e-4  # n_m: share of what isn't chosen that is added to the gradient
 
 
 # Which wirings have a use for a setting: with any other it is refused, unless it is left as it is.
 USED_BY = {
     "every": frozenset({"rigl", "set", "gmp"}),
     "drop": frozenset({"rigl", "set"}),
-    "start": frozenset({"gmp"}),
-    "until": frozenset({"rigl", "set", "gmp"}),
+    "start": frozenset({"gmp", "acdc", "lottery"}),
+    "until": frozenset({"rigl", "set", "gmp", "acdc", "str", "lottery"}),
+    "cycles": frozenset({"acdc"}),
+    "threshold": frozenset({"str"}),
+    "rounds": frozenset({"lottery"}),
+    "n": frozenset({"n_m"}),
+    "m": frozenset({"n_m"}),
+    "sr_ste": frozenset({"n_m"}),
 }
 # Wirings that can't do what a setting asks for, and what to take.
+_LATER = frozenset({"rigl", "set", "gmp", "acdc", "str", "lottery", "n_m", "edge_popup"})
 NOT_WITH = {
-    "block": frozenset({"complete", "rigl", "set"}),
-    "global": frozenset({"rigl", "set", "gmp"}),
-    "reference_quirks": frozenset({"rigl", "set", "gmp"}),
+    "block": frozenset({"complete", "rigl", "set", "str", "lottery", "n_m"}),
+    "global": _LATER,
+    "reference_quirks": _LATER,
 }

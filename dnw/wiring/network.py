@@ -33,6 +33,7 @@ def wire_network(model: nn.Module, train: Train) -> None:
             f"model.name: {train.model.name} has no convolution and no linear layer to wire; "
             f"left dense: {_listed(layers) if layers else 'none'}"
         )
+    _check_groups(wired, train)
     for layer, edges in zip(wired.values(), _edges(train, list(wired.values())), strict=True):
         wire(layer, edges)
     if train.wiring.budget == "global":
@@ -60,6 +61,19 @@ def _dense(layers: dict[str, nn.Module], train: Train) -> set[str]:
             )
         dense |= matching
     return dense
+
+
+def _check_groups(wired: dict[str, nn.Module], train: Train) -> None:
+    """Refuse layers whose inputs are no groups of m, with wiring=n_m."""
+    m = train.wiring.m if train.wiring.name == "n_m" else 1
+    weights = {name: layer.weight for name, layer in wired.items() if isinstance(layer.weight, Tensor)}
+    odd = [name for name, weight in weights.items() if weight.shape[1] % m]
+    if odd:
+        dense = ",".join([*train.wiring.leave_dense, *odd])
+        raise ConfigError(
+            f"wiring.m: {m} does not divide the inputs of {len(odd)} layers of model={train.model.name}; "
+            f"leave them dense: 'wiring.leave_dense=[{dense}]'"
+        )
 
 
 def _edges(train: Train, layers: list[nn.Module]) -> list[Edges]:

@@ -1,1 +1,1 @@
-"""Wirings whose edges change at steps of their own: a schedule over the whole run says when."""
+"""Wirings with a schedule over the whole run, or with a state of their own in the checkpoint."""

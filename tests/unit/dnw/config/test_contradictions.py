@@ -20,6 +20,16 @@ from dnw.config import ConfigError, parse
         ({"optim__schedule": "multistep"}, "optim.milestones: must name the epochs"),
         ({"model__small": True}, "model.small: only model=mobilenet has a small variant (got model=static)"),
         ({"width": 0.415}, "width: at most 0.414 of all edges of model=static are legal (got 0.415)"),
+        (
+            {"wiring": {"name": "n_m"}},
+            "width: wiring=n_m keeps 2 of 4 of the legal edges; type width=0.207",
+        ),
+        (
+            {"wiring": {"name": "n_m"}, "model__name": "resnet18", "width": None, "sparsity": 0.9},
+            "sparsity: wiring=n_m keeps 2 of 4; type sparsity=0.5",
+        ),
+        ({"wiring": {"name": "n_m"}, "model__name": "mobilenet"}, "n_m isn't for model=mobilenet"),
+        ({"wiring": {"name": "n_m", "n": 4}}, "wiring.n: 4 of 4 removes nothing; take n below m"),
         ({"wiring__drop": 0.1}, "wiring.drop: wiring=dnw has no use for it; rigl, set do"),
         (
             {"wiring": {"name": "rigl", "block": 4}},

@@ -30,11 +30,17 @@ CASES: dict[str, dict[str, Any]] = {
     "rigl": {"every": 1},
     "set": {"every": 1},
     "gmp": {"every": 1},
+    "acdc": {"cycles": 1},
+    "str": {},
+    "lottery": {"rounds": 1},
+    "n_m": {"n": 2, "m": 4},
+    "edge_popup": {},
 }
 
 
 def config(wiring: str) -> Train:
-    return train(**SMALL, **STATIC, wiring={"name": wiring, **CASES[wiring]})
+    width = 0.207 if wiring == "n_m" else 0.05
+    return train(**SMALL, **STATIC, width=width, wiring={"name": wiring, **CASES[wiring]})
 
 
 def go(made: Trainer, split: Index, last: int) -> None:

@@ -60,7 +60,7 @@ def test_every_wiring_is_named_wherever_it_has_to_be() -> None:
     for name in names - {"complete"}:
         train = dataclasses.replace(example.train(), wiring=Wiring(name=name, source="x"))
         try:
-            made = make_edges(train, 0, (4, 6), 5)
+            made = make_edges(train, 0, (4, 8), 16)
         except KeyError:
             pytest.fail(f"dnw/wiring/making.py doesn't say how edges of {name} are made")
-        assert made.budget == 5
+        assert made.budget == 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import example
@@ -20,11 +21,11 @@ def test_settings_arrive(name: str) -> None:
     assert differing == {f"_{setting}" for setting in used}
 
 
-OTHER: dict[str, Any] = {"every": 7, "drop": 0.2, "start": 0.1, "until": 0.5}
+OTHER: dict[str, Any] = {"every": 7, "drop": 0.2, "start": 0.1, "until": 0.5, "cycles": 3}
+OTHER |= {"threshold": -1.0, "rounds": 2, "n": 1, "m": 2, "sr_ste": 0.5}
 
 
 def made(name: str, **settings: Any) -> Any:
-    train = example.train(wiring={"name": name})
+    train = dataclasses.replace(example.train(), wiring=Wiring(name=name, **settings))
     given = {"legal": None, "layout": None, "quota": None, "block": 1}
-    object.__setattr__(train, "wiring", Wiring(name=name, **settings))  # type: ignore[arg-type]
-    return make_scheduled_edges(train, 0, (4, 6), 12, key=(0,), **given)
+    return make_scheduled_edges(train, 0, (4, 8), 16, key=(0,), **given)
