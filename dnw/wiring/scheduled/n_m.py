@@ -5,7 +5,6 @@ Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From S
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,4 +70,5 @@ class NmEdges(ScheduledEdges):
 
     def _grouped(self, values: Tensor) -> Tensor:
         """Return values of a weight's shape with the inputs last, in groups: [..., groups, m]."""
-        return values.movedim(1, -1).unflatten(-1, (math.ceil(values.shape[1] / self._m), self._m))
+        last = values.movedim(1, -1)
+        return last.reshape(*last.shape[:-1], -1, self._m)

@@ -30,7 +30,7 @@ def test_the_gradient_of_a_score_is_that_of_its_weight_times_the_weight() -> Non
     layer, _, before = wired()
     upstream = torch.randn(10, 20)
     (layer.weight * upstream).sum().backward()
-    assert torch.equal(raw_weight(layer).grad, upstream * before)  # type: ignore[arg-type]
+    assert torch.equal(raw_weight(layer).grad, upstream * before)
 
 
 def test_training_changes_edges_and_no_weight() -> None:

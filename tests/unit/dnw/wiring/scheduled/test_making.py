@@ -26,6 +26,6 @@ OTHER |= {"threshold": -1.0, "rounds": 2, "n": 1, "m": 2, "sr_ste": 0.5}
 
 
 def made(name: str, **settings: Any) -> Any:
-    train = dataclasses.replace(example.train(), wiring=Wiring(name=name, **settings))
+    train = dataclasses.replace(example.train(), wiring=Wiring(name=name, **settings))  # type: ignore[arg-type]
     given = {"legal": None, "layout": None, "quota": None, "block": 1}
     return make_scheduled_edges(train, 0, (4, 8), 16, key=(0,), **given)

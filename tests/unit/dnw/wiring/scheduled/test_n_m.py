@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.ao.pruning import WeightNormSparsifier
+from torch.ao.pruning import WeightNormSparsifier  # type: ignore[attr-defined]
 
 from dnw.wiring import Choice, raw_weight, wire
 from dnw.wiring.scheduled.n_m import NmEdges
@@ -38,7 +38,7 @@ def test_it_chooses_what_torchs_own_sparsifier_chooses() -> None:
     sparsifier.prepare(theirs, [{"tensor_fqn": "0.weight"}])
     sparsifier.step()
     wire(layer, NmEdges((6, 16), 48, n=2, m=4, sr_ste=0.0))
-    assert torch.equal(layer.weight, theirs[0].weight)
+    assert torch.equal(layer.weight, theirs.get_submodule("0").weight)  # type: ignore[arg-type]
 
 
 def test_what_is_not_chosen_is_drawn_to_zero() -> None:
@@ -49,7 +49,7 @@ def test_what_is_not_chosen_is_drawn_to_zero() -> None:
     choice = Choice(layer, steps=2)
     layer.weight.sum().backward()
     choice.before_step(0, torch.optim.SGD(layer.parameters(), lr=0.1))
-    assert raw_weight(layer).grad.tolist() == [[1.0, 1.0, 2.0, 0.5]]  # type: ignore[union-attr]
+    assert raw_weight(layer).grad.tolist() == [[1.0, 1.0, 2.0, 0.5]]
 
 
 def test_legal_groups_alone() -> None:

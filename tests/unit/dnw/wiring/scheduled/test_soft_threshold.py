@@ -30,7 +30,7 @@ def test_magnitudes_are_lowered_by_the_threshold() -> None:
 def test_weight_and_threshold_learn() -> None:
     layer, edges, _ = wired(2)
     layer.weight.sum().backward()
-    assert raw_weight(layer).grad.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0]]  # type: ignore[union-attr]
+    assert raw_weight(layer).grad.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0]]
     # d/ds of -(1 - 1 + 1) sigmoid(s)
     assert edges.threshold.grad is not None
     assert math.isclose(float(edges.threshold.grad), -0.2 * 0.8, rel_tol=1e-5)
@@ -43,8 +43,8 @@ def test_the_strongest_are_kept_at_the_end_with_the_threshold_taken_off() -> Non
     assert edges.mask.tolist() == [[True, True, False, False, False]]
     assert torch.allclose(layer.weight, torch.tensor([[0.7, -0.4, 0.0, 0.0, 0.0]]))
     layer.weight.sum().backward()
-    assert raw_weight(layer).grad.tolist() == [[1.0, 1.0, 0.0, 0.0, 0.0]]  # type: ignore[union-attr]
-    assert float(edges.threshold.grad) == 0  # type: ignore[arg-type]
+    assert raw_weight(layer).grad.tolist() == [[1.0, 1.0, 0.0, 0.0, 0.0]]
+    assert float(edges.threshold.grad) == 0
 
 
 def test_where_fewer_are_left_the_strongest_of_the_rest_begin_at_zero() -> None:
