@@ -72,6 +72,7 @@ def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str
         env=_environment(asked),
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         check=False,
     )
     said = done.stdout + done.stderr

@@ -119,7 +119,13 @@ def _run(words: Sequence[str], environment: Mapping[str, str], patience_s: float
     """Return what sbatch answers, all that it says, in one line, and its exit code."""
     try:
         done = subprocess.run(
-            words, env=environment, capture_output=True, text=True, check=False, timeout=patience_s
+            words,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            check=False,
+            timeout=patience_s,
         )
     except subprocess.TimeoutExpired:
         return "", f"no answer within {patience_s:g} s", 1

@@ -46,7 +46,13 @@ def ask(*words: str) -> str:
     for _ in range(TRIES):
         try:
             done = subprocess.run(
-                words, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+                words,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="surrogateescape",
+                check=False,
+                timeout=PATIENCE_S,
             )
         except (FileNotFoundError, PermissionError):  # which a folder in PATH raises
             raise MissingError(f"{words[0]}: not found here") from None

@@ -48,3 +48,10 @@ def test_the_record_of_one_job_among_those_of_its_array() -> None:
     said = {job: slurm_command.job_record(text, job) for job in ("7_2", "7_0", "9", "7", "7_1")}
     states = {job: record and record["JobState"] for job, record in said.items()}
     assert states == {"7_2": "RUNNING", "7_0": "PENDING", "9": "FAILED", "7": None, "7_1": None}
+
+
+def test_names_that_are_no_utf_8_are_kept(cluster: Slurm) -> None:
+    """As file names are: a script's path has to be found again among what squeue prints."""
+    cluster.says("squeue")
+    (cluster.lab / "bin" / "squeue").write_text("#!/bin/sh\nprintf '4711|/runs/caf\\351\\n'\n")
+    assert slurm_command.ask("squeue") == f"4711|{os.fsdecode(b'/runs/caf' + bytes([0xE9]))}\n"
