@@ -22,6 +22,7 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.block", 1),
     ("wiring.options", {}),
     ("model.options", {}),
+    ("data.augment_options", {}),
     ("user_fingerprint", ""),
     ("wiring.every", 100),
     ("wiring.drop", 0.3),

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from dnw.config import ConfigError, Train
-from dnw.config.user_class import is_user_class
 from shards.user_class.check import Constructor, Kind, check, constructor, offered
 from shards.user_class.classes import Class, lineage
 from shards.user_class.files import files_of, fingerprint
 from shards.user_class.loading import load, told
 from shards.user_class.modules import UserClassError, search_path
+from shards.user_class.names import is_user_class
 
 FOLDER = "user"  # of the run's code
 WIRING = Kind(
@@ -42,6 +42,7 @@ NETWORK = Kind(
     offered=("image_size",),
     methods={"forward": ("images",)},
 )
+AUGMENTATION = Kind("augmentation", methods={"__call__": ("image", "size", "rng")})
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Place:
 PLACES = (
     Place("wiring.name", "wiring", WIRING, "wiring.options"),
     Place("model.name", "model", NETWORK, "model.options"),
+    Place("data.augment", "data.augment", AUGMENTATION, "data.augment_options"),
 )
 
 
@@ -93,7 +95,9 @@ def prefer(code: Path) -> None:
         sys.path.insert(0, kept)
 
 
-def build(train: Train, setting: str, *values: Any, given: Mapping[str, Any], **more: Any) -> Any:
+def build(
+    train: Train, setting: str, *values: Any, given: Mapping[str, Any] | None = None, **more: Any
+) -> Any:
     """Build the object of a class that a setting names.
 
     Args:
@@ -109,7 +113,7 @@ def build(train: Train, setting: str, *values: Any, given: Mapping[str, Any], **
     place, name, found, built = _looked_up(train, setting)
     try:
         made = load(found)
-        taken = offered(built, given)
+        taken = offered(built, given or {})
         return told(lambda: made(*values, **more, **taken, **_value(train, place.options)), found)
     except UserClassError as error:
         raise ConfigError(f"{place.typed}={name}: {error}") from error

@@ -23,10 +23,10 @@ from hydra.errors import HydraException, MissingConfigException
 
 from dnw import config_file
 from dnw.config import LIBRARIES, ConfigError
-from dnw.config.user_class import written
 from dnw.setting_errors import no_such_setting
 from shards import command
 from shards.errors import did_you_mean
+from shards.user_class.names import written
 
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
 PATHS = frozenset({"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "cluster.python"})
@@ -175,7 +175,9 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
     if not value and place + 1 < len(words) and "=" not in words[place + 1] and words[place + 1][0] != "~":
         raise ConfigError(f"{word} {words[place + 1]}: {_AROUND}: {word}{words[place + 1]}")
     _check_path(key.lstrip("+"), value)
-    if ".options" in key and not key.startswith("+"):  # of a class of the user's own, with whatever names
+    if re.match(r"\w+\.(\w+_)?options\b", key) and not key.startswith(
+        "+"
+    ):  # of a class of the user's own, with whatever names
         word = f"++{word}"
         key = f"++{key}"
     if _parsed(word) is not None:

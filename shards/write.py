@@ -4,6 +4,7 @@
     python -m shards.write cifar10 auto data/cifar10
     python -m shards.write imagenet /datasets/imagenet data/imagenet --workers 16
     python -m shards.write imagefolder photos data/photos
+    python -m shards.write my_lab.sources.Mine SOURCE data/mine  # a class of your own: docs/extending.md
 
 The same source, seed and length of shards give the same bytes, on any number of processes and however often
 the command was killed and typed again: shards that are whole are kept, the others written.
@@ -12,6 +13,7 @@ the command was killed and typed again: shards that are whole are kept, the othe
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,8 @@ from shards.shard import Members, Shard
 from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars
 from shards.sources.room import check_room
 from shards.sources.source import BadImageError, Picture, Source, file_of, smaller, stamp
+from shards.sources.user_source import user_source
+from shards.user_class.names import is_user_class, written
 from shards.workers import run
 
 
@@ -211,7 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         ShardError: the source or the folder can't be used, or a setting that goes with another is alone.
     """
-    chosen = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = _parser(words[0] if words else "").parse_args(words)
     if chosen.max_pixels is not None and chosen.longest is None:
         raise ShardError(
             "--max-pixels: readers take no more pixels than before: scale down with --longest N, too"
@@ -313,23 +318,34 @@ def _imagenet(source: Path, ignored: Ignored, classes: Sequence[str] | None) -> 
     return imagefolder.imagenet(source, ignored, classes)
 
 
-def _parser() -> command.Parser:
+def _of_the_user(kind: str) -> dict[str, _Kind]:
+    """Return the kind that is a class of the user's own, if one is named."""
+    if not is_user_class(kind):
+        return {}
+    open_ = functools.partial(user_source, kind)
+    of_class = "what the class is built with: a folder, say"
+    return {kind: _Kind(lambda chosen: open_(chosen.source), 2500, f"the images of {kind}", of_class)}
+
+
+def _parser(kind: str = "") -> command.Parser:
     parser = command.Parser(
         prog="python -m shards.write",
         description="Write a data set as shards: plain tar files that webdataset, timm and this project "
         "read, with an index beside them. Typed again after any interruption, the command goes on.",
         epilog="example: python -m shards.write fashion_mnist auto data/fashion_mnist",
     )
+    if instead := written(kind):
+        parser.error(f"{kind}: must be {instead}")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for name, kind in _KINDS.items():
-        one = kinds.add_parser(name, help=kind.what, description=f"Write shards of {kind.what}.")
-        one.set_defaults(open=kind.open, skip_bad=False, max_pixels=None)
-        one.add_argument("source", metavar="SOURCE", type=command.name, help=kind.source)
+    for name, kind_ in (_KINDS | _of_the_user(kind)).items():
+        one = kinds.add_parser(name, help=kind_.what, description=f"Write shards of {kind_.what}.")
+        one.set_defaults(open=kind_.open, skip_bad=False, max_pixels=None)
+        one.add_argument("source", metavar="SOURCE", type=command.name, help=kind_.source)
         one.add_argument("out", metavar="OUT", type=command.path, help="a folder; made if need be")
         one.add_argument(
             "--shard-samples",
             type=command.positive,
-            default=kind.shard_samples,
+            default=kind_.shard_samples,
             metavar="N",
             help="the most images of a shard [%(default)s]",
         )

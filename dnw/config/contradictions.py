@@ -9,10 +9,10 @@ from fractions import Fraction
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
 from dnw.config.optim import is_computable
 from dnw.config.train import Train
-from dnw.config.user_class import is_user_class
 from dnw.config.wiring import FROM_A_RUN, NOT_WITH, USED_BY, Wiring
 from dnw.ranges import divisors
 from shards.errors import did_you_mean
+from shards.user_class.names import is_user_class
 
 WIDEST_STATIC = 0.414  # the static network's legal edges among its 800 x 800 positions
 
@@ -34,9 +34,14 @@ def contradictions(train: Train) -> Iterable[str]:
     if optim.schedule == "multistep" and not is_computable(optim):
         yield f"optim.gamma: {optim.gamma:g} at each of {len(optim.milestones)} milestones is beyond float32"
     yield from _of_the_network(train)
-    for group, part in (("wiring", train.wiring), ("model", train.model)):
-        if part.options and not is_user_class(part.name):
-            yield f"{group}.options: only for a class of your own, {group}=PACKAGE.MODULE.CLASS"
+    named = (
+        ("wiring", "wiring.options", train.wiring.name, train.wiring.options),
+        ("model", "model.options", train.model.name, train.model.options),
+        ("data.augment", "data.augment_options", train.data.augment, train.data.augment_options),
+    )
+    for word, key, name, options in named:
+        if options and not is_user_class(name):
+            yield f"{key}: only for a class of your own, {word}=PACKAGE.MODULE.CLASS"
     is_from_run = train.wiring.name in FROM_A_RUN
     if is_from_run and not train.wiring.source:
         yield f"wiring.source: wiring={train.wiring.name} begins with a finished complete run; name it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from tempfile import gettempdir
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from dnw.config.user_class import AsText, Options, OrUserClass
 from dnw.ranges import STRICT, Count, Deviation, Number, Positive, Size
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ class Data:
     cache_gb: Size = 50.0  # that they may take there
     image_size: Positive
     classes: Positive
-    augment: Literal["none", "crop_flip", "resized_crop_flip"]
+    # or a class of the user's own (docs/extending.md)
+    augment: Annotated[Literal["none", "crop_flip", "resized_crop_flip"], OrUserClass, AsText]
+    augment_options: Options = dataclasses.field(default_factory=dict)  # what that is built with
     mean: tuple[Number, Number, Number]
     std: tuple[Deviation, Deviation, Deviation]
     window: Count = 0  # shards shuffled together; 0: all of them

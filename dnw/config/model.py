@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from dnw.config.user_class import Options, is_user_class, written
+from dnw.config.user_class import Options
 from dnw.ranges import STRICT
+from shards.user_class.names import is_user_class, written
 
 GRAPHS = frozenset({"mobilenet", "static", "discrete", "continuous"})
 RESNETS = frozenset({"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"})

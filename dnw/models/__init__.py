@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from dnw import user_classes
 from dnw.config import GRAPHS, RESNETS, Train
-from dnw.config.user_class import is_user_class
 from dnw.models.discrete import Discrete
 from dnw.models.graph import channels_last
 from dnw.models.mobilenet import MobileNet
 from dnw.models.mobilenet_v1 import MobileNetV1
 from dnw.models.static import Static
 from dnw.wiring.network import wire_network
+from shards.user_class.names import is_user_class
 
 __all__ = ["Discrete", "MobileNet", "MobileNetV1", "Static", "build"]
 

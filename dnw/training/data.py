@@ -24,6 +24,8 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from dnw.augmentation.random_box import random_box
+from dnw.augmentation.user_augment import Augment, user_augment
 from dnw.config import ConfigError, Data, Train
 from dnw.preemption import leave_signals_to_parent
 from dnw.training.distributed import World
@@ -35,12 +37,13 @@ from shards.order import Order, part
 from shards.reader import Reader
 from shards.remote import Ahead
 from shards.rng import uniforms
+from shards.user_class.names import is_user_class
 
 AUGMENT = 0x617567  # keeps these numbers apart from those of the order
 REPLACEMENT_KEY = 0x696E73  # and these
 REPLACEMENTS_TRIED = 16  # samples in the place of one: if none can be read, nothing can
 NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
-TRIES = 10  # of RandomResizedCrop
+OF_ONE_SIZE = frozenset({"none", "crop_flip"})  # these take images of data.image_size alone
 RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
 PREFETCH = 4  # batches that each worker is ahead
 # times the pixels that are wanted: a JPEG decoded to no less still looks the same scaled down
@@ -85,13 +88,22 @@ class ImageDataset(Dataset[Batch]):
     """Images by number: in the training order, augmented, or in the split's own order, as they are."""
 
     def __init__(
-        self, index: Index, data: Data, order: Order | None, room: BatchBufferPool | None = None
+        self,
+        index: Index,
+        data: Data,
+        order: Order | None,
+        room: BatchBufferPool | None = None,
+        augment: Augment | None = None,
     ) -> None:
-        """`order` is the training order; None for evaluation. `room` may be shared with other images."""
+        """`order` is the training order; None for evaluation. `room` may be shared with other images.
+
+        `augment` is the user's own, where data.augment names one.
+        """
         self._reader = Reader(index)
         self._data = data
         self._order = order
         self._buffers = room or BatchBufferPool()
+        self._augment = augment
         self._ahead: Ahead | None = None  # of the process that reads
 
     def __getitem__(self, span: tuple[int, int]) -> Batch:
@@ -144,7 +156,7 @@ class ImageDataset(Dataset[Batch]):
 
     def _pixels(self, position: int, sample: int, picture: Picture) -> np.ndarray:
         size = self._data.image_size
-        if self._data.augment != "resized_crop_flip" and (picture.width, picture.height) != (size, size):
+        if self._data.augment in OF_ONE_SIZE and (picture.width, picture.height) != (size, size):
             raise ConfigError(
                 f"{self._reader.where(sample)}: an image of {picture.width}x{picture.height} pixels where "
                 f"data.image_size={size}; write the shards at that size, or use "
@@ -153,6 +165,8 @@ class ImageDataset(Dataset[Batch]):
         if self._order is None:
             return for_evaluation(picture, self._data)
         epoch, place = divmod(position, self._order.num_samples)
+        if self._augment is not None:
+            return self._augment(picture.pixels(), size, (self._order.seed, AUGMENT, epoch, place))
         numbers = uniforms(self._order.seed, AUGMENT, epoch, place, n=NUMBERS[self._data.augment])
         return for_training(picture, self._data, numbers)
 
@@ -181,7 +195,8 @@ def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
         NoImageError: it is damaged.
     """
     size = data.image_size
-    if data.augment != "resized_crop_flip":
+    is_as_wanted = is_user_class(data.augment) and (picture.width, picture.height) == (size, size)
+    if data.augment in OF_ONE_SIZE or is_as_wanted:
         return picture.pixels()
     short = round(size * RESIZE_TO_CROP)
     width, height = picture.scaled_to(short)
@@ -207,24 +222,6 @@ def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: 
     padded = np.pad(pixels_HWC, ((pad, pad), (pad, pad), (0, 0)))
     top, left = int(random_y * (2 * pad + 1)), int(random_x * (2 * pad + 1))
     return padded[top : top + height, left : left + width]
-
-
-def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, int, int]:
-    """Return the part of a photograph that is cut out: 8 to 100 % of its area, sides 3:4 to 4:3.
-
-    The distribution of torchvision's RandomResizedCrop: boxes that don't fit are drawn again, and after
-    TRIES of them the centre is taken.
-    """
-    for area_share, log_ratio, y, x in random.reshape(TRIES, 4).tolist():
-        area = width * height * (0.08 + 0.92 * area_share)
-        ratio = math.exp((2 * log_ratio - 1) * math.log(4 / 3))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
-            return left, top, left + w, top + h
-    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
-    left, top = (width - w) // 2, (height - h) // 2
-    return left, top, left + w, top + h
 
 
 class MicroBatches(Sampler[tuple[int, int]]):
@@ -283,7 +280,8 @@ class BothSplits(Dataset[Batch]):
 
     def __init__(self, train: Train, train_split: Index, val_split: Index) -> None:
         room = BatchBufferPool()
-        self._training = ImageDataset(train_split, train.data, _order(train, train_split), room)
+        order, augment = _order(train, train_split), user_augment(train)
+        self._training = ImageDataset(train_split, train.data, order, room, augment)
         self._validation = ImageDataset(val_split, train.data, None, room)
 
     def __getitem__(self, place: tuple[bool, tuple[int, int]]) -> Batch:
@@ -335,7 +333,8 @@ def training_batches(
         steps: where to end; no step with this number or above is loaded for.
     """
     sampler = MicroBatches(train, rank, world, first_step, steps)
-    return _loader(ImageDataset(index, train.data, _order(train, index)), sampler, train.data.workers)
+    images = ImageDataset(index, train.data, _order(train, index), augment=user_augment(train))
+    return _loader(images, sampler, train.data.workers)
 
 
 def evaluation_batches(train: Train, index: Index, rank: int, world: int) -> DataLoader[Batch]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dnw import user_classes
 from dnw.config import ConfigError, Train
-from dnw.config.user_class import is_user_class
 from dnw.wiring import blocks
 from dnw.wiring.budget import budget as budget_of
 from dnw.wiring.budget import reference_quota, widest
@@ -31,6 +30,7 @@ from dnw.wiring.targeted_dropout import (
     legal_of_rows,
     share_out,
 )
+from shards.user_class.names import is_user_class
 
 _STRONGEST = {
     "dnw": DnwEdges,

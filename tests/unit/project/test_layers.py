@@ -28,6 +28,7 @@ LAYERS = {
         "models/",
         "profile/",
         "compact/",
+        "augmentation/",
         "training/",
         "paper/",
         "engines/",

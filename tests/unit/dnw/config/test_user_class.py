@@ -6,8 +6,8 @@ import example
 import pytest
 
 from dnw.config import ConfigError, plain
-from dnw.config.user_class import is_user_class, written
 from dnw.identity import identity, signature
+from shards.user_class.names import is_user_class, written
 
 
 @pytest.mark.parametrize("name", ["my_lab.growth.Slow", "growth.Slow"])

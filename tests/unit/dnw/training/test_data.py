@@ -18,6 +18,7 @@ from object_store import http
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dnw.augmentation.random_box import random_box
 from dnw.config import ConfigError, Train
 from dnw.splits import open_splits
 from dnw.training import data
@@ -27,7 +28,6 @@ from dnw.training.data import (
     digest,
     evaluation_batches,
     evaluation_count,
-    random_box,
     training_batches,
 )
 from dnw.training.distributed import ALONE

@@ -1,0 +1,1 @@
+"""What is done to training images: random, as a function of (seed, epoch, place)."""

@@ -1,0 +1,83 @@
+"""docs/extending.md, as it is written there: from a folder outside of this project, killed and resumed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documents import environment
+from worker import ROOT, assert_same_weights
+
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+
+TEXT = (ROOT / "docs" / "extending.md").read_text()
+COMMANDS = re.findall(r"^    (python .*)$", TEXT.partition("## All of it together")[2], re.MULTILINE)
+KILLED = "0:step 2::1"  # in the first attempt
+
+
+def typed(command: str, here: Path, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Type a command of the document in another folder than the project's."""
+    words = [sys.executable, *shlex.split(command.replace("launch/", f"{ROOT}/launch/"))[1:], *more]
+    variables = {"PYTHONPATH": str(ROOT), **variables} if "-m shards" in command else variables
+    given = {**environment(), **variables}
+    return subprocess.run(words, cwd=here, env=given, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of the document, and the images that one of them makes."""
+    folder = tmp_path_factory.mktemp("work")
+    for path, text in re.findall(r"^```python\n# (\S+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
+    done = typed(COMMANDS[0], folder)
+    assert done.returncode == 0, done.stderr
+    assert "stripes: 40 train + 40 val images, 2 classes" in done.stdout
+    return folder
+
+
+def found(folder: Path) -> Run:
+    (one,) = folder.glob("demo_dnw/*/result.json")
+    return Run(one.parent)
+
+
+def test_trained_killed_resumed_and_evaluated_though_a_file_was_edited(here: Path) -> None:
+    few = ["data.workers=0", "checkpoint.every_steps=1", "threads=1"]
+    whole = typed(COMMANDS[1], here, *few, "runs_dir=whole")
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    edited = here / "my_lab" / "nets.py"
+    text = edited.read_text()
+    killed = typed(COMMANDS[1], here, *few, "runs_dir=killed", DNW_FAULT=KILLED)
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    one, other = found(here / "whole"), found(here / "killed")
+    assert len(ledger.read(other)) == 2
+    assert one.folder.name == other.folder.name
+    assert_same_weights(other, one)
+    edited.write_text("raise SystemExit('edited')\n" + text)
+    evaluated = typed(f"python -m dnw.evaluate {other.folder}", here, PYTHONPATH=str(ROOT))
+    assert "top-1" in evaluated.stdout, evaluated.stderr
+    again = typed(COMMANDS[1], here, *few, "runs_dir=whole", "dry_run=true")
+    assert one.folder.name not in again.stdout  # another run
+    edited.write_text(text.replace("super()", "nothing()"))
+    broken = typed(COMMANDS[1], here, *few, "runs_dir=broken", "error_retries=2")
+    assert broken.returncode != 0
+    assert "my_lab/nets.py, line 6: NameError: name 'nothing' is not defined" in broken.stderr
+    assert "Traceback" not in broken.stderr
+    (run,) = (here / "broken" / "demo_dnw").iterdir()
+    assert [attempt.reason for attempt in ledger.read(Run(run))] == ["error"]
+    edited.write_text(text)
+
+
+def test_the_submit_command_needs_no_torch_for_them(here: Path, tmp_path: Path) -> None:
+    """About a second on a machine at rest; what takes time is what it must not import."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('imports torch')\n")
+    blocked = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(here)])}
+    done = typed(COMMANDS[1], tmp_path, f"data.dir={here}/data/stripes", "dry_run=true", **blocked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "user_fingerprint" in done.stdout
