@@ -216,6 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ShardError: the source or the folder can't be used, or a setting that goes with another is alone.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    if words and (instead := written(words[0])):
+        raise ShardError(f"{words[0]}: must be {instead}")
     chosen = _parser(words[0] if words else "").parse_args(words)
     if chosen.max_pixels is not None and chosen.longest is None:
         raise ShardError(
@@ -334,8 +336,6 @@ def _parser(kind: str = "") -> command.Parser:
         "read, with an index beside them. Typed again after any interruption, the command goes on.",
         epilog="example: python -m shards.write fashion_mnist auto data/fashion_mnist",
     )
-    if instead := written(kind):
-        parser.error(f"{kind}: must be {instead}")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for name, kind_ in (_KINDS | _of_the_user(kind)).items():
         one = kinds.add_parser(name, help=kind_.what, description=f"Write shards of {kind_.what}.")
