@@ -4,7 +4,6 @@
     python -m shards.write cifar10 auto data/cifar10
     python -m shards.write imagenet /datasets/imagenet data/imagenet --workers 16
     python -m shards.write imagefolder photos data/photos
-    python -m shards.write my_lab.sources.Mine SOURCE data/mine  # a class of your own: docs/extending.md
 
 The same source, seed and length of shards give the same bytes, on any number of processes and however often
 the command was killed and typed again: shards that are whole are kept, the others written.
@@ -13,7 +12,6 @@ the command was killed and typed again: shards that are whole are kept, the othe
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -321,12 +319,10 @@ def _imagenet(source: Path, ignored: Ignored, classes: Sequence[str] | None) -> 
 
 
 def _of_the_user(kind: str) -> dict[str, _Kind]:
-    """Return the kind that is a class of the user's own, if one is named."""
     if not is_user_class(kind):
         return {}
-    open_ = functools.partial(user_source, kind)
-    of_class = "what the class is built with: a folder, say"
-    return {kind: _Kind(lambda chosen: open_(chosen.source), 2500, f"the images of {kind}", of_class)}
+    of = "what the class is built with: a folder, say"
+    return {kind: _Kind(lambda chosen: user_source(kind, chosen.source), 2500, f"the images of {kind}", of)}
 
 
 def _parser(kind: str = "") -> command.Parser:
