@@ -17,6 +17,7 @@ libraries of FFmpeg 4 to 8, apt-get install ffmpeg.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import multiprocessing
@@ -253,8 +254,9 @@ def memory_mib() -> float:
         family += [int(pid) for pid in (task / "children").read_text().split()]
     total = 0
     for pid in family:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            total += int(line.split()[1]) if line.startswith("Pss:") else 0
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # one has ended meanwhile
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                total += int(line.split()[1]) if line.startswith("Pss:") else 0
     return total / 1024
 
 
