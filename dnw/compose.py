@@ -32,7 +32,18 @@ def _quirk(reproduced: object, right: object, *, _root_: DictConfig) -> object:
     return reproduced if _root_.wiring.reference_quirks else right
 
 
-OmegaConf.register_new_resolver("quirk", _quirk, replace=True)
+def _sgd(value: object, *, _root_: DictConfig) -> object:
+    """In a recipe: `${sgd:0.1}` is 0.1 with optim.name=sgd, which it was made with, and else not set."""
+    return value if _root_.optim.name == "sgd" else None
+
+
+def _multistep(milestones: object, *, _root_: DictConfig) -> object:
+    """In a recipe: `${multistep:[80,120]}` are the milestones of the schedules that have, or ignore, them."""
+    return milestones if _root_.optim.schedule in {"multistep", "cosine"} else []
+
+
+for _name, _resolver in (("quirk", _quirk), ("sgd", _sgd), ("multistep", _multistep)):
+    OmegaConf.register_new_resolver(_name, _resolver, replace=True)
 
 
 def training(overrides: Sequence[str]) -> Train:

@@ -3,6 +3,7 @@
 python -m dnw.evaluate runs/static_dnw/default-0123456789
 python -m dnw.evaluate runs/static_dnw/default-0123456789/checkpoints/best.pt
 python -m dnw.evaluate dnw_x225.pt engine=native --data data/imagenet
+python -m dnw.evaluate runs/static_dnw/default-0123456789 weights=ema
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
 from dnw.splits import open_splits, unnamed
-from dnw.training.checkpointed_model import load_checkpointed_model
+from dnw.training.checkpointed_model import chosen_weights, load_checkpointed_model
 from dnw.training.data import evaluation_batches
 from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
@@ -45,7 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     engines = ", ".join(NAMES)
     parser.add_argument(
-        "engine", type=_engine_name, nargs="?", metavar="engine=NAME", help=f"one of {engines}"
+        "chosen",
+        type=_choice,
+        nargs="*",
+        metavar="engine=NAME weights=ema",
+        help=f"an engine, one of {engines}; the average of the weights, not those trained last (optim.ema)",
     )
     parser.add_argument(
         "--data", type=command.path, metavar="FOLDER", help="where the shards are, if not data.dir"
@@ -56,7 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
-    loaded = load_checkpointed_model(options.path)
+    chosen = dict(options.chosen)
+    engine: str | None = chosen.get("engine")
+    loaded = load_checkpointed_model(options.path, chosen.get("weights", "trained"))
     train, model, step = loaded.train, loaded.model, loaded.step
     if options.data is not None:
         train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
@@ -64,10 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
     if note := unnamed(val, loaded.classes):
         print(note, file=sys.stderr)
     costs = profile(model, train.data.image_size)
-    found = _on_this_machine(train, model, val, options.engine, torch.device(options.device))
+    found = _on_this_machine(train, model, val, engine, torch.device(options.device))
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
-        facts |= {"images_per_second": found.images_per_second, "engine": options.engine}
+        facts |= {"images_per_second": found.images_per_second, "engine": engine}
         print(json.dumps({"step": step, **dataclasses.asdict(found.accuracy), **facts}))
     else:
         print(f"{options.path} at step {step}: {found.told()}")
@@ -92,12 +99,20 @@ class _Found:
         )
 
 
+def _choice(word: str) -> tuple[str, str]:
+    """Return a word as the setting and its value."""
+    is_of_weights = word.startswith("weights=")
+    return ("weights", chosen_weights(word)) if is_of_weights else ("engine", _engine_name(word))
+
+
 def _engine_name(word: str) -> str:
     key, _, name = word.partition("=")
     if word in NAMES:
         raise argparse.ArgumentTypeError(f"write it as engine={word}")
     if key != "engine":
-        raise argparse.ArgumentTypeError(f"{word!r}: only engine=NAME can be chosen of a network")
+        raise argparse.ArgumentTypeError(
+            f"{word!r}: only engine=NAME and weights=ema can be chosen of a network"
+        )
     if name not in NAMES:
         there = ", ".join(NAMES)
         raise argparse.ArgumentTypeError(f"no {name!r}{did_you_mean(name, NAMES)}; there are: {there}")

@@ -2,6 +2,7 @@
 
 python -m dnw.export runs/static_dnw/default-0123456789 static.safetensors
 python -m dnw.export runs/static_dnw/default-0123456789/checkpoints/best.pt best.safetensors --onnx best.onnx
+python -m dnw.export runs/static_dnw/default-0123456789 average.safetensors weights=ema
 
 dnw.load reads it. A page about it, best.card.md, is written beside it: accuracy, costs, data, how to load it.
 """
@@ -23,7 +24,7 @@ from dnw.profile import profile
 from dnw.runs import jsonl
 from dnw.runs.folder import Run
 from dnw.splits import check_classes
-from dnw.training.checkpointed_model import CheckpointedModel, load_checkpointed_model
+from dnw.training.checkpointed_model import CheckpointedModel, chosen_weights, load_checkpointed_model
 from dnw.training.data import RESIZE_TO_CROP
 from shards import command
 from shards.atomic import replacing
@@ -53,6 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="the file to write: OUT.safetensors, which dnw.load reads, or OUT.onnx, with dense matrices",
     )
     parser.add_argument(
+        "weights",
+        type=chosen_weights,
+        nargs="?",
+        default="trained",
+        metavar="weights=ema",
+        help="the average of the weights, not those trained last (optim.ema)",
+    )
+    parser.add_argument(
         "--onnx", type=partial(_file, suffixes=(ONNX,)), metavar="FILE.onnx", help="also as ONNX"
     )
     parser.add_argument(
@@ -64,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     for out in filter(None, (asked.out, asked.onnx)):
         _check_out(out)
-    loaded = load_checkpointed_model(asked.path)
+    loaded = load_checkpointed_model(asked.path, asked.weights)
     train, model = loaded.train, loaded.model
     if not can_compact(model):
         raise ExportError(f"model={train.model.name} has no compact form, only mobilenet and static have")
@@ -86,7 +95,9 @@ def _write_card(asked: argparse.Namespace, loaded: CheckpointedModel, network: C
     run = Run(asked.path if asked.path.is_dir() else asked.path.parent.parent)
     costs = profile(loaded.model, card.image_size)
     records = jsonl.read(run.metrics)
-    page = model_card(asked.out.name, card, loaded.train, network, costs, records, asked.licence)
+    page = model_card(
+        asked.out.name, card, loaded.train, network, costs, records, asked.licence, asked.weights == "ema"
+    )
     with replacing(card_path(asked.out)) as file:
         file.write(page.encode())
 

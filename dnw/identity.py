@@ -34,6 +34,8 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.n", 2),
     ("wiring.m", 4),
     ("wiring.sr_ste", 2e-4),
+    *(("optim.name", "sgd"), ("optim.options", {}), ("optim.step_epochs", None), ("optim.rise", 0.3)),
+    *(("optim.end_lr", 0.0), ("optim.no_decay", []), ("optim.clip_norm", None), ("optim.ema", None)),
 )
 
 

@@ -6,6 +6,8 @@ import math
 
 from dnw.config import MOST_STEPS, ConfigError, Optim, Train
 
+_BEGINS_BELOW = 25  # onecycle: times lower than the highest rate
+
 
 def total_steps(train: Train, samples: int) -> int:
     """How many optimizer steps a run takes over a training split of so many samples."""
@@ -51,8 +53,12 @@ def is_due(train: Train, samples: int, step: int, every_epochs: int) -> bool:
 def learning_rate(optim: Optim, step: int, steps: int, steps_per_epoch: float) -> float:
     """Return the rate of the step with this number (from 0) of `steps`.
 
-    Cosine falls from `lr` to 0 over all steps (paper, appendix); multistep multiplies by `gamma` at each
-    milestone epoch. A warm-up rises linearly over its epochs, and the cosine runs over what is left.
+    Cosine falls from `lr` to `end_lr` over all steps (paper, appendix, to 0); linear does so in a line;
+    multistep multiplies by `gamma` at each milestone epoch, step every `step_epochs`, and neither goes below
+    `end_lr`; constant stays. A warm-up rises linearly over its epochs, and cosine and linear run over what is
+    left. Onecycle rises by half a cosine from 1/25 of `lr` over the share `rise` of all steps, then falls by
+    another to `end_lr` at the last one (Smith and Topin, https://arxiv.org/abs/1708.07120, as
+    torch.optim.lr_scheduler.OneCycleLR has it by default); a momentum stays as it is.
 
     Args:
         optim: the schedule and its numbers.
@@ -63,7 +69,30 @@ def learning_rate(optim: Optim, step: int, steps: int, steps_per_epoch: float) -
     warmup = optim.warmup_epochs * steps_per_epoch
     if step < warmup:
         return optim.lr * (step + 1) / warmup
-    if optim.schedule == "cosine":
-        return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    match optim.schedule:
+        case "cosine":
+            return _cosine(optim.lr, optim.end_lr, (step - warmup) / (steps - warmup))
+        case "linear":
+            return optim.lr + (optim.end_lr - optim.lr) * ((step - warmup) / (steps - warmup))
+        case "onecycle":
+            return _onecycle(optim, step, steps)
+        case "constant":
+            return optim.lr
     epoch = step / steps_per_epoch
-    return optim.lr * optim.gamma ** sum(epoch >= milestone for milestone in optim.milestones)
+    if optim.schedule == "step":
+        assert optim.step_epochs is not None  # dnw.config has seen to that
+        drops = int(epoch / optim.step_epochs)
+    else:
+        drops = sum(epoch >= milestone for milestone in optim.milestones)
+    return max(optim.lr * optim.gamma**drops, optim.end_lr)
+
+
+def _cosine(first: float, last: float, share: float) -> float:
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _onecycle(optim: Optim, step: int, steps: int) -> float:
+    peak = optim.rise * steps - 1
+    if step < peak:
+        return _cosine(optim.lr / _BEGINS_BELOW, optim.lr, step / peak)
+    return _cosine(optim.lr, optim.end_lr, (step - peak) / (steps - 1 - peak))

@@ -18,8 +18,12 @@ INSTEAD = {
 }
 ELSEWHERE = {  # what other programs call it
     **dict.fromkeys(["learning_rate", "base_lr"], "optim.lr=RATE"),
-    **dict.fromkeys(["optimizer", "opt"], "SGD with momentum, set by optim.lr= and others"),
-    **dict.fromkeys(["scheduler", "lr_scheduler", "sched"], "optim.schedule=cosine or multistep"),
+    **dict.fromkeys(["optimizer", "opt"], "optim.name=NAME"),
+    **dict.fromkeys(["betas", "eps", "alpha"], "a part of optim.options={NAME: VALUE}"),
+    **dict.fromkeys(["scheduler", "lr_scheduler", "sched"], "optim.schedule=NAME"),
+    **dict.fromkeys(["clip_grad", "grad_clip", "max_grad_norm", "gradient_clip_val"], "optim.clip_norm=NORM"),
+    **dict.fromkeys(["model_ema", "ema_decay", "model_ema_decay"], "optim.ema=0.9999"),
+    **dict.fromkeys(["min_lr", "eta_min"], "optim.end_lr=RATE"),
     **dict.fromkeys(["batch_size", "bs", "global_batch_size"], "batch=N, images of a step of all processes"),
     **dict.fromkeys(["max_epochs", "num_epochs", "n_epochs"], "epochs=N"),
     **dict.fromkeys(["max_steps", "num_steps", "max_iters"], "steps=N"),

@@ -374,6 +374,7 @@ def _publish(claim: Claim, trainer: Trainer) -> None:
         "top5": position.top5,
         "loss": position.loss,
         "best_top1": position.best_top1,
+        **({} if position.ema_top1 is None else {"ema_top1": position.ema_top1}),
         "params": costs.params,
         "macs": costs.macs,
         "attempts": claim.number,

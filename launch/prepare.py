@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dnw import config, model_registry, nondeterministic, schedule, user_classes
+from dnw import config, model_registry, nondeterministic, optimizer_registry, schedule, user_classes
 from dnw.config import ConfigError, Data, Train
 from dnw.identity import NOT_IDENTITY, signature
 from dnw.runs import class_names, source_run
@@ -91,11 +91,13 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     """
     values, launch = split(composed.values)
     train = config.parse(values)
+    config.check_typed(train.optim, composed.overrides)
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     check_effect(launch, composed.overrides)
     check_agent(launch.cluster)
     if launch.self_test is None:
         model_registry.check(train)
+        optimizer_registry.check(train.optim)
     request = _gpus(train, launch, in_foreground, ask)
     launch = request.launch
     if launch.self_test is not None:

@@ -12,7 +12,7 @@ from dnw.config.data import Data, Folder
 from dnw.config.frozen import ANEW, load, read
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, RESNETS, Model
 from dnw.config.optim import Optim
-from dnw.config.parsing import ConfigError, dump, parse, parse_as, plain
+from dnw.config.parsing import ConfigError, check_typed, dump, parse, parse_as, plain
 from dnw.config.train import MOST_STEPS, VERSION, CheckpointSettings, Log, Precision, Train, Watchdog
 from dnw.config.wiring import FROM_A_RUN, Wiring
 
@@ -37,6 +37,7 @@ __all__ = [
     "Train",
     "Watchdog",
     "Wiring",
+    "check_typed",
     "dump",
     "listed",
     "load",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
-from dnw.config.optim import is_computable
+from dnw.config.optimization import of_the_optimizer
 from dnw.config.train import Train
 from dnw.config.wiring import FROM_A_RUN, NOT_WITH, USED_BY, Wiring
 from dnw.ranges import divisors
@@ -28,11 +28,7 @@ def contradictions(train: Train) -> Iterable[str]:
         yield "deterministic: reduce=exact promises equal bits, which need deterministic=true"
     if train.epochs is None and train.steps is None:
         yield "epochs: must be set, or steps in its place"
-    if train.optim.schedule == "multistep" and not train.optim.milestones:
-        yield "optim.milestones: must name the epochs at which a multistep schedule lowers the rate"
-    optim = train.optim
-    if optim.schedule == "multistep" and not is_computable(optim):
-        yield f"optim.gamma: {optim.gamma:g} at each of {len(optim.milestones)} milestones is beyond float32"
+    yield from of_the_optimizer(train.optim)
     yield from _of_the_network(train)
     named = (
         ("wiring", "wiring.options", train.wiring.name, train.wiring.options),

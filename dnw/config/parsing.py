@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from dnw.config.contradictions import contradictions
+from dnw.config.optim import Optim
+from dnw.config.optimization import unused_words
 from dnw.config.train import Train
 from dnw.setting_errors import explain, known_keys
 from shards.errors import ExpectedError
@@ -32,6 +34,16 @@ def parse(values: Mapping[str, Any]) -> Train:
     if problems:
         raise ConfigError("\n".join(problems))
     return train
+
+
+def check_typed(optim: Optim, words: Sequence[str]) -> None:
+    """Refuse a word of the command line, `optim.NAME=VALUE`, that would have no effect.
+
+    Raises:
+        ConfigError: the schedule has no such setting.
+    """
+    if problems := list(unused_words(optim, words)):
+        raise ConfigError("\n".join(problems))
 
 
 def parse_as(kind: type[T], values: Mapping[str, Any]) -> T:

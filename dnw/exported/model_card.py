@@ -34,6 +34,7 @@ def model_card(
     costs: Profile,
     records: Iterable[Record],
     licence: str | None,
+    is_average: bool = False,
 ) -> str:
     """Write the page.
 
@@ -46,7 +47,12 @@ def model_card(
         records: what the run has logged (metrics.jsonl); the accuracy at the card's step is among them, or
             isn't known.
         licence: of the weights, an SPDX identifier; None: not stated.
+        is_average: the weights are the average over the training.
     """
+    facts = [*_facts(card, train, costs, licence)]
+    facts.insert(0, ("accuracy", _accuracy(card.step, records, "val_ema" if is_average else "val")))
+    if is_average:
+        facts.append(("weights", f"their exponential moving average over the training, {train.optim.ema:g}"))
     edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
     lines = [
         *_head(licence),
@@ -58,7 +64,7 @@ def model_card(
         "",
         "| | |",
         "|---|---|",
-        *(f"| {name} | {_plain(value)} |" for name, value in _facts(card, train, costs, records, licence)),
+        *(f"| {name} | {_plain(value)} |" for name, value in facts),
         "",
         "## Use",
         "",
@@ -87,13 +93,10 @@ def _head(licence: str | None) -> Iterable[str]:
     yield "---"
 
 
-def _facts(
-    card: Card, train: Train, costs: Profile, records: Iterable[Record], licence: str | None
-) -> Iterable[tuple[str, str]]:
+def _facts(card: Card, train: Train, costs: Profile, licence: str | None) -> Iterable[tuple[str, str]]:
     size = card.image_size
     short = "" if card.resize is None else f"shorter side scaled to {card.resize} pixels, then "
     names = "with names" if card.class_names else "without names"
-    yield "accuracy", _accuracy(card.step, records)
     yield "costs", f"{costs.effective_macs:,} multiply-adds an image, {costs.effective_params:,} parameters"
     yield "images", f"{size} x {size} pixels: {short}the centre cut out"
     yield (
@@ -115,9 +118,9 @@ def _facts(
     )
 
 
-def _accuracy(step: int, records: Iterable[Record]) -> str:
+def _accuracy(step: int, records: Iterable[Record], kind: str) -> str:
     """Return the last one that was logged at this step, or says that there is none."""
-    found = [one for one in records if one.get("step") == step and one.get("kind") == "val"]
+    found = [one for one in records if one.get("step") == step and one.get("kind") == kind]
     if not found:
         return f"not known: no evaluation at step {step}"
     last = found[-1]

@@ -66,6 +66,7 @@ class Position:
     top5: float = 0.0  # percent
     loss: float = 0.0  # nats
     best_top1: float = -1.0  # of all evaluations
+    ema_top1: float | None = None  # percent, of the averaged weights, at the same step; None: there are none
     replaced: int = 0  # samples that couldn't be read, so far
     world: int = 1  # processes that wrote it
 
@@ -83,6 +84,8 @@ class Checkpoint:
     train: dict[str, Any] = dataclasses.field(default_factory=dict)  # which network: dnw.config.plain
     # that wrote it: dnw.training.machine.facts
     machine: dict[str, str] = dataclasses.field(default_factory=dict)
+    # of weights and running statistics, by their names in `model`; none before the first step, or without ema
+    average: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import nn
 
@@ -20,6 +21,7 @@ from dnw.training.finite import check_finite, not_finite_by_design
 from dnw.wiring import choose_all
 from shards.classes import Names
 
+Weights = Literal["trained", "ema"]
 log = logging.getLogger(__name__)
 
 
@@ -36,8 +38,11 @@ class CheckpointedModel(NamedTuple):
     noted: Path
 
 
-def load_checkpointed_model(path: Path) -> CheckpointedModel:
+def load_checkpointed_model(path: Path, weights: Weights = "trained") -> CheckpointedModel:
     """Load the network of a run folder or of a checkpoint.
+
+    With weights="ema" its weights and running statistics are the average over the training (optim.ema), its
+    edges those of the trained weights.
 
     Of a run folder the newest whole checkpoint is taken; damaged ones are passed over with a warning and left
     where they are, as the run may be at work. A checkpoint needs no folder around it.
@@ -60,8 +65,29 @@ def load_checkpointed_model(path: Path) -> CheckpointedModel:
     check_finite(path, state, not_finite_by_design(model), "name a checkpoint of an earlier step")
     model.load_state_dict(state.model)
     choose_all(model, state.position.step)
+    if weights == "ema":
+        if not state.average:
+            raise CheckpointError(
+                f"{path}: holds no average of the weights, which optim.ema= keeps in training; "
+                "leave weights=ema out"
+            )
+        model.load_state_dict({**state.model, **state.average})  # of saved masks those that are there
     names = class_names.read(run) if state.identity.classes is None else state.identity.classes
     return CheckpointedModel(train, model, state.position.step, names, run.classes)
+
+
+def chosen_weights(word: str) -> Weights:
+    """Return what a word of a command line says, weights=trained or weights=ema.
+
+    Raises:
+        argparse.ArgumentTypeError: it says something else.
+    """
+    match word.partition("="):
+        case "weights", "=", ("trained" | "ema") as name:
+            return name
+    raise argparse.ArgumentTypeError(
+        f"no {word!r}; there are weights=trained, and weights=ema for their average"
+    )
 
 
 def _check_identity(path: Path, state: Checkpoint, train: Train) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -49,9 +49,11 @@ def quantize_for_exact_sum(loss: torch.Tensor, count: int = 1) -> torch.Tensor:
     return loss.mul(count * 2**20).round_().div_(2**20)  # a power of two rounds nothing
 
 
-@torch.no_grad()
+Run = Callable[[torch.Tensor], torch.Tensor]
+
+
 def evaluate(
-    run: Callable[[torch.Tensor], torch.Tensor],
+    run: Run,
     batches: Iterable[Batch],
     normalize: Normalize,
     world: World,
@@ -72,22 +74,45 @@ def evaluate(
     Raises:
         Interrupted: `should_stop` returned True.
     """
-    if isinstance(run, nn.Module):
-        run.eval()
-    sums = torch.zeros(4, dtype=torch.float64, device=world.device)  # samples, top-1, top-5, loss
+    return evaluate_each([run], batches, normalize, world, precision, should_stop)[0]
+
+
+@torch.no_grad()
+def evaluate_each(
+    runs: Sequence[Run],
+    batches: Iterable[Batch],
+    normalize: Normalize,
+    world: World,
+    precision: Precision = "fp32",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Accuracy]:
+    """Evaluate several networks on the same batches, which are loaded once; else as `evaluate`."""
+    for run in runs:
+        if isinstance(run, nn.Module):
+            run.eval()
+    # of each: samples, top-1, top-5, loss
+    sums = [torch.zeros(4, dtype=torch.float64, device=world.device) for _ in runs]
     for images_BCHW, labels_B, _ in batches:
         if should_stop():
             raise Interrupted
         if len(labels_B) == 0:
             continue
         targets_B = labels_B.to(world.device, non_blocking=True)
-        with autocast(precision, world.device):
-            logits_BK = run(normalize(images_BCHW.to(world.device, non_blocking=True)))
-        hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
-        loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
-        count = torch.full_like(targets_B[0], len(labels_B))  # made on the device: a copy to it would wait
-        sums += torch.stack(
-            [count, hits_B5[:, 0].sum(), hits_B5.sum(), quantize_for_exact_sum(loss.double())]
-        )
-    samples, top1, top5, loss_sum = world.sum(sums).tolist()
+        normalized_BCHW = normalize(images_BCHW.to(world.device, non_blocking=True))
+        for number, run in enumerate(runs):
+            with autocast(precision, world.device):
+                logits_BK = run(normalized_BCHW)
+            sums[number] += _counted(logits_BK, targets_B)
+    return [_accuracy(world.sum(summed)) for summed in sums]
+
+
+def _counted(logits_BK: torch.Tensor, targets_B: torch.Tensor) -> torch.Tensor:
+    hits_B5 = logits_BK.topk(min(5, logits_BK.shape[1])).indices == targets_B[:, None]
+    loss = F.cross_entropy(logits_BK.float(), targets_B, reduction="sum")
+    count = torch.full_like(targets_B[0], len(targets_B))  # made on the device: a copy to it would wait
+    return torch.stack([count, hits_B5[:, 0].sum(), hits_B5.sum(), quantize_for_exact_sum(loss.double())])
+
+
+def _accuracy(sums: torch.Tensor) -> Accuracy:
+    samples, top1, top5, loss_sum = sums.tolist()
     return Accuracy(int(samples), 100 * top1 / samples, 100 * top5 / samples, loss_sum / samples)

@@ -62,6 +62,7 @@ def _parts(saved: Checkpoint, exempt: frozenset[str]) -> Iterator[tuple[str, Any
     yield from ((name, tensor) for name, tensor in saved.model.items() if name not in exempt)
     held = saved.optimizer.get("state", {})
     yield from ((f"the momentum of weight {number}", state) for number, state in held.items())
+    yield from ((f"the average of {name}", tensor) for name, tensor in saved.average.items())
     yield "the sum of the losses", saved.meter
 
 

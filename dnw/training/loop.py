@@ -25,7 +25,7 @@ from dnw.training.checkpoint_writer import CheckpointWriter
 from dnw.training.data import Batch, batches_of_attempt, digest, evaluation_count
 from dnw.training.distributed import Agreement
 from dnw.training.divergence import DivergedError, diagnose
-from dnw.training.evaluation import Interrupted, evaluate
+from dnw.training.evaluation import Interrupted, evaluate_each
 from dnw.training.monitor import Monitor
 from dnw.training.prefetch import on_device
 from dnw.training.trainer import Trainer
@@ -221,8 +221,8 @@ class Loop:
         if not self._is_evaluated(position.step):
             return
         count = evaluation_count(trainer.train, self._val_split, trainer.world)
-        accuracy = evaluate(
-            trainer.show_for_evaluation(),
+        accuracy, *averaged = evaluate_each(
+            trainer.networks(),
             itertools.islice(self._batches, count),
             trainer.normalize,
             trainer.world,
@@ -237,10 +237,14 @@ class Loop:
             top5=accuracy.top5,
             loss=accuracy.loss,
             best_top1=max(accuracy.top1, position.best_top1) if is_finite else position.best_top1,
+            ema_top1=averaged[0].top1 if averaged else None,
         )
         swapped = trainer.swapped()
         if self._monitor:
-            self._monitor.evaluation(position.step, position.consumed / trainer.samples, accuracy)
+            epoch = position.consumed / trainer.samples
+            self._monitor.evaluation(position.step, epoch, accuracy)
+            for one in averaged:
+                self._monitor.evaluation(position.step, epoch, one, of_average=True)
             size = trainer.train.data.image_size
             self._monitor.wiring(position.step, trainer.model, trainer.masks, size, swapped)
         if not is_finite:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 TRAINING = ("loss", "top1", "lr", "images_per_second")
 SAVING = ("seconds", "stalled", "interval", "bytes")
+EMA = "val_ema"  # evaluations of the averaged weights
 _CURVES = {"train": TRAINING, "save": SAVING}
 
 
@@ -106,25 +107,27 @@ class Monitor:
         if self._bar and self._task is not None:
             self._bar.update(self._task, text=text)
 
-    def evaluation(self, step: int, epoch: float, accuracy: Accuracy) -> None:
+    def evaluation(self, step: int, epoch: float, accuracy: Accuracy, of_average: bool = False) -> None:
         """Log the accuracy on the validation split.
 
         Args:
             step: after which it was measured.
             epoch: the same in passes over the training split.
             accuracy: of all ranks together.
+            of_average: it is that of the averaged weights, a series of its own.
         """
         self._write(
             step,
-            "val",
+            EMA if of_average else "val",
             {"top1": accuracy.top1, "top5": accuracy.top5, "loss": accuracy.loss},
             epoch=round(epoch, 4),
             samples=accuracy.samples,
         )
         told = dataclasses.asdict(goodput(self._run, now=time.time()))
         self._show(step, "goodput", {name: value for name, value in told.items() if value is not None})
+        of = " (ema)" if of_average else ""
         self._say(
-            f"step {step}/{self._steps}  validation: top-1 {accuracy.top1:.2f} %  "
+            f"step {step}/{self._steps}  validation{of}: top-1 {accuracy.top1:.2f} %  "
             f"top-5 {accuracy.top5:.2f} %  loss {accuracy.loss:.4f}  {accuracy.samples} images"
         )
         self._last_line = (step, time.monotonic())

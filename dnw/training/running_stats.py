@@ -23,7 +23,12 @@ class RunningStatistics:
 
     def __init__(self, model: nn.Module) -> None:
         """Take over the statistics of `model`; they stay readable in it between `evaluate` and `train`."""
-        self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        norms = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, _BatchNorm) and module.track_running_stats
+        }
+        self._names, self._norms = list(norms), list(norms.values())
         self._momenta = [norm.momentum for norm in self._norms]
         device = next(model.parameters()).device
         size = 2 * sum(norm.num_features for norm in self._norms)
@@ -40,6 +45,20 @@ class RunningStatistics:
         self._number = 0
         self._collecting = False
         self._point_at(self._running)
+
+    @property
+    def current(self) -> torch.Tensor:
+        """All of them as one vector, always the same memory."""
+        return self._running
+
+    def named(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the parts of such a vector by their names in the state dict of the model."""
+        pairs = zip(self._names, self._views(flat), strict=True)
+        return {
+            f"{name}.running_{kind}": part
+            for name, (mean, var) in pairs
+            for kind, part in (("mean", mean), ("var", var))
+        }
 
     def train(self) -> None:
         """Let the norms collect the statistics of the micro-batches to come."""

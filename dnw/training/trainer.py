@@ -16,16 +16,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from dnw import schedule
-from dnw.config import Optim, Train, plain
+from dnw.config import Train, plain
 from dnw.hardware.precision import autocast
 from dnw.hardware.stragglers import OwnTime
 from dnw.training import machine
 from dnw.training.checkpoint import Checkpoint, Identity, Position
 from dnw.training.data import Batch
 from dnw.training.distributed import World
-from dnw.training.evaluation import Normalize, quantize_for_exact_sum
+from dnw.training.evaluation import Normalize, Run, quantize_for_exact_sum
+from dnw.training.optimizer import build_optimizer, clip
 from dnw.training.reduction import Exact, Fast
 from dnw.training.running_stats import RunningStatistics
+from dnw.training.weight_average import WeightAverage
 from dnw.wiring import Choice, edges_of
 from shards.rng import bits
 
@@ -45,8 +47,10 @@ class Trainer:
         self.position = Position(world=world.size)
         self.exempt: frozenset[str] = frozenset()  # buffers that may be inf; see dnw/training/finite.py
         self.model = model.to(world.device)
-        self.optimizer = sgd(self.model, train.optim)
+        self.optimizer = build_optimizer(self.model, train.optim)
         self.running = RunningStatistics(self.model)
+        ema = train.optim.ema
+        self.average = None if ema is None else WeightAverage(self.model, self.running, ema)
         # loss and top-1, which the ranks add up; micro-batches and loss of this rank alone: see first_lost
         self._sums = torch.zeros(4, dtype=torch.float64, device=world.device)
         self._shared, self._own_loss = self._sums[:2], self._sums[3]
@@ -80,11 +84,15 @@ class Trainer:
                 (loss / self._reduction.divisor).backward()
         self._reduction.finish()
         self._choice.before_step(self.position.step, self.optimizer)
+        if self.train.optim.clip_norm is not None:
+            clip(self.model, self.train.optim.clip_norm)
         self.rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         self.optimizer.step()
         self._reduction.clear()
+        if self.average is not None:
+            self.average.update(self.position.step)
         done = self.position.step + 1
         self._choice.choose(done)
         consumed = self.position.consumed + self.train.batch
@@ -161,6 +169,11 @@ class Trainer:
         self.running.evaluate(self.position.step)
         return self.model
 
+    def networks(self) -> list[Run]:
+        """Return what is evaluated: the network, with running statistics in place, and the average of it."""
+        model = self.show_for_evaluation()
+        return [model] if self.average is None else [model, self.average]
+
     def current_masks(self) -> Masks:
         """Which edges each wired weight uses now."""
         return {name: edges.mask.cpu().clone() for name, (_, edges) in self._wired.items()}
@@ -190,6 +203,7 @@ class Trainer:
             masks=self.masks,
             train=plain(self.train),
             machine=self.machine,
+            average=_copied(self.average.state_dict()) if self.average and self.position.step else {},
         )
 
     def restore(self, saved: Checkpoint) -> None:
@@ -197,6 +211,8 @@ class Trainer:
         self.running.evaluate(saved.position.step)
         self.model.load_state_dict(saved.model)
         self.optimizer.load_state_dict(saved.optimizer)
+        if self.average is not None and saved.average:
+            self.average.load_state_dict(saved.average)
         self.position = saved.position
         self.metered_from = saved.position.step
         self.masks = saved.masks
@@ -204,29 +220,6 @@ class Trainer:
         if self.world.is_first:
             self._shared.copy_(saved.meter[1:])
         self._choice.choose(self.position.step)
-
-
-def sgd(model: nn.Module, optim: Optim) -> torch.optim.SGD:
-    """Return the paper's optimizer over all weights: an edge that isn't chosen decays too.
-
-    Norms and biases are the vectors among the parameters; they decay as optim.decay_norms says.
-    """
-    parameters = list(model.parameters())
-    groups: list[dict[str, Any]] = [{"params": parameters}]
-    if not optim.decay_norms:
-        vectors = [one for one in parameters if one.ndim == 1]
-        groups = [
-            {"params": [one for one in parameters if one.ndim != 1]},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=optim.lr,
-        momentum=optim.momentum,
-        weight_decay=optim.weight_decay,
-        nesterov=optim.nesterov,
-        fused=True,
-    )
 
 
 def _copied(state: Any) -> Any:
