@@ -37,8 +37,9 @@ def build_optimizer(model: nn.Module, optim: Optim) -> Optimizer:
         settings |= {"momentum": optim.momentum, "nesterov": optim.nesterov}
     if optim.name in _FUSED:
         settings["fused"] = True
+    groups = _groups(model, optim)
     try:
-        return _class(optim.name)(_groups(model, optim), **settings)
+        return _class(optim.name)(groups, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optim.options: {optim.name} refuses them: {error}") from error
 
