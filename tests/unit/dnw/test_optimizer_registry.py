@@ -41,7 +41,7 @@ def test_timm_has_all_its_optimizers() -> None:
     import timm.optim
 
     listed = timm.optim.list_optimizers()  # type: ignore[attr-defined]
-    known = {timm.optim.get_optimizer_info(name).name for name in listed}  # type: ignore[attr-defined]
+    known = {timm.optim.get_optimizer_info(str(name)).name for name in listed}  # type: ignore[attr-defined]
     known = {name for name in known if not name.startswith(("bnb", "fused"))}  # of further libraries
     assert {name.removeprefix("timm/") for name in optimizer_registry.optimizers("timm")} == known
 
