@@ -49,10 +49,7 @@ def model_card(
         licence: of the weights, an SPDX identifier; None: not stated.
         is_average: the weights are the average over the training.
     """
-    facts = [*_facts(card, train, costs, licence)]
-    facts.insert(0, ("accuracy", _accuracy(card.step, records, "val_ema" if is_average else "val")))
-    if is_average:
-        facts.append(("weights", f"their exponential moving average over the training, {train.optim.ema:g}"))
+    facts = _facts(card, train, costs, records, licence, is_average)
     edges = sum(len(sums.weights) for block in network.blocks for sums in block.sums)
     lines = [
         *_head(licence),
@@ -93,10 +90,15 @@ def _head(licence: str | None) -> Iterable[str]:
     yield "---"
 
 
-def _facts(card: Card, train: Train, costs: Profile, licence: str | None) -> Iterable[tuple[str, str]]:
+def _facts(
+    card: Card, train: Train, costs: Profile, records: Iterable[Record], licence: str | None, is_average: bool
+) -> Iterable[tuple[str, str]]:
     size = card.image_size
     short = "" if card.resize is None else f"shorter side scaled to {card.resize} pixels, then "
     names = "with names" if card.class_names else "without names"
+    yield "accuracy", _accuracy(card.step, records, "val_ema" if is_average else "val")
+    if is_average:
+        yield "weights", f"their exponential moving average over the training, {train.optim.ema:g}"
     yield "costs", f"{costs.effective_macs:,} multiply-adds an image, {costs.effective_params:,} parameters"
     yield "images", f"{size} x {size} pixels: {short}the centre cut out"
     yield (

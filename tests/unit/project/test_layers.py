@@ -21,7 +21,7 @@ LAYERS = {
         "ranges",
         "config/",
         "config_file identity",
-        "compose model_registry nondeterministic processes schedule splits user_classes words",
+        "compose model_registry nondeterministic optimizer_registry processes schedule splits user_classes words",
         "hardware/",
         "wiring/",
         "runs/",
