@@ -44,8 +44,7 @@ def model_card(
         train: the configuration that it was trained with.
         network: what is exported.
         costs: those of the network as it was trained.
-        records: what the run has logged (metrics.jsonl); the accuracy at the card's step is among them, or
-            isn't known.
+        records: what the run has logged (metrics.jsonl), the accuracy at the card's step if it is known.
         licence: of the weights, an SPDX identifier; None: not stated.
         is_average: the weights are the average over the training.
     """
