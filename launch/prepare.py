@@ -91,13 +91,11 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     """
     values, launch = split(composed.values)
     train = config.parse(values)
-    config.check_typed(train.optim, composed.overrides)
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     check_effect(launch, composed.overrides)
     check_agent(launch.cluster)
     if launch.self_test is None:
-        model_registry.check(train)
-        optimizer_registry.check(train.optim)
+        _check_names(train, composed.overrides)
     request = _gpus(train, launch, in_foreground, ask)
     launch = request.launch
     if launch.self_test is not None:
@@ -125,6 +123,13 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     refused = (request.refusal,) if request.refusal else ()
     names = None if val is None else val.classes
     return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names, files)
+
+
+def _check_names(train: Train, overrides: Sequence[str]) -> None:
+    """Look up what libraries have to have, and refuse words without an effect. Raises ConfigError."""
+    config.check_typed(train.optim, overrides)
+    model_registry.check(train)
+    optimizer_registry.check(train.optim)
 
 
 def _compare_classes(val: Index | None, train: Train, run: Run | None) -> str:
