@@ -22,7 +22,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 
 from dnw import config_file
-from dnw.config import LIBRARIES, ConfigError
+from dnw.config import LIBRARIES, ConfigError, listed
+from dnw.config.wiring import USED_BY
 from dnw.setting_errors import no_such_setting
 from shards import command
 from shards.errors import did_you_mean
@@ -115,6 +116,10 @@ def _check_all(configs: Path) -> None:
 
 def _could_not_override(found: re.Match[str], _first: str, known: Collection[str]) -> str:
     key = found[1].split("@")[0]
+    if users := USED_BY.get(key.removeprefix("wiring.")) if key in known else None:
+        return (
+            f"{key}: a setting of wiring={listed(sorted(users))} alone; choose one of these, or leave it out"
+        )
     return "exp: write it as +exp=NAME" if key == "exp" else no_such_setting(key, known)
 
 
