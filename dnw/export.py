@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         "weights",
         type=chosen_weights,
         nargs="?",
-        default="trained",
+        default="weights=trained",
         metavar="weights=ema",
         help="the average of the weights, not those trained last (optim.ema)",
     )

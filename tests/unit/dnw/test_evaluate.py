@@ -95,7 +95,7 @@ def test_engines_find_the_same_accuracy(run: Run, capsys: pytest.CaptureFixture[
     [
         ("engine=fast", "no 'fast'; there are: dense, compact, csr"),
         ("native", "write it as engine=native"),
-        ("nproc=2", "'nproc=2': only engine=NAME can be chosen"),
+        ("nproc=2", "'nproc=2': only engine=NAME and weights=ema can be chosen"),
     ],
 )
 def test_no_such_engine(run: Run, capsys: pytest.CaptureFixture[str], word: str, said: str) -> None:
