@@ -80,4 +80,4 @@ def test_an_option_that_is_not_there() -> None:
 
 def test_a_group_is_chosen_by_name() -> None:
     line = explain(ValueError(""), ["wiring=3"], CONFIGS, KEYS)
-    assert line.startswith("wiring=3: wiring is chosen by its name, one of complete, dnw")
+    assert line.startswith("wiring=3: wiring is chosen by its name, one of acdc, complete, dnw")
