@@ -8,9 +8,9 @@ imports torch: the login node checks with it.
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 LARGEST = 3.4e38  # of float32, rounded down
@@ -26,6 +26,26 @@ Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 Deviation = Annotated[float, Field(ge=1e-6, le=LARGEST)]  # of pixels in [0, 1], which are divided by it
 Duration = Annotated[float, Field(ge=0, le=1e9)]  # minutes or seconds; timedelta and sleep take no more
 Size = Annotated[float, Field(gt=0, le=1e9)]  # GB
+
+
+def _finite(value: Any) -> Any:
+    """Return a value of whatever type, if no number in it is infinite or none, written as a text or not."""
+    if isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            _finite(one)
+    elif isinstance(value, int | float | str) and not _is_within(value):
+        raise ValueError("finite")
+    return value
+
+
+def _is_within(value: float | str) -> bool:
+    try:
+        return abs(float(value)) <= LARGEST
+    except (ValueError, OverflowError):
+        return isinstance(value, str)
+
+
+Finite = Annotated[Any, BeforeValidator(_finite)]  # what a setting that may be of any type holds
 
 
 def divisors(number: int) -> list[int]:

@@ -12,7 +12,7 @@ import torch
 from dnw import train
 from dnw.preemption import StopRequest
 from dnw.training.data import Batch
-from dnw.training.evaluation import Accuracy, evaluate
+from dnw.training.evaluation import Accuracy, evaluate_each
 from dnw.training.trainer import Trainer
 
 
@@ -54,10 +54,10 @@ def main(arguments: list[str], stop: StopRequest) -> int:
     if rank == os.environ.get("POISONED_RANK", rank):
         Poisoned.what, Poisoned.at = what, int(at)
 
-    def poisoned_evaluate(*given: Any, **named: Any) -> Accuracy:
-        found = evaluate(*given, **named)
+    def poisoned_evaluate(*given: Any, **named: Any) -> list[Accuracy]:
+        (found,) = evaluate_each(*given, **named)
         is_now = what == "evaluation" and named["should_stop"].__self__._trainer.position.step >= int(at)
-        return Accuracy(found.samples, 99.0, 99.0, float("nan")) if is_now else found
+        return [Accuracy(found.samples, 99.0, 99.0, float("nan")) if is_now else found]
 
-    with patch("dnw.train.Trainer", Poisoned), patch("dnw.training.loop.evaluate", poisoned_evaluate):
+    with patch("dnw.train.Trainer", Poisoned), patch("dnw.training.loop.evaluate_each", poisoned_evaluate):
         return train.main(arguments, stop)

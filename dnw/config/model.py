@@ -19,7 +19,7 @@ LIBRARIES = ("torchvision/", "timm/")
 
 
 def _named(name: str) -> str:
-    if instead := written(name):
+    if not name.startswith(LIBRARIES) and (instead := written(name)):
         raise ValueError(instead)
     return name
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-from dnw.ranges import LARGEST, STRICT, Amount, Magnitude, Number
+from dnw.ranges import LARGEST, STRICT, Amount, Finite, Magnitude, Number
 
 # Settings that some schedules have, and which; any other schedule refuses them.
 OF_SCHEDULE = {
@@ -36,13 +36,11 @@ def _option(value: Any) -> Any:
         return tuple(_option(one) for one in value)
     if not (is_number or value is None or isinstance(value, str)):
         raise ValueError("a number, a list of numbers, true, false or a name")
-    if is_number and not abs(value) <= LARGEST:
-        raise ValueError("finite")
     return value
 
 
 Rate = Annotated[Magnitude, BeforeValidator(_rate)]
-Option = Annotated[Any, BeforeValidator(_option)]
+Option = Annotated[Finite, BeforeValidator(_option)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import PlainSerializer, WrapValidator
 
+from dnw.ranges import Finite
 from shards.user_class.names import is_user_class, written
 
-Options = dict[str, Any]  # what such a class is built with besides
+Options = dict[str, Finite]  # what such a class is built with besides
 
 
 def _or_known(value: Any, known: Callable[[Any], Any]) -> Any:
