@@ -45,7 +45,7 @@ def until(there: Callable[[], Any], timeout_s: float = 60, show: Path | None = N
         if time.monotonic() > deadline:
             told = show.read_text() if show is not None and show.exists() else ""
             raise AssertionError(f"it never came\n{told}")
-        time.sleep(max(0.1, 3 * (time.monotonic() - began)))
+        time.sleep(min(max(0.1, 3 * (time.monotonic() - began)), 0.5))
 
 
 def lines(path: Path) -> list[str]:
