@@ -167,10 +167,6 @@ def of_spdl(images: Images) -> Iterator[Any]:
     import spdl.io  # noqa: PLC0415
     from spdl.pipeline import PipelineBuilder  # noqa: PLC0415
 
-    try:
-        spdl.io.demux_image  # noqa: B018
-    except RuntimeError as error:
-        raise ImportError("SPDL finds no libraries of FFmpeg: apt-get install ffmpeg") from error
     files = images.files()
     crop = files.transform.transforms[0]
 
@@ -188,6 +184,10 @@ def of_spdl(images: Images) -> Iterator[Any]:
         frames = spdl.io.decode_packets(packets, filter_desc=cut)
         return spdl.io.to_torch(spdl.io.convert_frames(frames)), label
 
+    try:
+        decoded(0)  # the libraries are looked for now; a pipeline leaves out what fails, for ever
+    except RuntimeError as error:
+        raise ImportError("SPDL finds no libraries of FFmpeg: apt-get install ffmpeg") from error
     builder: Any = PipelineBuilder()
     builder = builder.add_source(order()).pipe(decoded, concurrency=images.cores)
     batches = builder.aggregate(BATCH).pipe(default_collate).add_sink(2).build(num_threads=images.cores)
