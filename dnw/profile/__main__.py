@@ -18,7 +18,7 @@ from rich import box
 from rich.table import Table
 from torch import nn
 
-from dnw import model_registry, models
+from dnw import model_registry, models, optimizer_registry
 from dnw.compose import training
 from dnw.config import ConfigError, Train
 from dnw.console import PlainConsole
@@ -64,6 +64,7 @@ def _network(words: Sequence[str]) -> tuple[Train, nn.Module]:
         raise ConfigError(f"{run}: a network has its settings; type it alone, or compose one from +exp=NAME")
     train = training(words)
     model_registry.check(train)
+    optimizer_registry.check(train.optim)
     return train, models.build(train)
 
 
