@@ -7,29 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-from dnw.wiring.scheduled.edges import ScheduledEdges, share_of
+from dnw.wiring.scheduled.edges import PrunedEdges
 
 
-class AcdcEdges(ScheduledEdges):
+class AcdcEdges(PrunedEdges):
     """Every legal edge at first; then compressed and decompressed in turn, compressed at the end.
 
     What a compression cuts begins at zero when all edges come back, and the optimizer at rest.
     """
 
-    def __init__(
-        self, shape: Sequence[int], budget: int, *, cycles: int, start: float, until: float, **given: Any
-    ) -> None:
-        """Do so `cycles` times from the share `start` of all steps to `until`; see Edges for the rest."""
-        super().__init__(shape, budget, until=until, **given)
+    def __init__(self, shape: Sequence[int], budget: int, *, cycles: int, **given: Any) -> None:
+        """Do so `cycles` times from the share `start` of all steps to `until`; see PrunedEdges."""
+        super().__init__(shape, budget, **given)
         self._cycles = cycles
-        self._start = start
-        self._first = 0
-
-    def plan(self, weight: Tensor, steps: int) -> None:
-        """Begin with every legal edge."""
-        super().plan(weight, steps)
-        self._first = min(share_of(self._start, steps), self.end)
-        self._everywhere()
 
     def is_due(self, step: int) -> bool:
         """Return whether a phase begins."""

@@ -71,6 +71,24 @@ class ScheduledEdges(StrongestEdges):
         self.mask.copy_(mask)
 
 
+class PrunedEdges(ScheduledEdges):
+    """Every legal edge at first, and some of them cut from a share of all steps on."""
+
+    def __init__(
+        self, shape: Sequence[int], budget: int, *, start: float, until: float, **given: Any
+    ) -> None:
+        """Keep every edge up to the share `start` of all steps; see ScheduledEdges for the rest."""
+        super().__init__(shape, budget, until=until, **given)
+        self._start = start
+        self._first = 0
+
+    def plan(self, weight: Tensor, steps: int) -> None:
+        """Begin with every legal edge."""
+        super().plan(weight, steps)
+        self._first = min(share_of(self._start, steps), self.end)
+        self._everywhere()
+
+
 def share_of(share: float, steps: int) -> int:
     """Return how many of `steps` the share is, rounded down; computed from its decimal digits."""
     return math.floor(Fraction(str(share)) * steps)

@@ -7,31 +7,21 @@ from typing import Any
 
 from torch import Tensor
 
-from dnw.wiring.scheduled.edges import ScheduledEdges, share_of
+from dnw.wiring.scheduled.edges import PrunedEdges
 
 
-class GmpEdges(ScheduledEdges):
+class GmpEdges(PrunedEdges):
     """The strongest edges, fewer and fewer of them; the gradient reaches these alone.
 
     An edge that was cut keeps its weight, which only momentum and decay move: at a later cut it may come
     back, as in the paper's code.
     """
 
-    def __init__(
-        self, shape: Sequence[int], budget: int, *, every: int, start: float, until: float, **given: Any
-    ) -> None:
-        """Cut every `every` steps from the share `start` of all steps to `until`; see Edges."""
-        super().__init__(shape, budget, until=until, **given)
+    def __init__(self, shape: Sequence[int], budget: int, *, every: int, **given: Any) -> None:
+        """Cut every `every` steps from the share `start` of all steps to `until`; see PrunedEdges."""
+        super().__init__(shape, budget, **given)
         self._every = every
-        self._start = start
         self._all = self.positions
-        self._first = 0
-
-    def plan(self, weight: Tensor, steps: int) -> None:
-        """Begin with every legal edge."""
-        super().plan(weight, steps)
-        self._first = min(share_of(self._start, steps), self.end)
-        self._everywhere()
 
     def is_due(self, step: int) -> bool:
         """Return whether edges are cut: each `every` steps from the first cut on, and at the end."""

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnw.wiring.scheduled.edges import ScheduledEdges, share_of
+from dnw.wiring.scheduled.edges import PrunedEdges
 from dnw.wiring.selection import largest
 
 
-class LotteryEdges(ScheduledEdges):
+class LotteryEdges(PrunedEdges):
     """The strongest of those that are left, each round the same share of them, rewound to an early step.
 
     The optimizer begins each round at rest, and skips the step before which it rewinds.
@@ -24,22 +24,12 @@ class LotteryEdges(ScheduledEdges):
 
     rewound: Tensor  # float, shape of the weight: what it was at the early step
 
-    def __init__(
-        self, shape: Sequence[int], budget: int, *, rounds: int, start: float, until: float, **given: Any
-    ) -> None:
-        """Keep the weights at the share `start` of all steps; end the last round at `until`; see Edges."""
-        super().__init__(shape, budget, until=until, **given)
+    def __init__(self, shape: Sequence[int], budget: int, *, rounds: int, **given: Any) -> None:
+        """Keep the weights at the share `start` of all steps; end the last round at `until`; see the base."""
+        super().__init__(shape, budget, **given)
         self._rounds = rounds
-        self._start = start
-        self._first = 0
         self._all = self.positions
         self.register_buffer("rewound", torch.zeros(tuple(shape)))
-
-    def plan(self, weight: Tensor, steps: int) -> None:
-        """Begin with every legal edge."""
-        super().plan(weight, steps)
-        self._first = min(share_of(self._start, steps), self.end)
-        self._everywhere()
 
     def is_due(self, step: int) -> bool:
         """Return whether weights are kept or rewound."""
