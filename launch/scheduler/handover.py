@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.scheduler.slurm_command import MissingError, SlurmError, records
+from launch.scheduler.slurm_command import MissingError, SlurmError, records, run
 from launch.scheduler.slurm_states import slurm_state
 
 UNKNOWN = "?"  # a job whose id nobody knows, which Slurm may have taken or not; ?_INDEX in an array
@@ -118,15 +118,7 @@ def _owner(line: str) -> tuple[str, Path, bool]:
 def _run(words: Sequence[str], environment: Mapping[str, str], patience_s: float) -> tuple[str, str, int]:
     """Return what sbatch answers, all that it says, in one line, and its exit code."""
     try:
-        done = subprocess.run(
-            words,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-            timeout=patience_s,
-        )
+        done = run(words, environment, patience_s)
     except subprocess.TimeoutExpired:
         return "", f"no answer within {patience_s:g} s", 1
     return done.stdout, in_one_line(done.stderr or done.stdout), done.returncode

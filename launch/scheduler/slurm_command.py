@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from launch.scheduler import slurm_environment
@@ -35,6 +35,21 @@ class UnreachedError(SlurmError):
     """No controller of Slurm answers here."""
 
 
+def run(
+    words: Sequence[str], environment: Mapping[str, str], patience_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of Slurm's; what it prints may be no UTF-8. Raises what subprocess.run does."""
+    return subprocess.run(
+        words,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        timeout=patience_s,
+    )
+
+
 def ask(*words: str) -> str:
     """Return what a command prints; whoever asks Slurm, or orders, does it here (slurm_environment.py).
 
@@ -45,15 +60,7 @@ def ask(*words: str) -> str:
     environment = slurm_environment.for_queries(os.environ)
     for _ in range(TRIES):
         try:
-            done = subprocess.run(
-                words,
-                env=environment,
-                capture_output=True,
-                text=True,
-                errors="surrogateescape",
-                check=False,
-                timeout=PATIENCE_S,
-            )
+            done = run(words, environment, PATIENCE_S)
         except (FileNotFoundError, PermissionError):  # which a folder in PATH raises
             raise MissingError(f"{words[0]}: not found here") from None
         except subprocess.TimeoutExpired:
