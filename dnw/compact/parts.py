@@ -23,7 +23,13 @@ def fingerprint(network: Compact) -> str:
 
 
 def taken_apart(part: Any, name: str, arrays: dict[str, Arrays]) -> Any:
-    """Return the part as JSON knows it; arrays go into `arrays`, by name."""
+    """Return the part as JSON knows it.
+
+    Args:
+        part: a dataclass, a sequence, an array, or what JSON has.
+        name: what the part is called in the whole, its path with dots.
+        arrays: takes the part's arrays, by name.
+    """
     if isinstance(part, np.ndarray):
         arrays[name] = part
         return None
@@ -38,7 +44,14 @@ def taken_apart(part: Any, name: str, arrays: dict[str, Arrays]) -> Any:
 def put_together(kind: Any, value: Any, name: str, arrays: dict[str, Arrays]) -> Any:
     """Return the object of type `kind` that `taken_apart` made plain.
 
-    Raises TypeError, KeyError or AttributeError for what it has not made.
+    Args:
+        kind: its type, as an annotation has it.
+        value: what `taken_apart` returned for it.
+        name: what it is called in the whole.
+        arrays: the arrays of the whole, by name.
+
+    Raises:
+        TypeError, KeyError, AttributeError: `taken_apart` has not made it.
     """
     if kind is A:
         return arrays[name]

@@ -81,7 +81,16 @@ def _(
 def norm_relu_backward(
     to_given_NC: Tensor, x_NC: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, inverse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x_NC, scale and shift; `to_given_NC` is contiguous, of x_NC's type."""
+    """Return the gradients of x_NC, scale and shift.
+
+    Args:
+        to_given_NC: the gradient of the result, contiguous, of x_NC's type.
+        x_NC: what was normalized: N pixels of C channels.
+        scale: of each channel, float32 [C].
+        shift: the same.
+        mean: of the batch, [C], as `norm_relu` returned it.
+        inverse: 1 over the batch's standard deviation, likewise.
+    """
     rows, channels = x_NC.shape
     to_x_NC = torch.empty_like(x_NC)
     to_scale, to_shift = torch.empty_like(scale), torch.empty_like(scale)

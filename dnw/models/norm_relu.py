@@ -42,7 +42,20 @@ def norm_relu(norm: nn.BatchNorm2d, x_BCHW: Tensor) -> Tensor:
 
 
 def forward(norm: nn.BatchNorm2d, x_BCHW: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Saved, int]:
-    """Return relu(norm(x)), and what `backward` is to be given; updates the running statistics."""
+    """Compute relu(norm(x)) in training, and update the running statistics.
+
+    Args:
+        norm: whose momentum, eps and running statistics are used.
+        x_BCHW: what is normalized over B, H and W.
+        scale: the factor of each channel, [C].
+        shift: what is added to it, [C].
+
+    Returns:
+        relu(norm(x)) as x is; then `saved` and `used`, which `backward` is to be given.
+
+    Raises:
+        ValueError: there is one value for each channel alone.
+    """
     F._verify_batch_size(list(x_BCHW.shape))  # type: ignore[attr-defined]
     running = (norm.running_mean, norm.running_var)
     if _has_kernels(x_BCHW):
@@ -68,7 +81,16 @@ def backward(
     saved: Saved,
     used: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, scale and shift, from that of the result, and what `forward` returned."""
+    """Return the gradients of x, scale and shift.
+
+    Args:
+        norm: as `forward` was given it.
+        to_given_BCHW: the gradient of its result.
+        given_BCHW: its result.
+        x_BCHW: what it was given.
+        saved: what else it returned.
+        used: the last that it returned.
+    """
     if used == TOGETHER:
         from dnw.models import norm_gpu  # noqa: PLC0415
 

@@ -42,7 +42,13 @@ def is_continuous(model: nn.Module) -> TypeGuard[Continuous]:
 
 
 def mobilenet_costs(model: MobileNet, image_size: int, wirings: Mapping[str, Edges]) -> Profile:
-    """Count the costs of a MobileNetV1-like network for one image; `wirings`: edges by path of the weight."""
+    """Count the costs of a MobileNetV1-like network for one image.
+
+    Args:
+        model: the network.
+        image_size: side of the image, pixels.
+        wirings: the edges of each graph, by the path of its weight in the model.
+    """
     uses, live = [chosen(edges) for edges in wirings.values()], on_paths(list(wirings.values()))
     counts = [_count(use, edges.quota) for use, edges in zip(uses, wirings.values(), strict=True)]
     params, macs = _of_mobilenet(model, counts, image_size)

@@ -86,7 +86,14 @@ def evaluate_each(
     precision: Precision = "fp32",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Accuracy]:
-    """Evaluate several networks on the same batches, which are loaded once; else as `evaluate`."""
+    """Evaluate several networks on the same batches, which are loaded once; else as `evaluate`.
+
+    Returns:
+        the accuracy of each of `runs`, in their order.
+
+    Raises:
+        Interrupted: `should_stop` said so between two batches.
+    """
     for run in runs:
         if isinstance(run, nn.Module):
             run.eval()

@@ -137,8 +137,14 @@ class Monitor:
     ) -> None:
         """Log what has become of the wiring: its cost, its dead nodes, the edges swapped, its pictures.
 
-        Written by a thread, which is done when `flush` returns. `masks` are those of `model`, on the host,
-        and nobody changes them.
+        Written by a thread, which is done when `flush` returns.
+
+        Args:
+            step: after how many steps.
+            model: the network as it is now; it is read before this returns.
+            masks: its edges, bool, by the path of their weight, on the host; nobody may change them.
+            image_size: side of the images that the cost is counted for, pixels.
+            swapped: share of the edges that were exchanged since the last time, 0 to 1.
         """
         self._drawing.begin(model, masks, image_size, partial(self._drawn, step, swapped))
 

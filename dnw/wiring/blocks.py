@@ -26,7 +26,13 @@ def by_blocks(values: Tensor, size: int) -> Tensor:
 
 
 def from_blocks(flat: Tensor, shape: Sequence[int], size: int) -> Tensor:
-    """Return what `by_blocks` made of values of this shape as they were."""
+    """Undo `by_blocks`.
+
+    Args:
+        flat: its result, one dimension.
+        shape: of the values as they were, targets first.
+        size: targets in a block.
+    """
     groups = -(-shape[0] // size)
     rows_TS = flat.reshape(groups, -1, size).transpose(1, 2).reshape(groups * size, -1)
     return rows_TS[: shape[0]].reshape(tuple(shape))
@@ -43,6 +49,11 @@ def scores(weight: Tensor, legal: Tensor | None, size: int) -> Tensor:
     """Return for each position by blocks the sum of its block's legal magnitudes, float32.
 
     Added up in the order of the rows, so that it is the same on every device.
+
+    Args:
+        weight: of any shape, targets first.
+        legal: where edges may be, bool, as the weight; None: everywhere.
+        size: targets in a block.
     """
     magnitudes = weight.detach().float().abs()
     if legal is not None:

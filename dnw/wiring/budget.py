@@ -17,6 +17,11 @@ def budget(width: float, dense: int, power: int) -> int:
 
     Computed from the decimal digits of the width, since the binary fraction next to 0.05 may lie above it
     and would round up to an edge too many.
+
+    Args:
+        width: the width multiplier, above 0.
+        dense: edges of the dense graph.
+        power: 1 or 2: whether edges grow as the width or as its square.
     """
     return math.ceil(Fraction(str(width)) ** power * dense)
 

@@ -18,12 +18,19 @@ _BITS = 53
 
 
 def chance(share: float, n: int, key: tuple[int, ...], device: torch.device) -> Tensor:
-    """Toss n coins that each fall True with probability `share`, to 53 bits: bool [n]."""
+    """Toss n coins that each fall True with probability `share`, to 53 bits: bool [n].
+
+    Args:
+        share: 0 to 1.
+        n: how many.
+        key: what the draw is for, as seed and step; the same key gives the same coins on every device.
+        device: where the result is.
+    """
     return _numbers(n, key, device).lt(round(share * 2**_BITS) - 2 ** (_BITS - 1))
 
 
 def uniform(n: int, key: tuple[int, ...], device: torch.device) -> Tensor:
-    """Draw n numbers from 0 to below 1, multiples of 2^-24: float32 [n]."""
+    """Draw n numbers from 0 to below 1, multiples of 2^-24: float32 [n]; arguments as for `chance`."""
     z = _numbers(n, key, device)
     z >>= _BITS - 24
     return (z + 2**23).float() * 2.0**-24

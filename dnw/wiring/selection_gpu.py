@@ -36,8 +36,13 @@ PLACE = tl.constexpr(31)  # bits of a place
 def mark_largest(weight: Tensor, legal: Tensor | None, budget: int, out: Tensor) -> None:
     """Mark the `budget` largest magnitudes in `out`, ties to the lowest index.
 
-    All are contiguous, of one dimension and one length below 2^31; `weight` is float32, `legal` and `out` are
-    bool. Needs a budget of at least 1, and as many legal positions.
+    All are contiguous, of one dimension and one length, below 2^31.
+
+    Args:
+        weight: float32.
+        legal: where marks may be, bool, at least `budget` of them; None: everywhere.
+        budget: at least 1.
+        out: bool; all of it is written.
     """
     size = weight.numel()
     counts = torch.zeros(2 * BINS.value + 1, dtype=torch.int32, device=weight.device)  # last: of the list

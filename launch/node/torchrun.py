@@ -121,9 +121,12 @@ def on_one_node(environment: Mapping[str, str]) -> dict[str, str]:
 def on_several_nodes(
     environment: Mapping[str, str], interface: str | None, is_typed: bool = False
 ) -> dict[str, str]:
-    """Gloo, and the part of NCCL that uses sockets, meet on an interface.
+    """Return the environment in which Gloo, and the part of NCCL that uses sockets, meet on an interface.
 
-    What the user has set in the environment stays, but for an interface that was typed, `is_typed`.
+    Args:
+        environment: that of the workers; what the user has set there stays.
+        interface: its name, as eth0; None: theirs to find.
+        is_typed: whether the interface was typed, and so overrules what is set.
     """
     if interface is None:
         return dict(environment)

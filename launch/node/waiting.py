@@ -63,6 +63,13 @@ def next_attempt(
 
     All nodes ask one file, each in its turn.
 
+    Args:
+        run: the run.
+        node: this one of the job's nodes.
+        last: number of the attempt that this node was in last, 0 before the first.
+        stop: the requests to stop that this node got.
+        patience_s: how long to wait for the first node.
+
     Raises:
         TimeoutError: it has begun none within `patience_s`.
     """
