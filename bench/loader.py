@@ -42,10 +42,11 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch.utils.data import DataLoader, default_collate  # noqa: E402
 
+from dnw.augmentation.crop import NUMBERS, for_training  # noqa: E402
 from dnw.compose import training  # noqa: E402
 from dnw.config import Train  # noqa: E402
 from dnw.models.torchvision_cpu import torchvision  # noqa: E402
-from dnw.training.data import NUMBERS, for_training, training_batches  # noqa: E402
+from dnw.training.data import training_batches  # noqa: E402
 from shards import write  # noqa: E402
 from shards.decode import Picture  # noqa: E402
 from shards.index import Index  # noqa: E402

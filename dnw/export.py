@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from dnw.augmentation.crop import RESIZE_TO_CROP
 from dnw.compact import Compact, can_compact, compact
 from dnw.exported import model_file
 from dnw.exported.model_card import card_path, model_card
@@ -25,7 +26,6 @@ from dnw.runs import jsonl
 from dnw.runs.folder import Run
 from dnw.splits import check_classes
 from dnw.training.checkpointed_model import CheckpointedModel, chosen_weights, load_checkpointed_model
-from dnw.training.data import RESIZE_TO_CROP
 from shards import command
 from shards.atomic import replacing
 from shards.errors import ExpectedError

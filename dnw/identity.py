@@ -36,6 +36,8 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.sr_ste", 2e-4),
     *(("optim.name", "sgd"), ("optim.options", {}), ("optim.step_epochs", None), ("optim.rise", 0.3)),
     *(("optim.end_lr", 0.0), ("optim.no_decay", []), ("optim.clip_norm", None), ("optim.ema", None)),
+    *(("augment.randaugment_ops", 0), ("augment.randaugment_magnitude", 9), ("augment.trivial", False)),
+    *(("augment.color_jitter", 0.0), ("augment.random_erase", 0.0)),
 )
 
 
@@ -46,10 +48,14 @@ def signature(train: Train) -> str:
 
 
 def identity(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the settings that the result depends on, nested as they are."""
+    """Return the settings that the result depends on, nested as they are.
+
+    A group of which none is left, as of settings that came later, isn't there.
+    """
     kept = {
         key: value
         for key, value in values.items()
         if prefix + key not in NOT_IDENTITY and (prefix + key, value) not in AS_BEFORE
     }
-    return {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
+    inside = {k: identity(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
+    return {key: value for key, value in inside.items() if value != {} or not values[key]}

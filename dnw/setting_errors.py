@@ -23,6 +23,11 @@ ELSEWHERE = {  # what other programs call it
     **dict.fromkeys(["scheduler", "lr_scheduler", "sched"], "optim.schedule=NAME"),
     **dict.fromkeys(["clip_grad", "grad_clip", "max_grad_norm", "gradient_clip_val"], "optim.clip_norm=NORM"),
     **dict.fromkeys(["model_ema", "ema_decay", "model_ema_decay"], "optim.ema=0.9999"),
+    **dict.fromkeys(
+        ["auto_augment", "autoaugment", "aa", "randaugment", "rand_augment"],
+        "augment.randaugment_ops=2, or augment.trivial=true",
+    ),
+    **dict.fromkeys(["reprob", "random_erasing", "erasing"], "augment.random_erase=PROBABILITY"),
     **dict.fromkeys(["min_lr", "eta_min"], "optim.end_lr=RATE"),
     **dict.fromkeys(["batch_size", "bs", "global_batch_size"], "batch=N, images of a step of all processes"),
     **dict.fromkeys(["max_epochs", "num_epochs", "n_epochs"], "epochs=N"),

@@ -31,6 +31,7 @@ def values(**changes: Any) -> dict[str, Any]:
             "workers": 0,
         },
         "optim": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "schedule": "cosine"},
+        "augment": {},
         "checkpoint": {"every_steps": 4},
         "log": {"every_steps": 2},
     }

@@ -7,6 +7,7 @@ torch: the login node checks with it.
 
 from __future__ import annotations
 
+from dnw.config.augmentation import Augmentation
 from dnw.config.contradictions import WIDEST_STATIC, listed
 from dnw.config.data import Data, Folder
 from dnw.config.frozen import ANEW, load, read
@@ -26,6 +27,7 @@ __all__ = [
     "RESNETS",
     "VERSION",
     "WIDEST_STATIC",
+    "Augmentation",
     "CheckpointSettings",
     "ConfigError",
     "Data",

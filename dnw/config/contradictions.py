@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from fractions import Fraction
 
+from dnw.config.augmentation_limits import of_the_augmentation
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
 from dnw.config.optimization import of_the_optimizer
 from dnw.config.train import Train
@@ -29,6 +30,7 @@ def contradictions(train: Train) -> Iterable[str]:
     if train.epochs is None and train.steps is None:
         yield "epochs: must be set, or steps in its place"
     yield from of_the_optimizer(train.optim)
+    yield from of_the_augmentation(train)
     yield from _of_the_network(train)
     named = (
         ("wiring", "wiring.options", train.wiring.name, train.wiring.options),

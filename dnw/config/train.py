@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from dnw.config.augmentation import Augmentation
 from dnw.config.data import Data
 from dnw.config.model import Model
 from dnw.config.optim import Optim
@@ -70,5 +71,6 @@ class Train:
     optim: Optim
     checkpoint: CheckpointSettings
     log: Log
+    augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     user_fingerprint: str = ""  # of the user's own classes; set when the run is frozen
     watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)

@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from dnw.augmentation.random_box import random_box
-from dnw.augmentation.user_augment import Augment, user_augment
+from dnw.augmentation.crop import OF_ONE_SIZE, for_evaluation
+from dnw.augmentation.training_images import TrainingImages
 from dnw.config import ConfigError, Data, Train
 from dnw.preemption import leave_signals_to_parent
 from dnw.training.distributed import World
@@ -37,17 +36,10 @@ from shards.order import Order, part
 from shards.reader import Reader
 from shards.remote import Ahead
 from shards.rng import uniforms
-from shards.user_class.names import is_user_class
 
-AUGMENT = 0x617567  # keeps these numbers apart from those of the order
-REPLACEMENT_KEY = 0x696E73  # and these
+REPLACEMENT_KEY = 0x696E73  # keeps these numbers apart from those of the order
 REPLACEMENTS_TRIED = 16  # samples in the place of one: if none can be read, nothing can
-NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
-OF_ONE_SIZE = frozenset({"none", "crop_flip"})  # these take images of data.image_size alone
-RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
 PREFETCH = 4  # batches that each worker is ahead
-# times the pixels that are wanted: a JPEG decoded to no less still looks the same scaled down
-DECODE_OVERSAMPLE = 2
 
 
 class Batch(NamedTuple):
@@ -93,17 +85,17 @@ class ImageDataset(Dataset[Batch]):
         data: Data,
         order: Order | None,
         room: BatchBufferPool | None = None,
-        augment: Augment | None = None,
+        augmented: TrainingImages | None = None,
     ) -> None:
-        """`order` is the training order; None for evaluation. `room` may be shared with other images.
+        """`order` is the training order, and `augmented` what is done to images in it; None for evaluation.
 
-        `augment` is the user's own, where data.augment names one.
+        `room` may be shared with other images.
         """
         self._reader = Reader(index)
         self._data = data
         self._order = order
         self._buffers = room or BatchBufferPool()
-        self._augment = augment
+        self._augmented = augmented
         self._ahead: Ahead | None = None  # of the process that reads
 
     def __getitem__(self, span: tuple[int, int]) -> Batch:
@@ -162,66 +154,10 @@ class ImageDataset(Dataset[Batch]):
                 f"data.image_size={size}; write the shards at that size, or use "
                 "data.augment=resized_crop_flip, which takes any"
             )
-        if self._order is None:
+        if self._order is None or self._augmented is None:
             return for_evaluation(picture, self._data)
         epoch, place = divmod(position, self._order.num_samples)
-        if self._augment is not None:
-            return self._augment(picture.pixels(), size, (self._order.seed, AUGMENT, epoch, place))
-        numbers = uniforms(self._order.seed, AUGMENT, epoch, place, n=NUMBERS[self._data.augment])
-        return for_training(picture, self._data, numbers)
-
-
-def for_training(picture: Picture, data: Data, random: np.ndarray) -> np.ndarray:
-    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8.
-
-    Raises:
-        NoImageError: it is damaged.
-    """
-    if data.augment == "none":
-        return for_evaluation(picture, data)
-    flip, rest = bool(random[0] < 0.5), random[1:]
-    if data.augment == "crop_flip":
-        pixels = crop_of_padded(picture.pixels(), 4, rest[0], rest[1])
-        return pixels[:, ::-1] if flip else pixels
-    box = random_box(picture.width, picture.height, rest)
-    size = data.image_size
-    return resized(picture.crop(box, DECODE_OVERSAMPLE * size), size, size, flip)
-
-
-def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
-    """Return the image as it is or, for photographs of any size, the centre: pixels_HWC, uint8.
-
-    Raises:
-        NoImageError: it is damaged.
-    """
-    size = data.image_size
-    is_as_wanted = is_user_class(data.augment) and (picture.width, picture.height) == (size, size)
-    if data.augment in OF_ONE_SIZE or is_as_wanted:
-        return picture.pixels()
-    short = round(size * RESIZE_TO_CROP)
-    width, height = picture.scaled_to(short)
-    left, top = (width - size) // 2, (height - size) // 2
-    whole = picture.crop((0, 0, picture.width, picture.height), DECODE_OVERSAMPLE * short)
-    return resized(whole, width, height)[top : top + size, left : left + size]
-
-
-def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False) -> np.ndarray:
-    """Scale to another size, bilinear, each new pixel an average over all that it covers; then mirror.
-
-    By torch's kernel for bytes, which is faster than Pillow and differs from it by rounding.
-    """
-    image_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC))[None].permute(0, 3, 1, 2)
-    scaled_1CHW = functional.interpolate(image_1CHW, (height, width), mode="bilinear", antialias=True)
-    scaled_HWC = scaled_1CHW.permute(0, 2, 3, 1)[0]
-    return (scaled_HWC.flip(1) if flip else scaled_HWC).numpy()
-
-
-def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: float) -> np.ndarray:
-    """Return a crop of the image's own size out of the image with `pad` black pixels around it."""
-    height, width, _ = pixels_HWC.shape
-    padded = np.pad(pixels_HWC, ((pad, pad), (pad, pad), (0, 0)))
-    top, left = int(random_y * (2 * pad + 1)), int(random_x * (2 * pad + 1))
-    return padded[top : top + height, left : left + width]
+        return self._augmented(picture, (self._order.seed, epoch, place))
 
 
 class MicroBatches(Sampler[tuple[int, int]]):
@@ -280,8 +216,8 @@ class BothSplits(Dataset[Batch]):
 
     def __init__(self, train: Train, train_split: Index, val_split: Index) -> None:
         room = BatchBufferPool()
-        order, augment = _order(train, train_split), user_augment(train)
-        self._training = ImageDataset(train_split, train.data, order, room, augment)
+        order = _order(train, train_split)
+        self._training = ImageDataset(train_split, train.data, order, room, TrainingImages(train))
         self._validation = ImageDataset(val_split, train.data, None, room)
 
     def __getitem__(self, place: tuple[bool, tuple[int, int]]) -> Batch:
@@ -333,7 +269,7 @@ def training_batches(
         steps: where to end; no step with this number or above is loaded for.
     """
     sampler = MicroBatches(train, rank, world, first_step, steps)
-    images = ImageDataset(index, train.data, _order(train, index), augment=user_augment(train))
+    images = ImageDataset(index, train.data, _order(train, index), augmented=TrainingImages(train))
     return _loader(images, sampler, train.data.workers)
 
 

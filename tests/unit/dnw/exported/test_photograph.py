@@ -10,10 +10,10 @@ import pytest
 from exported import CARD
 from PIL import Image
 
+from dnw.augmentation.crop import for_evaluation
 from dnw.compose import training
 from dnw.exported import photograph
 from dnw.exported.photograph import PhotographError
-from dnw.training.data import for_evaluation
 from shards.decode import Picture
 
 SMOOTH = np.add.outer(np.arange(90), 2 * np.arange(70))[..., None] * [1, 0.5, 0.25]

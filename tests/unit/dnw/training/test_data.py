@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 from dnw.augmentation.random_box import random_box
 from dnw.config import ConfigError, Train
 from dnw.splits import open_splits
-from dnw.training import data
 from dnw.training.data import (
     EvaluationBatches,
     batches_of_attempt,
@@ -175,34 +174,11 @@ def test_evaluation_shows_images_as_they_are(few_images: Path) -> None:
     assert labels[7] == Reader(split).read(7).label
 
 
-def test_crops_reach_every_corner_and_nothing_else() -> None:
-    pixels = np.arange(1, 1 + 8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-    padded = np.pad(pixels, ((4, 4), (4, 4), (0, 0)))
-    for y, x in itertools.product((0.0, 0.5, 0.999), repeat=2):
-        crop = data.crop_of_padded(pixels, 4, y, x)
-        top, left = int(y * 9), int(x * 9)
-        assert np.array_equal(crop, padded[top : top + 8, left : left + 8])
-    assert data.crop_of_padded(pixels, 4, 0.999, 0.999).shape == (8, 8, 3)
-
-
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 2**40))
 def test_random_boxes_lie_in_the_photograph(width: int, height: int, seed: int) -> None:
     left, top, right, bottom = random_box(width, height, uniforms(seed, n=40))
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_scaling_is_that_of_pillow_but_for_rounding(flip: bool) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    smooth = np.array(Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC))
-    for top, left, bottom, right in ((0, 0, 375, 500), (3, 7, 300, 401), (100, 50, 220, 310)):
-        part = smooth[top:bottom, left:right]
-        theirs = np.asarray(Image.fromarray(part).resize((224, 224), Image.Resampling.BILINEAR))
-        ours = data.resized(part, 224, 224, flip)
-        apart = np.abs(ours.astype(int) - (theirs[:, ::-1] if flip else theirs))
-        assert apart.max() <= 2
-        assert (apart == 0).mean() > 0.95
 
 
 def test_random_boxes_are_spread_as_the_recipe_says() -> None:

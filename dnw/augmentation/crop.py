@@ -1,0 +1,74 @@
+"""From an image file to pixels of the size that is wanted: a random part of it, or its centre.
+
+Shapes: pixels_HWC, uint8, C = 3 channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dnw.augmentation.random_box import random_box
+from dnw.config import Data
+from shards.decode import Picture
+from shards.user_class.names import is_user_class
+
+NUMBERS = {"none": 0, "crop_flip": 3, "resized_crop_flip": 41}  # uniform numbers an image needs
+OF_ONE_SIZE = frozenset({"none", "crop_flip"})  # these take images of data.image_size alone
+RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
+# times the pixels that are wanted: a JPEG decoded to no less still looks the same scaled down
+DECODE_OVERSAMPLE = 2
+
+
+def for_training(picture: Picture, data: Data, random: np.ndarray) -> np.ndarray:
+    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8.
+
+    Raises:
+        NoImageError: it is damaged.
+    """
+    if data.augment == "none":
+        return for_evaluation(picture, data)
+    flip, rest = bool(random[0] < 0.5), random[1:]
+    if data.augment == "crop_flip":
+        pixels = crop_of_padded(picture.pixels(), 4, rest[0], rest[1])
+        return pixels[:, ::-1] if flip else pixels
+    box = random_box(picture.width, picture.height, rest)
+    size = data.image_size
+    return resized(picture.crop(box, DECODE_OVERSAMPLE * size), size, size, flip)
+
+
+def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
+    """Return the image as it is or, for photographs of any size, the centre: pixels_HWC, uint8.
+
+    Raises:
+        NoImageError: it is damaged.
+    """
+    size = data.image_size
+    is_as_wanted = is_user_class(data.augment) and (picture.width, picture.height) == (size, size)
+    if data.augment in OF_ONE_SIZE or is_as_wanted:
+        return picture.pixels()
+    short = round(size * RESIZE_TO_CROP)
+    width, height = picture.scaled_to(short)
+    left, top = (width - size) // 2, (height - size) // 2
+    whole = picture.crop((0, 0, picture.width, picture.height), DECODE_OVERSAMPLE * short)
+    return resized(whole, width, height)[top : top + size, left : left + size]
+
+
+def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False) -> np.ndarray:
+    """Scale to another size, bilinear, each new pixel an average over all that it covers; then mirror.
+
+    By torch's kernel for bytes, which is faster than Pillow and differs from it by rounding.
+    """
+    image_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC))[None].permute(0, 3, 1, 2)
+    scaled_1CHW = functional.interpolate(image_1CHW, (height, width), mode="bilinear", antialias=True)
+    scaled_HWC = scaled_1CHW.permute(0, 2, 3, 1)[0]
+    return (scaled_HWC.flip(1) if flip else scaled_HWC).numpy()
+
+
+def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: float) -> np.ndarray:
+    """Return a crop of the image's own size out of the image with `pad` black pixels around it."""
+    height, width, _ = pixels_HWC.shape
+    padded = np.pad(pixels_HWC, ((pad, pad), (pad, pad), (0, 0)))
+    top, left = int(random_y * (2 * pad + 1)), int(random_x * (2 * pad + 1))
+    return padded[top : top + height, left : left + width]

@@ -1,0 +1,23 @@
+"""What is done to training images besides `data.augment`; all of it is off unless it is asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from dnw.ranges import STRICT, Portion
+
+LEVELS = 31  # of strength, from 0, that RandAugment and TrivialAugment have
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Augmentation:
+    """What is done to training images besides `data.augment` (docs/augmentation.md)."""
+
+    randaugment_ops: Annotated[int, Field(ge=0, le=14)] = 0  # operations on each image; 0: none
+    randaugment_magnitude: Annotated[int, Field(ge=0, lt=LEVELS)] = 9  # of RandAugment
+    trivial: bool = False  # TrivialAugment: one operation on each image, of any strength
+    color_jitter: Portion = 0.0  # share by which brightness, contrast and saturation change at most
+    random_erase: Portion = 0.0  # probability with which a rectangle of an image is erased
