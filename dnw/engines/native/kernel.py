@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from dnw.engines.native import vector
 from dnw.engines.native.vector import (
     ACROSS,
-    FILTERED_ROWS,
     LANES,
     LARGEST_TILE,
     add_up,
     add_up_2,
     add_up_3,
     add_up_4,
-    filter_rows,
-    filter_rows_by_two,
+    filter_by_two,
+    filter_flat,
+    move,
 )
 
 Floats = NDArray[np.float32]
@@ -44,7 +44,12 @@ Ints = NDArray[np.int64]
 _MINUS_INFINITY = np.float32(-np.inf)
 _ZERO = np.float32(0)
 _TAPS = 9
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {
+    "_nrt": False,
+    "nogil": True,
+    "fastmath": {"contract", "reassoc", "nsz"},
+    "error_model": "numpy",
+}
 _compiled: Callable[[Callable[..., Any]], Any] = numba.njit(**_OPTIONS)
 
 
@@ -170,8 +175,8 @@ def _advance(maps: Floats, phase: Any, step: Any, place: int) -> None:
     if step.top == 0:
         maps[place - border : place] = _ZERO
     else:
-        for pixel in range(step.lag - border, step.begun):
-            maps[place + pixel - step.lag] = maps[place + pixel - step.lag_before]
+        vectors = (step.begun - step.lag + border + LANES - 1) // LANES  # what is too much will be summed up
+        move(vectors, maps, place + step.lag - border - step.lag_before, place - border)
     end = phase.received_side * phase.received_pitch
     if step.done >= end:
         maps[place + end - step.lag : place + end - step.lag + border] = _ZERO
@@ -220,16 +225,14 @@ def _sums(
 def _filter(
     maps: Floats, phase: Any, step: Any, filters: Floats, target: int, received: int, given: int
 ) -> None:
-    pitch, width = phase.received_pitch, phase.side + 1
-    vectors = (width + LANES - 1) // LANES
-    most = FILTERED_ROWS // phase.stride
-    for row in range(step.top, step.bottom, most):
-        rows = min(most, step.bottom - row)
-        source, place = received + row * phase.stride * pitch, given + row * width
-        if phase.stride == 1:
-            filter_rows(rows, vectors, maps, source, pitch, filters, _TAPS * target, place, width)
-        else:
-            filter_rows_by_two(rows, vectors, maps, source, pitch, filters, _TAPS * target, place, width)
+    pitch, width, rows = phase.received_pitch, phase.side + 1, step.bottom - step.top
+    source, place = received + step.top * phase.stride * pitch, given + step.top * width
+    if phase.stride == 1:
+        vectors = (rows * width + LANES - 2) // LANES  # all but the last border
+        filter_flat(vectors, maps, source, pitch, filters, _TAPS * target, place)
+    else:
+        vectors = (phase.side + LANES - 1) // LANES
+        filter_by_two(rows, vectors, maps, source, pitch, filters, _TAPS * target, place, width)
 
 
 @_compiled

@@ -20,7 +20,7 @@ LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where 
 LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
 TOGETHER = 4  # targets with the same sources, at most: times 3 vectors, as many as the largest tile, nearly
 ACROSS = 4  # vectors of many maps that are summed up by all targets in turn: lines of the level-2 cache
-FILTERED_ROWS = 4  # at a time: with nine weights they fill 16 registers
+FILTERED = 4  # vectors at a time: with nine weights they fill 16 registers
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -122,80 +122,123 @@ def _loop(
     return sums
 
 
-def _filter(stride: int) -> Any:
-    """Make the intrinsic that filters a map and gives out every stride-th pixel of every stride-th row."""
+@intrinsic
+def filter_flat(
+    typingctx: Any,
+    vectors: Any,
+    maps: Any,
+    source: Any,
+    pitch: Any,
+    filters: Any,
+    taps: Any,
+    place: Any,
+) -> Any:
+    """Filter `vectors` times LANES pixels on end, borders between rows included, to maps[place:].
 
-    @intrinsic
-    def filter_rows(
-        typingctx: Any,
-        rows: Any,
-        vectors: Any,
-        maps: Any,
-        source: Any,
-        pitch: Any,
-        filters: Any,
-        taps: Any,
-        place: Any,
-        given_pitch: Any,
-    ) -> Any:
-        """Write `rows` (1 to FILTERED_ROWS) of `vectors` times LANES pixels, given_pitch apart, to maps.
+    There the middle of the filter, filters[taps + 4], meets maps[source]; rows are `pitch` apart.
+    """
 
-        The first one goes to maps[place]; there the middle of the filter, filters[taps + 4], meets
-        maps[source].
-        """
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        vectors, maps, source, pitch, filters, taps, place = arguments
+        data = _data(context, builder, signature.args[1], maps)
+        weights = _taps(builder, _data(context, builder, signature.args[4], filters), taps)
+        source, target = builder.gep(data, [source]), builder.gep(data, [place])
 
-        def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            rows, vectors, maps, source, pitch, filters, taps, place, given_pitch = arguments
-            data = _data(context, builder, signature.args[2], maps)
-            first = builder.gep(_data(context, builder, signature.args[5], filters), [taps])
-            source, target = builder.gep(data, [source]), builder.gep(data, [place])
-            weights = [_splat(builder, builder.load(builder.gep(first, [_integer(tap)]))) for tap in range(9)]
-            for count in _cases(builder, rows, FILTERED_ROWS):
-                with cgutils.for_range(builder, vectors) as loop:
-                    # from the right, for the last vector of a row writes over the beginning of the next row
-                    from_right = builder.sub(builder.sub(vectors, loop.index), _integer(1))
-                    at = builder.mul(from_right, _integer(LANES))
-                    read = builder.gep(source, [builder.mul(at, _integer(stride))])
-                    sums = _filtered(builder, stride, count, read, pitch, weights)
-                    for row, total in enumerate(sums):
-                        start = builder.gep(
-                            target, [builder.add(at, builder.mul(given_pitch, _integer(row)))]
-                        )
-                        builder.store(total, _vector_at(builder, start, 0), align=4)
-            return context.get_dummy_value()
+        def write(at: ir.Value, count: int) -> None:
+            read, start = builder.gep(source, [at]), builder.gep(target, [at])
+            for part, total in enumerate(_filtered(builder, count, read, pitch, weights)):
+                builder.store(total, _vector_at(builder, start, part), align=4)
 
-        return types.void(rows, vectors, maps, source, pitch, filters, taps, place, given_pitch), emit
+        rounds = builder.sdiv(vectors, _integer(FILTERED))
+        with cgutils.for_range(builder, rounds) as loop:
+            write(builder.mul(loop.index, _integer(FILTERED * LANES)), FILTERED)
+        done = builder.mul(rounds, _integer(FILTERED))
+        for count in _cases(builder, builder.sub(vectors, done), FILTERED - 1):
+            write(builder.mul(done, _integer(LANES)), count)
+        return context.get_dummy_value()
 
-    return filter_rows
+    return types.void(vectors, maps, source, pitch, filters, taps, place), emit
 
 
-filter_rows, filter_rows_by_two = _filter(1), _filter(2)
+@intrinsic
+def filter_by_two(
+    typingctx: Any,
+    rows: Any,
+    vectors: Any,
+    maps: Any,
+    source: Any,
+    pitch: Any,
+    filters: Any,
+    taps: Any,
+    place: Any,
+    given_pitch: Any,
+) -> Any:
+    """Filter a map and write every second pixel of every second row to maps[place:].
+
+    That is `rows` of `vectors` times LANES pixels, given_pitch apart. The middle of the filter,
+    filters[taps + 4], meets maps[source] for the first pixel.
+    """
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        rows, vectors, maps, source, pitch, filters, taps, place, given_pitch = arguments
+        data = _data(context, builder, signature.args[2], maps)
+        weights = _taps(builder, _data(context, builder, signature.args[5], filters), taps)
+        source, target = builder.gep(data, [source]), builder.gep(data, [place])
+        down = builder.mul(pitch, _integer(2))
+        with cgutils.for_range(builder, rows) as row:  # downwards: a row's last vector goes into the next one
+            read = builder.gep(source, [builder.mul(row.index, down)])
+            start = builder.gep(target, [builder.mul(row.index, given_pitch)])
+            with cgutils.for_range(builder, vectors) as loop:
+                at = builder.mul(loop.index, _integer(LANES))
+                pixels = builder.gep(read, [builder.mul(at, _integer(2))])
+                both = _filtered(builder, 2, pixels, pitch, weights)
+                place = _vector_at(builder, builder.gep(start, [at]), 0)
+                builder.store(_every_second(builder, *both), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, vectors, maps, source, pitch, filters, taps, place, given_pitch), emit
+
+
+def _taps(builder: ir.IRBuilder, filters: ir.Value, taps: ir.Value) -> list[ir.Value]:
+    first = builder.gep(filters, [taps])
+    return [_splat(builder, builder.load(builder.gep(first, [_integer(tap)]))) for tap in range(9)]
 
 
 def _filtered(
-    builder: ir.IRBuilder, stride: int, rows: int, source: ir.Value, pitch: ir.Value, weights: list[ir.Value]
+    builder: ir.IRBuilder, vectors: int, source: ir.Value, pitch: ir.Value, weights: list[ir.Value]
 ) -> list[ir.Value]:
-    """One vector of each of `rows` rows; what is read once serves all of them that have it in reach."""
-    sums = [[ir.Constant(_VECTOR, None)] * stride for _ in range(rows)]
-    for read in range((rows - 1) * stride + 3):
-        start = builder.gep(source, [builder.mul(pitch, _integer(read - 1))])
-        for right in range(3):
-            begin = builder.gep(start, [_integer(right - 1)])
-            values = [builder.load(_vector_at(builder, begin, part), align=4) for part in range(stride)]
-            for row in range(rows):
-                down = read - row * stride
-                if 0 <= down < 3:
-                    weight = weights[3 * down + right]
-                    sums[row] = [
-                        _add_product(builder, total, weight, value)
-                        for total, value in zip(sums[row], values, strict=True)
-                    ]
-    return [_every_second(builder, *parts) if stride == 2 else parts[0] for parts in sums]
+    """Vectors on end of what a filter makes of a map."""
+    sums = [ir.Constant(_VECTOR, None)] * vectors
+    for tap, weight in enumerate(weights):
+        start = builder.gep(source, [builder.mul(pitch, _integer(tap // 3 - 1))])
+        begin = builder.gep(start, [_integer(tap % 3 - 1)])
+        values = [builder.load(_vector_at(builder, begin, part), align=4) for part in range(vectors)]
+        sums = [
+            _add_product(builder, total, weight, value) for total, value in zip(sums, values, strict=True)
+        ]
+    return sums
 
 
 def _every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
     places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(0, 2 * LANES, 2)))
     return builder.shuffle_vector(first, second, places)
+
+
+@intrinsic
+def move(typingctx: Any, vectors: Any, maps: Any, source: Any, place: Any) -> Any:
+    """Copy `vectors` times LANES floats from maps[source:] to maps[place:], which lie apart."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        vectors, maps, source, place = arguments
+        data = _data(context, builder, signature.args[1], maps)
+        with cgutils.for_range(builder, vectors) as loop:
+            at = builder.mul(loop.index, _integer(LANES))
+            read, write = (builder.gep(data, [builder.add(start, at)]) for start in (source, place))
+            values = builder.load(_vector_at(builder, read, 0), align=4)
+            builder.store(values, _vector_at(builder, write, 0), align=4)
+        return context.get_dummy_value()
+
+    return types.void(vectors, maps, source, place), emit
 
 
 @intrinsic

@@ -98,6 +98,12 @@ def vector_instructions() -> bool:
     return all(hasattr(ir.IRBuilder, name) for name in emitted) and callable(numba.extending.intrinsic)
 
 
+def uncounted_arrays() -> bool:
+    from numba.core.cpu import CPUTargetOptions
+
+    return "_nrt" in vars(CPUTargetOptions) or hasattr(CPUTargetOptions, "_nrt")
+
+
 def nms() -> bool:
     torchvision()
     schema = "torchvision::nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -170,6 +176,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "_submit": command_of_a_job,
     "BasicSweeper": sweeps,
     "LLVM IR": vector_instructions,
+    "_nrt": uncounted_arrays,
     "_BatchNorm": base_classes,
     "_verify_batch_size": batch_size,
     "_compat_pickle": python_2_names,

@@ -56,24 +56,40 @@ def test_sums_over_edges(maps: Floats, targets: int, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_filters(maps: Floats, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector, "FILTERED_ROWS", 2)
-    filter_rows: Any = vector._filter(stride)
+    monkeypatch.setattr(vector, "FILTERED", 2)
+    filter_flat: Any = vector.filter_flat
+    filter_by_two: Any = vector.filter_by_two
 
     @compiled
-    def run(rows: int, maps: Floats, filters: Floats) -> None:
-        filter_rows(rows, 1, maps, 100, 40, filters, 9, 512, LANES)
+    def flat(maps: Floats, filters: Floats) -> None:
+        filter_flat(3, maps, 100, 40, filters, 9, 512)
 
-    filters = np.random.default_rng(1).normal(size=18).astype(np.float32)
-    for rows in (1, 2):
-        before = maps.copy()
-        run(rows, maps, filters)
-        for row in range(rows):
-            for x in range(LANES):
-                middle = 100 + stride * (40 * row + x)
-                taps = [before[middle + 40 * down + right] for down in (-1, 0, 1) for right in (-1, 0, 1)]
-                found = maps[512 + LANES * row + x]
-                assert found == pytest.approx(float(np.dot(taps, filters[9:])), rel=1e-4, abs=1e-4)
-        assert np.array_equal(maps[512 + LANES * rows :], before[512 + LANES * rows :])
+    @compiled
+    def by_two(maps: Floats, filters: Floats) -> None:
+        filter_by_two(3, 1, maps, 100, 40, filters, 9, 512, LANES)
+
+    filters, before = np.random.default_rng(1).normal(size=18).astype(np.float32), maps.copy()
+    (flat if stride == 1 else by_two)(maps, filters)
+    for row in range(3):
+        for x in range(LANES):
+            middle = 100 + (80 * row + 2 * x if stride == 2 else LANES * row + x)
+            taps = [before[middle + 40 * down + right] for down in (-1, 0, 1) for right in (-1, 0, 1)]
+            found = maps[512 + LANES * row + x]
+            assert found == pytest.approx(float(np.dot(taps, filters[9:])), rel=1e-4, abs=1e-4)
+    assert np.array_equal(maps[512 + LANES * 3 :], before[512 + LANES * 3 :])
+
+
+def test_moves_vectors(maps: Floats) -> None:
+    move: Any = vector.move
+
+    @compiled
+    def run(maps: Floats) -> None:
+        move(2, maps, 3, 512)
+
+    expected = maps.copy()
+    expected[512 : 512 + 2 * LANES] = maps[3 : 3 + 2 * LANES]
+    run(maps)
+    assert np.array_equal(maps, expected)
 
 
 def test_a_meeting_counts_who_has_come() -> None:
