@@ -34,10 +34,13 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.n", 2),
     ("wiring.m", 4),
     ("wiring.sr_ste", 2e-4),
+    *(("wiring.hysteresis", 0.0), ("wiring.average", 0.0), ("wiring.swaps", 1.0)),
+    *(("wiring.dense_until", 0.0), ("wiring.rescale", False), ("wiring.at_least", 0)),
     *(("optim.name", "sgd"), ("optim.options", {}), ("optim.step_epochs", None), ("optim.rise", 0.3)),
     *(("optim.end_lr", 0.0), ("optim.no_decay", []), ("optim.clip_norm", None), ("optim.ema", None)),
     *(("augment.randaugment_ops", 0), ("augment.randaugment_magnitude", 9), ("augment.trivial", False)),
     *(("augment.color_jitter", 0.0), ("augment.random_erase", 0.0)),
+    ("optim.wired_lr_factor", 1.0),
 )
 
 

@@ -10,7 +10,7 @@ from dnw.config.augmentation_limits import of_the_augmentation
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
 from dnw.config.optimization import of_the_optimizer
 from dnw.config.train import Train
-from dnw.config.wiring import FROM_A_RUN, NOT_WITH, USED_BY, Wiring
+from dnw.config.wiring import FROM_A_RUN, NOT_WITH, OF_SINGLE_EDGES, REMEDIES, USED_BY, Wiring
 from dnw.ranges import divisors
 from shards.errors import did_you_mean
 from shards.user_class.names import is_user_class
@@ -64,8 +64,23 @@ def _of_the_wiring(wiring: Wiring) -> Iterable[str]:
         yield f"wiring.budget: wiring={name} has a budget for each layer; take layer or erk"
     if wiring.reference_quirks and name in NOT_WITH["reference_quirks"]:
         yield f"wiring.reference_quirks: the paper's code has no wiring={name}; leave it false"
+    yield from _of_the_remedies(wiring)
     if wiring.start > wiring.until:
         yield f"wiring.start: {wiring.start:g} lies behind wiring.until={wiring.until:g}"
+
+
+def _of_the_remedies(wiring: Wiring) -> Iterable[str]:
+    """Refuse what the paper's dnw has not, beside settings that it can't go with."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Wiring)}
+    for name in REMEDIES:
+        if wiring.name != "dnw" or getattr(wiring, name) == defaults[name]:
+            continue
+        if wiring.budget == "global":
+            yield f"wiring.{name}: needs a budget for each layer; take wiring.budget=layer or erk"
+        if wiring.reference_quirks:
+            yield f"wiring.{name}: the paper's code has no such setting; take wiring.reference_quirks=false"
+        if wiring.block > 1 and name in OF_SINGLE_EDGES:
+            yield f"wiring.{name}: is about single edges, not blocks; take wiring.block=1"
 
 
 def _of_n_m(train: Train) -> Iterable[str]:

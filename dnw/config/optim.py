@@ -63,6 +63,7 @@ class Optim:
     decay_norms: bool = True  # whether norms and biases decay like other weights
     no_decay: tuple[str, ...] = ()  # names of parameters that don't decay, * for anything
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    wired_lr_factor: Magnitude = 1.0  # times the rate, for the weights that are wired
     clip_norm: Magnitude | None = None  # that the gradient of a step is scaled down to
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the weights: share kept at each step
 

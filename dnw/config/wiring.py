@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from dnw.config.user_class import AsText, Options, OrUserClass
-from dnw.ranges import STRICT, Amount, Number, Portion, Positive, Share
+from dnw.ranges import STRICT, Amount, Count, Number, Portion, Positive, Share
 
 KINDS = Literal[
     "dnw",
@@ -55,8 +55,17 @@ class Wiring:
     n: Positive = 2  # n_m: edges among m neighbouring inputs
     m: Literal[2, 4, 8, 16] = 4
     sr_ste: Amount = 2e-4  # n_m: share of what isn't chosen that is added to the gradient
+    hysteresis: Amount = 0.0  # dnw: share by which an edge counts as stronger than a weight that is none
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # dnw: an average of magnitudes chooses; share kept
+    swaps: Share = 1.0  # dnw: largest share of the edges exchanged in a step; falls to 0 at the end
+    dense_until: Portion = 0.0  # dnw: share of the steps in which edges become fewer, from all legal ones
+    rescale: bool = False  # dnw: initial weights of a target times sqrt(inputs / edges)
+    at_least: Count = 0  # dnw: edges of each target that come first
 
 
+# Settings of dnw that the paper has not; some need to know of single edges (dnw/wiring/steady_dnw.py).
+REMEDIES = ("hysteresis", "average", "swaps", "dense_until", "rescale", "at_least")
+OF_SINGLE_EDGES = ("swaps", "at_least")
 # Which wirings have a use for a setting: with any other it is refused, unless it is left as it is.
 USED_BY = {
     "every": frozenset({"rigl", "set", "gmp"}),
@@ -69,6 +78,7 @@ USED_BY = {
     "n": frozenset({"n_m"}),
     "m": frozenset({"n_m"}),
     "sr_ste": frozenset({"n_m"}),
+    **dict.fromkeys(REMEDIES, frozenset({"dnw"})),
 }
 # Wirings that can't do what a setting asks for, and what to take.
 _LATER = frozenset({"rigl", "set", "gmp", "acdc", "str", "lottery", "n_m", "edge_popup"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from dnw import optimizer_registry
 from dnw.config import ConfigError, Optim
 from dnw.models.torchvision_cpu import torchvision
 from dnw.optimizer_registry import TIMM
+from dnw.wiring import edges_of, raw_weight
 
 Optimizer = torch.optim.Optimizer
 _FUSED = frozenset({"sgd", "adam", "adamw"})  # in one kernel, on a CPU and on a GPU
@@ -80,7 +81,18 @@ def _groups(model: nn.Module, optim: Optim) -> list[dict[str, Any]]:
         {"params": [one for name, one in parameters.items() if name not in exempt]},
         {"params": [one for name, one in parameters.items() if name in exempt], "weight_decay": 0.0},
     ]
+    if optim.wired_lr_factor != 1:
+        groups = list(_by_rate(groups, model, optim.wired_lr_factor))
     return [group for group in groups if group["params"]]
+
+
+def _by_rate(groups: list[dict[str, Any]], model: nn.Module, factor: float) -> Iterator[dict[str, Any]]:
+    """Yield each group without its wired weights, and these in one of their own, whose rate is another."""
+    wired = {id(raw_weight(module)) for module, _ in edges_of(model).values()}
+    for group in groups:
+        yield {**group, "params": [one for one in group["params"] if id(one) not in wired]}
+        own = [one for one in group["params"] if id(one) in wired]
+        yield {**group, "params": own, "lr_factor": factor}
 
 
 def _matching(pattern: str, names: dict[str, nn.Parameter]) -> list[str]:

@@ -88,7 +88,7 @@ class Trainer:
             clip(self.model, self.train.optim.clip_norm)
         self.rate = self._learning_rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group.get("lr_factor", 1.0)
         self.optimizer.step()
         self._reduction.clear()
         if self.average is not None:

@@ -34,7 +34,7 @@ class Choice:
 
     @torch.no_grad()
     def _plan(self, steps: int) -> None:
-        for module, edges in self._scheduled:
+        for module, edges in self._single:
             edges.plan(raw_weight(module), steps)
 
     @torch.no_grad()

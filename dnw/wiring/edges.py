@@ -80,6 +80,9 @@ class Edges(nn.Module):
         """Choose edges for the first time, from the raw weight as it is before the first step."""
         self.choose(weight, step=0)
 
+    def plan(self, weight: Tensor, steps: int) -> None:
+        """Learn how many optimizer steps the run has, before the first one; `weight` is the raw one."""
+
     def choose(self, weight: Tensor, step: int) -> None:
         """Recompute `mask` from the raw weight, after optimizer step `step` or after loading.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dnw import user_classes
 from dnw.config import ConfigError, Train
+from dnw.config.wiring import REMEDIES
 from dnw.wiring import blocks
 from dnw.wiring.budget import budget as budget_of
 from dnw.wiring.budget import reference_quota, widest
@@ -23,6 +24,7 @@ from dnw.wiring.pool import Pool
 from dnw.wiring.random_edges import RandomEdges, draw, draw_blocks
 from dnw.wiring.scheduled.making import NAMES as SCHEDULED
 from dnw.wiring.scheduled.making import make_scheduled_edges
+from dnw.wiring.steady_dnw import Remedies, SteadyDnwEdges
 from dnw.wiring.strongest import StrongestEdges
 from dnw.wiring.targeted_dropout import (
     RegularTargetedDropoutEdges,
@@ -109,8 +111,8 @@ def make_edges(
             return make_scheduled_edges(train, number, shape, budget, key=key, **given)
         case name if is_user_class(name):
             return _of_the_user(train, number, shape, budget, **given)
-        case name:
-            return _STRONGEST[name](shape, budget, **given)
+        case _:
+            return _strongest(train, number, shape, budget, **given)
 
 
 def make_sharing_edges(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> list[Edges]:
@@ -161,6 +163,18 @@ def _of_the_user(train: Train, number: int, shape: Sequence[int], budget: int | 
             f"wiring={train.wiring.name}: must be derived from dnw.wiring.{needed.__name__}{because}"
         )
     return edges
+
+
+def _strongest(train: Train, number: int, shape: Sequence[int], budget: int, **given: Any) -> Edges:
+    remedies = Remedies(**{name: getattr(train.wiring, name) for name in REMEDIES})
+    if remedies == Remedies():
+        return _STRONGEST[train.wiring.name](shape, budget, **given)
+    try:
+        return SteadyDnwEdges(shape, budget, remedies=remedies, **given)
+    except ValueError as error:
+        raise ConfigError(
+            f"wiring.at_least: in weight {number} {error}; take fewer, or more width"
+        ) from error
 
 
 def _draw_together(train: Train, shapes: Sequence[Sequence[int]], budget: int) -> Iterator[Tensor]:

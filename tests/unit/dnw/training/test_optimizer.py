@@ -13,6 +13,7 @@ from torch import nn
 from dnw import models, optimizer_registry
 from dnw.config import ConfigError, Optim
 from dnw.training.optimizer import build_optimizer, clip, parameter_names
+from dnw.wiring import edges_of, raw_weight
 
 OFFERED = [
     name
@@ -118,3 +119,15 @@ def test_clipping_scales_all_gradients_together() -> None:
     gradients = torch.cat([one.grad.flatten() for one in model.parameters()])
     assert gradients.norm() == pytest.approx(1.0, rel=1e-4)
     assert gradients.min() == gradients.max()
+
+
+def test_wired_weights_have_a_rate_of_their_own() -> None:
+    model = models.build(train())
+    wired = {id(raw_weight(module)) for module, _ in edges_of(model).values()}
+    groups = build_optimizer(model, optim("sgd", wired_lr_factor=0.1, decay_norms=False)).param_groups
+    rates = {id(one): group.get("lr_factor", 1.0) for group in groups for one in group["params"]}
+    assert rates == {id(one): 0.1 if id(one) in wired else 1.0 for one in model.parameters()}
+    decays = {id(one): group["weight_decay"] for group in groups for one in group["params"]}
+    assert all((decays[id(one)] > 0) == (one.ndim > 1) for one in model.parameters())
+    usual = build_optimizer(model, optim("sgd", decay_norms=False)).param_groups
+    assert not any("lr_factor" in group for group in usual)

@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "lottery": {"rounds": 1},
     "n_m": {"n": 2, "m": 4},
     "edge_popup": {},
+    "dnw": {"hysteresis": 0.1, "average": 0.5, "swaps": 0.1, "dense_until": 0.5, "rescale": True},
 }
 
 
