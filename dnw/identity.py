@@ -12,7 +12,7 @@ from dnw.config import Train, plain
 NOT_IDENTITY = frozenset(
     {
         *("data.dir", "data.url", "data.cache", "data.cache_gb", "data.workers", "data.max_bad"),
-        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source"),
+        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source", "init"),
     }
 )
 
@@ -24,6 +24,7 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("model.options", {}),
     ("data.augment_options", {}),
     ("user_fingerprint", ""),
+    ("init_fingerprint", ""),
     ("wiring.every", 100),
     ("wiring.drop", 0.3),
     ("wiring.start", 0.0),

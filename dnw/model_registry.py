@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -36,10 +37,19 @@ def names(library: str) -> list[str]:
     Raises:
         ConfigError: it isn't installed.
     """
+    return sorted(name for text in _sources(library) for name in _REGISTERED.findall(text))
+
+
+def source(library: str, name: str) -> str:
+    """Return the module of `library` that builds the classifier `name`, which it has, as text."""
+    return next(text for text in _sources(library) if name in _REGISTERED.findall(text))
+
+
+def _sources(library: str) -> Iterator[str]:
     assert f"{library}/" in LIBRARIES
     spec = importlib.util.find_spec(library)
     if spec is None or spec.origin is None:
         raise ConfigError(f"model.name: {library} is not installed; python -m pip install {library}")
     # the folders in this one hold networks for other tasks than classification
-    files = sorted((Path(spec.origin).parent / "models").glob("*.py"))
-    return sorted(name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8")))
+    for file in sorted((Path(spec.origin).parent / "models").glob("*.py")):
+        yield file.read_text(encoding="utf-8")

@@ -60,6 +60,10 @@ ELSEWHERE = {  # what other programs call it
     **dict.fromkeys(["output_dir", "save_dir", "log_dir", "out_dir", "output"], "runs_dir=FOLDER"),
     **dict.fromkeys(["data_dir", "data_path", "root"], "data.dir=FOLDER"),
     **dict.fromkeys(["resume", "resume_from", "ckpt_path", "auto_resume"], "the same line, typed again"),
+    **dict.fromkeys(
+        ["pretrained", "weights", "init_weights", "load_from", "init_from", "initial_checkpoint", "finetune"],
+        "init=FILE, or init=torchvision or timm",
+    ),
     **dict.fromkeys(["amp", "fp16", "bf16", "mixed_precision"], "precision=bf16"),
     **dict.fromkeys(["arch", "architecture", "backbone", "network"], "model=NAME"),
     **dict.fromkeys(["dataset", "datamodule"], "data=NAME"),

@@ -30,6 +30,7 @@ from dnw.hardware.device import DeviceError
 from dnw.hardware.health import UnfitError, node_name
 from dnw.identity import signature
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
+from dnw.pretrained.loading import init_from_file
 from dnw.processes import check_processes
 from dnw.profile import profile
 from dnw.runs import class_names, divergence, ledger
@@ -332,7 +333,10 @@ def _begin(claim: Claim, trainer: Trainer, identity: Identity) -> None:
     if step < 0:
         if trainer.train.wiring.name in FROM_A_RUN:
             init_from_run(trainer.train, trainer.model)
-            trainer.masks = trainer.current_masks()
+            trainer.take_weights()
+        elif trainer.train.init:
+            log.info(init_from_file(trainer.train, trainer.model))
+            trainer.take_weights()
         snapshot = trainer.snapshot(identity)
         if is_first:
             checkpoint.write(run.checkpoints / "init.pt", checkpoint.encode(snapshot), claim.replacing)

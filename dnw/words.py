@@ -30,7 +30,9 @@ from shards.errors import did_you_mean
 from shards.user_class.names import written
 
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
-PATHS = frozenset({"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "cluster.python"})
+PATHS = frozenset(
+    {"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "init", "cluster.python"}
+)
 _AROUND = "write it without spaces around the ="
 
 

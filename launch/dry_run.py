@@ -13,7 +13,7 @@ from launch import existing, grace_period, snapshot
 from launch.cluster.preflight import preflight
 from launch.cluster.submit import job, script, trial
 from launch.node import torchrun
-from launch.node.container import NAMES, SCRIPT
+from launch.node.container import NAMES, SCRIPT, outside_paths
 from launch.node.topology import LOOPBACK, Node
 from launch.prepare import RunPlan, alike
 from launch.self_test.series import Series
@@ -94,7 +94,7 @@ def _show_command(plan: RunPlan) -> None:
     made = job(plan)
     container = made.job.container if isinstance(made, Series) else made.container
     if container is not None:
-        scratch, folders = Path("SCRATCH"), [plan.launch.runs_dir, plan.train.data.dir]
+        scratch, folders = Path("SCRATCH"), [plan.launch.runs_dir, *outside_paths(plan.train)]
         bound = [*(one for one in folders if not any(other in one.parents for other in folders)), scratch]
         given = (NAMES[container.runtime][0], scratch / SCRIPT, bound, bool(plan.launch.gpus), "NODE")
         print(f"# on each node, SCRATCH being a temporary folder\n{shlex.join(container.words(*given))}\n")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from dnw import config, model_registry, nondeterministic, optimizer_registry, schedule, user_classes
 from dnw.config import ConfigError, Data, Train
 from dnw.identity import NOT_IDENTITY, signature
+from dnw.pretrained.resolve import resolve_weights
 from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
@@ -167,6 +168,7 @@ def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[
     """With the identity of its images and of its source; in a dry run, what keeps these from being known."""
     try:
         frozen, val = _freeze(train, launch.dry_run)
+        frozen = resolve_weights(frozen, launch.runs_dir / train.exp, download=not launch.dry_run)
         return source_run.resolve_source_run(frozen, launch.runs_dir), val, ()
     except (ConfigError, ShardError) as error:
         if not launch.dry_run:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from dnw.config.augmentation_limits import of_the_augmentation
-from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, is_known
+from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, RESNETS, is_known
 from dnw.config.optimization import of_the_optimizer
 from dnw.config.train import Train
 from dnw.config.wiring import FROM_A_RUN, NOT_WITH, OF_SINGLE_EDGES, REMEDIES, USED_BY, Wiring
@@ -45,8 +45,19 @@ def contradictions(train: Train) -> Iterable[str]:
         yield f"wiring.source: wiring={train.wiring.name} begins with a finished complete run; name it"
     if train.wiring.source and not is_from_run:
         yield f"wiring.source: only {' and '.join(sorted(FROM_A_RUN))} begin with another run"
+    yield from _of_the_beginning(train)
     yield from _of_the_wiring(train.wiring)
     yield from _of_n_m(train)
+
+
+def _of_the_beginning(train: Train) -> Iterable[str]:
+    """Refuse weights that have no place, or that no library publishes."""
+    init, model = train.init, train.model.name
+    if init and train.wiring.name in FROM_A_RUN:
+        yield f"init: wiring={train.wiring.name} begins with the weights of wiring.source; leave one out"
+    if f"{init}/" in LIBRARIES and not model.startswith(f"{init}/"):
+        name = model if model in RESNETS else model.partition("/")[2] or "NAME"
+        yield f"init: {init} has weights for model={init}/{name} (got model={model}); init=FILE takes others"
 
 
 def _of_the_wiring(wiring: Wiring) -> Iterable[str]:

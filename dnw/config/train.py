@@ -12,6 +12,7 @@ from dnw.config.augmentation import Augmentation
 from dnw.config.data import Data
 from dnw.config.model import Model
 from dnw.config.optim import Optim
+from dnw.config.weights import Weights
 from dnw.config.wiring import Wiring
 from dnw.ranges import STRICT, Count, Duration, Magnitude, Positive, Share
 
@@ -54,6 +55,9 @@ class Train:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     width: Share | None = None  # width multiplier of a graph of channels, or of MobileNetV1
     sparsity: Annotated[float, Field(ge=0, lt=1)] | None = None  # share of weights removed, any other network
+    # weights to begin with: a file; torchvision, timm: what these publish (dnw/pretrained/)
+    init: Weights = ""
+    init_fingerprint: str = ""  # SHA-256 of that file; set when the run is frozen
     first_layer: Literal["sparse", "dense"] = "sparse"  # of any other network
     batch: Positive  # images in one optimizer step, over all processes
     micro_batch: Positive  # images in one forward: what BatchNorm sees

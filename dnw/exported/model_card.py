@@ -113,10 +113,21 @@ def _facts(
         "trained by",
         f"experiment {train.exp}, signature {signature(train)}, step {card.step:,}, seed {train.seed}",
     )
+    if train.init or train.wiring.source:
+        yield "began with", _beginning(train)
     yield (
         "licence of the weights",
         licence or "not stated; ask who trained it, and see the licence of the images",
     )
+
+
+def _beginning(train: Train) -> str:
+    """Return which weights a run began with; of the hub's files all are called alike, so with the folders."""
+    if not train.init:
+        return f"run {'/'.join(Path(train.wiring.source).parts[-2:])}"
+    parts = Path(train.init).parts
+    file = "/".join(parts[-4:] if "snapshots" in parts else parts[-1:])
+    return f"{file}, SHA-256 {train.init_fingerprint[:16]}"
 
 
 def _accuracy(step: int, records: Iterable[Record], kind: str) -> str:

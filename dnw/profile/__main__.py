@@ -2,6 +2,8 @@
 
 python -m dnw.profile +exp=imagenet_dnw width=0.225
 python -m dnw.profile runs/imagenet_dnw/default-0123456789
+
+With init= the names and shapes of the weights are compared with the network's.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from dnw.config import ConfigError, Train
 from dnw.console import PlainConsole
 from dnw.invocation import SUBMIT
 from dnw.models.mobilenet import MobileNet
+from dnw.pretrained.loading import init_from_file
+from dnw.pretrained.resolve import resolve_weights
 from dnw.profile import Profile, profile
 from dnw.profile.graphs import is_continuous, is_tiny
 from dnw.training.checkpointed_model import load_checkpointed_model
@@ -65,7 +69,11 @@ def _network(words: Sequence[str]) -> tuple[Train, nn.Module]:
     train = training(words)
     model_registry.check(train)
     optimizer_registry.check(train.optim)
-    return train, models.build(train)
+    model = models.build(train)
+    if train.init:
+        said = init_from_file(resolve_weights(train, None, download=False), model)
+        print(f"note init: {said}", file=sys.stderr)
+    return train, model
 
 
 def _table(found: Profile) -> Table:

@@ -73,6 +73,11 @@ class Trainer:
         self._reduction.begin()
         self._choice.choose(self.position.step)  # from what are the first rank's weights now
 
+    def take_weights(self) -> None:
+        """Plan from weights, and edges chosen by them, that came into the network before the first step."""
+        self._choice = Choice(self.model, self.steps)
+        self.masks = self.current_masks()
+
     def step(self, micro_batches: Iterator[Batch]) -> None:
         """One optimizer step over one global batch, of which this rank takes its share."""
         self._begin_training()

@@ -18,9 +18,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from launch.errors import LaunchError
+
+if TYPE_CHECKING:
+    from dnw.config import Train
 
 PYTHON = "python3"  # of the image
 NAMES = {"apptainer": ("apptainer", "singularity"), "pyxis": ("srun",)}  # the first one that is there
@@ -79,7 +82,9 @@ class Container:
             raise LaunchError(f"cluster.container: {self.image}: not there on this node")
         folders = _outermost(binds)
         if odd := next((path for path in folders if set(SEPARATORS) & set(str(path))), None):
-            raise LaunchError(f"cluster.container: {odd}: a folder with , or : in its name can't be bound")
+            raise LaunchError(
+                f"cluster.container: {odd}: a folder or file with , or : in its name can't be bound"
+            )
         return self.words(found, script, folders, has_gpus, os.environ.get("SLURMD_NODENAME", ""))
 
     def words(
@@ -221,10 +226,15 @@ def write_script(
     return script
 
 
+def outside_paths(train: Train) -> tuple[Path, ...]:
+    """Return what a run reads that isn't in its folder: its images, and the weights that it begins with."""
+    return (train.data.dir, Path(train.init)) if train.init else (train.data.dir,)
+
+
 def _outermost(folders: Sequence[Path]) -> list[Path]:
     """Those that are there, and lie in no other one; of a link, what it leads to as well."""
     there = dict.fromkeys(
-        path for folder in folders if folder.is_dir() for path in (folder, folder.resolve())
+        path for folder in folders if folder.exists() for path in (folder, folder.resolve())
     )
     return [path for path in there if not any(other in path.parents for other in there)]
 

@@ -295,7 +295,10 @@ class Job:
                 # torchrun leaves a folder in TMPDIR
                 environment={**self._environment(claim, node, code), "TMPDIR": str(folder)},
                 code=code,
-                folders=(claim.run.folder.parents[1], config.load(claim.run.config).data.dir),
+                folders=(
+                    claim.run.folder.parents[1],
+                    *container.outside_paths(config.load(claim.run.config)),
+                ),
                 output=output,
                 descriptors=descriptors,
             )

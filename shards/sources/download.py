@@ -17,25 +17,28 @@ _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0  # without a byte
 
 
-def download(url: str, path: Path, md5: str) -> None:
+def download(url: str, path: Path, digest: str, algorithm: str = "md5") -> None:
     """Fetch a file; it is there whole, with the right digest, or not at all.
 
     Args:
         url: http:// or https://, which the proxies of the environment may serve.
         path: where it goes, in a folder that exists.
-        md5: its digest, in hexadecimal.
+        digest: its own in hexadecimal, or as many of the first digits as are known.
+        algorithm: that the digest is made by.
 
     Raises:
         ShardError: it can't be fetched, or is another file than the digest says.
         OSError: `path` can't be written.
     """
     with atomic.replacing(path) as file:
-        digest = hashlib.md5(usedforsecurity=False)
+        found = hashlib.new(algorithm, usedforsecurity=False)
         for chunk in _chunks(url, path.name):
             file.write(chunk)
-            digest.update(chunk)
-        if digest.hexdigest() != md5:
-            raise ShardError(f"{url}: has the MD5 {digest.hexdigest()}, not {md5}: try again later")
+            found.update(chunk)
+        if not found.hexdigest().startswith(digest):
+            raise ShardError(
+                f"{url}: has the {algorithm.upper()} {found.hexdigest()}, not {digest}: try again later"
+            )
 
 
 def _chunks(url: str, name: str) -> Iterator[bytes]:

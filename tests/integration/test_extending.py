@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from documents import environment
 from worker import ROOT, assert_same_weights
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from dnw.training import checkpoint
 
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 COMMANDS = re.findall(r"^    (python .*)$", TEXT.partition("## All of it together")[2], re.MULTILINE)
@@ -48,7 +50,10 @@ def found(folder: Path) -> Run:
 
 
 def test_trained_killed_resumed_and_evaluated_though_a_file_was_edited(here: Path) -> None:
-    few = ["data.workers=0", "checkpoint.every_steps=1", "threads=1"]
+    weights = {"body.0.weight": torch.ones(8, 3, 3, 3), "head.weight": torch.ones(5, 8)}
+    weights |= {f"body.1.{name}": torch.ones(8) for name in ("weight", "bias", "running_mean", "running_var")}
+    torch.save({**weights, "head.bias": torch.zeros(5)}, here / "tiny.pth")
+    few = ["data.workers=0", "checkpoint.every_steps=1", "threads=1", "init=tiny.pth"]
     whole = typed(COMMANDS[1], here, *few, "runs_dir=whole")
     assert whole.returncode == 0, whole.stdout + whole.stderr
     edited = here / "my_lab" / "nets.py"
@@ -59,6 +64,9 @@ def test_trained_killed_resumed_and_evaluated_though_a_file_was_edited(here: Pat
     assert len(ledger.read(other)) == 2
     assert one.folder.name == other.folder.name
     assert_same_weights(other, one)
+    assert "head.weight, head.bias drawn anew: 5 classes there, 2 here" in whole.stdout
+    begun = checkpoint.read(other.checkpoints / "init.pt").model
+    assert torch.equal(begun["body.0.parametrizations.weight.original"], weights["body.0.weight"])
     edited.write_text("raise SystemExit('edited')\n" + text)
     evaluated = typed(f"python -m dnw.evaluate {other.folder}", here, PYTHONPATH=str(ROOT))
     assert "top-1" in evaluated.stdout, evaluated.stderr

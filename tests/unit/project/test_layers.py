@@ -30,7 +30,7 @@ LAYERS = {
         "compact/",
         "augmentation/",
         "training/",
-        "paper/",
+        "paper/ pretrained/",
         "engines/",
         "exported/",
         "__init__",

@@ -10,6 +10,7 @@ import yaml
 from drawn_compact import some_network
 from exported import CARD
 
+from dnw.config import Train
 from dnw.exported.model_card import card_path, model_card
 from dnw.profile.costs import Profile
 
@@ -17,11 +18,16 @@ COSTS = Profile(32, 9_000, 8_000, 7_000, 6_000, 1, ())
 VAL = {"step": 10, "kind": "val", "top1": 61.5, "top5": 90.0, "samples": 2000}
 
 
-def page(name: str = "one.safetensors", licence: str | None = None, **changes: object) -> str:
+def page(
+    name: str = "one.safetensors",
+    licence: str | None = None,
+    train: Train | None = None,
+    **changes: object,
+) -> str:
     card = dataclasses.replace(CARD, **changes)  # type: ignore[arg-type]
     records = [VAL | {"top1": 1.0}, VAL, VAL | {"step": 9}, {"step": 10, "kind": "train", "top1": 2.0}]
     return model_card(
-        name, card, example.train(), some_network(9, 1, 2, normed=False), COSTS, records, licence
+        name, card, train or example.train(), some_network(9, 1, 2, normed=False), COSTS, records, licence
     )
 
 
@@ -36,6 +42,20 @@ def test_it_says_what_is_known() -> None:
 
 def test_an_accuracy_that_was_not_measured_is_not_known() -> None:
     assert "| accuracy | not known: no evaluation at step 11 |" in page(step=11)
+
+
+def test_where_the_weights_began_is_told() -> None:
+    given = {"init_fingerprint": "0123456789abcdef" * 4}
+    hub = "/home/me/.cache/huggingface/hub/models--timm--resnet18.a1_in1k/snapshots/0123/model.safetensors"
+    for path, told in (
+        ("/data/x.pth", "x.pth"),
+        (hub, "models--timm--resnet18.a1\\_in1k/snapshots/0123/model.safetensors"),
+    ):
+        train = example.train(init=path, **given)
+        assert f"| began with | {told}, SHA-256 0123456789abcdef |" in page(train=train)
+    source = {"wiring__name": "fine_tune", "wiring__source": "/runs/cifar_complete/default-0123456789"}
+    assert "| began with | run cifar\\_complete/default-0123456789 |" in page(train=example.train(**source))
+    assert "began with" not in page()
 
 
 @pytest.mark.parametrize("licence", [None, "apache-2.0", 'other: "mine"\n---'])

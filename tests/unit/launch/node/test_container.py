@@ -47,10 +47,14 @@ def either(here: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
 def test_apptainer_is_told_what_to_bind_once(here: Path) -> None:
     (here / "runs" / "images").mkdir(parents=True)
     (here / "scratch").mkdir()
-    script, binds = here / "scratch" / "agent.sh", [here / "runs", here / "runs" / "images", here / "scratch"]
+    (here / "x.pth").touch()
+    weights = [here / "x.pth", here / "gone.pth"]  # which a run needs for its first step alone
+    script = here / "scratch" / "agent.sh"
+    binds = [here / "runs", here / "runs" / "images", here / "scratch", *weights]
     found = Container("docker://a/b:1", arguments=("--no-home",)).command(script, binds, has_gpus=True)
     assert found == [
         *["apptainer", "exec", "--nv", "--bind", str(here / "runs"), "--bind", str(here / "scratch")],
+        *["--bind", str(here / "x.pth")],
         *["--pwd", str(here / "scratch"), "--no-home", "docker://a/b:1", "/bin/sh", str(script)],
     ]
 
@@ -79,7 +83,7 @@ def test_pyxis_is_a_step_of_its_own_on_this_node(here: Path, monkeypatch: pytest
     [
         ("/no/such.sif", None, "runs", "/no/such.sif: not there on this node"),
         ("docker://a", "", "runs", "apptainer or singularity: not found in PATH on this node"),
-        ("docker://a", None, "a,b", "a,b: a folder with , or : in its name can't be bound"),
+        ("docker://a", None, "a,b", "a,b: a folder or file with , or : in its name can't be bound"),
     ],
 )
 def test_what_a_node_lacks_is_named(
