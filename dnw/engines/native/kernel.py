@@ -24,9 +24,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.engines.native import vector
+from dnw.engines.native import stream_vector, vector
+from dnw.engines.native.stream_vector import STREAMED, finish, stream, stream_2, stream_3, stream_4
 from dnw.engines.native.vector import (
-    ACROSS,
     LANES,
     LARGEST_TILE,
     add_up,
@@ -35,6 +35,7 @@ from dnw.engines.native.vector import (
     add_up_4,
     filter_by_two,
     filter_flat,
+    halve,
     move,
 )
 
@@ -67,27 +68,34 @@ def _entry(version: int) -> Any:
         steps: NDArray[np.void],
         targets: Any,
         edges: Any,
-        shares: Ints,
+        team: Any,
         rank: int,
         counter: Ints,
     ) -> int:
-        """Map images to features [B, N], as thread `rank` of a team of shares.shape[1] - 1.
+        """Map images to features [B, N], as thread `rank` of a team.
 
         `turns` are the first image, the one not to be reached, and the step from image to image.
         `maps` is the team's workspace, counter[0] is 0 as they begin; the rest is a plan's. Returns the
         version of the instructions that it was compiled with.
         """
-        team = shares.shape[1] - 1
+        shares, size = team.shares, team.shares.shape[1] - 1
         meetings = 0
         for image in range(turns[0], turns[1], turns[2]):
-            for channel in range(rank, 3, team):
+            for channel in range(rank, 3, size):
                 _lay_out(images, image, channel, maps, planes)
-            meetings = _meet(counter, team, meetings)
+            meetings = _meet(counter, size, meetings)
             for at in range(len(steps)):
                 step = steps[at]
                 first, last = shares[step.phase, rank], shares[step.phase, rank + 1]
-                _take(maps, phases[step.phase], step, targets, edges, first, last, rank, features[image])
-                meetings = _meet(counter, team, meetings)
+                phase = phases[step.phase]
+                if phase.streams:
+                    at_runs = step.phase * size + rank
+                    runs = team.streams.runs[at_runs], team.streams.runs[at_runs + 1]
+                    _stream(maps, phase, team.streams, runs)
+                    _finish(maps, phase, step, targets, first, last, features[image])
+                else:
+                    _take(maps, phase, step, targets, edges, first, last, rank, features[image])
+                meetings = _meet(counter, size, meetings)
         return version
 
     return run
@@ -107,13 +115,17 @@ def _meet(counter: Ints, team: int, meetings: int) -> int:
 def _lay_out(images: Any, image: int, channel: int, maps: Floats, planes: Any) -> None:
     """Copy every stride-th pixel of every stride-th row to a plane of its own, stride * stride of them."""
     stride, step = planes.stride, planes.stride * images.right
+    vectors = images.side // (2 * LANES) if stride == 2 and images.right == 1 else 0
     for row in range(images.side):
         begin = image * images.next + channel * images.channel + row * images.down
+        first = planes.at + (channel * stride + row % stride) * stride * planes.size
+        place = first + (row // stride) * planes.pitch
+        halve(vectors, images.pixels, begin, maps, place, place + planes.size)
         for column in range(stride):
-            plane = (channel * stride + row % stride) * stride + column
-            place = planes.at + plane * planes.size + (row // stride) * planes.pitch
-            for x in range((images.side - column + stride - 1) // stride):
-                maps[place + x] = images.pixels[begin + column * images.right + x * step]
+            for x in range(vectors * LANES, (images.side - column + stride - 1) // stride):
+                maps[place + column * planes.size + x] = images.pixels[
+                    begin + column * images.right + x * step
+                ]
 
 
 @_compiled
@@ -129,14 +141,6 @@ def _take(
     features: Floats,
 ) -> None:
     """Take the targets first..last through one strip of a phase."""
-    vectors = (step.done - step.begun) // LANES
-    if phase.across:
-        place = phase.received_at + (first - phase.target) * phase.received_size
-        for begin in range(0, vectors, ACROSS):
-            end = min(begin + ACROSS, vectors)
-            _sums(maps, phase, step, targets, edges, first, last, place, begin, end)
-        _give(maps, phase, step, targets, first, last, place, features)
-        return
     start = first
     while start < last:
         stop = start + min(targets.alike[start], last - start)
@@ -147,9 +151,49 @@ def _take(
         if not phase.is_whole:
             for target in range(stop - start):
                 _advance(maps, phase, step, place + target * phase.received_size)
-        _sums(maps, phase, step, targets, edges, start, stop, place - step.lag, 0, vectors)
+        _sums(maps, phase, step, targets, edges, start, stop, place - step.lag)
         _give(maps, phase, step, targets, start, stop, place - step.lag, features)
         start = stop
+
+
+@_compiled
+def _stream(maps: Floats, phase: Any, streams: Any, runs: tuple[int, int]) -> None:
+    """Add up what targets receive, but for bias, of a whole map a few pixels at a time."""
+    pixels = phase.received_side * phase.received_pitch
+    place, size = phase.received_at, phase.received_size
+    for pixel in range(0, pixels, STREAMED * LANES):
+        for at in range(runs[0], runs[1]):
+            together = streams.together[at]
+            pieces = (
+                streams.begun[at],
+                streams.pieces[at],
+                streams.pieces[at + 1],
+                streams.places,
+                streams.stops,
+            )
+            edges = streams.offsets, streams.weights, streams.first_weights[at]
+            if together == 1:
+                stream(maps, *pieces, *edges, pixel, place, size)
+            elif together == 2:
+                stream_2(maps, *pieces, *edges, pixel, place, size)
+            elif together == 3:
+                stream_3(maps, *pieces, *edges, pixel, place, size)
+            else:
+                stream_4(maps, *pieces, *edges, pixel, place, size)
+
+
+@_compiled
+def _finish(
+    maps: Floats, phase: Any, step: Any, targets: Any, first: int, last: int, features: Floats
+) -> None:
+    """Bring the sums of the targets first..last to what these targets give out."""
+    floor = _ZERO if phase.rectified else _MINUS_INFINITY
+    wide = STREAMED * LANES
+    vectors = (phase.received_side * phase.received_pitch + wide - 1) // wide * STREAMED
+    for target in range(first, last):
+        place = phase.received_at + (target - phase.target) * phase.received_size
+        finish(vectors, maps, place, targets.biases[target], floor, phase.kept_at)
+        _give(maps, phase, step, targets, target, target + 1, place, features)
 
 
 @_compiled
@@ -192,12 +236,10 @@ def _sums(
     first: int,
     last: int,
     received: int,
-    left: int,
-    right: int,
 ) -> None:
-    """Write what the targets first..last receive, the first one to maps[received:]: vectors left..right."""
+    """Write what the targets first..last receive, the first one to maps[received:]."""
     floor = _ZERO if phase.rectified else _MINUS_INFINITY
-    vectors = right - left
+    vectors = (step.done - step.begun) // LANES
     size = phase.received_size
     target = first
     while target < last:
@@ -208,7 +250,7 @@ def _sums(
         tiles = (vectors + most - 1) // most
         for tile in range(tiles):
             begin, end = vectors * tile // tiles, vectors * (tile + 1) // tiles
-            pixel = step.begun + (left + begin) * LANES
+            pixel = step.begun + begin * LANES
             place, kept = received + (target - first) * size + pixel, phase.kept_at + pixel
             if together == 1:
                 add_up(end - begin, maps, *edge, pixel, *bias, kept, place, size)
@@ -304,5 +346,7 @@ def classify(
             logits[image, k] = total + biases[k]
 
 
-INSTRUCTIONS = zlib.crc32(inspect.getsource(vector).encode())  # numba itself looks at this file alone
+INSTRUCTIONS = zlib.crc32(
+    (inspect.getsource(vector) + inspect.getsource(stream_vector)).encode()
+)  # numba itself looks at this file alone
 run = _entry(INSTRUCTIONS)

@@ -6,15 +6,19 @@ A map of side x side pixels lies flat, in rows of side + 1 pixels, as dnw/engine
 from __future__ import annotations
 
 import dataclasses
+import mmap
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes, Stem, Sums
+from dnw.engines.native.stream_vector import STREAMED
 from dnw.engines.native.vector import LANES
 
 LINE = 16  # floats in a cache line
+_HUGE_PAGE = 2 << 20  # bytes, of x86-64 and most of ARM
 _STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where vectors do
 _SMALL_SIDE = 28  # maps up to this are one strip
 _IN_CACHE = 1 << 15  # floats of maps that stay in the level-2 cache, with what else is there
@@ -87,7 +91,7 @@ class Received:
     side: int  # of the whole map
     rows: int  # of a strip
     targets: int
-    across: bool  # summed up a few pixels at a time by all targets: more sources than the cache holds
+    streams: bool  # summed up a few pixels at a time by all targets: more sources than the cache holds
 
     @classmethod
     def of(cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None, sources: int = 0) -> Received:
@@ -107,22 +111,26 @@ class Received:
     @property
     def size(self) -> int:
         """From target to target: a strip, a row above and two below, what vectors write and read past it."""
-        return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + 3 * LANES)
+        return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + (STREAMED + 2) * LANES)
 
     def floats(self, threads: int) -> int:
         """Of all targets; of whole maps that are filtered at once, a group for each thread."""
-        return (threads * _GROUP if self.is_whole and not self.across else self.targets) * self.size
+        return (threads * _GROUP if self.is_whole and not self.streams else self.targets) * self.size
 
     @property
     def is_whole(self) -> bool:
         """Whether one strip is all there is."""
         return self.rows >= self.side
 
+    def room(self, phase: int) -> Hashable:
+        """Return what phases have in common that can receive in the same place."""
+        return (self.side, self.streams) if self.is_whole else phase
+
     def kept(self) -> NDArray[np.float32]:
         """Return all bits set for each pixel of the map, none for what lies between rows and below."""
         bits = np.zeros((self.side, self.side + 1), np.int32)
         bits[:, :-1] = -1
-        return np.pad(bits.ravel(), (0, LANES)).view(np.float32)
+        return np.pad(bits.ravel(), (0, STREAMED * LANES)).view(np.float32)
 
     def phase(self, at: int, kept_at: int, nodes: CompactNodes[Arrays] | None) -> dict[str, float]:
         """Return what a phase has to know of it; `at` is where the room for all of it lies."""
@@ -131,7 +139,7 @@ class Received:
             **{"received_at": at + self.above, "received_size": self.size, "kept_at": kept_at},
             **{"received_side": self.side, "received_pitch": self.side + 1},
             **{"stride": stride, "side": -(-self.side // stride), "strip": self.rows // stride},
-            **{"group": _GROUP, "is_whole": self.is_whole, "across": self.across},
+            **{"group": _GROUP, "is_whole": self.is_whole, "streams": self.streams},
         }
         if nodes is None:
             return found
@@ -147,11 +155,35 @@ class Given:
     size: int  # from map to map
 
     @classmethod
-    def of(cls, block: CompactBlock[Arrays], memory: Memory) -> Given:
-        """Take room for all nodes of a block."""
-        size = _odd_lines(block.side * (block.side + 1) + LANES)
+    def all_of(cls, blocks: Sequence[CompactBlock[Arrays]], memory: Memory) -> list[Given]:
+        """Take room for all nodes of each block.
+
+        Where whole maps lead to a block, all blocks before the last one are done with, and give their room.
+        """
+        sizes = [_odd_lines(block.side * (block.side + 1) + LANES) for block in blocks]
+        counts = [sum(nodes.count for nodes in block.layers) for block in blocks]
+        places: list[int] = []
+        for number, (count, size) in enumerate(zip(counts, sizes, strict=True)):
+            floats, at = count * size, 0
+            if number:
+                before, end = places[-1], places[-1] + counts[number - 1] * sizes[number - 1]
+                is_free = number > 1 and blocks[number - 1].side <= _SMALL_SIDE
+                at = 0 if is_free and floats <= before else end
+                if not is_free:
+                    at = max(place + c * s for place, c, s in zip(places, counts, sizes, strict=False))
+            places.append(at)
+        ends = [place + c * s for place, c, s in zip(places, counts, sizes, strict=True)]
+        begin = memory.reserve(max(ends))
+        return [
+            cls.at(begin + place, block, size)
+            for place, block, size in zip(places, blocks, sizes, strict=True)
+        ]
+
+    @classmethod
+    def at(cls, place: int, block: CompactBlock[Arrays], size: int) -> Given:
+        """Lay the nodes of a block out from a place on."""
         counts = [nodes.count for nodes in block.layers]
-        rows = memory.reserve(sum(counts) * size) + size * np.arange(sum(counts))
+        rows = place + size * np.arange(sum(counts))
         return cls(rows, tuple(np.cumsum([0, *counts[:-1]]).tolist()), size)
 
     def phase(self, layer: int) -> dict[str, float]:
@@ -169,6 +201,21 @@ class Given:
         weights = np.concatenate((sums.weights, np.ones(len(mapped), np.float32)))
         counts = np.bincount(targets, minlength=sums.count) + np.bincount(mapped, minlength=sums.count)
         return Pick(counts, offsets[order], weights[order])
+
+
+def zeros(floats: int) -> NDArray[np.float32]:
+    """Return so many zeros from the beginning of a cache line on.
+
+    They lie in huge pages where there are such: each is found by one look into the table of pages.
+    """
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages = mmap.mmap(-1, 4 * floats + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+        spare = np.frombuffer(pages, np.float32)
+    else:
+        spare = np.zeros(floats + _HUGE_PAGE // 4, np.float32)
+    start = -spare.ctypes.data % _HUGE_PAGE // 4
+    return spare[start : start + floats]
 
 
 def in_lines(floats: int) -> int:

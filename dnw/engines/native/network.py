@@ -65,7 +65,6 @@ class Native:
         self._weight_KN = np.array(compact.head.weight)
         self._bias_K = np.array(compact.head.bias)
         self._plan = plan_for(compact, threads)
-        self._alone = self._plan.alone()
         self._memories = [self._plan.memory() for _ in range(threads)]
         self._shared = self._plan.memory() if threads > 1 else self._memories[0]
         self._pool = ThreadPoolExecutor(threads - 1, "native") if threads > 1 else None
@@ -97,17 +96,17 @@ class Native:
         parts = plan.planes, plan.phases, plan.steps, plan.targets, plan.edges
         counter = np.zeros(1, np.int64)
 
-        def compute(turns: tuple[int, int, int], memory: Floats, shares: Any, rank: int) -> None:
-            version = run(images, turns, features_BN, memory, *parts, shares, rank, counter)
+        def compute(turns: tuple[int, int, int], memory: Floats, team: Any, rank: int) -> None:
+            version = run(images, turns, features_BN, memory, *parts, team, rank, counter)
             assert version == INSTRUCTIONS
-            classes, team = len(self._bias_K), shares.shape[1] - 1
-            own = classes * rank // team, classes * (rank + 1) // team
+            classes, size = len(self._bias_K), team.shares.shape[1] - 1
+            own = classes * rank // size, classes * (rank + 1) // size
             classify(features_BN, turns, self._weight_KN, self._bias_K, own, logits_BK)
 
         def work(rank: int) -> None:
-            compute((rank, whole, threads), self._memories[rank], self._alone, 0)
+            compute((rank, whole, threads), self._memories[rank], plan.alone, 0)
             if threads > 1:
-                compute((whole, batch, 1), self._shared, plan.shares, rank)
+                compute((whole, batch, 1), self._shared, plan.team, rank)
 
         others = [self._pool.submit(work, rank) for rank in range(1, threads)] if self._pool else []
         work(0)

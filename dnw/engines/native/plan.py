@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact, CompactNodes
-from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received
+from dnw.engines.native.memory import Given, Memory, Pick, Planes, Received, zeros
 from dnw.engines.native.schedule import schedule
+from dnw.engines.native.stream_vector import STREAMED
+from dnw.engines.native.streams import Share, Streams, streams
 from dnw.engines.native.vector import LANES, TOGETHER
 
 PHASE = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("target", "group", "is_whole", "across", "strip", "stride", "side"),
+            *("target", "group", "is_whole", "streams", "strip", "stride", "side"),
             *("received_at", "received_size", "received_side", "received_pitch", "kept_at"),
             *("given_at", "given_size"),
             *("normed", "rectified", "is_last", "corner", "window"),
@@ -44,6 +48,13 @@ class KernelEdges(NamedTuple):
     weights: NDArray[np.float32]
 
 
+class Team(NamedTuple):
+    """What each thread of a team computes."""
+
+    shares: NDArray[np.int64]  # [phases, threads + 1]: thread i takes the targets from [i] to [i + 1]
+    streams: Streams
+
+
 @dataclasses.dataclass(frozen=True)
 class KernelPlan:
     """All that the compiled function is given besides images; read-only."""
@@ -53,19 +64,14 @@ class KernelPlan:
     steps: NDArray[np.void]  # of dnw.engines.native.schedule.STEP
     targets: Targets
     edges: KernelEdges
-    shares: NDArray[np.int64]  # [phases, threads + 1]: thread i takes the targets from [i] to [i + 1]
+    alone: Team
+    team: Team
     constants: tuple[tuple[int, NDArray[np.float32]], ...]  # what is there from the beginning
     floats: int  # of memory
 
-    def alone(self) -> NDArray[np.int64]:
-        """Return the shares of a team of one."""
-        return self.shares[:, [0, -1]].copy()
-
     def memory(self) -> NDArray[np.float32]:
-        """Workspace of a team, aligned to cache lines."""
-        spare = np.zeros(self.floats + LINE, np.float32)
-        start = -spare.ctypes.data % (4 * LINE) // 4
-        maps = spare[start : start + self.floats]
+        """Return the workspace of a team."""
+        maps = zeros(self.floats)
         for at, values in self.constants:
             maps[at : at + len(values)] = values
         return maps
@@ -91,28 +97,36 @@ def plan(compact: Compact[Arrays], threads: int) -> KernelPlan:
     memory = Memory()
     planes = Planes.of(compact, memory)
     stages = _stages(compact, planes, memory)
-    places = [
-        (memory.reserve(stage.received.floats(threads)), memory.keep(stage.received.kept()))
-        for stage in stages
-    ]
-    memory.reserve(LANES)  # vectors read past the last map
+    places = _received([stage.received for stage in stages], threads, memory)
+    memory.reserve(STREAMED * LANES)  # vectors read past the last map
     phases = np.zeros(len(stages), PHASE)
     stops = np.cumsum([len(stage.bias) for stage in stages])
     for phase, stage, place, stop in zip(phases, stages, places, stops, strict=True):
         for name, value in (stage.phase | stage.received.phase(*place, stage.nodes)).items():
             phase[name] = value
         phase["target"] = stop - len(stage.bias)
-    shares = [
-        target + _shares(stage.costs(), threads)
-        for target, stage in zip(phases["target"], stages, strict=True)
-    ]
-    parts = _targets(stages), _edges(stages), np.stack(shares), tuple(memory.constants)
+    targets = _targets(stages)
+    teams = [_team(stages, phases["target"], targets, size) for size in (1, threads)]
+    parts = targets, _edges(stages), teams[0], teams[1], tuple(memory.constants)
     return KernelPlan(planes, phases, schedule(phases), *parts, memory.floats)
+
+
+def _team(stages: list[_Stage], firsts: NDArray[np.int64], targets: Targets, threads: int) -> Team:
+    """Divide the targets, which begin at `firsts`, among so many threads."""
+    cuts = [_shares(stage.costs(), threads) for stage in stages]
+    streamed = [
+        Share.of(stage.pick, targets.alike[first:], *ends, stage.received.size)
+        if stage.received.streams
+        else None
+        for stage, first, cut in zip(stages, firsts.tolist(), cuts, strict=True)
+        for ends in itertools.pairwise(cut.tolist())
+    ]
+    return Team(np.stack(cuts) + firsts[:, None], streams(streamed))
 
 
 def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_Stage]:
     assert compact.stem is not None
-    given = [Given.of(block, memory) for block in compact.blocks]
+    given = Given.all_of(compact.blocks, memory)
     nodes, there = compact.blocks[0].layers[0], given[0].phase(0)
     received = Received.of(planes.side, nodes.count, nodes)
     pick = planes.pick(compact.stem)
@@ -124,6 +138,20 @@ def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_S
             pick = here.pick(sums, memory)
             stages.append(_Stage(there, received, pick, sums.bias, following))
     return stages
+
+
+def _received(all_received: list[Received], threads: int, memory: Memory) -> list[tuple[int, int]]:
+    """Return where phases receive, and where the bits of their pixels are.
+
+    Whole maps of the same size take the same room, for such phases are computed one after another.
+    """
+    rooms: dict[Hashable, tuple[int, int]] = {}
+    for number, received in enumerate(all_received):
+        key = received.room(number)
+        if key not in rooms:
+            floats = max(one.floats(threads) for at, one in enumerate(all_received) if one.room(at) == key)
+            rooms[key] = memory.reserve(floats), memory.keep(received.kept())
+    return [rooms[received.room(number)] for number, received in enumerate(all_received)]
 
 
 def _next(

@@ -19,7 +19,6 @@ _HAS_512_BITS = llvm.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where registers are of 128 bits
 LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
 TOGETHER = 4  # targets with the same sources, at most: times 3 vectors, as many as the largest tile, nearly
-ACROSS = 4  # vectors of many maps that are summed up by all targets in turn: lines of the level-2 cache
 FILTERED = 4  # vectors at a time: with nine weights they fill 16 registers
 
 _FLOAT = ir.FloatType()
@@ -71,20 +70,20 @@ add_up, add_up_2, add_up_3, add_up_4 = (_adder(targets) for targets in range(1, 
 def _write_sums(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any, targets: int) -> None:
     """Emit what `_adder` says, for arguments of these kinds."""
     vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, kept, place, step = arguments
-    data = _data(context, builder, kinds[1], maps)
-    edges = (_data(context, builder, kinds[2], offsets), _data(context, builder, kinds[3], weights))
-    begin = builder.gep(_data(context, builder, kinds[7], biases), [bias])
-    starts = [_splat(builder, builder.load(builder.gep(begin, [_integer(t)]))) for t in range(targets)]
-    source, lowest = builder.gep(data, [pixel]), _splat(builder, floor)
+    data = data_of(context, builder, kinds[1], maps)
+    edges = (data_of(context, builder, kinds[2], offsets), data_of(context, builder, kinds[3], weights))
+    begin = builder.gep(data_of(context, builder, kinds[7], biases), [bias])
+    starts = [splat(builder, builder.load(builder.gep(begin, [integer(t)]))) for t in range(targets)]
+    source, lowest = builder.gep(data, [pixel]), splat(builder, floor)
     masks = builder.gep(data, [kept])
     for size in _cases(builder, vectors, LARGEST_TILE // targets):
         sums = _loop(builder, size, source, edges, (first, last), starts)
         for target, row in enumerate(sums):
-            start = builder.gep(data, [builder.add(place, builder.mul(step, _integer(target)))])
+            start = builder.gep(data, [builder.add(place, builder.mul(step, integer(target)))])
             for at, total in enumerate(row):
                 larger = builder.select(builder.fcmp_ordered(">", total, lowest), total, lowest)
-                bits = builder.load(_vector_at(builder, masks, at), align=4)
-                builder.store(_masked(builder, larger, bits), _vector_at(builder, start, at), align=4)
+                bits = builder.load(vector_at(builder, masks, at), align=4)
+                builder.store(masked(builder, larger, bits), vector_at(builder, start, at), align=4)
 
 
 def _loop(
@@ -108,15 +107,15 @@ def _loop(
     builder.cbranch(builder.icmp_signed("<", edge, last), body, done)
     builder.position_at_end(body)
     row = builder.gep(source, [builder.sext(builder.load(builder.gep(offsets, [edge])), _INT)])
-    values = [builder.load(_vector_at(builder, row, at), align=4) for at in range(size)]
+    values = [builder.load(vector_at(builder, row, at), align=4) for at in range(size)]
     at_weight = edge
     for start, totals in zip(starts, sums, strict=True):
-        weight = _splat(builder, builder.load(builder.gep(weights, [at_weight])))
+        weight = splat(builder, builder.load(builder.gep(weights, [at_weight])))
         at_weight = builder.add(at_weight, builder.sub(last, first))
         for total, value in zip(totals, values, strict=True):
             total.add_incoming(start, before)
-            total.add_incoming(_add_product(builder, total, weight, value), body)
-    edge.add_incoming(builder.add(edge, _integer(1)), body)
+            total.add_incoming(add_product(builder, total, weight, value), body)
+    edge.add_incoming(builder.add(edge, integer(1)), body)
     builder.branch(head)
     builder.position_at_end(done)
     return sums
@@ -140,21 +139,21 @@ def filter_flat(
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         vectors, maps, source, pitch, filters, taps, place = arguments
-        data = _data(context, builder, signature.args[1], maps)
-        weights = _taps(builder, _data(context, builder, signature.args[4], filters), taps)
+        data = data_of(context, builder, signature.args[1], maps)
+        weights = _taps(builder, data_of(context, builder, signature.args[4], filters), taps)
         source, target = builder.gep(data, [source]), builder.gep(data, [place])
 
         def write(at: ir.Value, count: int) -> None:
             read, start = builder.gep(source, [at]), builder.gep(target, [at])
             for part, total in enumerate(_filtered(builder, count, read, pitch, weights)):
-                builder.store(total, _vector_at(builder, start, part), align=4)
+                builder.store(total, vector_at(builder, start, part), align=4)
 
-        rounds = builder.sdiv(vectors, _integer(FILTERED))
+        rounds = builder.sdiv(vectors, integer(FILTERED))
         with cgutils.for_range(builder, rounds) as loop:
-            write(builder.mul(loop.index, _integer(FILTERED * LANES)), FILTERED)
-        done = builder.mul(rounds, _integer(FILTERED))
+            write(builder.mul(loop.index, integer(FILTERED * LANES)), FILTERED)
+        done = builder.mul(rounds, integer(FILTERED))
         for count in _cases(builder, builder.sub(vectors, done), FILTERED - 1):
-            write(builder.mul(done, _integer(LANES)), count)
+            write(builder.mul(done, integer(LANES)), count)
         return context.get_dummy_value()
 
     return types.void(vectors, maps, source, pitch, filters, taps, place), emit
@@ -181,18 +180,18 @@ def filter_by_two(
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         rows, vectors, maps, source, pitch, filters, taps, place, given_pitch = arguments
-        data = _data(context, builder, signature.args[2], maps)
-        weights = _taps(builder, _data(context, builder, signature.args[5], filters), taps)
+        data = data_of(context, builder, signature.args[2], maps)
+        weights = _taps(builder, data_of(context, builder, signature.args[5], filters), taps)
         source, target = builder.gep(data, [source]), builder.gep(data, [place])
-        down = builder.mul(pitch, _integer(2))
+        down = builder.mul(pitch, integer(2))
         with cgutils.for_range(builder, rows) as row:  # downwards: a row's last vector goes into the next one
             read = builder.gep(source, [builder.mul(row.index, down)])
             start = builder.gep(target, [builder.mul(row.index, given_pitch)])
             with cgutils.for_range(builder, vectors) as loop:
-                at = builder.mul(loop.index, _integer(LANES))
-                pixels = builder.gep(read, [builder.mul(at, _integer(2))])
+                at = builder.mul(loop.index, integer(LANES))
+                pixels = builder.gep(read, [builder.mul(at, integer(2))])
                 both = _filtered(builder, 2, pixels, pitch, weights)
-                place = _vector_at(builder, builder.gep(start, [at]), 0)
+                place = vector_at(builder, builder.gep(start, [at]), 0)
                 builder.store(_every_second(builder, *both), place, align=4)
         return context.get_dummy_value()
 
@@ -201,7 +200,7 @@ def filter_by_two(
 
 def _taps(builder: ir.IRBuilder, filters: ir.Value, taps: ir.Value) -> list[ir.Value]:
     first = builder.gep(filters, [taps])
-    return [_splat(builder, builder.load(builder.gep(first, [_integer(tap)]))) for tap in range(9)]
+    return [splat(builder, builder.load(builder.gep(first, [integer(tap)]))) for tap in range(9)]
 
 
 def _filtered(
@@ -210,18 +209,37 @@ def _filtered(
     """Vectors on end of what a filter makes of a map."""
     sums = [ir.Constant(_VECTOR, None)] * vectors
     for tap, weight in enumerate(weights):
-        start = builder.gep(source, [builder.mul(pitch, _integer(tap // 3 - 1))])
-        begin = builder.gep(start, [_integer(tap % 3 - 1)])
-        values = [builder.load(_vector_at(builder, begin, part), align=4) for part in range(vectors)]
-        sums = [
-            _add_product(builder, total, weight, value) for total, value in zip(sums, values, strict=True)
-        ]
+        start = builder.gep(source, [builder.mul(pitch, integer(tap // 3 - 1))])
+        begin = builder.gep(start, [integer(tap % 3 - 1)])
+        values = [builder.load(vector_at(builder, begin, part), align=4) for part in range(vectors)]
+        sums = [add_product(builder, total, weight, value) for total, value in zip(sums, values, strict=True)]
     return sums
 
 
-def _every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
-    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(0, 2 * LANES, 2)))
+def _every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, begin: int = 0) -> ir.Value:
+    lanes = list(range(begin, 2 * LANES, 2))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes)
     return builder.shuffle_vector(first, second, places)
+
+
+@intrinsic
+def halve(typingctx: Any, vectors: Any, pixels: Any, begin: Any, maps: Any, even: Any, odd: Any) -> Any:
+    """Copy pixels[begin:] in turns to maps[even:] and maps[odd:], `vectors` times LANES to each."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        vectors, pixels, begin, maps, even, odd = arguments
+        read = builder.gep(data_of(context, builder, signature.args[1], pixels), [begin])
+        data = data_of(context, builder, signature.args[3], maps)
+        with cgutils.for_range(builder, vectors) as loop:
+            at = builder.mul(loop.index, integer(LANES))
+            start = builder.gep(read, [builder.mul(at, integer(2))])
+            both = [builder.load(vector_at(builder, start, part), align=4) for part in range(2)]
+            for first, place in enumerate((even, odd)):
+                write = vector_at(builder, builder.gep(data, [builder.add(place, at)]), 0)
+                builder.store(_every_second(builder, *both, first), write, align=4)
+        return context.get_dummy_value()
+
+    return types.void(vectors, pixels, begin, maps, even, odd), emit
 
 
 @intrinsic
@@ -230,12 +248,12 @@ def move(typingctx: Any, vectors: Any, maps: Any, source: Any, place: Any) -> An
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         vectors, maps, source, place = arguments
-        data = _data(context, builder, signature.args[1], maps)
+        data = data_of(context, builder, signature.args[1], maps)
         with cgutils.for_range(builder, vectors) as loop:
-            at = builder.mul(loop.index, _integer(LANES))
+            at = builder.mul(loop.index, integer(LANES))
             read, write = (builder.gep(data, [builder.add(start, at)]) for start in (source, place))
-            values = builder.load(_vector_at(builder, read, 0), align=4)
-            builder.store(values, _vector_at(builder, write, 0), align=4)
+            values = builder.load(vector_at(builder, read, 0), align=4)
+            builder.store(values, vector_at(builder, write, 0), align=4)
         return context.get_dummy_value()
 
     return types.void(vectors, maps, source, place), emit
@@ -246,8 +264,8 @@ def arrive(typingctx: Any, counter: Any) -> Any:
     """Add one to counter[0]; what was written before is seen by those who see the new count."""
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        data = _data(context, builder, signature.args[0], arguments[0])
-        builder.atomic_rmw("add", data, _integer(1), "acq_rel")
+        data = data_of(context, builder, signature.args[0], arguments[0])
+        builder.atomic_rmw("add", data, integer(1), "acq_rel")
         return context.get_dummy_value()
 
     return types.void(counter), emit
@@ -258,7 +276,7 @@ def arrived(typingctx: Any, counter: Any) -> Any:
     """Return counter[0], as other threads have left it."""
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        data = _data(context, builder, signature.args[0], arguments[0])
+        data = data_of(context, builder, signature.args[0], arguments[0])
         return builder.load_atomic(data, "acquire", align=8)
 
     return types.int64(counter), emit
@@ -283,39 +301,43 @@ def _cases(builder: ir.IRBuilder, value: ir.Value, largest: int) -> Iterator[int
     switch = builder.switch(value, end)
     for case in range(1, largest + 1):
         block = builder.append_basic_block(f"case{case}")
-        switch.add_case(_integer(case), block)
+        switch.add_case(integer(case), block)
         builder.position_at_end(block)
         yield case
         builder.branch(end)
     builder.position_at_end(end)
 
 
-def _integer(value: int) -> ir.Constant:
+def integer(value: int) -> ir.Constant:
+    """Return a number as LLVM has it."""
     return ir.Constant(_INT, value)
 
 
-def _add_product(builder: ir.IRBuilder, total: ir.Value, weight: ir.Value, value: ir.Value) -> ir.Value:
+def add_product(builder: ir.IRBuilder, total: ir.Value, weight: ir.Value, value: ir.Value) -> ir.Value:
     """One instruction where the CPU has one: `contract` lets it round once."""
     return builder.fadd(total, builder.fmul(weight, value, flags=["contract"]), flags=["contract"])
 
 
-def _masked(builder: ir.IRBuilder, value: ir.Value, bits: ir.Value) -> ir.Value:
+def masked(builder: ir.IRBuilder, value: ir.Value, bits: ir.Value) -> ir.Value:
     """Return the bits of `value` that are set in `bits`, two vectors of floats."""
     integers = ir.VectorType(ir.IntType(32), LANES)
     both = builder.and_(builder.bitcast(value, integers), builder.bitcast(bits, integers))
     return builder.bitcast(both, _VECTOR)
 
 
-def _data(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value) -> ir.Value:
+def data_of(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value) -> ir.Value:
+    """Return where the first element of an array of numba lies."""
     return context.make_array(kind)(context, builder, array).data
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return a vector that has `value` in all lanes."""
     one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
     return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), zeros)
 
 
-def _vector_at(builder: ir.IRBuilder, start: ir.Value, at: int) -> ir.Value:
-    place = builder.gep(start, [_integer(at * LANES)])
+def vector_at(builder: ir.IRBuilder, start: ir.Value, at: int) -> ir.Value:
+    """Return where vector number `at` from `start` on lies."""
+    place = builder.gep(start, [integer(at * LANES)])
     return builder.bitcast(place, _VECTOR.as_pointer())

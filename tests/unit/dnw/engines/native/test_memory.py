@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from drawn_compact import some_network, some_nodes
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, CompactNodes, InstanceNorm
-from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received, in_lines
+from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received, in_lines, zeros
+from dnw.engines.native.stream_vector import STREAMED
 from dnw.engines.native.vector import LANES
 
 Floats = NDArray[np.float32]
@@ -55,7 +58,7 @@ def test_the_first_convolution_is_a_sum_over_planes(size: int, stride: int) -> N
 def test_edges_and_maps_of_a_block() -> None:
     network, memory = some_network(9, 1, 2, normed=False), Memory()
     block, block_of_arrays = network.blocks[1], network.arrays().blocks[1]
-    given = Given.of(block_of_arrays, memory)
+    given = Given.all_of(network.arrays().blocks, memory)[1]
     assert given.first == (0, 9, 26)
     assert len(given.rows) == 27
     picks = [given.pick(sums, memory) for sums in block_of_arrays.sums]
@@ -99,7 +102,7 @@ def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
     assert ("normed" in phase, "rectified" in phase) == (normed, not normed)
 
 
-def test_maps_that_no_cache_holds_are_summed_up_across_all_targets() -> None:
+def test_maps_that_no_cache_holds_stream() -> None:
     few, many, strips = (
         Received.of(side, 300, arrays_of_nodes(normed=False), sources)
         for side, sources in (
@@ -108,15 +111,34 @@ def test_maps_that_no_cache_holds_are_summed_up_across_all_targets() -> None:
             (56, 1000),
         )
     )
-    assert (few.across, many.across, strips.across) == (False, True, False)
+    assert (few.streams, many.streams, strips.streams) == (False, True, False)
     assert few.floats(threads=2) == 8 * few.size
     assert many.floats(threads=2) == 300 * many.size
+
+
+def test_a_block_takes_the_room_of_those_that_are_done_with() -> None:
+    block, memory = some_network(9, 1, 1, normed=False).arrays().blocks[0], Memory()
+    large = dataclasses.replace(block, side=56)
+    given = Given.all_of([large, large, block, block, block], memory)
+    floats = [one.size * len(one.rows) for one in given]
+    begins = [int(one.rows[0]) for one in given]
+    assert begins[:3] == [0, floats[0], floats[0] + floats[1]]  # strips of all three are there at a time
+    assert begins[3:] == [0, floats[3]]
+    assert memory.floats == sum(floats[:3])
+
+
+def test_workspaces_begin_at_a_cache_line() -> None:
+    room = zeros(100)
+    assert room.ctypes.data % (4 * LINE) == 0
+    assert room.flags.writeable
+    assert room.shape == (100,)
+    assert not room.any()
 
 
 def test_bits_are_kept_of_pixels_alone() -> None:
     kept = Received.of(3, 5, None).kept().view(np.int32)
     assert kept[:12].reshape(3, 4).tolist() == [[-1, -1, -1, 0]] * 3
-    assert kept[12:].tolist() == [0] * LANES
+    assert kept[12:].tolist() == [0] * (STREAMED * LANES)
 
 
 def test_the_head_needs_whole_maps() -> None:

@@ -12,9 +12,9 @@ from dnw.engines.native.vector import TOGETHER
 def test_threads_share_the_targets_of_every_phase(network: Compact) -> None:
     found = plan(network.arrays(), threads=3)
     sizes = [len(network.stem.bias), *(sums.count for block in network.blocks for sums in block.sums)]
-    assert (found.shares[:, -1] - found.shares[:, 0]).tolist() == sizes
-    assert (found.shares[1:, 0] == found.shares[:-1, -1]).all()
-    assert (found.shares[:, 1:] >= found.shares[:, :-1]).all()
+    assert (found.team.shares[:, -1] - found.team.shares[:, 0]).tolist() == sizes
+    assert (found.team.shares[1:, 0] == found.team.shares[:-1, -1]).all()
+    assert (found.team.shares[:, 1:] >= found.team.shares[:, :-1]).all()
 
 
 def test_targets_with_the_same_sources_are_counted(network: Compact) -> None:

@@ -92,6 +92,20 @@ def test_moves_vectors(maps: Floats) -> None:
     assert np.array_equal(maps, expected)
 
 
+def test_halves_vectors(maps: Floats) -> None:
+    halve: Any = vector.halve
+
+    @compiled
+    def run(pixels: Floats, maps: Floats) -> None:
+        halve(2, pixels, 3, maps, 512, 700)
+
+    pixels, expected = maps[:200].copy(), maps.copy()
+    for place, first in ((512, 3), (700, 4)):
+        expected[place : place + 2 * LANES] = pixels[first : first + 4 * LANES : 2]
+    run(pixels, maps)
+    assert np.array_equal(maps, expected)
+
+
 def test_a_meeting_counts_who_has_come() -> None:
     @compiled
     def meet(counter: NDArray[np.int64]) -> int:
