@@ -236,7 +236,7 @@ def halve(typingctx: Any, vectors: Any, pixels: Any, begin: Any, maps: Any, even
             both = [builder.load(vector_at(builder, start, part), align=4) for part in range(2)]
             for first, place in enumerate((even, odd)):
                 write = vector_at(builder, builder.gep(data, [builder.add(place, at)]), 0)
-                builder.store(_every_second(builder, *both, first), write, align=4)
+                builder.store(_every_second(builder, both[0], both[1], first), write, align=4)
         return context.get_dummy_value()
 
     return types.void(vectors, pixels, begin, maps, even, odd), emit
