@@ -2,10 +2,11 @@
 
 python bench/wirings.py demo_random demo_dnw nproc=2
 python bench/wirings.py cifar_random cifar_no_update cifar_dnw data=fashion_mnist steps=200 batch=64
+python bench/wirings.py demo_dnw demo_dnw+optim.lr=0.02 demo_dnw+optim.lr=0.02+wiring.swaps=0.01 nproc=2
 
-Words without = are experiments, the others settings of all of them. Needs the shards of Fashion-MNIST in
-data/fashion_mnist (make demo writes them). Prints a table, and writes bench/out/wirings.json (--out). Runs
-that are done already are not repeated.
+Each row is an experiment, with settings of its own behind +; the other words are settings of all rows.
+Prints top-1 of each seed, their mean and their deviation; writes bench/out/wirings.json (--out). Needs the
+shards of Fashion-MNIST in data/fashion_mnist (make demo writes them). Runs that are done are not repeated.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ sys.path[0] = str(ROOT)
 
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+from rich.text import Text  # noqa: E402
 
 from launch import prepare  # noqa: E402
 from launch.compose import compose  # noqa: E402
 
 
-def top1(experiment: str, seed: int, overrides: list[str]) -> float:
-    words = [f"+exp={experiment}", f"seed={seed}", *overrides]
+def top1(row: str, seed: int, settings: list[str]) -> float:
+    """Train one seed of a row, or look up what it came to: top-1, percent."""
+    experiment, *own = row.split("+")
+    words = [f"+exp={experiment}", f"seed={seed}", *settings, *own]
     (composed,) = compose(words)
     run = prepare.plan(composed).run
     subprocess.run(
@@ -39,21 +43,20 @@ def top1(experiment: str, seed: int, overrides: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("words", nargs="+", help="experiments, and settings for all of them")
+    parser.add_argument(
+        "words", nargs="+", help="EXPERIMENT[+SETTING=VALUE...], and settings for all of them"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "wirings.json")
     options = parser.parse_intermixed_args()
-    settings = [word for word in options.words if "=" in word]
-    found = {
-        word: [top1(word, seed, settings) for seed in range(options.seeds)]
-        for word in options.words
-        if "=" not in word
-    }
-    rows = Table("Experiment", *(f"seed {seed}" for seed in range(options.seeds)), "mean")
-    for experiment, accuracies in found.items():
-        mean = statistics.mean(accuracies)
-        rows.add_row(experiment, *(f"{accuracy:.2f}" for accuracy in accuracies), f"{mean:.2f}")
-    Console().print(rows)
+    rows = [word for word in options.words if "=" not in word.partition("+")[0]]
+    settings = [word for word in options.words if word not in rows]
+    found = {row: [top1(row, seed, settings) for seed in range(options.seeds)] for row in rows}
+    table = Table("Experiment", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "deviation")
+    for row, accuracies in found.items():
+        of_all = statistics.mean(accuracies), statistics.pstdev(accuracies)
+        table.add_row(Text(row), *(f"{number:.2f}" for number in (*accuracies, *of_all)))
+    Console().print(table)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
 

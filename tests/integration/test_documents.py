@@ -203,12 +203,13 @@ def test_demo(tmp_path: Path, few_images: Path) -> None:
 def test_bench_wirings(tmp_path: Path, few_images: Path) -> None:
     more = [*SMALL, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}"]
     done = typed(
-        f"python bench/wirings.py demo_random demo_dnw --seeds 1 --out {tmp_path / 'out.json'} nproc=2", *more
+        f"python bench/wirings.py demo_random demo_dnw+optim.lr=0.02 --seeds 1 --out {tmp_path / 'out.json'}",
+        *("nproc=2", *more),
     )
     found = json.loads((tmp_path / "out.json").read_text())
     for wiring, (accuracy,) in found.items():
-        assert re.search(rf"{wiring}\s+│ {accuracy:.2f}", done.stdout)
-    assert found.keys() == {"demo_random", "demo_dnw"}
+        assert re.search(rf"{re.escape(wiring)}\s+│ {accuracy:.2f}", done.stdout)
+    assert found.keys() == {"demo_random", "demo_dnw+optim.lr=0.02"}
 
 
 def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
