@@ -54,7 +54,7 @@ class SteadyDnwEdges(DnwEdges):
         self._chosen_after = -1  # the step that the mask is of
         self.register_buffer("strength", torch.zeros(tuple(shape)) if remedies.average else None)
         self.register_buffer("row_budgets", self._of_rows(), persistent=False)
-        self.register_load_state_dict_post_hook(_has_loaded)
+        self.register_load_state_dict_post_hook(_has_loaded)  # type: ignore[no-untyped-call]
 
     def plan(self, weight: Tensor, steps: int) -> None:
         """Learn how many steps the run has; with `dense_until`, begin with every legal edge."""

@@ -133,7 +133,7 @@ def test_each_target_has_its_strongest_edges_first(legal: Tensor | None) -> None
 
 
 def test_what_was_loaded_is_not_chosen_again_until_the_next_step() -> None:
-    everything = {"hysteresis": 0.1, "average": 0.5, "swaps": 0.2, "at_least": 1}
+    everything: dict[str, Any] = {"hysteresis": 0.1, "average": 0.5, "swaps": 0.2, "at_least": 1}
     layer, choice = wired(steady(**everything), weights())
     put(layer, weights(1))
     choice.choose(1)
