@@ -41,6 +41,7 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     *(("optim.end_lr", 0.0), ("optim.no_decay", []), ("optim.clip_norm", None), ("optim.ema", None)),
     *(("augment.randaugment_ops", 0), ("augment.randaugment_magnitude", 9), ("augment.trivial", False)),
     *(("augment.color_jitter", 0.0), ("augment.random_erase", 0.0)),
+    *(("augment.mixup", 0.0), ("augment.cutmix", 0.0), ("augment.mix_prob", 1.0)),
     ("optim.wired_lr_factor", 1.0),
 )
 

@@ -27,6 +27,8 @@ ELSEWHERE = {  # what other programs call it
         ["auto_augment", "autoaugment", "aa", "randaugment", "rand_augment"],
         "augment.randaugment_ops=2, or augment.trivial=true",
     ),
+    "mixup_alpha": "augment.mixup=ALPHA",
+    "cutmix_alpha": "augment.cutmix=ALPHA",
     **dict.fromkeys(["reprob", "random_erasing", "erasing"], "augment.random_erase=PROBABILITY"),
     **dict.fromkeys(["min_lr", "eta_min"], "optim.end_lr=RATE"),
     **dict.fromkeys(["batch_size", "bs", "global_batch_size"], "batch=N, images of a step of all processes"),

@@ -40,8 +40,8 @@ class Poisoned(Trainer):
         if self.what == "momentum" and is_now:
             self.optimizer.state[weight]["momentum_buffer"].view(-1)[0] = float("inf")
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        loss = super()._loss(batch)
+    def _loss(self, batch: Batch, number: int) -> torch.Tensor:
+        loss = super()._loss(batch, number)
         if self.is_lossy:
             self._sums[0] = self._sums[3] = float("inf")
         return loss

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from dnw.ranges import STRICT, Portion
+from dnw.ranges import STRICT, Amount, Portion
 
 LEVELS = 31  # of strength, from 0, that RandAugment and TrivialAugment have
 
@@ -21,3 +21,6 @@ class Augmentation:
     trivial: bool = False  # TrivialAugment: one operation on each image, of any strength
     color_jitter: Portion = 0.0  # share by which brightness, contrast and saturation change at most
     random_erase: Portion = 0.0  # probability with which a rectangle of an image is erased
+    mixup: Amount = 0.0  # alpha of mixup: the larger, the more alike the shares of two images; 0: off
+    cutmix: Amount = 0.0  # alpha of cutmix
+    mix_prob: Portion = 1.0  # probability with which a micro-batch is mixed

@@ -21,6 +21,16 @@ def of_the_augmentation(train: Train) -> Iterable[str]:
         )
     if not augment.randaugment_ops and _is_set(augment, "randaugment_magnitude"):
         yield "augment.randaugment_magnitude: of no use without augment.randaugment_ops=2"
+    yield from _of_mixing(train)
+
+
+def _of_mixing(train: Train) -> Iterable[str]:
+    augment = train.augment
+    mixing = [f"augment.{name}" for name in ("mixup", "cutmix") if _is_set(augment, name)]
+    if not mixing and _is_set(augment, "mix_prob"):
+        yield "augment.mix_prob: of no use without augment.mixup=0.2 or augment.cutmix=1"
+    if mixing and train.micro_batch == 1:
+        yield f"{mixing[0]}: mixes the images of a micro-batch, and micro_batch=1 has one alone; set more"
 
 
 def _is_set(augment: Augmentation, name: str) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dnw import schedule
+from dnw.augmentation.mixing import Mix, mix
 from dnw.config import Train, plain
 from dnw.hardware.precision import autocast
 from dnw.hardware.stragglers import OwnTime
@@ -85,7 +87,7 @@ class Trainer:
             self._seed(number)
             with self._reduction.micro_batch(number):
                 with self.own_time.measured() if self.own_time else contextlib.nullcontext():
-                    loss = self._loss(next(micro_batches))
+                    loss = self._loss(next(micro_batches), number)
                 (loss / self._reduction.divisor).backward()
         self._reduction.finish()
         self._choice.before_step(self.position.step, self.optimizer)
@@ -106,32 +108,46 @@ class Trainer:
 
     def _seed(self, number: int) -> None:
         """Have dropout and the like draw the same for a micro-batch of a step, whoever takes it."""
-        first = self.world.rank * self.micro_batches
-        key = (self.train.seed, _FORWARD, self.position.step, first + number)
+        key = (self.train.seed, _FORWARD, self.position.step, self._in_step(number))
         seed = int(bits(*key, n=1)[0])
         torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device
         if self.world.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+
+    def _in_step(self, number: int) -> int:
+        """Return the number of a micro-batch of this rank among those of all ranks in a step."""
+        return self.world.rank * self.micro_batches + number
 
     def _begin_training(self) -> None:
         if not self.model.training:
             self.model.train()
         self.running.train()
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
+    def _loss(self, batch: Batch, number: int) -> torch.Tensor:
         device = self.world.device
         images_BCHW = batch.images_BCHW.to(device, non_blocking=True)
         labels_B = batch.labels_B.to(device, non_blocking=True)
         self._replaced += batch.replaced_R.tolist()
+        normalized_BCHW = self.normalize(images_BCHW)
+        if mixed := self._mix(number, normalized_BCHW):
+            normalized_BCHW = mixed.images(normalized_BCHW)
         with autocast(self.train.precision, device):
-            logits_BK = self._reduction.forward(self.normalize(images_BCHW))
+            logits_BK = self._reduction.forward(normalized_BCHW)
         logits_BK = logits_BK.float()
-        loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.train.optim.label_smoothing)
+        smoothed = partial(F.cross_entropy, logits_BK, label_smoothing=self.train.optim.label_smoothing)
+        if mixed:
+            loss, labels_B = mixed.loss(smoothed, labels_B), mixed.shown(labels_B)
+        else:
+            loss = smoothed(labels_B)
         hits = (logits_BK.detach().argmax(1) == labels_B).sum(dtype=torch.int32)
         mean = loss.detach()
         exact = quantize_for_exact_sum(mean.double(), len(labels_B))
         self._sums += torch.stack([exact, hits, self._own_loss < math.inf, mean])
         return loss
+
+    def _mix(self, number: int, images_BCHW: torch.Tensor) -> Mix | None:
+        key = (self.train.seed, self.position.step, self._in_step(number))
+        return mix(self.train.augment, key, *images_BCHW.shape[2:])
 
     def _learning_rate(self) -> float:
         steps_per_epoch = self.samples / self.train.batch

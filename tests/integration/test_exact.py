@@ -34,9 +34,15 @@ STATIC: dict[str, Any] = {"model": {"name": "static"}}
 CONTINUOUS: dict[str, Any] = {"model": {"name": "continuous"}, **SHORT, **SMALL}
 MOBILENET: dict[str, Any] = {"model": {"name": "mobilenet"}, **SHORT}
 BF16 = {"precision": "bf16"}
+AUGMENTED = {
+    "augment": {
+        **{"color_jitter": 0.4, "randaugment_ops": 2, "random_erase": 0.5},
+        **{"mixup": 0.2, "cutmix": 1.0, "mix_prob": 0.9},
+    }
+}
 QUICK = [
     pytest.param(STATIC, id="static"),
-    pytest.param(STATIC | BF16 | SHORT, id="static-bf16"),
+    pytest.param(STATIC | BF16 | SHORT | AUGMENTED, id="static-bf16-augmented"),
     pytest.param(CONTINUOUS, id="continuous"),
     pytest.param(MOBILENET, id="mobilenet"),
 ]

@@ -36,7 +36,14 @@ def test_a_run_without_augmentation_is_the_one_that_it_was_before_there_was_any(
 
 @pytest.mark.parametrize(
     "augment",
-    [{"randaugment_ops": 2}, {"trivial": True}, {"color_jitter": 0.4}, {"random_erase": 0.1}],
+    [
+        {"randaugment_ops": 2},
+        {"trivial": True},
+        {"color_jitter": 0.4},
+        {"random_erase": 0.1},
+        {"mixup": 0.2},
+        {"cutmix": 1.0},
+    ],
 )
 def test_a_run_with_augmentation_is_another(augment: dict[str, Any]) -> None:
     assert signature(train(augment=augment)) != signature(train())
