@@ -202,7 +202,7 @@ def limit(images: Images) -> Iterator[None]:
     for start in range(0, 10**9, BATCH):
         for number in range(start, start + BATCH):
             random = uniforms(0, number, n=NUMBERS[train.data.augment])
-            for_training(Picture(data[number % len(data)]), train.data, random)
+            for_training(Picture(data[number % len(data)]), train.data, SIDE, random)
         yield
 
 

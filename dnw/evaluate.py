@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     _, val = open_splits(train.data, loaded.classes, loaded.noted)
     if note := unnamed(val, loaded.classes):
         print(note, file=sys.stderr)
-    costs = profile(model, train.data.image_size)
+    costs = profile(model, train.data.test_size)
     found = _on_this_machine(train, model, val, engine, torch.device(options.device))
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
@@ -138,7 +138,7 @@ def _on_this_machine(
         run = model.to(device).eval()
     else:
         try:
-            run = build(engine, model, train.data.image_size, train.threads, device=device)
+            run = build(engine, model, train.data.test_size, train.threads, device=device)
         except (TypeError, ValueError, ImportError) as error:
             raise ConfigError(str(error)) from error
     began_s = time.monotonic()
@@ -151,7 +151,7 @@ def _on_this_machine(
     )
     seconds = time.monotonic() - began_s
     with autocast(precision, device):
-        speed = measure(run, train.data.image_size, device)
+        speed = measure(run, train.data.test_size, device)
     return _Found(accuracy, speed, round(accuracy.samples / seconds, 1))
 
 

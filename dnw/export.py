@@ -130,8 +130,8 @@ def card_of(loaded: CheckpointedModel, data: Path | None = None) -> Card:
     return Card(
         run=f"{train.exp}-{signature(train)}",
         step=loaded.step,
-        image_size=train.data.image_size,
-        resize=round(train.data.image_size * RESIZE_TO_CROP) if is_photographs else None,
+        image_size=train.data.test_size,
+        resize=round(train.data.test_size * RESIZE_TO_CROP) if is_photographs else None,
         mean=train.data.mean,
         std=train.data.std,
         classes=train.data.classes,

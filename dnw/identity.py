@@ -23,6 +23,7 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     ("wiring.options", {}),
     ("model.options", {}),
     ("data.augment_options", {}),
+    ("data.eval_size", None),
     ("user_fingerprint", ""),
     ("init_fingerprint", ""),
     ("wiring.every", 100),
@@ -42,6 +43,7 @@ AS_BEFORE: tuple[tuple[str, Any], ...] = (
     *(("augment.randaugment_ops", 0), ("augment.randaugment_magnitude", 9), ("augment.trivial", False)),
     *(("augment.color_jitter", 0.0), ("augment.random_erase", 0.0)),
     *(("augment.mixup", 0.0), ("augment.cutmix", 0.0), ("augment.mix_prob", 1.0)),
+    ("augment.sizes", []),
     ("optim.wired_lr_factor", 1.0),
 )
 

@@ -50,6 +50,23 @@ def is_due(train: Train, samples: int, step: int, every_epochs: int) -> bool:
     return step > 0 and now > before
 
 
+def image_size(train: Train, samples: int, step: int) -> int:
+    """Return the side of the images of a step (from 0), in pixels; all micro-batches of a step have one size.
+
+    It is that of the last epoch in `augment.sizes` that has begun with the step's first image. Training on
+    small images first is progressive resizing; source: Tan and Le, https://arxiv.org/abs/2104.00298,
+    section 4.
+
+    Args:
+        train: batch size, image size and sizes by epoch.
+        samples: images of an epoch.
+        step: from 0.
+    """
+    epoch = step * train.batch / samples
+    begun = [size for first, size in train.augment.sizes if epoch >= first]
+    return begun[-1] if begun else train.data.image_size
+
+
 def learning_rate(optim: Optim, step: int, steps: int, steps_per_epoch: float) -> float:
     """Return the rate of the step with this number (from 0) of `steps`.
 

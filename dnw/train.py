@@ -367,7 +367,7 @@ def _publish(claim: Claim, trainer: Trainer) -> None:
     position, model = trainer.position, trainer.show_for_evaluation()
     with claim.replacing(claim.run.wiring) as file:
         file.write(wiring_png(model))
-    costs = profile(model, trainer.train.data.image_size)
+    costs = profile(model, trainer.train.data.test_size)
     result: dict[str, Any] = {
         "exp": trainer.train.exp,
         "signature": signature(trainer.train),

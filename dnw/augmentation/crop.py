@@ -21,38 +21,42 @@ RESIZE_TO_CROP = 256 / 224  # of the evaluation recipe for ImageNet
 DECODE_OVERSAMPLE = 2
 
 
-def for_training(picture: Picture, data: Data, random: np.ndarray) -> np.ndarray:
-    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8.
+def for_training(picture: Picture, data: Data, size: int, random: np.ndarray) -> np.ndarray:
+    """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8, of `size`.
 
     Raises:
         NoImageError: it is damaged.
     """
     if data.augment == "none":
-        return for_evaluation(picture, data)
+        return of_size(picture.pixels(), size)
     flip, rest = bool(random[0] < 0.5), random[1:]
     if data.augment == "crop_flip":
         pixels = crop_of_padded(picture.pixels(), 4, rest[0], rest[1])
-        return pixels[:, ::-1] if flip else pixels
+        return of_size(pixels[:, ::-1] if flip else pixels, size)
     box = random_box(picture.width, picture.height, rest)
-    size = data.image_size
     return resized(picture.crop(box, DECODE_OVERSAMPLE * size), size, size, flip)
 
 
 def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
-    """Return the image as it is or, for photographs of any size, the centre: pixels_HWC, uint8.
+    """Return the image or, for photographs of any size, its centre, of data.test_size: pixels_HWC, uint8.
 
     Raises:
         NoImageError: it is damaged.
     """
-    size = data.image_size
-    is_as_wanted = is_user_class(data.augment) and (picture.width, picture.height) == (size, size)
-    if data.augment in OF_ONE_SIZE or is_as_wanted:
-        return picture.pixels()
+    stored, size = data.image_size, data.test_size
+    is_of_one_size = is_user_class(data.augment) and (picture.width, picture.height) == (stored, stored)
+    if data.augment in OF_ONE_SIZE or is_of_one_size:
+        return of_size(picture.pixels(), size)
     short = round(size * RESIZE_TO_CROP)
     width, height = picture.scaled_to(short)
     left, top = (width - size) // 2, (height - size) // 2
     whole = picture.crop((0, 0, picture.width, picture.height), DECODE_OVERSAMPLE * short)
     return resized(whole, width, height)[top : top + size, left : left + size]
+
+
+def of_size(pixels_HWC: np.ndarray, size: int) -> np.ndarray:
+    """Return a square image scaled to another size; one of that size as it is."""
+    return pixels_HWC if len(pixels_HWC) == size else resized(pixels_HWC, size, size)
 
 
 def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False) -> np.ndarray:

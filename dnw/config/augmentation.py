@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from dnw.ranges import STRICT, Amount, Portion
+from dnw.ranges import STRICT, Amount, Portion, Positive
 
 LEVELS = 31  # of strength, from 0, that RandAugment and TrivialAugment have
 
@@ -24,3 +24,5 @@ class Augmentation:
     mixup: Amount = 0.0  # alpha of mixup: the larger, the more alike the shares of two images; 0: off
     cutmix: Amount = 0.0  # alpha of cutmix
     mix_prob: Portion = 1.0  # probability with which a micro-batch is mixed
+    # from an epoch on, images of so many pixels: [[0, 128], [30, 224]]; (): all of data.image_size
+    sizes: tuple[tuple[Amount, Positive], ...] = ()

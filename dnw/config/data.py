@@ -39,6 +39,7 @@ class Data:
     cache: str = ""  # where those are put that are read; "": a folder of the user's in /tmp or $TMPDIR
     cache_gb: Size = 50.0  # that they may take there
     image_size: Positive
+    eval_size: Positive | None = None  # of images in evaluation, and of what is exported; None: image_size
     classes: Positive
     # or a class of the user's own (docs/extending.md)
     augment: Annotated[Literal["none", "crop_flip", "resized_crop_flip"], OrUserClass, AsText]
@@ -50,6 +51,11 @@ class Data:
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of images that may be unreadable
     train_fingerprint: str = ""  # set when the run is frozen
     val_fingerprint: str = ""
+
+    @property
+    def test_size(self) -> int:
+        """Side of the images that a trained network is evaluated on, in pixels."""
+        return self.image_size if self.eval_size is None else self.eval_size
 
     def store(self) -> Store | None:
         """Where shards are fetched from, if they are fetched."""

@@ -99,7 +99,8 @@ def _facts(
     if is_average:
         yield "weights", f"their exponential moving average over the training, {train.optim.ema:g}"
     yield "costs", f"{costs.effective_macs:,} multiply-adds an image, {costs.effective_params:,} parameters"
-    yield "images", f"{size} x {size} pixels: {short}the centre cut out"
+    trained = "" if train.data.image_size == size else f"; trained on {train.data.image_size} pixels"
+    yield "images", f"{size} x {size} pixels: {short}the centre cut out{trained}"
     yield (
         "normalized by",
         f"mean {_numbers(card.mean)}, deviation {_numbers(card.std)}, of colours from 0 to 1",

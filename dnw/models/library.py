@@ -6,6 +6,7 @@ Shapes: x_BCHW images, logits_BK.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,23 +38,25 @@ def user_network(train: Train) -> nn.Module:
     Raises:
         ConfigError: it fails, or doesn't give out logits [B, classes].
     """
-    classes, size = train.data.classes, {"image_size": train.data.image_size}
-    model = user_classes.build(train, "model.name", classes, given=size)
+    classes, given = train.data.classes, {"image_size": train.data.image_size}
+    model = user_classes.build(train, "model.name", classes, given=given)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model={train.model.name}: must be derived from torch.nn.Module")
-    user_classes.call(train, "model.name", lambda: _output(model, train.data.image_size))
+    for size in _sizes(train):
+        user_classes.call(train, "model.name", partial(_output, model, size))
     return _checked(train, lambda: model)
 
 
 def _checked(train: Train, build: Callable[[], nn.Module]) -> nn.Module:
+    size, setting = train.data.image_size, "data.image_size"
     try:
         model = build()
-        output = _output(model, train.data.image_size)
+        for size, setting in _sizes(train).items():  # noqa: B007  (told of, if it fails)
+            output = _output(model, size)
     except (AssertionError, RuntimeError, TypeError, ValueError, IndexError) as error:
-        size = train.data.image_size
         raise ConfigError(
             f"model.name: {train.model.name} can't be built for images of {size}x{size} pixels "
-            f"({str(error) or type(error).__name__}): set another data.image_size, or choose another network"
+            f"({str(error) or type(error).__name__}): set another {setting}, or choose another network"
         ) from error
     if not isinstance(output, torch.Tensor) or output.shape != (1, train.data.classes):
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -86,6 +89,13 @@ def _from_timm(name: str, size: int, classes: int) -> nn.Module:
         settings["img_size"] = size
     model: nn.Module = timm.create_model(name, pretrained=False, **settings)
     return model
+
+
+def _sizes(train: Train) -> dict[int, str]:
+    """Return the sizes of images that a run has, each with the setting that asks for it."""
+    asked = [(train.data.image_size, "data.image_size"), (train.data.test_size, "data.eval_size")]
+    asked += [(size, "augment.sizes") for _, size in train.augment.sizes]
+    return dict(reversed(asked))
 
 
 @torch.no_grad()

@@ -9,11 +9,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dnw.config import ConfigError, Train
+from dnw.config.model import SMALLEST_IMAGE
 
 INPUTS = 32  # the first nodes receive the image
 NODES = 800
 FEATURES = 100  # the last nodes are read
-SMALLEST_IMAGE = 16
 
 
 def stem(train: Train) -> nn.Sequential:

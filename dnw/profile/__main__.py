@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     train, model = _network(options.words)
-    found = profile(model, train.data.image_size)
+    found = profile(model, train.data.test_size)
     if options.json:
         print(json.dumps(dataclasses.asdict(found)))
     else:

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from dnw.models.discrete import STEPS, Discrete
-from dnw.models.mobilenet import BLOCKS, MobileNet, stem_stride
+from dnw.models.mobilenet import BLOCKS, MobileNet
 from dnw.models.static import Static
 from dnw.profile.costs import CostBlock, Profile
 from dnw.profile.image import evaluating, seeded_image
@@ -139,7 +139,7 @@ def _block(name: str, use: Use, live: Use) -> CostBlock:
 
 def _of_mobilenet(model: MobileNet, counts: Sequence[_Count], image_size: int) -> tuple[int, int]:
     """Parameters and multiply-adds."""
-    side = _strided(image_size, stem_stride(image_size))
+    side = _strided(image_size, model.conv1.stride[0])
     stem = 3 * _FILTER * counts[0].inputs
     params, macs = stem, stem * side**2
     for (_, _, stride, _), count in zip(BLOCKS, counts, strict=False):

@@ -8,7 +8,7 @@ A sample that is damaged is replaced in training by another, drawn from (seed, e
 passed over, all batches after it would shift. In evaluation every sample counts, so there it is an error. A
 shard that can't be had just now is always one: a later attempt will have it, and must see the same images.
 
-Shapes: B images of a micro-batch, C = 3 channels, H = W = image_size, R samples that were replaced.
+Shapes: B images of a micro-batch, C = 3 channels, H = W, R samples that were replaced.
 """
 
 from __future__ import annotations
@@ -103,11 +103,12 @@ class ImageDataset(Dataset[Batch]):
         start, stop = span
         self._fetch_ahead(start)
         samples = np.arange(start, stop) if self._order is None else self._order.samples(start, stop)
-        images_BHWC = self._buffers.take(len(samples), self._data.image_size)
+        side = self._data.test_size if self._augmented is None else self._augmented.side(start)
+        images_BHWC = self._buffers.take(len(samples), side)
         pixels_BHWC = images_BHWC.numpy()
         labels, replaced = [], list[int]()
         for row, (position, sample) in enumerate(zip(range(start, stop), samples.tolist(), strict=True)):
-            pixels_BHWC[row], label = self._shown(position, sample, replaced)
+            pixels_BHWC[row], label = self._shown(position, sample, side, replaced)
             labels.append(label)
         return Batch(
             images_BHWC.permute(0, 3, 1, 2),
@@ -124,13 +125,13 @@ class ImageDataset(Dataset[Batch]):
             self._ahead = Ahead(store, self._reader.index.shards)
         self._ahead.want(self._order.shards_ahead(position))
 
-    def _shown(self, position: int, sample: int, replaced: list[int]) -> tuple[np.ndarray, int]:
+    def _shown(self, position: int, sample: int, side: int, replaced: list[int]) -> tuple[np.ndarray, int]:
         """(pixels_HWC, class) of a sample, or of the one that takes its place; adds to `replaced`."""
         faults = []
         for number in (sample, *self._instead(position)):
             try:
                 data, label = self._reader.read(number)
-                return self._pixels(position, number, Picture(data)), label
+                return self._pixels(position, number, side, Picture(data)), label
             except BadSampleError as error:
                 faults.append(error)
             except NoImageError as error:
@@ -146,7 +147,7 @@ class ImageDataset(Dataset[Batch]):
             drawn = uniforms(self._order.seed, REPLACEMENT_KEY, epoch, place, n=REPLACEMENTS_TRIED)
             yield from (drawn * total).astype(int).tolist()
 
-    def _pixels(self, position: int, sample: int, picture: Picture) -> np.ndarray:
+    def _pixels(self, position: int, sample: int, side: int, picture: Picture) -> np.ndarray:
         size = self._data.image_size
         if self._data.augment in OF_ONE_SIZE and (picture.width, picture.height) != (size, size):
             raise ConfigError(
@@ -157,7 +158,7 @@ class ImageDataset(Dataset[Batch]):
         if self._order is None or self._augmented is None:
             return for_evaluation(picture, self._data)
         epoch, place = divmod(position, self._order.num_samples)
-        return self._augmented(picture, (self._order.seed, epoch, place))
+        return self._augmented(picture, side, (self._order.seed, epoch, place))
 
 
 class MicroBatches(Sampler[tuple[int, int]]):
@@ -217,7 +218,7 @@ class BothSplits(Dataset[Batch]):
     def __init__(self, train: Train, train_split: Index, val_split: Index) -> None:
         room = BatchBufferPool()
         order = _order(train, train_split)
-        self._training = ImageDataset(train_split, train.data, order, room, TrainingImages(train))
+        self._training = ImageDataset(train_split, train.data, order, room, _augmented(train, train_split))
         self._validation = ImageDataset(val_split, train.data, None, room)
 
     def __getitem__(self, place: tuple[bool, tuple[int, int]]) -> Batch:
@@ -269,7 +270,7 @@ def training_batches(
         steps: where to end; no step with this number or above is loaded for.
     """
     sampler = MicroBatches(train, rank, world, first_step, steps)
-    images = ImageDataset(index, train.data, _order(train, index), augmented=TrainingImages(train))
+    images = ImageDataset(index, train.data, _order(train, index), augmented=_augmented(train, index))
     return _loader(images, sampler, train.data.workers)
 
 
@@ -311,6 +312,10 @@ def evaluation_count(train: Train, index: Index, world: World) -> int:
 
 def _order(train: Train, index: Index) -> Order:
     return Order(index.shard_lengths, train.seed, train.data.window)
+
+
+def _augmented(train: Train, index: Index) -> TrainingImages:
+    return TrainingImages(train, index.num_samples)
 
 
 def _loader(images: Dataset[Batch], spans: Sampler[Any], workers: int) -> DataLoader[Batch]:

@@ -245,7 +245,7 @@ class Loop:
             self._monitor.evaluation(position.step, epoch, accuracy)
             for one in averaged:
                 self._monitor.evaluation(position.step, epoch, one, of_average=True)
-            size = trainer.train.data.image_size
+            size = trainer.train.data.test_size
             self._monitor.wiring(position.step, trainer.model, trainer.masks, size, swapped)
         if not is_finite:
             self._check_evaluation()

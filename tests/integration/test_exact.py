@@ -38,7 +38,9 @@ AUGMENTED = {
     "augment": {
         **{"color_jitter": 0.4, "randaugment_ops": 2, "random_erase": 0.5},
         **{"mixup": 0.2, "cutmix": 1.0, "mix_prob": 0.9},
-    }
+        "sizes": [[0, 16], [0.2, 24]],  # of the third step on
+    },
+    "data__eval_size": 24,
 }
 QUICK = [
     pytest.param(STATIC, id="static"),

@@ -27,7 +27,7 @@ from shards import index
 
 @pytest.fixture
 def run(tmp_path: Path, few_images: Path) -> Run:
-    run = make(tmp_path, data__dir=str(few_images))
+    run = make(tmp_path, data__dir=str(few_images), data__eval_size=40)
     for step in (1, 2, 3):
         save(run, step)
     return run
@@ -37,7 +37,7 @@ def test_accuracy_speed_and_cost(run: Run, capsys: pytest.CaptureFixture[str]) -
     assert main([str(run.folder), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     found = json.loads(line)
-    costs = profile(models.build(load(run.config)), 32)
+    costs = profile(models.build(load(run.config)), 40)
     assert (found["step"], found["samples"]) == (3, 50)
     assert (found["params"], found["macs"]) == (costs.params, costs.macs)
     assert found["images_per_second"] > 0
@@ -45,7 +45,7 @@ def test_accuracy_speed_and_cost(run: Run, capsys: pytest.CaptureFixture[str]) -
     assert main([str(run.folder)]) == 0
     text = capsys.readouterr().out
     assert f"at step 3: top-1 {found['top1']:.2f} %, top-5 {found['top5']:.2f} %" in text
-    assert f"{costs.macs:,} multiply-adds per image of 32 px" in text
+    assert f"{costs.macs:,} multiply-adds per image of 40 px" in text
 
 
 def test_one_checkpoint_of_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

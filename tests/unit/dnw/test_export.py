@@ -124,7 +124,8 @@ def test_onnx_by_its_name(tmp_path: Path) -> None:
 
 
 def test_card_of_photographs() -> None:
-    train = example.train(model__name="mobilenet", data__augment="resized_crop_flip", data__image_size=224)
+    sizes = {"data__image_size": 160, "data__eval_size": 224}
+    train = example.train(model__name="mobilenet", data__augment="resized_crop_flip", **sizes)
     train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=Path("nowhere")))
     card = card_of(CheckpointedModel(train, nn.Identity(), 3, None, Path("none")))
     assert (card.resize, card.image_size, card.class_names, card.step) == (256, 224, None, 3)

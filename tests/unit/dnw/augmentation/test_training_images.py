@@ -25,8 +25,10 @@ def photograph() -> Picture:
 def test_an_image_is_cut_out_then_changed() -> None:
     plain = train(data__augment="resized_crop_flip", data__image_size=24)
     changed = train(data__augment="resized_crop_flip", data__image_size=24, augment={"trivial": True})
-    cut = for_training(photograph(), plain.data, uniforms(3, AUGMENT, 1, 7, n=NUMBERS["resized_crop_flip"]))
-    assert np.array_equal(TrainingImages(plain)(photograph(), KEY), cut)
+    cut = for_training(
+        photograph(), plain.data, 24, uniforms(3, AUGMENT, 1, 7, n=NUMBERS["resized_crop_flip"])
+    )
+    assert np.array_equal(TrainingImages(plain, 120)(photograph(), 24, KEY), cut)
     transforms = image_transforms(changed)
     assert transforms is not None
-    assert np.array_equal(TrainingImages(changed)(photograph(), KEY), transforms(cut, KEY))
+    assert np.array_equal(TrainingImages(changed, 120)(photograph(), 24, KEY), transforms(cut, KEY))

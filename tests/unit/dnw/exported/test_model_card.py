@@ -36,6 +36,7 @@ def test_it_says_what_is_known() -> None:
     assert "top-1 61.50 %, top-5 90.00 % of 2,000 validation images" in text
     assert "| costs | 6,000 multiply-adds an image, 7,000 parameters |" in text
     assert "shorter side scaled to 37 pixels, then the centre cut out" in text
+    assert "cut out; trained on 32 pixels |" in page(image_size=40)
     assert "| licence of the weights | not stated; ask who trained it" in text
     assert 'dnw.load("one.safetensors")' in text
 

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,6 +163,19 @@ def test_a_larger_batch_of_the_other_split_leaves_the_last_two_alone(few_images:
         taken.append(batch)
         assert [digest(one) for one in taken[-2:]] == expected[: len(taken)][-2:]
     assert len(taken) == len(expected) == 10 * (4 + 3)
+
+
+@pytest.mark.parametrize("kind", ["none", "crop_flip", "resized_crop_flip"])
+def test_images_have_the_size_of_their_step_and_of_the_evaluation(few_images: Path, kind: str) -> None:
+    """120 images, 32 a step: the third step begins in the second half of the epoch, the fifth behind it."""
+    changes: dict[str, Any] = {"data__augment": kind, "data__eval_size": 40, "data__workers": 1}
+    config = train(augment={"sizes": [[0, 16], [0.5, 24], [1, 32]]}, **changes)
+    splits = Index.load(few_images, "train"), Index.load(few_images, "val")
+    loader = batches_of_attempt(config, splits, ALONE, range(5), lambda step: step == 3)
+    sides = [tuple(batch.images_BCHW.shape[1:]) for batch in loader]
+    of_steps = [[(3, side, side)] * 4 for side in (16, 16, 24, 24, 32)]
+    evaluation = [(3, 40, 40)] * evaluation_count(config, splits[1], ALONE)
+    assert sides == list(itertools.chain(*of_steps[:3], evaluation, *of_steps[3:]))
 
 
 def test_evaluation_shows_images_as_they_are(few_images: Path) -> None:
