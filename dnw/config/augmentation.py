@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from dnw.ranges import STRICT, Amount, Portion, Positive
 
+SMALLEST_IMAGE = 16  # that the tiny networks take, pixels
 LEVELS = 31  # of strength, from 0, that RandAugment and TrivialAugment have
 
 

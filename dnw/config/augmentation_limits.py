@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from dnw.config.augmentation import Augmentation
-from dnw.config.model import OF_ONE_SIZE, SMALLEST_IMAGE, TINY
+from dnw.config.augmentation import SMALLEST_IMAGE, Augmentation
+from dnw.config.model import GRAPHS
 from dnw.config.train import Train
 
+TINY = GRAPHS - {"mobilenet"}
+# networks of libraries that are built for images of one size, which is data.image_size
+OF_ONE_SIZE = ("torchvision/vit_", "torchvision/maxvit_", "timm/vit_", "timm/deit")
 _USUAL = {field.name: field.default for field in dataclasses.fields(Augmentation)}
 
 

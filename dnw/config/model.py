@@ -13,10 +13,6 @@ from dnw.ranges import STRICT
 from shards.user_class.names import is_user_class, written
 
 GRAPHS = frozenset({"mobilenet", "static", "discrete", "continuous"})
-TINY = GRAPHS - {"mobilenet"}  # networks of small images, and the smallest that they take
-SMALLEST_IMAGE = 16
-# networks of libraries that are built for images of one size, which is data.image_size
-OF_ONE_SIZE = ("torchvision/vit_", "torchvision/maxvit_", "timm/vit_", "timm/deit")
 RESNETS = frozenset({"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"})
 NETWORKS = frozenset({*GRAPHS, "mobilenet_v1", *RESNETS})  # and any of:
 LIBRARIES = ("torchvision/", "timm/")

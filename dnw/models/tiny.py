@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dnw.config import ConfigError, Train
-from dnw.config.model import SMALLEST_IMAGE
+from dnw.config.augmentation import SMALLEST_IMAGE
 
 INPUTS = 32  # the first nodes receive the image
 NODES = 800
