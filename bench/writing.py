@@ -2,12 +2,14 @@
 
     python bench/writing.py                    photographs that come with scikit-learn
     python bench/writing.py --photos FOLDER    your own, JPEG
+    python bench/writing.py --longest          also what scales them
 
 The images are those of bench/loader.py, JPEG of 500 x 375 pixels, in folders of the page cache. "decoding" is
-each image decoded to the end on one core, from memory: what writer and verify can't be faster than, times
-the cores. With two cores the start of two processes, half a second, is counted. "--longest 256, decoded
-twice" is how it would be with the check that the images that aren't scaled get. All come in turns; ratios are
-medians of the ratios within a turn. Needs the extra bench: pip install '.[bench]'.
+each image decoded to all its pixels on one core, from memory; writer and verify decode all coefficients, too,
+but fewer pixels. "decoding, 2 cores" is two processes that read and decode, and do nothing else; as with the
+others on two cores, the start of the processes, half a second, is counted. With --longest, "decoded twice" is
+how it would be with the check that the images that aren't scaled get. All come in turns; ratios are medians
+of the ratios within a turn. Needs the extra bench: pip install '.[bench]'.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import io
 import itertools
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,26 +38,32 @@ from shards.decode import Picture  # noqa: E402
 from shards.sources.imagefolder import imagefolder  # noqa: E402
 from shards.sources.source import ImageFile, Smaller, Source, smaller  # noqa: E402
 from shards.verify import verify  # noqa: E402
+from shards.workers import run  # noqa: E402
 from shards.write import write  # noqa: E402
 
 LONGEST, QUALITY = 256, 90
+PARTS = 16  # in which two processes decode
 DECODING, TWICE, ONCE = "decoding", "--longest 256, decoded twice", "--longest 256, decoded once"
 # what each is compared with, which is so many times as fast on one core
 AGAINST = {
     DECODING: (DECODING, 1),
+    "decoding, 2 cores": (DECODING, 2),
     "write, 1 core": (DECODING, 1),
     "write, 2 cores": (DECODING, 2),
     "verify, 1 core": (DECODING, 1),
     "verify, 2 cores": (DECODING, 2),
-    TWICE: (ONCE, 1),
-    ONCE: (ONCE, 1),
-    "write --longest 256, 1 core": (ONCE, 1),
 }
+SCALING = {TWICE: (ONCE, 1), ONCE: (ONCE, 1), "write --longest 256, 1 core": (ONCE, 1)}
 
 
 def pictures(source: Source) -> list[ImageFile]:
     found = [picture for split in source.splits.values() for picture in split.pictures]
     return [picture for picture in found if isinstance(picture, ImageFile)]
+
+
+def decode(images: Sequence[ImageFile]) -> None:
+    for image in images:
+        Picture(image.stored().data).pixels()
 
 
 def works(source: Source, folder: Path) -> dict[str, Callable[[], object]]:
@@ -85,6 +94,7 @@ def works(source: Source, folder: Path) -> dict[str, Callable[[], object]]:
 
     return {
         DECODING: decoding,
+        "decoding, 2 cores": lambda: list(run(decode, [images[part::PARTS] for part in range(PARTS)], 2)),
         "write, 1 core": writing(source, 0),
         "write, 2 cores": writing(source, 2),
         "verify, 1 core": verifying(0),
@@ -102,6 +112,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs, 500 pixels wide at least")
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--longest", action="store_true", help="also what scales images, which is slow")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out" / "writing.json")
     options = parser.parse_args()
     from bench.loader import photographs, written  # noqa: PLC0415 - processes that write import no torch
@@ -113,18 +124,22 @@ def main() -> None:
             written(photographs(options.photos), options.images, folder)
         source = imagefolder(folder / "photos")
         count, turns = len(pictures(source)), list[dict[str, float]]()
+        against = AGAINST | SCALING if options.longest else AGAINST
         for _ in range(options.turns):
             turns.append({})
-            for what, work in works(source, folder).items():
+            all_works = works(source, folder)
+            for what in against:
                 began_s = time.perf_counter()
-                work()
+                all_works[what]()
                 turns[-1][what] = count / (time.perf_counter() - began_s)
-    show(turns, options.out)
+                for new in folder.glob("new*"):
+                    shutil.rmtree(new)
+    show(turns, against, options.out)
 
 
-def show(turns: list[dict[str, float]], out: Path) -> None:
+def show(turns: list[dict[str, float]], against: Mapping[str, tuple[str, int]], out: Path) -> None:
     rows, record = Table("what", "images/s, median", "share of", "%"), {}
-    for what, (other, cores) in AGAINST.items():
+    for what, (other, cores) in against.items():
         speed = statistics.median(turn[what] for turn in turns)
         share = statistics.median(turn[what] / turn[other] / cores for turn in turns)
         rows.add_row(what, f"{speed:.0f}", f"{other}{f' x {cores}' if cores > 1 else ''}", f"{share:.0%}")

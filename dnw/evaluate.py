@@ -23,7 +23,7 @@ from dnw.engines import NAMES, build
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
-from dnw.splits import open_splits, unnamed
+from dnw.splits import open_splits, other_images, unnamed
 from dnw.training.checkpointed_model import chosen_weights, load_checkpointed_model
 from dnw.training.data import evaluation_batches
 from dnw.training.distributed import ALONE
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"an engine, one of {engines}; the average of the weights, not those trained last (optim.ema)",
     )
     parser.add_argument(
-        "--data", type=command.path, metavar="FOLDER", help="where the shards are, if not data.dir"
+        "--data", type=command.path, metavar="FOLDER", help="the shards, if not those of data.dir"
     )
     usual = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument(
@@ -65,10 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
     engine: str | None = chosen.get("engine")
     loaded = load_checkpointed_model(options.path, chosen.get("weights", "trained"))
     train, model, step = loaded.train, loaded.model, loaded.step
-    if options.data is not None:
+    is_named = options.data is not None
+    if is_named:
         train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
-    _, val = open_splits(train.data, loaded.classes, loaded.noted)
-    if note := unnamed(val, loaded.classes):
+    _, val = open_splits(train.data, loaded.classes, loaded.noted, any_images=is_named)
+    for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
         print(note, file=sys.stderr)
     costs = profile(model, train.data.test_size)
     found = _on_this_machine(train, model, val, engine, torch.device(options.device))

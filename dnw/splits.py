@@ -12,13 +12,16 @@ from shards.index import Index
 from shards.index.agreement import between
 
 
-def open_splits(data: Data, names: Names = None, noted: Path | None = None) -> tuple[Index, Index]:
+def open_splits(
+    data: Data, names: Names = None, noted: Path | None = None, *, any_images: bool = False
+) -> tuple[Index, Index]:
     """Return the training and the validation split.
 
     Args:
         data: where they are, and what they are.
         names: the classes of the run, as `check_classes` takes them.
         noted: the file that holds them.
+        any_images: take others than the run began with, if they are of its classes.
 
     Raises:
         ShardError: not there, damaged, other data than the run began with, a shard is in both, or names or
@@ -28,15 +31,23 @@ def open_splits(data: Data, names: Names = None, noted: Path | None = None) -> t
     train, val = (Index.load(data.dir, split, data.store()) for split in ("train", "val"))
     for index, frozen in ((train, data.train_fingerprint), (val, data.val_fingerprint)):
         check_classes(index, data, names, noted)
-        if frozen and index.fingerprint != frozen:
+        if frozen and index.fingerprint != frozen and not any_images:
             raise ShardError(
                 f"{data.dir}: other shards than this run began with\n"
                 f"  now:     {index.fingerprint}\n  the run: {frozen}\n"
-                "put the old shards back, or start over with fresh=true"
+                "put the old shards back, or start over with fresh=true; "
+                "python -m dnw.evaluate --data FOLDER takes others"
             )
     for _, fault in between(Path(data.dir), (train, val)):
         raise ShardError(f"{data.dir}: {fault}")
     return train, val
+
+
+def other_images(data: Data, val: Index) -> str:
+    """Return what to say of a validation split that isn't the run's; "" where it is, or nothing is known."""
+    if data.val_fingerprint in {"", val.fingerprint}:
+        return ""
+    return f"{val.folder}: its validation split is another than that of the run: {val.num_samples:,} images"
 
 
 def windows_bytes(data: Data, train: Index) -> int:

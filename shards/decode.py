@@ -76,12 +76,21 @@ class Picture:
                 self._is_jpeg = space in {"RGB", "YCbCr", "Gray"}
             except ValueError:
                 pass  # Pillow may take it, or says what is wrong
-        if not self._is_jpeg:
+        if self._is_jpeg:
+            _refuse_bomb(self.width * self.height)
+        else:
             self.width, self.height = self._by_pillow.size
 
     def pixels(self) -> Pixels:
         """Decode the whole image. Raises NoImageError."""
         return self._decoded(1)
+
+    def check(self) -> None:
+        """Decode to the end, as `pixels` does, but make of a JPEG an eighth of the width and height.
+
+        All of its coefficients are decoded, which is where damage shows. Raises NoImageError.
+        """
+        self._decoded(1 / 8)
 
     def scaled_to(self, short: int) -> tuple[int, int]:
         """Return width and height where the shorter side is scaled to `short` pixels."""
@@ -175,6 +184,13 @@ def rgb(image: Image.Image) -> Image.Image:
     if image.mode in {"I", "F"}:
         raise NoImageError(f"32 bits a pixel, mode {image.mode}, whose white isn't known")
     return image.convert("RGB")
+
+
+def _refuse_bomb(pixels: int) -> None:
+    """Refuse as many pixels as Pillow does, which simplejpeg would take. Raises TooLargeError."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > 2 * limit:
+        raise TooLargeError(f"{pixels} pixels, above {2 * limit}")
 
 
 def _no_image(error: BaseException) -> NoImageError:

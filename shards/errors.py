@@ -26,9 +26,11 @@ class BadSampleError(ShardError):
     """A sample that is damaged, though its shard is there: trying again won't help, another one may do."""
 
 
-def remake(folder: Path) -> str:
-    """Return the command that makes the indexes of a folder anew, as messages give it."""
-    return f"python -m shards.index {shlex.quote(str(folder))}"
+def remake(folder: Path, skip: Iterable[str] = (), *, same_keys: bool = False) -> str:
+    """Return the command that makes the indexes of a folder anew, leaving out what these patterns name."""
+    words = ["python -m shards.index", shlex.quote(str(folder))]
+    words += [f"--skip {shlex.quote(pattern)}" for pattern in skip]
+    return " ".join(words + ["--same-keys"] * same_keys)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -8,10 +8,11 @@ import os
 import tarfile
 import zlib
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from shards.errors import BadSampleError, ShardError
-from shards.ignored import printable
+from shards.errors import BadSampleError, ShardError, remake
+from shards.ignored import literal, printable
 from shards.index import Index
 from shards.regular_file import descriptor_of
 from shards.shard import key_in, keys
@@ -124,6 +125,22 @@ class Reader:
     def where(self, sample: int) -> str:
         """Return where a sample lies, in words: shard, key and byte."""
         return str(self.place(sample))
+
+    def remedy(self, sample: int) -> str:
+        """Return what helps where the image of a sample can't be decoded, though its bytes are as indexed."""
+        index = self.index
+        try:
+            skip = (*(index.skip or ()), f"{literal(self.key(sample))}.*")
+        except (ShardError, OSError):
+            return "copy or write this shard again"
+        if index.store is None:
+            again = remake(index.folder, skip, same_keys=index.same_keys > 0)
+            return f"replace it, or leave it out with: {again}"
+        again = remake(Path("FOLDER"), skip, same_keys=index.same_keys > 0)
+        return (
+            f"replace it where the shards lie, or leave it out there with: {again}; then remove the indexes "
+            f"of {printable(index.folder)}, and they are fetched from data.url again"
+        )
 
     def _shard(self, sample: int) -> int:
         if not 0 <= sample < self.index.num_samples:

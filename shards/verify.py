@@ -17,7 +17,6 @@ import dataclasses
 import itertools
 import json
 import os
-import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -67,6 +66,7 @@ class Task:
     shard: Shard
     rows: Members
     skip: tuple[str, ...] | None
+    same_keys: bool
     quick: bool
     is_measured: bool = False
 
@@ -116,7 +116,8 @@ def examine(folder: Path, *, quick: bool, workers: int, is_measured: bool = Fals
     indexes = [Index.record(folder, split) for split in splits(folder)]
     tasks = [task for one in indexes for task in _tasks(one, quick, is_measured)]
     owners = {task.shard.sha256: task.shard.file for task in tasks}
-    faults = list(_foreign(folder, {task.shard.file for task in tasks}, indexes[0].skip or ()))
+    same_keys = any(one.same_keys > 0 for one in indexes)
+    faults = list(_foreign(folder, {task.shard.file for task in tasks}, indexes[0].skip or (), same_keys))
     whole: dict[str, Contents] = {}
     measures: dict[str, Measures] = {}
     images = sum(task.shard.samples for task in tasks)
@@ -189,7 +190,7 @@ def splits(folder: Path) -> list[str]:
 def _tasks(one: Index, quick: bool, is_measured: bool) -> Iterator[Task]:
     for known, start in zip(one.shards, one.starts, strict=True):
         rows = np.array(one.members[start : start + known.samples])
-        yield Task(one.folder, known, rows, one.skip, quick, is_measured)
+        yield Task(one.folder, known, rows, one.skip, one.same_keys > 0, quick, is_measured)
 
 
 def _look_at(task: Task) -> tuple[Contents | None, list[Fault], tuple[list[Fault], Measures]]:
@@ -212,14 +213,16 @@ def _decoded(task: Task) -> tuple[list[Fault], Measures]:
     with open_file(task.path) as file:
         for row, (offset, size, *_) in enumerate(task.rows.tolist()):
             try:
-                pixels = Picture(os.pread(file.fileno(), size, offset)).pixels()
+                picture = Picture(os.pread(file.fileno(), size, offset))
                 if task.is_measured:
-                    measures[row] = measure(pixels)
+                    measures[row] = measure(picture.pixels())
+                else:
+                    picture.check()
             except NoImageError as error:
                 key = key_at(task.path, row, task.skip)
-                patterns = (*(task.skip or ()), f"{literal(key)}.*")
-                skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in patterns)
-                remedy = f"replace it, or leave it out with: {remake(task.folder)} {skips}"
+                skip = (*(task.skip or ()), f"{literal(key)}.*")
+                again = remake(task.folder, skip, same_keys=task.same_keys)
+                remedy = f"replace it, or leave it out with: {again}"
                 what = f"not a readable image ({error.reason if size else 'empty'}): {remedy}"
                 faults.append(Fault(task.shard.file, what, key, offset))
     return faults, measures
@@ -245,13 +248,12 @@ def _differences(task: Task, found: Contents) -> Iterator[Fault]:
             yield Fault(name, "other bytes than were indexed, outside of images and classes: a name, say")
 
 
-def _foreign(folder: Path, known: Collection[str], skip: Sequence[str]) -> Iterator[Fault]:
+def _foreign(folder: Path, known: Collection[str], skip: Sequence[str], same_keys: bool) -> Iterator[Fault]:
     for name, what in unknown(folder, known, skip):
-        skips = " ".join(f"--skip {shlex.quote(pattern)}" for pattern in (*skip, literal(name)))
-        out = f"{remake(folder)} {skips}"
-        remedy = f"remove it, or make the indexes again without it: {out}"
+        without = remake(folder, (*skip, literal(name)), same_keys=same_keys)
+        remedy = f"remove it, or make the indexes again without it: {without}"
         if name.endswith(".tar") and (folder / name).is_file():
-            remedy += f"; or with it: {remake(folder)}"
+            remedy += f"; or with it: {remake(folder, skip, same_keys=same_keys)}"
         yield Fault(name, f"{what}: {remedy}")
 
 
@@ -261,9 +263,9 @@ def _twice(folder: Path, whole: Mapping[str, Contents]) -> Iterator[Fault]:
         contents = whole[one.file]
         key = key_at(folder / one.file, one.row, contents.ignored.skip)
         what = f"this key stands in {printable(one.other)} too: write the shards again, or take both with: "
-        skips = "".join(f" --skip {shlex.quote(pattern)}" for pattern in contents.ignored.skip)
+        again = remake(folder, contents.ignored.skip, same_keys=True)
         offset = int(contents.members[one.row]["offset"])
-        yield Fault(one.file, f"{what}{remake(folder)}{skips} --same-keys", key, offset)
+        yield Fault(one.file, f"{what}{again}", key, offset)
 
 
 def _report(folder: Path, found: Found, path: Path) -> None:

@@ -135,7 +135,8 @@ class ImageDataset(Dataset[Batch]):
             except BadSampleError as error:
                 faults.append(error)
             except NoImageError as error:
-                faults.append(BadSampleError(f"{self._reader.where(number)}: {error}"))
+                what = f"{self._reader.where(number)}: {error}: {self._reader.remedy(number)}"
+                faults.append(BadSampleError(what))
             replaced.append(number)
         raise faults[0]
 

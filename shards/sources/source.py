@@ -49,7 +49,7 @@ class Stored(NamedTuple):
             BadImageError: it is no image, or a damaged one.
         """
         try:
-            Decoded(self.data).pixels()  # as readers will
+            Decoded(self.data).check()  # as readers will decode it
         except NoImageError as error:
             raise self.bad(error) from error
         extension = self.suffix[1:].lower()

@@ -61,6 +61,18 @@ def test_data_may_lie_elsewhere(tmp_path: Path, few_images: Path, capsys: pytest
     assert main([str(run.folder), "--data", str(few_images)]) == 0
 
 
+def test_other_images_than_the_run_began_with(
+    tmp_path: Path, few_images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make(tmp_path, data__dir=str(few_images), data__val_fingerprint="0" * 64)
+    save(run, 1)
+    assert main([str(run.folder)]) == 1
+    assert "fresh=true; python -m dnw.evaluate --data FOLDER takes others" in capsys.readouterr().err
+    assert main([str(run.folder), "--data", str(few_images)]) == 0
+    said = f"{few_images}: its validation split is another than that of the run: 50 images\n"
+    assert said in capsys.readouterr().err
+
+
 def test_nothing_to_evaluate(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for path in run.checkpoints.iterdir():
         path.write_bytes(b"")

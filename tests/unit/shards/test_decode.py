@@ -1,13 +1,15 @@
 """Image files to pixels: as Pillow decodes them, whatever they hold."""
 
 import io
+import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from shards.decode import NoImageError, Picture
+from shards.decode import NoImageError, Picture, TooLargeError
 
 
 def photograph(width: int, height: int, grain: int = 16) -> Image.Image:
@@ -96,6 +98,46 @@ def test_a_cut_file_is_damaged(name: str) -> None:
     for size in (0, 2, 10, len(data) // 2):
         with pytest.raises(NoImageError, match="no image that can be read"):
             Picture(data[:size]).pixels()
+
+
+def test_a_check_finds_what_decoding_would() -> None:
+    draw = random.Random(0)
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"progressive": True},
+        {"subsampling": 0},
+        {"restart_marker_blocks": 4},
+        {"keep_rgb": True},
+    ]
+    whole = [encoded(photograph(64, 48, grain=4), "JPEG", **options) for options in kinds]
+    found = []
+    for number in range(400):
+        data = bytearray(whole[number % len(whole)])
+        at = draw.randrange(2, len(data))
+        if number % 3:
+            data[at] ^= 1 << draw.randrange(8)
+        else:
+            del data[at : at + draw.choice([1, 2, 7, 10_000])]
+        reasons = [_reason(read, bytes(data)) for read in (Picture.pixels, Picture.check)]
+        assert reasons[0] == reasons[1], number
+        found.append(reasons[0])
+    assert 100 < found.count("") < 340
+
+
+def _reason(read: Callable[[Picture], object], data: bytes) -> str:
+    try:
+        read(Picture(data))
+    except NoImageError as error:
+        return error.reason
+    return ""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_more_pixels_than_are_safe(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    data = encoded(photograph(90, 40), kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)  # refuses 3,000
+    with pytest.raises(TooLargeError, match="3600 pixels, above 3000"):
+        Picture(data)
 
 
 def test_what_only_pillow_takes(monkeypatch: pytest.MonkeyPatch) -> None:

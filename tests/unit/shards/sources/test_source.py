@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from shards.decode import Picture
-from shards.decode import Pixels as Pixels8
 from shards.errors import ShardError
 from shards.sources.source import (
     BadImageError,
@@ -61,17 +60,17 @@ def test_what_is_made_smaller_is_decoded_once(
 ) -> None:
     path, decoded = tmp_path / "a.jpg", list[str]()
     Image.effect_noise((80, 60), 50).save(path)
-    by_simplejpeg, by_pillow = Picture.pixels, JpegImagePlugin.JpegImageFile.draft
+    by_simplejpeg, by_pillow = Picture.check, JpegImagePlugin.JpegImageFile.draft
 
-    def pixels(self: Picture) -> Pixels8:
+    def check(self: Picture) -> None:
         decoded.append("whole")
-        return by_simplejpeg(self)
+        by_simplejpeg(self)
 
     def draft(self: JpegImagePlugin.JpegImageFile, mode: str, size: tuple[int, int]) -> object:
         decoded.append("half")
         return by_pillow(self, mode, size)
 
-    monkeypatch.setattr(Picture, "pixels", pixels)
+    monkeypatch.setattr(Picture, "check", check)
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", draft)
     Smaller(ImageFile(path), longest, quality=90).encode()
     assert decoded == (["half"] if longest < 80 else ["whole"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,9 +215,17 @@ def test_an_evaluation_names_what_it_can_not_read(name: str, tmp_path: Path, eva
     index.save(tmp_path, "val", [made], [members], classes=None, num_classes=2)
     samples, said = evaluated(tmp_path)
     assert samples == 0
-    assert re.search(r"x-val-0000\.tar: key odd at byte \d+: no image", said)
+    what = r"x-val-0000\.tar: key odd at byte \d+: no image.*: replace it, or leave it out with: (.*)"
+    found = re.search(what, said)
+    assert found is not None, said
     (fault,) = verify.verify(tmp_path, quick=False, workers=0)[0]
     assert fault.key == "odd"
+    assert fault.what.endswith(found[1])
+    _, _, command, *words = shlex.split(found[1])  # as both say
+    assert command == "shards.index"
+    index.main([*words, "--workers=1"])
+    assert evaluated(tmp_path)[0] == 1
+    assert not verify.verify(tmp_path, quick=False, workers=0)[0]
 
 
 def refuse(written: Callable[[], object], said: str) -> None:
