@@ -28,6 +28,7 @@ except ImportError:
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
+_SIDES = 8  # of what is cut out of the centre, nothing beyond is seen; scaled up, it would fill the memory
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -92,10 +93,19 @@ class Picture:
         """
         self._decoded(1 / 8)
 
+    @property
+    def middle(self) -> Box:
+        """The image, or the middle of one that is longer than eight times its shorter side."""
+        longest = _SIDES * min(self.width, self.height)
+        left, top = (max(0, (side - longest) // 2) for side in (self.width, self.height))
+        return left, top, left + min(self.width, longest), top + min(self.height, longest)
+
     def scaled_to(self, short: int) -> tuple[int, int]:
-        """Return width and height where the shorter side is scaled to `short` pixels."""
-        scale = short / min(self.width, self.height)
-        return max(short, round(self.width * scale)), max(short, round(self.height * scale))
+        """Return width and height of the middle where its shorter side is scaled to `short` pixels."""
+        left, top, right, bottom = self.middle
+        width, height = right - left, bottom - top
+        scale = short / min(width, height)
+        return max(short, round(width * scale)), max(short, round(height * scale))
 
     def crop(self, box: Box, enough: int) -> Pixels:
         """Decode a part of the image, to be scaled down; a large JPEG is decoded smaller from the start.

@@ -48,6 +48,7 @@ _LARGE = 1 << 28  # bytes, of an index of some ten million samples
 _LONGEST = 120  # characters of another library's message
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
 _PASSING = frozenset({408, 425, 429})  # of the answers from 400 to 499, those after which it will
+_WHO = re.compile(r"(?<=://)[^/@\s]+@")  # name and password in an address
 _WITHOUT_RANGES: set[str] = set()  # servers that were met by this process
 
 
@@ -94,8 +95,8 @@ class Store:
     def _fetch(self, shard: Shard, path: Path) -> None:
         part = path.with_suffix(f".{shard.bytes}.part")  # the size is kept free for it
         self._make_room(shard, part)
-        for _ in range(2):  # what went on from the rest of an earlier try may have begun wrongly
-            self._download(shard, part)
+        for is_first in (True, False):  # it may have gone on from a wrong beginning, or the ranges be others
+            self._download(shard, part, in_ranges=is_first)
             with part.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found == shard.sha256:
@@ -108,17 +109,17 @@ class Store:
             f"{shard.sha256[:16]}: put the right shard there, or index what is there"
         )
 
-    def _download(self, shard: Shard, part: Path) -> None:
+    def _download(self, shard: Shard, part: Path, *, in_ranges: bool) -> None:
         """Have all bytes in `part`, going on from those that are there, where the server can do that."""
         address = _address(self.url, shard.file)
-        host = _host(address)
+        is_http, host = address.startswith("http"), _host(address)
 
         def get() -> None:
-            if host not in _WITHOUT_RANGES:
+            if not is_http or (in_ranges and host not in _WITHOUT_RANGES):
                 try:
                     return _append(_filesystem(address, min(shard.bytes, _CHUNK)), address, part, shard.bytes)
-                except ValueError:
-                    if not address.startswith("http"):
+                except (ValueError, EOFError):
+                    if not is_http:
                         raise
                     _WITHOUT_RANGES.add(host)  # for all shards: each would cost a request that is broken off
             return _stream(_filesystem(address, shard.bytes), address, part, shard.bytes)
@@ -281,8 +282,8 @@ def _address(url: str, name: str) -> str:
 
 
 def _shown(address: str) -> str:
-    """Return an address without what allows to read it."""
-    return address.partition("?")[0] if address.startswith("http") else address
+    """Return an address without what allows to read it: a signature, or name and password."""
+    return _WHO.sub("", address.partition("?")[0]) if address.startswith("http") else address
 
 
 def _reason(error: Exception) -> str:
@@ -290,7 +291,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "not there"
     words = re.sub(r"\?[^\s'\"]*", "?...", " ".join(str(error).split()))  # no signature into a log
-    return f"{type(error).__name__}: {words[:_LONGEST]}" if words else type(error).__name__
+    return f"{type(error).__name__}: {_WHO.sub('', words)[:_LONGEST]}" if words else type(error).__name__
 
 
 def _behind(error: Exception) -> Exception:
@@ -304,10 +305,7 @@ def _behind(error: Exception) -> Exception:
 def _remedy(error: Exception) -> str:
     """Return what helps where trying again won't; "" where it may."""
     if isinstance(getattr(error, "certificate_error", None), ssl.SSLError):
-        return (
-            "nobody here trusts its certificate: let SSL_CERT_FILE name the file of the authority that "
-            "signed it"
-        )
+        return "nobody here trusts its certificate: let SSL_CERT_FILE name the file of the one that signed it"
     status = getattr(error, "status", 0)
     if status in {401, 403, 410}:
         return "what allows to read it may have expired: type data.url again, with a new signature"
@@ -331,10 +329,8 @@ def _asked_to_wait_s(error: Exception) -> float:
     return min(max(wait_s, 0.0), LONGEST_PAUSE_S)
 
 
-def _patience(address: str, size: int) -> dict[str, Any]:
+def _patience(size: int) -> dict[str, Any]:
     """Return how long is waited for an answer of so many bytes; without this, five minutes for any."""
-    if not address.startswith("http"):
-        return {}
     try:
         from aiohttp import ClientTimeout  # noqa: PLC0415  (as fsspec)
     except ImportError:  # which fsspec says better
@@ -354,9 +350,11 @@ def _filesystem(address: str, size: int) -> Any:
     import fsspec  # noqa: PLC0415  (half a second, for shards that lie elsewhere)
 
     try:
-        return fsspec.core.url_to_fs(address, **_patience(address, size))[0]
+        if address.startswith("http"):  # [::1] would be a chain of file systems to url_to_fs
+            return fsspec.filesystem("http", **_patience(size))
+        return fsspec.core.url_to_fs(address)[0]
     except (ImportError, ValueError) as error:
-        raise ShardError(f"data.url={address}: {error}") from error
+        raise ShardError(f"data.url={_shown(address)}: {error}") from error
 
 
 class _File(NamedTuple):
@@ -375,9 +373,8 @@ class _File(NamedTuple):
             facts = path.stat()
         except FileNotFoundError:
             return None
-        return cls(
-            facts.st_mtime_ns, int(path.suffixes[-2][1:]) if path.suffix == ".part" else facts.st_size, path
-        )
+        size = int(path.suffixes[-2][1:]) if path.suffix == ".part" else facts.st_size
+        return cls(facts.st_mtime_ns, size, path)
 
 
 def _used(path: Path) -> bool:

@@ -290,9 +290,9 @@ def _row(parts: list[tar.Member], where: str) -> tuple[int, int, int, int]:
         raise ShardError(
             f"{where}: holds {names}: a sample is one image ({', '.join(EXTENSIONS)}) and one .cls"
         )
-    label = classes[0].data[:40]
-    if not re.fullmatch(rb"\s*\d{1,9}\s*", label):
-        raise ShardError(f"{where}: its .cls holds {label!r}: must be a number, 0 or more")
+    label = classes[0].data
+    if classes[0].size > tar.BLOCK or not re.fullmatch(rb"\s*\d{1,9}\s*", label):
+        raise ShardError(f"{where}: its .cls holds {label[:40]!r}: must be a number, 0 or more, and no more")
     image = images[0]
     if image.size > _LARGEST:
         raise ShardError(f"{where}: an image of {image.size:,} bytes, {_LARGEST:,} at most are read")

@@ -20,6 +20,7 @@ _END = bytes(2 * BLOCK)
 _REMEDY = "copy or write this shard again"
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _ABOUT_NEXT = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
+_OF_ONE_FILE = {b"path", b"linkpath", b"size"}  # what an extended header of all files can't mean
 _WITHOUT_DATA = (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE,
                  tarfile.BLKTYPE)  # fmt: skip
 _DEREFERENCE = "pack it again with tar --dereference"
@@ -181,6 +182,11 @@ def members(
             yield _of_no_data(info, name, about.target or info.linkname, position, files)
         about = _About()
         position += stored
+    if about != _About():
+        raise ShardError(
+            f"{where}: a header at the end, byte {position}, of a file that isn't there: {_REMEDY}",
+            offset=position,
+        )
 
 
 def key_of(name: str) -> str:
@@ -213,9 +219,9 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> Hea
         except tarfile.HeaderError as error:
             if position == 0:
                 _refuse_others(block, where)
-            raise ShardError(
-                f"{where}: bad header at byte {position} ({error}): {_REMEDY}", offset=position
-            ) from error
+            what = f"bad header at byte {position} ({error})"
+            no_tar = "no tar file, or damaged from its first byte on: " if position == 0 else ""
+            raise ShardError(f"{where}: {no_tar}{what}: {_REMEDY}", offset=position) from error
         if info.size < 0:
             raise ShardError(
                 f"{where}: bad header at byte {position} (size {info.size}): {_REMEDY}", offset=position
@@ -230,7 +236,9 @@ def _next_header(take: Callable[[int], bytes], where: str, position: int) -> Hea
         )
     if any(second):
         raise ShardError(f"{where}: zeros instead of a header at byte {position}: {_REMEDY}", offset=position)
-    _expect_zeros(take, where, position)
+    zeros = _expect_zeros(take, where, position)
+    if position == 0 and len(_END) + zeros > tarfile.RECORDSIZE:  # which an archive of nothing fills at most
+        raise ShardError(f"{where}: nothing but zeros, as of a copy that broke off: {_REMEDY}", offset=0)
     return None
 
 
@@ -241,14 +249,18 @@ def _refuse_others(block: bytes, where: str) -> None:
             raise ShardError(f"{where}: is no tar but {what}", offset=0)
 
 
-def _expect_zeros(take: Callable[[int], bytes], where: str, position: int) -> None:
+def _expect_zeros(take: Callable[[int], bytes], where: str, position: int) -> int:
+    """Return how many zeros there are up to the end of the file. Raises ShardError where anything else is."""
+    zeros = 0
     while rest := take(1 << 20):
+        zeros += len(rest)
         if any(rest):
             raise ShardError(
                 f"{where}: data after the end-of-archive mark at byte {position}: "
                 f"a damaged header: {_REMEDY}; or archives joined together: unpack with tar -xif, pack again",
                 offset=position,
             )
+    return zeros
 
 
 @dataclass(frozen=True)
@@ -267,9 +279,12 @@ class _About:
             return replace(self, name=text)
         if info.type == tarfile.GNUTYPE_LONGLINK:
             return replace(self, target=text)
-        if info.type == tarfile.XGLTYPE:
-            return self  # of all files that follow: a comment
         records = _pax_records(data, where)
+        is_sparse = any(key.startswith(b"GNU.sparse.") for key in records)
+        if info.type == tarfile.XGLTYPE:
+            if is_sparse or records.keys() & _OF_ONE_FILE:
+                raise ShardError(f"{where}: an extended header gives all files one name or size: {_REMEDY}")
+            return self  # a comment, say
         text_of = {key: value.decode("utf-8", "surrogateescape") for key, value in records.items()}
         if not re.fullmatch(r"\d{1,18}", size := text_of.get(b"size", "0"), re.ASCII):
             raise ShardError(f"{where}: bad extended header: {_REMEDY}")
@@ -277,7 +292,7 @@ class _About:
             text_of.get(b"path", self.name),
             text_of.get(b"linkpath", self.target),
             int(size) if b"size" in records else self.size,
-            any(key.startswith(b"GNU.sparse.") for key in records),
+            is_sparse,
         )
 
 

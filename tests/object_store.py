@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -25,20 +26,25 @@ class Folder:
             asked for in /moved isn't redirected.
         ranges: what Accept-Ranges says; with anything but "bytes" there are none.
         query: without which nothing is handed out.
+        wrong: what is wrong with ranges, if anything: "start" (all begin with the first byte), "end" (a byte
+            is missing), "refused".
         later: when one that is told "later" is to come again.
         is_packing: gzip, for those who take it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.folder = folder
         self.faults: list[tuple[str, str]] = []
         self.asked: Counter[str] = Counter()
         self.ranges, self.query, self.is_packing, self.later = "bytes", "", False, "7"
+        self.wrong = ""
         self.sent_to: tuple[int, str] | None = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"served": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        kind = _IPv6Server if ":" in host else ThreadingHTTPServer
+        self.server = kind((host, 0), handler)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self.server.server_address[1]}"
 
     def fault(self, name: str) -> str:
         """Return what this request is to meet, if anything; it is counted."""
@@ -47,6 +53,10 @@ class Folder:
             if self.faults and name.endswith(self.faults[0][0]):
                 return self.faults.pop(0)[1]
             return ""
+
+
+class _IPv6Server(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -90,6 +100,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif asked:
             start, _, end = asked.removeprefix("bytes=").partition("-")
             first, last = int(start), min(int(end or len(data) - 1), len(data) - 1)
+            if self.served.wrong == "refused":
+                self._send(416, b"", {}, body)
+                return
+            if self.served.wrong == "start":
+                first, last = 0, last - first
+            last -= self.served.wrong == "end"
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
             self._send(206, data[first : last + 1], headers, body, fault)
         else:
@@ -114,8 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http(folder: Path, tls: SSLContext | None = None) -> Iterator[Folder]:
-    served = Folder(folder)
+def http(folder: Path, tls: SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[Folder]:
+    served = Folder(folder, host)
     if tls is not None:
         served.server.socket = tls.wrap_socket(served.server.socket, server_side=True)
         served.url = served.url.replace("http:", "https:")

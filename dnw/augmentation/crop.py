@@ -50,8 +50,8 @@ def for_evaluation(picture: Picture, data: Data) -> np.ndarray:
     short = round(size * RESIZE_TO_CROP)
     width, height = picture.scaled_to(short)
     left, top = (width - size) // 2, (height - size) // 2
-    whole = picture.crop((0, 0, picture.width, picture.height), DECODE_OVERSAMPLE * short)
-    return resized(whole, width, height)[top : top + size, left : left + size]
+    middle = picture.crop(picture.middle, DECODE_OVERSAMPLE * short)
+    return resized(middle, width, height)[top : top + size, left : left + size]
 
 
 def of_size(pixels_HWC: np.ndarray, size: int) -> np.ndarray:

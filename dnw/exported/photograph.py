@@ -33,7 +33,9 @@ def read(file: Path, card: Card) -> NDArray[np.uint8]:
         picture = Picture(read_bytes(file))
         short = card.resize or card.image_size
         width, height = picture.scaled_to(short)
-        scaled = Image.fromarray(picture.pixels()).resize((width, height), Image.Resampling.BILINEAR)
+        left, top, right, bottom = picture.middle
+        middle = Image.fromarray(picture.pixels()[top:bottom, left:right])
+        scaled = middle.resize((width, height), Image.Resampling.BILINEAR)
     except OSError as error:
         raise PhotographError(f"{file}: can't be read ({error.strerror})") from None
     except NoImageError as error:

@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import logging
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -162,6 +163,32 @@ def test_without_ranges_one_request_is_broken_off_not_one_a_shard(
         2 <= served.asked.pop("x-train-0000.tar") <= 3
     )  # the connection that was broken off may be taken again
     assert served.asked == {"x-train-0001.tar": 1, "x-train-0002.tar": 1}
+
+
+@pytest.mark.parametrize("wrong", ["start", "end", "refused"])
+def test_a_server_whose_ranges_are_wrong(
+    served: Folder, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setattr(remote, "_CHUNK", 20_000)
+    served.wrong = wrong
+    all_right(reader(served.url, there, tmp_path))
+
+
+def test_a_server_by_its_ipv6_address(there: Path, tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with http(there, host="::1") as served:
+        all_right(reader(served.url, there, tmp_path))
+
+
+def test_a_password_is_used_and_not_shown(served: Folder, there: Path, tmp_path: Path) -> None:
+    url = served.url.replace("://", "://me:secret@")
+    all_right(reader(url, there, tmp_path))
+    with pytest.raises(ShardError, match="not there") as found:
+        reader(f"{url}/none", there, tmp_path / "again").read(0)
+    assert "secret" not in str(found.value)
 
 
 def _signed_by_itself(folder: Path) -> tuple[Path, ssl.SSLContext]:

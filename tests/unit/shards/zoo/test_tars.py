@@ -60,6 +60,14 @@ class Odd:
     skip: tuple[str, ...] = ()
 
 
+def about(kind: bytes, *records: str) -> bytes:
+    """An extended header, with records of its own length."""
+    lines = [f"{len(one) + 4} {one}\n" for one in records]
+    info = tarfile.TarInfo("about")
+    info.type, info.size = kind, len(text := "".join(lines).encode())
+    return info.tobuf(tarfile.USTAR_FORMAT) + text + bytes(-len(text) % 512)
+
+
 TWO = [*sample("a", 1), *sample("b", 2)]
 LONGS = [member for n in range(3) for member in sample(f"{LONG}{n}", n)]
 ZOO = [
@@ -112,7 +120,8 @@ ZOO = [
     *(Odd(f"label {label!r}", pack([file("a.jpg"), file("a.cls", label)]), said="must be a number")
       for label in (b"1.0", b"-1", b"+1", b"\xef\xbb\xbf1", b"cat", b"[1]", b"", b"1" * 20)),
     *(Odd(f"label {label!r}", pack([file("a.jpg"), file("a.cls", label)]), said="must be a number")
-      for label in (b"1\0", b"1 2", b"0x1", b"1_0", b"\xd9\xa3", b'{"label": 1}')),
+      for label in (b"1\0", b"1 2", b"0x1", b"1_0", b"\xd9\xa3", b'{"label": 1}',
+                    b"1" + b" " * 39 + b"2", b"1" + b" " * 600, "1".encode("utf-16"), b"1e3", b"\xc2\xa01")),
     Odd("half an end", pack(TWO)[:9 * 512], said="truncated: no end-of-archive mark at byte 4096"),
     Odd("no end", pack(TWO)[:8 * 512], said="truncated: no end-of-archive mark at byte 4096"),
     Odd("a mask", pack([file("a.jpg"), file("a.mask.png"), file("a.cls", b"1")]), ("a",), 1),
@@ -126,6 +135,22 @@ ZOO = [
     Odd("zip", b"PK\3\4".ljust(1024, b" "), said="is no tar but a zip archive"),
     Odd("empty", b"", said="truncated: no end-of-archive mark at byte 0"),
     Odd("joined", pack(TWO) + pack(TWO), said="archives joined together"),
+    Odd("a line more", pack(TWO) + b"\n", said="data after the end-of-archive mark"),
+    Odd("many zeros more", pack(TWO) + bytes(30_000), ("a", "b")),
+    Odd("of git archive", about(b"g", "comment=0123456789") + pack(TWO), ("a", "b")),
+    *(Odd(f"all with {one}", about(b"g", one) + pack(TWO), said="gives all files one name or size")
+      for one in ("path=same.jpg", "size=90000", "GNU.sparse.major=1")),
+    *(Odd(f"{kind!r} of nothing", pack(TWO)[:8 * 512] + about(kind, "path=gone.jpg") + bytes(1024),
+          said="a header at the end, byte 5120, of a file that isn't there") for kind in (b"x", b"L")),
+    Odd("zeros", bytes(20480), said="nothing but zeros, as of a copy that broke off"),
+    Odd("7-Zip", b"7z\xbc\xaf\x27\x1c".ljust(1024, b" "), said="no tar file, or damaged from its first byte"),
+    Odd("absolute", pack([*sample("/etc/a", 1), *sample("../b", 2)]), ("/etc/a", "../b")),
+    Odd("two cases", pack([*sample("a", 1), *sample("A", 2)]), ("a", "A")),
+    Odd("two forms", pack([*sample("\xe9", 1), *sample("e\u0301", 2)]), ("\xe9", "e\u0301")),
+    Odd("one sample in two forms", pack([sample("\xe9")[0], sample("e\u0301")[1]]), said="is one image"),
+    Odd("folders with dots", pack(sample("v1.0/x.y/a", 1)), ("v1.0/x.y/a",)),
+    Odd("contiguous", pack([(name, data, tarfile.CONTTYPE) for name, data, _ in TWO]), ("a", "b")),
+    Odd("Solaris' headers", pack([link("f", "", b"X"), *TWO]), said="unknown type b'X'"),
 ]  # fmt: skip
 FILES = {
     "x-train-0001.tar.gz": r"tar\.gz \(compressed, or not whole\)", "x-train-0001.tgz": "compressed",
