@@ -182,11 +182,7 @@ def members(
             yield _of_no_data(info, name, about.target or info.linkname, position, files)
         about = _About()
         position += stored
-    if about != _About():
-        raise ShardError(
-            f"{where}: a header at the end, byte {position}, of a file that isn't there: {_REMEDY}",
-            offset=position,
-        )
+    about.expect_nothing(where, position)
 
 
 def key_of(name: str) -> str:
@@ -271,6 +267,12 @@ class _About:
     target: str = ""
     size: int | None = None
     is_sparse: bool = False
+
+    def expect_nothing(self, where: str, position: int) -> None:
+        """Refuse an archive that ends after a header of the next file. Raises ShardError."""
+        if self != _About():
+            what = f"a header at the end, byte {position}, of a file that isn't there"
+            raise ShardError(f"{where}: {what}: {_REMEDY}", offset=position)
 
     def with_header(self, info: Header, data: bytes, where: str) -> _About:
         """Return this with what one more header says."""

@@ -140,6 +140,13 @@ def test_more_pixels_than_are_safe(monkeypatch: pytest.MonkeyPatch, kind: str) -
         Picture(data)
 
 
+def test_what_is_scaled_of_a_very_long_image_is_its_middle() -> None:
+    long, usual = (Picture(encoded(photograph(*size), "PNG")) for size in ((3000, 1), (8, 64)))
+    assert long.middle == (1496, 0, 1504, 1)
+    assert long.scaled_to(256) == (2048, 256)  # 768,000 wide, it would take 600 MB
+    assert usual.middle == (0, 0, 8, 64)
+
+
 def test_what_only_pillow_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes between the segments of a JPEG, as some of ImageNet have, are a warning of the decoder's."""
     data = encoded(photograph(64, 48), "JPEG")
