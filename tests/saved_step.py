@@ -17,10 +17,13 @@ from shards.classes import Names
 
 def save(run: Run, step: int, classes: Names = None) -> Path:
     """A checkpoint of `run` whose classifier's bias is its step."""
-    model = models.build(load(run.config))
+    train = load(run.config)
+    model = models.build(train)
     torch.nn.init.constant_(model.get_parameter("fc.bias"), step)
     saved = Checkpoint(
-        Identity("example", signature(load(run.config)), "", "", classes),
+        Identity(
+            "example", signature(train), train.data.train_fingerprint, train.data.val_fingerprint, classes
+        ),
         Position(step=step),
         model.state_dict(),
         {},
