@@ -293,11 +293,17 @@ def _check(launch: Launch) -> None:
 
 
 def check_gpus(launch: Launch) -> None:
-    """Refuse more processes than GPUs.
+    """Refuse more processes than GPUs, and more slices of GPUs than one.
 
     Raises:
         ConfigError: with the number that works.
     """
+    asked = gres.amount(str(launch.cluster.gpus_per_node))
+    if asked and asked.are_slices and asked.count > 1:
+        raise ConfigError(
+            f"cluster.gpus_per_node: {asked} are slices of GPUs, of which CUDA shows a process but one, and "
+            f"NCCL joins none; {asked.type}:1, or whole GPUs"
+        )
     processes, gpus = launch.processes_per_node, launch.gpus
     if gpus and processes > gpus:
         raise ConfigError(

@@ -7,7 +7,7 @@ left as it is, and the job counts what it was given (launch/node/job.py).
 A partition may have several kinds of nodes. The job is given nodes of one kind, by the type of their GPUs:
 the kind that most nodes have. The smallest number that all of them have would leave GPUs idle, and mixed
 types train at the pace of the slowest and on other bits. Only where no kind has enough nodes is it that
-number.
+number. Slices of GPUs (MIG) are taken where there are no whole ones, one on each node.
 """
 
 from __future__ import annotations
@@ -99,7 +99,11 @@ def _of_slurm(train: Train, launch: Launch, ask: Asks, environment: Mapping[str,
         )
     partitions = cluster.partition or environment.get("SBATCH_PARTITION")
     there = [kind for kind in kinds if _is_meant(kind, partitions) and _has(kind, cluster.constraint)]
-    chosen = _chosen([kind for kind in there if kind.gpus], launch.nodes)
+    with_some = [kind for kind in there if kind.gpus]
+    whole = [kind for kind in with_some if kind.gpus and not kind.gpus.are_slices]
+    chosen = _chosen(whole or with_some, launch.nodes, any(kind.has_slices for kind in there))
+    if chosen is not None and chosen.are_slices:
+        chosen = dataclasses.replace(chosen, count=1)
     if chosen is None:
         return Request(launch, refusal=_refusal(train, launch, there, kinds))
     count = min(launch.nproc or chosen.count, chosen.count)
@@ -114,8 +118,8 @@ def _of_slurm(train: Train, launch: Launch, ask: Asks, environment: Mapping[str,
     )
 
 
-def _chosen(kinds: Sequence[NodeKind], nodes: int) -> Gpus | None:
-    """Return what to ask of each node; None where too few have any."""
+def _chosen(kinds: Sequence[NodeKind], nodes: int, has_slices: bool) -> Gpus | None:
+    """Return what to ask of each node; None where too few have any. Slices would do for GPUs of any type."""
     by_gpus: dict[Gpus, dict[str, int]] = {}
     for kind in kinds:
         assert kind.gpus is not None
@@ -125,7 +129,7 @@ def _chosen(kinds: Sequence[NodeKind], nodes: int) -> Gpus | None:
     enough = [gpus for gpus, count in counts.items() if count >= nodes]
     if enough:
         most = max(enough, key=lambda gpus: (counts[gpus], gpus.count))
-        return most if len({gpus.type for gpus in counts}) > 1 else Gpus(most.count)
+        return most if has_slices or len({gpus.type for gpus in counts}) > 1 else Gpus(most.count)
     if sum(counts.values()) >= nodes:
         return Gpus(min(gpus.count for gpus in counts))
     return None

@@ -12,7 +12,7 @@ from launch.scheduler.slurm_command import is_unreached
 
 # Words of Slurm's, the first that fits, and the options that they are about.
 ABOUT = {
-    "policy": ("qos", "account", "nodes", "time"),
+    "policy": ("qos", "account", "nodes", "time", "array"),
     "account": ("account", "partition"),
     "partition name|partition specified": ("partition",),
     "qos": ("qos",),
@@ -21,11 +21,13 @@ ABOUT = {
     "node count": ("nodes", "partition"),
     "number of nodes": ("nodes", "nodelist"),
     "feature": ("constraint",),
-    "node name": ("exclude", "nodelist"),
+    "generic resource|gres|trackable resource": ("gpus_per_node",),
+    "node name|required node": ("exclude", "nodelist"),
     "array": ("array",),
     "configuration": (
         *("nodes", "gpus_per_node", "cpus_per_task", "mem", "constraint", "exclude", "nodelist", "partition"),
     ),
+    "partition": ("partition",),
 }
 
 

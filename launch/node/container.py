@@ -240,9 +240,15 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
 
 
 def _pyxis(image: str, folders: Sequence[Path], node: str) -> list[str]:
-    """Return the words of a step on a node, within the one that the job is."""
+    """Return the words of a step on a node, within the one that the job is, with all of its cores.
+
+    srun doesn't take their number from the job (22.05), or refuses two that differ (24.05: a memory per core
+    changes SLURM_CPUS_PER_TASK, but not SLURM_TRES_PER_TASK).
+    """
     mounts = ",".join(f"{folder}:{folder}" for folder in folders)
+    cores = os.environ.get("SLURM_CPUS_PER_TASK")
     return [
         *["--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}", "--kill-on-bad-exit=1"],
+        *([f"--cpus-per-task={cores}"] if cores else []),
         *[f"--container-image={image}", f"--container-mounts={mounts}", "--no-container-mount-home"],
     ]

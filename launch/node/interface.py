@@ -8,6 +8,7 @@ the kernel sends there. Gloo would listen at the address that the host's own nam
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import socket
@@ -18,6 +19,7 @@ from launch.scheduler.node_address import node_addresses
 
 LENGTHS = {socket.AF_INET: (4, 4), socket.AF_INET6: (8, 16)}  # offset in sockaddr, bytes; <netinet/in.h>
 ANY_PORT = 9  # nothing is sent
+OUTSIDE = ("192.0.2.1", "2001:db8::1")  # addresses of no host: the default route leads there (RFC 5737, 3849)
 
 
 class _Entry(ctypes.Structure):
@@ -35,8 +37,9 @@ _Entry._fields_ = [
 def address_of_first(hosts: Sequence[str], interface: str | None = None) -> str:
     """Return the address of this node, the first of its job, under which the others reach it.
 
-    What Slurm names, what its own name stands for, the way to the second node: the first of them that is an
-    address of an interface here, and no loopback. Where none is, any that is; its name, should there be none.
+    What Slurm names, what its own name stands for, the way to the second node, the default route: the first
+    of them that is an address of an interface here, and no loopback. Where none is, any that is, be it a
+    bridge for containers; its name, should there be none.
 
     Args:
         hosts: the nodes of the job, this one first; at least two.
@@ -97,10 +100,9 @@ def _leads_out(address: str) -> bool:
 def _candidates(hosts: Sequence[str]) -> Iterator[str]:
     for name in (*node_addresses(hosts[0]), hosts[0]):
         yield from _resolved(name)
-    try:
-        yield own_address(hosts[1])
-    except OSError:
-        return  # unknown here
+    for name in (hosts[1], *OUTSIDE):
+        with contextlib.suppress(OSError):  # unknown here, or no way leads there
+            yield own_address(name)
 
 
 def _resolved(name: str) -> list[str]:

@@ -7,7 +7,8 @@ A job that ends by itself within its grace time has merely failed, or completed.
 
 Exiting before Slurm has agreed would be the end of the run. So it asks again and again, as long as no
 controller answers, and is there to be killed meanwhile: Slurm then requeues what it preempted. A job that an
-operator requeued, or whose node was lost, is requeued already; one that was cancelled shall not be.
+operator requeued, or whose node was lost, is requeued already; one that was cancelled shall not be. Of a job
+that a site has made one that is never requeued, Slurm says so: another job follows it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from launch.node import follow_up, retry_policy, slurm_job
 from launch.node.topology import Node
 
 OVER = frozenset({"requeued", "cancelled"})  # what Slurm has decided already
+NEVER = "presently disabled"  # what Slurm says of a job with Requeue=0, as a plug-in may have it
 FIRST_PAUSE_S = 1.0  # before asking again, doubled each time
 LONGEST_PAUSE_S = 10.0  # a controller that comes back ends jobs that are over their limit within 30 s
 LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was someone's kill
@@ -74,14 +76,16 @@ def elsewhere(run: Run, node: Node, bad: list[str]) -> bool:
     if not slurm_job.has_others(node, bad):
         _say(f"{', '.join(bad)} failed twice, or unfit; not excluded: too few nodes would be left")
         return False
-    can_requeue = slurm_job.can_requeue()
-    refused = slurm_job.requeue(node.job) if can_requeue else follow_up.submit(run, node, bad)
+    is_excluding = slurm_job.can_requeue()
+    refused = slurm_job.requeue(node.job) if is_excluding else follow_up.submit(run, node, bad)
+    if refused is not None and NEVER in refused:
+        is_excluding, refused = False, follow_up.submit(run, node, bad)
     if refused is not None:
         told = f"not left, as job {node.job} can't be requeued: {refused}"
         _say(f"{', '.join(bad)} failed twice, or unfit; {told}")
         return False
     _say(f"{', '.join(bad)} excluded from now on: failed twice, or unfit")
-    if can_requeue and (refused := slurm_job.exclude(node.job, bad)):
+    if is_excluding and (refused := slurm_job.exclude(node.job, bad)):
         _say(f"excluding {', '.join(bad)}: {refused}")
     return True
 
@@ -111,6 +115,9 @@ def _requeue(run: Run, node: Node, why: str) -> None:
         return
     refused = slurm_job.requeue(node.job)
     if refused is None:
+        return
+    if NEVER in refused and follow_up.submit(run, node) is None:
+        _say(f"a job that follows job {node.job} is submitted ({why}): {refused}")
         return
     _say(f"job {node.job} not requeued yet ({why}): {refused}; asking again")
     for known in _asked_again(node):

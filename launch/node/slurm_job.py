@@ -59,8 +59,9 @@ def why_ended(job: str, restart: int) -> Cause | None:
 def silent(hosts: Sequence[str]) -> list[str]:
     """Those of these nodes that Slurm has lost."""
     said = _said("sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T") or ""
-    states = [line.split() for line in said.splitlines()]
-    return sorted({name for name, state in states if state.startswith("down") or state.endswith("*")})
+    states = [line.strip().partition(" ") for line in said.splitlines()]
+    lost = {name for name, _, state in states if state.startswith("down") or state.endswith("*")}
+    return sorted(lost & set(hosts))
 
 
 def holder_state(node: Node, record: Record) -> HolderState:

@@ -53,6 +53,7 @@ if [ "$SLURM_NODEID" = 0 ]; then
         exit 69
     fi
     trap '' TERM # which follows
+    export SCONTROL_ALL=1 # its partition may be hidden
     scontrol requeue "$job" || exit 69
     if [ "$(grep -lx -e "$node" "$run"/unfit/*-0 | wc -l)" -ge 2 ]; then
         kept=$(scontrol --oneliner show job "$job" | tr ' ' '\n' | sed -n 's/^ExcNodeList=//p' | grep -v null)

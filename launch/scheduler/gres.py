@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from launch.scheduler.slurm_command import ask
+from launch.scheduler.slurm_command import records
 
 _GPU = re.compile(r"(?:gres[:/])?gpu(?::(?P<type>[^:=]+?))??(?:[:=](?P<count>\d+))?")
-_AMOUNT = re.compile(r"(?:(?P<type>[^:=,\d][^:=,]*):)?(?P<count>\d+)")
+_AMOUNT = re.compile(r"(?:(?P<type>\d*[^:=,\d][^:=,]*):)?(?P<count>\d+)")
+_SLICE = re.compile(r"(?:^|[._])\d+g\.\d+gb")
 _PLACES = re.compile(r"\([^)]*\)")  # of the sockets that GPUs are on, or their numbers: (S:0-1), (IDX:0-3)
 
 
@@ -24,6 +25,11 @@ class Gpus:
 
     count: int
     type: str = ""
+
+    @property
+    def are_slices(self) -> bool:
+        """Whether they are parts of a GPU (MIG: 1g.10gb), of which a process can use but one."""
+        return _SLICE.search(self.type.lower()) is not None
 
     def __str__(self) -> str:
         """As `--gpus-per-node` takes it: 4, a100:4."""
@@ -37,8 +43,9 @@ class NodeKind:
     partition: str
     is_default: bool
     nodes: int
-    gpus: Gpus | None  # on each; of several types those that there are most of
+    gpus: Gpus | None  # on each; of several types those that there are most of, slices last
     features: frozenset[str] = frozenset()
+    has_slices: bool = False  # of GPUs, be it beside whole ones
 
 
 def amount(text: str) -> Gpus | None:
@@ -65,30 +72,30 @@ def node_kinds(nodes: str | None = None) -> list[NodeKind]:
         nodes: these alone, as in `n[1-2]`; None: all.
 
     Raises:
-        SlurmError: sinfo doesn't answer.
+        SlurmError: sinfo doesn't answer, or can't be understood.
     """
     only = [f"--nodes={nodes}"] if nodes else []
-    said = ask("sinfo", "--noheader", "--all", "--format=%P|%D|%f|%G", *only)
-    return list(merged(map(_kind, filter(None, said.splitlines()))))
+    return list(merged(records(_kind, "sinfo", "--noheader", "--all", "--format=%P|%D|%f|%G", *only)))
 
 
 def merged(kinds: Iterable[NodeKind]) -> Iterable[NodeKind]:
     """Add up those that differ in nothing but their number."""
     counts: dict[NodeKind, int] = {}
     for kind in kinds:
-        alike = NodeKind(kind.partition, kind.is_default, 0, kind.gpus, kind.features)
+        alike = replace(kind, nodes=0)
         counts[alike] = counts.get(alike, 0) + kind.nodes
-    return (NodeKind(k.partition, k.is_default, n, k.gpus, k.features) for k, n in counts.items())
+    return (replace(kind, nodes=count) for kind, count in counts.items())
 
 
 def _kind(line: str) -> NodeKind:
     partition, nodes, features, gres = line.split("|", 3)
     gpus, _ = split(gres)
-    most = max(gpus, key=lambda one: one.count, default=None)
+    most = max(gpus, key=lambda one: (one.count > 0, not one.are_slices, one.count), default=None)
     return NodeKind(
         partition.rstrip("*"),
         partition.endswith("*"),
         int(nodes),
         most if most and most.count else None,
         frozenset(features.split(",")) - {"(null)"},
+        has_slices=any(one.are_slices for one in gpus),
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.scheduler.slurm_command import MissingError, SlurmError, records, run
+from launch.scheduler.slurm_command import UNSENT, MissingError, SlurmError, records, run
 from launch.scheduler.slurm_states import slurm_state
 
 UNKNOWN = "?"  # a job whose id nobody knows, which Slurm may have taken or not; ?_INDEX in an array
@@ -22,7 +22,8 @@ PATIENCE_S = 300  # several times the longest MessageTimeout that sites set
 LOOK_FOR_S = 60  # how long Slurm is asked for the job
 PAUSE_S = 2.0
 OWNER_FIELDS = "%F|%T|%N|%o"
-UNSENT = "connect failure|connection refused|could not establish a configuration source|resolve"
+ANSWER = re.compile(r"^\s*Submitted batch job (\d+)", re.MULTILINE)  # whatever else a site prints
+ID_ALONE = re.compile(r"\s*(\d+)(?:;\S+)?\s*")  # as wrappers of some sites answer
 ORNAMENT = re.compile(r"^\S*sbatch: (error|fatal): |^\S*sbatch: |(Batch job submission|allocation) fail\w+: ")
 
 
@@ -60,7 +61,7 @@ def hand_in(
     """
     words = ["sbatch", *options, str(script)]
     answer, said, code = _run(words, environment, PATIENCE_S if patience_s is None else patience_s)
-    if found := re.search(r"^Submitted batch job (\d+)", answer, re.MULTILINE):
+    if found := ANSWER.search(answer) or (None if code else ID_ALONE.fullmatch(answer)):
         return Submitted(found[1], f"sbatch: {said}; but job {found[1]} is submitted" if code else "")
     if code and re.search(UNSENT, said, re.IGNORECASE):  # no controller was reached that could have taken it
         raise RefusedError(said)

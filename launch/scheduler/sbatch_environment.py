@@ -8,6 +8,8 @@ from launch.scheduler import gres
 
 # What a job around us put there: sbatch would hand it on to the new one, or take it for its own.
 OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_MEM_BIND", "SBATCH_CPU_BIND", "SUBMITIT")
+# One of these tells that there is a job: some unset the others, so that no program takes itself for a task.
+MARKS = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_STEP_ID")
 OF_ITS_GPUS = frozenset({"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"})
 OF_THE_SITE = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"})
 # Variables win over what a script says. These would make something else of any job of ours, or have sbatch
@@ -24,6 +26,7 @@ OTHERWISE_CALLED = {
     "time": ("TIMELIMIT",),
     "mem": ("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"),
     "signal_delay_s": ("SIGNAL",),
+    "cpus_per_task": ("CPUS_PER_TASK", "CPUS_PER_GPU"),  # which exclude each other
     "gpus_per_node": (
         *("GPUS_PER_NODE", "GPUS", "GPUS_PER_TASK", "GPUS_PER_SOCKET", "TRES_PER_TASK", "TRES_PER_NODE"),
     ),
@@ -46,7 +49,7 @@ def for_sbatch(current: Mapping[str, str], stated: Iterable[str]) -> dict[str, s
         _, others = gres.split(current["SBATCH_GRES"])
         kept = {"SBATCH_GRES": ",".join(others)} if others else {}
         current = {name: value for name, value in current.items() if name != "SBATCH_GRES"} | kept
-    inside = "SLURM_JOB_ID" in current
+    inside = any(name in current for name in MARKS)
 
     def stays(name: str) -> bool:
         if name in overruling:

@@ -17,10 +17,13 @@ R = TypeVar("R")
 TRIES = 3  # a signal for all processes of a job hits the command that it is running, too
 
 
-UNREACHED = (
-    "contact slurm controller|connection refused|connect failure|communication|connection timed out"
-    "|slurmctld|could not establish a configuration source|resolve"
+# What commands say where no controller is reached; where UNSENT, none can have taken the order. A site's own
+# words (job_submit, cli_filter) may speak of slurmctld, or have something resolved.
+UNSENT = (
+    "connect failure|connection refused|could not establish a configuration source|control machine address"
+    "|(unable to|could not|couldn't|can't) resolve|resolve_ctls|getaddrinfo"
 )
+UNREACHED = f"{UNSENT}|contact slurm controller|communication (connection|shutdown)|connection timed out"
 
 
 class SlurmError(RuntimeError):
@@ -97,8 +100,11 @@ def is_unreached(said: str) -> bool:
 
 
 def fields(line: str) -> dict[str, str]:
-    """Return the words of one line of scontrol's, NAME=VALUE."""
-    return dict(re.findall(r"(\w+)=(\S*)", line))
+    """Return the words of one line of scontrol's, NAME=VALUE.
+
+    Of a name that comes again the first one counts: users' own words (Comment, SubmitLine) come later.
+    """
+    return dict(reversed(re.findall(r"(\w+)=(\S*)", line)))
 
 
 def job_record(text: str, job: str) -> dict[str, str] | None:

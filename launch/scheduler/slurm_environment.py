@@ -13,8 +13,11 @@ OF_COMMANDS = ("SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SACCTMGR_", "SCANCEL
 OF_ALL = frozenset(
     f"SLURM_{name}" for name in ("CLUSTERS", "TIME_FORMAT", "BITSTR_LEN", "TOPO_LEN", "DEBUG_FLAGS")
 ) | {"SLURM_JSON", "SLURM_YAML"}
-# Times in seconds since 1970, without time zones or gaps in October; numbers of an array's elements in full.
-FIXED = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0", "LC_ALL": "C"}
+# Times in seconds since 1970, without time zones or gaps in October; numbers of an array's elements in full;
+# partitions that a site hides, and the jobs in them: of one that works there squeue would say nothing.
+FIXED = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0", "LC_ALL": "C"} | {
+    f"{command}_ALL": "1" for command in ("SQUEUE", "SINFO", "SCONTROL")
+}
 
 
 def for_queries(current: Mapping[str, str]) -> dict[str, str]:

@@ -53,12 +53,13 @@ def _default_qos() -> str:
 
 
 def _grace_time_s(qos: str) -> int | None:
-    """Return the seconds that a QOS grants; None where there is no such."""
-    rows = dict(line.split("|")[:2] for line in _accounts("qos", "format=Name,GraceTime").splitlines())
-    if qos not in rows:
-        return None
-    hours, minutes, seconds = map(int, rows[qos].rpartition("-")[2].split(":"))
-    return int(rows[qos].rpartition("-")[0] or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
+    """Return the seconds that a QOS grants; None where there is no such, or it has none."""
+    for line in _accounts("qos", "format=Name,GraceTime").splitlines():
+        name, _, grace = line.partition("|")
+        if name == qos and (found := re.match(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", grace)):
+            days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+            return days * 86400 + hours * 3600 + minutes * 60 + seconds
+    return None
 
 
 def _accounts(*words: str) -> str:

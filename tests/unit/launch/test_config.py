@@ -158,7 +158,11 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "found"), [("", []), ("-1", []), ("0,1", ["0", "1"]), ("GPU-a,GPU-b", ["GPU-a", "GPU-b"])]
+    ("named", "found"),
+    [
+        *(("", []), ("-1", []), ("0,1", ["0", "1"]), ("GPU-a,GPU-b", ["GPU-a", "GPU-b"])),
+        ("MIG-a,MIG-b", ["MIG-a"]),  # CUDA shows a process no more
+    ],
 )
 def test_visible_gpus(monkeypatch: pytest.MonkeyPatch, named: str, found: list[str]) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)

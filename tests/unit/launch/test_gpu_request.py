@@ -71,6 +71,21 @@ def test_what_the_nodes_have(train: Train, more: dict[str, Any], asked: Any, pro
     assert found.launch.processes_per_node == processes
 
 
+@pytest.mark.parametrize(
+    ("whole", "asked"), [([], "1g.10gb:1"), ([NodeKind("gpu", True, 2, A100)], "a100:4")]
+)
+def test_of_slices_one_is_asked_for_and_none_where_there_are_whole_gpus(
+    train: Train, whole: list[NodeKind], asked: str
+) -> None:
+    """Without a type Slurm might give slices in place of the whole ones."""
+    kinds = [NodeKind("gpu", True, 9, Gpus(7, "1g.10gb"), has_slices=True), *whole]
+    found = gpu_request.settled(train, launch(), False, lambda _nodes: kinds, HERE)
+    assert found.launch.cluster.gpus_per_node == asked
+    assert found.launch.processes_per_node == int(asked[-1])
+    with pytest.raises(ConfigError, match=r"^cluster.gpus_per_node: 1g.10gb:7 are slices of GPUs"):
+        settled(train, launch(additional_parameters={"gres": "gpu:1g.10gb:7"}))
+
+
 def test_the_answer_says_what_was_chosen(train: Train) -> None:
     assert settled(train, launch(partition="gpu")).notes == (
         "cluster.gpus_per_node=a100:4, processes on each node: 4; nodes of partition gpu have "
@@ -174,7 +189,8 @@ def test_the_foreground_counts_what_is_to_be_seen(
 
 
 @pytest.mark.parametrize(
-    ("told", "visible", "given"), [("4", "0", 4), (None, "0,1", 2), (None, None, None), ("", None, None)]
+    ("told", "visible", "given"),
+    [("4", "0", 4), ("7", "MIG-a,MIG-b", 1), (None, "0,1", 2), (None, None, None), ("", None, None)],
 )
 def test_what_a_job_was_given(
     monkeypatch: pytest.MonkeyPatch, told: str | None, visible: str | None, given: int | None

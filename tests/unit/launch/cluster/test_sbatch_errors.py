@@ -21,7 +21,7 @@ FAILED = "sbatch: error: Batch job submission failed: "
          "specified"),
         (f"{FAILED}Invalid qos specification", "qos=1: Slurm refuses the job: Invalid qos specification"),
         (f"sbatch: error: AssocMaxJobsLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit)",
-         "qos=1, account=1, nodes=1, time=1: Slurm refuses the job: AssocMaxJobsLimit; Job violates "
+         "qos=1, account=1, nodes=1, time=1, array=1: Slurm refuses the job: AssocMaxJobsLimit; Job violates "
          "accounting/QOS policy (job submit limit)"),
         (f"{FAILED}Requested time limit is invalid (missing or exceeds some limit)",
          "time=1, partition=1: Slurm refuses the job: Requested time limit is invalid (missing or exceeds "
@@ -36,6 +36,21 @@ FAILED = "sbatch: error: Batch job submission failed: "
          "array=1: Slurm refuses the job: Invalid job array specification"),
         ("allocation failure: Invalid feature specification",
          "cluster.constraint (not given): Slurm refuses the job: Invalid feature specification"),
+        (f"{FAILED}Invalid generic resource (gres) specification",
+         "cluster.gpus_per_node (not given): Slurm refuses the job: Invalid generic resource (gres) "
+         "specification"),
+        (f"{FAILED}User's group not permitted to use this partition",
+         "partition=1: Slurm refuses the job: User's group not permitted to use this partition"),
+        (f"{FAILED}Required node not available (down, drained or reserved)",
+         "cluster.exclude (not given): Slurm refuses the job: Required node not available (down, drained or "
+         "reserved)"),
+        ("sbatch: error: lua: resolve this first: no wckey\nsbatch: error: lua: (slurmctld, jobs@site)\n"
+         f"{FAILED}Unspecified error",
+         "sbatch: Slurm refuses the job: lua: resolve this first: no wckey; lua: (slurmctld, jobs@site); "
+         "Unspecified error"),
+        ('sbatch: error: slurm_set_addr: Unable to resolve "ctl"',
+         'sbatch: no controller of Slurm answers here: slurm_set_addr: Unable to resolve "ctl"; '
+         "cluster=local runs in the background of this machine, python launch/local.py in the foreground"),
         ("sbatch: error: Unable to contact slurm controller (connect failure)",
          "sbatch: no controller of Slurm answers here: Unable to contact slurm controller (connect failure); "
          "cluster=local runs in the background of this machine, python launch/local.py in the foreground"),

@@ -72,9 +72,15 @@ def test_gpus_are_asked_for_where_there_are_some(
 def test_pyxis_is_a_step_of_its_own_on_this_node(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "bin" / "srun").touch(0o755)
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
     found = Container("nvcr.io#nvidia/pytorch:25.01-py3", "pyxis").command(here / "x", [here], has_gpus=True)
     assert found[0] == "srun"
-    assert {"--overlap", "--nodelist=n7", "--container-image=nvcr.io#nvidia/pytorch:25.01-py3"} <= set(found)
+    assert {
+        "--overlap",
+        "--cpus-per-task=16",
+        "--nodelist=n7",
+        "--container-image=nvcr.io#nvidia/pytorch:25.01-py3",
+    } <= set(found)
     assert f"--container-mounts={here}:{here}" in found
 
 

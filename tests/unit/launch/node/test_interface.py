@@ -95,6 +95,24 @@ def test_what_slurm_names_comes_first(tmp_path: Path, monkeypatch: pytest.Monkey
     assert interface.address_of_first(["n9", "n2"]) == "10.1.0.7"  # scontrol doesn't know it
 
 
+def test_the_default_route_comes_before_a_bridge_for_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither node's name is known; the bridge has the same address on every node."""
+    there = [("lo", "127.0.0.1"), ("docker0", "172.17.0.1"), ("eth0", "10.2.0.7"), ("eth0", "2001:db8:7::1")]
+    ways = {"192.0.2.1": "10.2.0.7", "2001:db8::1": "2001:db8:7::1"}
+
+    def own_address(host: str) -> str:
+        if host not in ways:
+            raise OSError(-2, "Name or service not known")
+        return ways[host]
+
+    monkeypatch.setattr(interface, "interfaces", lambda: there)
+    monkeypatch.setattr(interface, "own_address", own_address)
+    monkeypatch.setattr(interface, "_resolved", lambda _name: ["127.0.1.1"])
+    assert interface.address_of_first(["n1", "n2"]) == "10.2.0.7"
+    del ways["192.0.2.1"]  # a node with IPv6 only
+    assert interface.address_of_first(["n1", "n2"]) == "2001:db8:7::1"
+
+
 def test_addresses_of_this_machine() -> None:
     assert ("lo", "127.0.0.1") in list(interface.interfaces())
 

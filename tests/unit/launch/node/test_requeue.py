@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,6 +161,29 @@ def test_where_slurm_refuses_or_can_not_be_asked_it_is_there_to_be_killed(
         f"job 7 not requeued (preempted; Slurm may start it again): scontrol: {why}; type the submit command "
         "again to go on"
     )
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_job_that_is_never_requeued_is_followed_by_another(
+    tmp_path: Path, scontrol: Path, slept: list[float], monkeypatch: pytest.MonkeyPatch, follows: bool
+) -> None:
+    """A plug-in of the site has made it one with Requeue=0; its compute nodes may have no sbatch."""
+    told: list[list[str]] = []
+
+    def submit(_run: Run, _node: Node, exclude: Sequence[str] = ()) -> str | None:
+        told.append(list(exclude))
+        return None if follows else "sbatch: no"
+
+    monkeypatch.setattr(requeue.follow_up, "submit", submit)
+    monkeypatch.setattr(requeue, "LONGEST_GRACE_S", 1)
+    never = "echo Requested operation is presently disabled for job 7 >&2; exit 1"
+    answers(scontrol, away=0, then="signalled", refuses=f'case "$*" in requeue*) {never};; esac')
+    run = stopped(tmp_path, "preempted")
+    requeue.after_stop(run, NODE, signal.SIGTERM)
+    assert (slept == []) == follows
+    assert requeue.elsewhere(run, NODE, ["n2"]) == follows
+    assert told == [[], ["n2"]]
+    assert "update" not in scontrol.read_text()
 
 
 @pytest.mark.parametrize(("then", "times"), [("signalled", 1), ("preempted", 1), ("cancelled", 0)])

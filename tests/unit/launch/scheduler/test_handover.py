@@ -27,6 +27,21 @@ def test_the_job_of_a_submission_is_known_by_its_script(tmp_path: Path, cluster:
     assert found == ["8", "9", None, "10", None]
 
 
+@pytest.mark.parametrize(
+    ("said", "job"),
+    [
+        ("Welcome to Stampede3\n--> Verifying access to queue (spr)...OK\nSubmitted batch job 51\n", "51"),
+        ("Submitted batch job 7 on cluster big\n", "7"),
+        ("15786755\n", "15786755"),  # of a wrapper, which may hand in another script than ours
+        ("7;big\n", "7"),
+        ("42 jobs ahead of yours\n", None),
+    ],
+)
+def test_what_sbatch_answers(tmp_path: Path, cluster: Slurm, said: str, job: str | None) -> None:
+    cluster.says("sbatch", said)
+    assert handover.hand_in(tmp_path / "job.sh", os.environ).job == job
+
+
 def test_where_slurm_can_not_be_asked_nobody_waits(tmp_path: Path, cluster: Slurm) -> None:
     """There is no squeue; else it would ask for a minute."""
     cluster.says("sbatch", err="sbatch: error: plug-in failed", code=1)

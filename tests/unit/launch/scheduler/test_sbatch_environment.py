@@ -14,16 +14,20 @@ def test_defaults_stay_but_for_what_the_script_states() -> None:
     assert for_sbatch(OUTSIDE, []) == kept
     assert "SBATCH_TIMELIMIT" not in for_sbatch(OUTSIDE, ["time"])
     assert "SBATCH_ACCOUNT" not in for_sbatch(OUTSIDE, ["account"])
+    assert not for_sbatch({"SBATCH_CPUS_PER_GPU": "8"}, ["cpus_per_task"])
 
 
-def test_nothing_of_the_job_around_us_stays() -> None:
-    assert for_sbatch(OUTSIDE | OF_A_JOB, []) == {
+@pytest.mark.parametrize("gone", [None, "SLURM_JOB_ID"])
+def test_nothing_of_the_job_around_us_stays(gone: str | None) -> None:
+    """Its memory would exclude the new one's, if srun took it there; some have unset its id alone."""
+    around = OUTSIDE | OF_A_JOB | {"SLURM_NODELIST": "n1"}
+    assert for_sbatch({name: value for name, value in around.items() if name != gone}, []) == {
         name: OUTSIDE[name] for name in ("PATH", "SBATCH_ACCOUNT", "SBATCH_TIMELIMIT", "SLURM_CONF")
     }
 
 
 def test_options_that_variables_call_otherwise() -> None:
-    assert variables("cpus_per_task") == ["SBATCH_CPUS_PER_TASK"]
+    assert variables("cpus_per_task") == ["SBATCH_CPUS_PER_TASK", "SBATCH_CPUS_PER_GPU"]
     assert variables("mem") == ["SBATCH_MEM_PER_NODE", "SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU"]
 
 

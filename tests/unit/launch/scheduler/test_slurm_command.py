@@ -37,6 +37,8 @@ def test_words_of_scontrol() -> None:
     assert slurm_command.fields("JobId=7 Name=a=b Dependency= Nodes=n[1-2]") == {
         **{"JobId": "7", "Name": "a=b", "Dependency": "", "Nodes": "n[1-2]"}
     }
+    commented = slurm_command.fields("JobId=7 Reason=None Comment=ended by Reason=TimeLimit once")
+    assert commented["Reason"] == "None"
 
 
 def test_the_record_of_one_job_among_those_of_its_array() -> None:

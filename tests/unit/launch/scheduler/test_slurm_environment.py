@@ -21,6 +21,7 @@ OF_THE_SITE = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_CONF_SERVER": "ctl", "SLU
 
 def test_defaults_of_the_users_change_no_question() -> None:
     fixed = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0", "LC_ALL": "C"}
+    fixed |= {"SQUEUE_ALL": "1", "SINFO_ALL": "1", "SCONTROL_ALL": "1"}  # hidden partitions, too
     assert for_queries({**THEIRS, **OF_THE_SITE}) == {**OF_THE_SITE, **fixed}
 
 
@@ -31,5 +32,7 @@ def test_every_call_goes_through_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     cluster.says("squeue")
     (cluster.lab / "bin" / "squeue").write_text("#!/bin/sh\nexport -p\n")
     said = slurm_command.ask("squeue")
-    assert [name for name in THEIRS if name in said] == ["LC_ALL", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"]
+    assert {name for name in THEIRS if name in said} == {
+        *("LC_ALL", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN", "SCONTROL_ALL")
+    }
     assert not [name for name, value in THEIRS.items() if f"{name}='{value}'" in said]

@@ -36,7 +36,7 @@ def test_what_a_preempted_job_is_granted(cluster: Slurm) -> None:
     assert stop_grace.grants("low").preempted_s is None
 
 
-QOS = "normal|00:00:00\nspot|00:01:40\nslow|1-00:00:01"
+QOS = "Accounting is down on Monday\nunset|\nnormal|00:00:00\nspot|00:01:40\nslow|1-00:00:01"
 BY_QOS = "PreemptType             = preempt/qos\n"
 
 
@@ -48,6 +48,7 @@ BY_QOS = "PreemptType             = preempt/qos\n"
         (None, "spot\nnormal\n", Grants("low", "spot", 100, 100)),
         (None, "", Grants("low", "normal", 0, 100)),
         ("gone", "", Grants("low", "gone", None, 100)),
+        ("unset", "", Grants("low", "unset", None, 100)),
     ],
 )
 def test_where_qos_preempt_each_other(
