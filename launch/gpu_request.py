@@ -241,5 +241,7 @@ def _elsewise(launch: Launch, environment: Mapping[str, str]) -> bool:
     }
     given = _defaults(environment) | typed
     return any(option in given for option in (*_ELSEWISE, _OF_THE_JOB, *_OF_A_NODE)) or any(
-        gres.split(str(given[option]))[0] for option in _LISTS if option in given
+        gres.split(str(given[option]))[0] or gres.has_shared(str(given[option]))
+        for option in _LISTS
+        if option in given
     )

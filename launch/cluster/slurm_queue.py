@@ -100,7 +100,7 @@ def _queued_job(line: str) -> QueuedJob:
 
 def _ended_job(line: str) -> EndedJob:
     job, state, exit_code, submitted, end = line.split("|")
-    return EndedJob(job, state.split()[0], exit_code, _time(submitted) or 0.0, _time(end))
+    return EndedJob(job, state.partition(" ")[0], exit_code, _time(submitted) or 0.0, _time(end))
 
 
 def _time(text: str) -> float | None:

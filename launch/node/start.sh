@@ -54,7 +54,16 @@ if [ "$SLURM_NODEID" = 0 ]; then
     fi
     trap '' TERM # which follows
     export SCONTROL_ALL=1 # its partition may be hidden
-    scontrol requeue "$job" || exit 69
+    tries=0
+    until said=$(scontrol requeue "$job" 2>&1); do
+        echo "$said" >&2
+        tries=$((tries + 1))
+        case $said in
+            *"to contact"* | *"timed out"* | *onnect*) [ $tries -lt 90 ] || exit 69 ;; # no controller answers yet
+            *) exit 69 ;;
+        esac
+        sleep 10
+    done
     if [ "$(grep -lx -e "$node" "$run"/unfit/*-0 | wc -l)" -ge 2 ]; then
         kept=$(scontrol --oneliner show job "$job" | tr ' ' '\n' | sed -n 's/^ExcNodeList=//p' | grep -v null)
         out=${kept:+$kept,}$node

@@ -89,7 +89,8 @@ def environment(
         attempt: its number.
         gpus: that were asked for on each node; None: nobody named a number.
     """
-    asked = current.get("SLURM_GPUS_ON_NODE") if gpus is None else str(gpus)
+    given = current.get("SLURM_GPUS_ON_NODE") or ("1" if "SLURM_SHARDS_ON_NODE" in current else None)
+    asked = given if gpus is None else str(gpus)
     device = {} if asked is None else {"DNW_GPUS": asked}
     if asked == "0":
         device["CUDA_VISIBLE_DEVICES"] = ""

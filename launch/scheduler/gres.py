@@ -15,6 +15,7 @@ from launch.scheduler.slurm_command import records
 
 _GPU = re.compile(r"(?:gres[:/])?gpu(?::(?P<type>[^:=]+?))??(?:[:=](?P<count>\d+))?")
 _AMOUNT = re.compile(r"(?:(?P<type>\d*[^:=,\d][^:=,]*):)?(?P<count>\d+)")
+_SHARED = re.compile(r"(?:^|,)\s*(?:gres[:/])?(?:shard|mps)\b")
 _SLICE = re.compile(r"(?:^|[._])\d+g\.\d+gb")
 _PLACES = re.compile(r"\([^)]*\)")  # of the sockets that GPUs are on, or their numbers: (S:0-1), (IDX:0-3)
 
@@ -63,6 +64,11 @@ def split(text: str) -> tuple[list[Gpus], list[str]]:
         elif entry.strip() != "(null)":
             others.append(entry.strip())
     return gpus, others
+
+
+def has_shared(text: str) -> bool:
+    """Whether such a list asks for parts of GPUs that jobs share: shards, or those of MPS."""
+    return _SHARED.search(text) is not None
 
 
 def node_kinds(nodes: str | None = None) -> list[NodeKind]:

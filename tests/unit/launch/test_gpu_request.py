@@ -160,7 +160,10 @@ def test_all_of_slurms_ways(
     assert found.processes_per_node == (found.gpus or 1)
 
 
-@pytest.mark.parametrize("options", [{"gpus": 7}, {"gpus-per-socket": 2}, {"gres": "gpu:a100:2,gpu:v100:2"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"gpus": 7}, {"gpus-per-socket": 2}, {"gres": "gpu:a100:2,gpu:v100:2"}, {"gres": "lustre:1,shard:4"}],
+)
 def test_what_only_the_job_can_count(train: Train, options: dict[str, Any]) -> None:
     found = settled(train, launch(additional_parameters=options))
     assert found == Request(launch(additional_parameters=options), (COUNTED_THERE,))

@@ -78,6 +78,7 @@ def test_workers_see_no_trace_of_the_job_around_them() -> None:
         (8, {}, {"DNW_GPUS": "8"}),
         (2, {"SLURM_GPUS_ON_NODE": "4"}, {"DNW_GPUS": "2"}),
         (None, {"SLURM_GPUS_ON_NODE": "4"}, {"DNW_GPUS": "4"}),
+        (None, {"SLURM_SHARDS_ON_NODE": "2"}, {"DNW_GPUS": "1"}),
         (None, {"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "1"}),
         (0, {"CUDA_VISIBLE_DEVICES": "1"}, {"DNW_GPUS": "0", "CUDA_VISIBLE_DEVICES": ""}),
     ],

@@ -16,6 +16,11 @@ from launch.node import retry_policy, unfit
 START = Path(unfit.__file__).with_name("start.sh")
 # `sleep` stands for the wait until Slurm ends the task.
 SCONTROL = """#!/bin/sh
+if [ "$1" = requeue ] && [ "$(grep -c requeue "$ASKED")" -lt "${AWAY:-0}" ]; then
+    echo "$*" >>"$ASKED"
+    echo "slurm_requeue error: ${SAYS:-Unable to contact slurm controller (connect failure)}" >&2
+    exit 1
+fi
 case "$*" in
     *hostnames*) echo "$3" | tr , '\n' ;;
     *partition*) echo "PartitionName=$4 TotalNodes=${TOTAL:-5}" ;;
@@ -97,6 +102,22 @@ def test_an_environment_without_packages(run: Run, tmp_path: Path) -> None:
     bare.chmod(0o755)
     code, told, _ = started(run, str(bare), rank=1)
     assert (code, told) == (99, f"n2: {bare}: no module named submitit, omegaconf, pydantic\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "times"),
+    [
+        ({"AWAY": "3"}, 99, 4),
+        ({"AWAY": "999"}, 69, 90),
+        ({"AWAY": "999", "SAYS": "presently disabled"}, 69, 1),
+    ],
+    ids=["away", "gone", "refuses"],
+)
+def test_a_controller_that_is_away_is_asked_again(
+    run: Run, more: Mapping[str, str], code: int, times: int
+) -> None:
+    found, _, asked = started(run, "/no/python", more=more)
+    assert (found, asked) == (code, ["requeue 7"] * times)
 
 
 def test_a_first_node_has_the_job_start_again_then_elsewhere(run: Run) -> None:
