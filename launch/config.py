@@ -30,10 +30,11 @@ SETTINGS = {
     },
     **{option: f"cluster.{option}" for option in ("exclude", "nodelist")},
     **{"gpus_per_node": "cluster.gpus_per_node", "cpus_per_task": "cluster.cpus_per_task"},
+    **{"cpus_per_gpu": "cluster.cpus_per_task"},  # sbatch takes but one of them
     **{"signal": "cluster.signal_delay_s", "nodes": "nodes"},
     **{"requeue": "cluster.requeue", "no_requeue": "cluster.requeue=false"},
 }
-TAKEN = frozenset({"ntasks_per_node", "ntasks", "array", "output", "error", "open_mode"})
+TAKEN = frozenset({"ntasks_per_node", "ntasks_per_gpu", "ntasks", "array", "output", "error", "open_mode"})
 # with which sbatch would submit nothing, or something else, or answer otherwise than it is read; or Slurm
 # would not requeue a job that has lost a node
 NO_JOB = frozenset(
@@ -119,6 +120,7 @@ class Cluster:
     signal_delay_s: Positive | None = None  # None until launch/grace_period.py has chosen
     grace_s: Positive
     gpus_per_node: GpusPerNode = None  # or of one type, a100:4; None until launch/gpu_request.py has chosen
+    gpus_by_slurm: bool = True  # that it has them to give; else they come with the node
     cpus_per_task: Positive | None = None
     mem_gb: Size | None = None
     mem: Memory | None = None  # the same in Slurm's own form
@@ -325,7 +327,9 @@ def _both_ways(launch: Launch) -> Iterator[str]:
 
 def is_path(image: str) -> bool:
     """Whether an image is a file or a folder, and not what a registry has under that name."""
-    return "://" not in image and (image.startswith(("/", ".", "~")) or image.endswith((".sif", ".sqsh")))
+    return "://" not in image and (
+        image.startswith(("/", ".", "~")) or image.endswith((".sif", ".simg", ".sqsh"))
+    )
 
 
 def check_agent(cluster: Cluster) -> None:

@@ -90,6 +90,8 @@ def _of_slurm(train: Train, launch: Launch, ask: Asks, environment: Mapping[str,
         return Request(launch, () if launch.nproc else (COUNTED_THERE,))
     if cluster.gpus_per_node is not None or not launch.wants_gpus:
         return Request(launch)
+    if not cluster.gpus_by_slurm:
+        return Request(launch, refusal="cluster.gpus_per_node: type it, with cluster.gpus_by_slurm=false")
     try:
         kinds = ask(cluster.nodelist)
     except SlurmError as error:
@@ -145,6 +147,10 @@ def _refusal(train: Train, launch: Launch, there: Sequence[NodeKind], kinds: Seq
     names_of_others = dict.fromkeys(kind.partition for kind in others)
     listed = ", ".join(f"{n} ({_listed([k for k in others if k.partition == n])})" for n in names_of_others)
     other = f"these have: {listed}" if listed else "no other has any"
+    if not listed and not with_some:
+        other += (
+            " that Slurm knows of (those of whole nodes: cluster.gpus_by_slurm=false cluster.gpus_per_node=N)"
+        )
     return (
         f"{asked}{train.exp} wants GPUs, and {where} {has}; {other}. "
         "cluster.gpus_per_node=0 trains on the CPU"

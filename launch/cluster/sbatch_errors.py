@@ -12,6 +12,12 @@ from launch.scheduler.slurm_command import is_unreached
 
 # Words of Slurm's, the first that fits, and the options that they are about.
 ABOUT = {
+    # limits of a QOS, or of an association, by what they limit: QOSMaxGRESPerUser, AssocMaxSubmitJobLimit
+    r"(qos|assoc)\w*submitjob": ("array", "qos", "account"),
+    r"(qos|assoc)\w*gres": ("gpus_per_node", "nodes", "qos"),
+    r"(qos|assoc)\w*cpu": ("cpus_per_task", "nodes", "qos"),
+    r"(qos|assoc)\w*mem": ("mem", "nodes", "qos"),
+    r"(qos|assoc)\w*wall": ("time", "qos"),
     "policy": ("qos", "account", "nodes", "time", "array"),
     "account": ("account", "partition"),
     "partition name|partition specified": ("partition",),

@@ -119,7 +119,7 @@ def parameters(
         "time": cluster.limit_min,
         "nodes": launch.nodes,
         "ntasks_per_node": 1,  # torchrun's agent; it starts the processes
-        "gpus_per_node": cluster.gpus_per_node,
+        "gpus_per_node": cluster.gpus_per_node if cluster.gpus_by_slurm else None,
         "cpus_per_task": cpus,
         "mem": f"{round(cluster.mem_gb * 1024)}M" if cluster.mem_gb else cluster.mem,
         "partition": cluster.partition,

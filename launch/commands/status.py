@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from rich.text import Text
 from dnw.console import PlainConsole
 from dnw.runs.folder import Run
 from dnw.runs.goodput import Goodput, goodput, published
+from launch.cluster.slurm_queue import QueuedJob
 from launch.query.progress import Progress, length, progress
 from launch.query.run_status import RunStatus, State, query_status
 from shards import command
@@ -171,7 +173,7 @@ def _row(one: RunStatus, far: Progress) -> Row:
         run=one.run.name,
         folder=str(one.run.folder),
         state=one.state,
-        reason=job.reason if job and one.state == "queued" else None,
+        reason=_waits_for(job) if job and one.state == "queued" else None,
         job=last.job if last and last.job != "-" else None,
         cluster=last.cluster if last else None,
         nodes=_nodes(one),
@@ -186,6 +188,12 @@ def _row(one: RunStatus, far: Progress) -> Row:
             "slow": far.slow if is_running else (),
         },
     )
+
+
+def _waits_for(job: QueuedJob) -> str:
+    """Why a job waits, in Slurm's words; of one that it holds, and won't start by itself, how to free it."""
+    is_held = re.search("held|hold", job.reason, re.IGNORECASE) and "Admin" not in job.reason
+    return f"{job.reason}: scontrol release {job.id}" if is_held else job.reason
 
 
 def _goodput(one: RunStatus) -> Goodput | None:

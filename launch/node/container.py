@@ -31,6 +31,7 @@ NEEDED = ("torch", "numpy", "yaml", "pydantic", "PIL", "simplejpeg", "fsspec", "
 SEPARATORS = ",:"  # of what a runtime is told to bind
 OUTSIDE = frozenset({"PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "HOME", "PYTHONHOME"})  # the image has its own
 PINNED = ("CUDA_", "NCCL_", "GLOO_", "TORCH", "DNW_", "OMP_")
+BINDING = ("SLURM_CPU_BIND", "SLURM_MEM_BIND")  # of the task around, on cores that the step may not get
 MARK = "DNW_CONTAINER"  # the variable that tells an agent in what it runs
 SCRIPT, PROCESS_ID = "agent.sh", "agent-pid"
 
@@ -188,7 +189,11 @@ def start(
     command = container.command(script, binds, has_gpus=environment.get("DNW_GPUS", "0") != "0")
     around = dict(environment)
     if container.runtime == "pyxis":  # srun asks Slurm
-        around |= {name: value for name, value in os.environ.items() if name.startswith("SLURM")}
+        around |= {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith("SLURM") and not name.startswith(BINDING)
+        }
     return ContainedAgent(script, command, env=around, **options)
 
 

@@ -99,6 +99,20 @@ def test_the_answer_says_what_was_chosen(train: Train) -> None:
     assert idle == ("6 of 8 GPUs of each node stay idle: nproc=2; leave nproc out",)
 
 
+def test_gpus_that_slurm_does_not_know_of(train: Train) -> None:
+    """Whole nodes are given, with what is in them."""
+    bare = [NodeKind("gpu", True, 4, None)]
+    refused = gpu_request.settled(train, launch(), False, lambda _nodes: bare, HERE).refusal or ""
+    words = "cluster.gpus_by_slurm=false cluster.gpus_per_node=N"
+    assert (
+        f"partition gpu has none; no other has any that Slurm knows of (those of whole nodes: {words})"
+        in refused
+    )
+    assert settled(train, launch(gpus_by_slurm=False)).refusal is not None
+    found = settled(train, launch(gpus_by_slurm=False, gpus_per_node=4))
+    assert (found.refusal, found.launch.gpus, found.launch.processes_per_node) == (None, 4, 4)
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -23,6 +23,12 @@ FAILED = "sbatch: error: Batch job submission failed: "
         (f"sbatch: error: AssocMaxJobsLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit)",
          "qos=1, account=1, nodes=1, time=1, array=1: Slurm refuses the job: AssocMaxJobsLimit; Job violates "
          "accounting/QOS policy (job submit limit)"),
+        (f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{FAILED}Job violates accounting/QOS policy",
+         "time=1, qos=1: Slurm refuses the job: QOSMaxWallDurationPerJobLimit; Job violates accounting/QOS "
+         "policy"),
+        (f"sbatch: error: AssocMaxSubmitJobLimit\n{FAILED}Job violates accounting/QOS policy",
+         "array=1, qos=1, account=1: Slurm refuses the job: AssocMaxSubmitJobLimit; Job violates "
+         "accounting/QOS policy"),
         (f"{FAILED}Requested time limit is invalid (missing or exceeds some limit)",
          "time=1, partition=1: Slurm refuses the job: Requested time limit is invalid (missing or exceeds "
          "some limit)"),

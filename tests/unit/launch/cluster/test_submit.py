@@ -56,8 +56,10 @@ def test_what_is_submitted_is_what_a_dry_run_shows(
 
 
 def test_a_job_that_is_not_to_start_again_by_itself(typed: Typed, tmp_path: Path, lab: Path) -> None:
-    assert typed("cluster.requeue=false") == 0
+    """On GPUs of which Slurm doesn't know, besides."""
+    assert typed("cluster.requeue=false", "cluster.gpus_by_slurm=false", "cluster.gpus_per_node=4") == 0
     script = (lab / "script-0").read_text()
+    assert "--gpus" not in script
     assert "#SBATCH --no-requeue\n" in script
     assert "#SBATCH --requeue\n" not in script
     (run,) = runs(tmp_path)
@@ -65,6 +67,7 @@ def test_a_job_that_is_not_to_start_again_by_itself(typed: Typed, tmp_path: Path
     made = DelayedSubmission.load(pickled).function
     assert isinstance(made, Job)
     assert not made.is_requeued
+    assert (made.gpus, made.nproc) == (4, 4)
     ledger.end(run, 1, "stopped", by="launcher", cause="preempted")
     ((one,), _) = query_status([run])
     assert one.why == "preempted; cluster.requeue=false"

@@ -64,6 +64,16 @@ def test_waiting(run: Run, cluster: Slurm, reason: str) -> None:
     assert found.since == NOW - 60
 
 
+@pytest.mark.parametrize(
+    ("reason", "more"), [("launch failed requeued held", ": scontrol release 7"), ("JobHeldAdmin", "")]
+)
+def test_held_by_slurm(run: Run, cluster: Slurm, reason: str, more: str) -> None:
+    """It never starts by itself."""
+    submit(run, "7", at=NOW - 60)
+    cluster.says("squeue", queue(run, "PENDING", reason))
+    assert row(run).reason == reason + more
+
+
 def test_running(run: Run, cluster: Slurm) -> None:
     submit(run, "7", at=NOW - 60)
     note(run, 1, "claim", NOW - 50, job="7", restart=0, host="n1", hosts=["n1", "n2"], pid=1)

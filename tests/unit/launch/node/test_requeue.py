@@ -11,7 +11,7 @@ import pytest
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
-from launch.node import job, requeue
+from launch.node import follow_up, job, requeue
 from launch.node.job import Job
 from launch.node.topology import Node
 
@@ -174,7 +174,7 @@ def test_a_job_that_is_never_requeued_is_followed_by_another(
         told.append(list(exclude))
         return None if follows else "sbatch: no"
 
-    monkeypatch.setattr(requeue.follow_up, "submit", submit)
+    monkeypatch.setattr(follow_up, "submit", submit)
     monkeypatch.setattr(requeue, "LONGEST_GRACE_S", 1)
     never = "echo Requested operation is presently disabled for job 7 >&2; exit 1"
     answers(scontrol, away=0, then="signalled", refuses=f'case "$*" in requeue*) {never};; esac')
