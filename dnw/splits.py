@@ -50,6 +50,15 @@ def other_images(data: Data, val: Index) -> str:
     return f"{val.folder}: its validation split is another than that of the run: {val.num_samples:,} images"
 
 
+def only_anew(run: Path) -> str:
+    """Return how an image that can't be read, and that must count, is left out of a run that has begun."""
+    evaluate = f"python -m dnw.evaluate {shlex.quote(str(run))} --data FOLDER"
+    return (
+        "this run goes on with the same bytes alone: with an image left out or replaced it begins anew, with "
+        f"fresh=true; what it has saved is evaluated by: {evaluate}"
+    )
+
+
 def windows_bytes(data: Data, train: Index) -> int:
     """Return what a cache must hold: the window that is read, and the next, which is fetched meanwhile."""
     window = data.window or len(train.shards)

@@ -39,7 +39,7 @@ from dnw.runs.divergence import Divergence
 from dnw.runs.folder import Run, step_path
 from dnw.runs.goodput import goodput, last_logged
 from dnw.runs.lock import Lock
-from dnw.splits import open_splits, unnamed
+from dnw.splits import only_anew, open_splits, unnamed
 from dnw.training import checkpoint
 from dnw.training.checkpoint import CheckpointError, Identity, Position
 from dnw.training.distributed import World, join, leave
@@ -53,7 +53,7 @@ from dnw.training.monitoring.pictures import wiring_png
 from dnw.training.trainer import Trainer
 from dnw.training.watchdog import Watchdog, patience_s
 from shards import command, terminal
-from shards.errors import ShardError
+from shards.errors import BadSampleError, ShardError
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,8 @@ class _Worker:
         """Whether there is more to say of an exception than its traceback has; then it was said."""
         if isinstance(error, EXPECTED):
             fault = {"fault": "settings"} if isinstance(error, ConfigError) else {}
-            self._refuse(_own_words(error), by_all=isinstance(error, ConfigError), **fault)
+            more = f"; {only_anew(self.run.folder)}" if isinstance(error, BadSampleError) else ""
+            self._refuse(_own_words(error) + more, by_all=isinstance(error, ConfigError), **fault)
         elif gpu_fault.is_out_of_memory(error):
             self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
         elif message := nondeterministic.remedy(error, self.train):

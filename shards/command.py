@@ -18,9 +18,10 @@ from typing import Any, NoReturn, ParamSpec
 
 from shards import terminal
 from shards.errors import ExpectedError, did_you_mean
+from shards.regular_file import FAILED, FAILURES
 
 AGAIN = "Typed again, the command finishes the work."
-_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+_OF_THE_DISK = FAILURES | {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _CHOICE = re.compile(r"argument (?P<name>\S+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
 MISUSED = 2  # exit code of a command line that can't be followed
 Arguments = ParamSpec("Arguments")
@@ -223,6 +224,7 @@ def is_full(error: OSError) -> bool:
 
 
 def _of_a_file(error: OSError) -> str | None:
+    failed = f": {FAILED}" if error.errno in FAILURES else ""
     if isinstance(error.filename, str | bytes) or hasattr(error.filename, "__fspath__"):
-        return f"{error.filename}: {error.strerror or error}"
-    return error.strerror if error.errno in _OF_THE_DISK else None
+        return f"{error.filename}: {error.strerror or error}{failed}"
+    return f"{error.strerror}{failed}" if error.errno in _OF_THE_DISK else None

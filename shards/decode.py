@@ -30,6 +30,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 _SIDES = 8  # of what is cut out of the centre, nothing beyond is seen; scaled up, it would fill the memory
 _JPEG = b"\xff\xd8\xff"
+# second byte of the marker of a frame, but for those of Huffman tables, extensions and arithmetic coding
+_FRAMES = (*set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}, 0xF7)
+_BASELINE = "save it as a baseline JPEG of 8 bits"
 
 
 class NoImageError(ValueError):
@@ -141,14 +144,14 @@ class Picture:
         except NoImageError:
             raise
         except Exception as error:  # damage raises almost anything: OSError, SyntaxError, struct.error
-            raise _no_image(error) from None
+            raise _no_image(error, self._data) from None
 
     @cached_property
     def _by_pillow(self) -> Image.Image:
         try:
             return Image.open(io.BytesIO(self._data), formats=_formats())
         except Exception as error:  # as above
-            raise _no_image(error) from None
+            raise _no_image(error, self._data) from None
 
 
 def scaled_down(data: bytes, longest: int) -> Image.Image | None:
@@ -168,7 +171,7 @@ def scaled_down(data: bytes, longest: int) -> Image.Image | None:
     except NoImageError:
         raise
     except Exception as error:  # as in Picture
-        raise _no_image(error) from None
+        raise _no_image(error, data) from None
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return small
 
@@ -203,7 +206,7 @@ def _refuse_bomb(pixels: int) -> None:
         raise TooLargeError(f"{pixels} pixels, above {2 * limit}")
 
 
-def _no_image(error: BaseException) -> NoImageError:
+def _no_image(error: BaseException, data: bytes) -> NoImageError:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return TooLargeError(
             re.sub(
@@ -211,4 +214,18 @@ def _no_image(error: BaseException) -> NoImageError:
             )
         )
     reason = str(error).partition(" <")[0]  # Pillow names its own buffer
-    return NoImageError(reason)
+    return NoImageError(_rare_jpeg(data) or reason)
+
+
+def _rare_jpeg(data: bytes) -> str:
+    """Return of which kind a JPEG is that few programs read, and what helps; "" where it is none."""
+    place = 2
+    while data.startswith(_JPEG) and data[place : place + 1] == b"\xff" and place + 4 < len(data):
+        marker, bits = data[place + 1], data[place + 4]
+        if marker in _FRAMES:
+            kinds = ["JPEG-LS"] if marker == 0xF7 else ["lossless"] if marker % 4 == 3 else []
+            kinds += ["hierarchical"] if marker in {0xC5, 0xC6, 0xCD, 0xCE} else []
+            kinds += [f"{bits} bits a colour"] if bits != 8 else []
+            return f"a JPEG of a rare kind, {', '.join(kinds)}: {_BASELINE}" if kinds else ""
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import functools
 import re
 import shlex
 from collections import Counter
@@ -34,8 +35,7 @@ class Ignored:
         self._first: dict[str, str] = {}
         self._refused: list[tuple[str, str]] = []
         self._patterns = (*self.skip, *USUAL)
-        each = (f"(?P<p{n}>{fnmatch.translate(pattern)})" for n, pattern in enumerate(self._patterns))
-        self._any = re.compile("|".join(each))
+        self._any = _any_of(self._patterns)
 
     def names(self, path: str) -> bool:
         """Return whether a pattern names this entry, a path within the source, or a folder that it is in.
@@ -109,6 +109,12 @@ class Ignored:
         for pattern, count in sorted(self._counts.items()):
             first = f", say {printable(self._first[pattern])}" if count else ""
             yield f"not taken: {count:,} named {printable(pattern)}{first}"
+
+
+@functools.cache  # there is an object for each shard
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    each = (f"(?P<p{n}>{fnmatch.translate(pattern)})" for n, pattern in enumerate(patterns))
+    return re.compile("|".join(each))
 
 
 def add_skip(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import logging
 import os
 import tarfile
+import time
 import zlib
 from collections import OrderedDict
 from pathlib import Path
@@ -14,9 +16,13 @@ from typing import Any, NamedTuple
 from shards.errors import BadSampleError, ShardError, remake
 from shards.ignored import literal, printable
 from shards.index import Index
-from shards.regular_file import descriptor_of
+from shards.regular_file import FAILED, FAILURES, descriptor_of
 from shards.shard import key_in, keys
 from shards.tar import BLOCK
+
+log = logging.getLogger(__name__)
+
+PAUSES_S = (1.0, 4.0, 16.0)  # before a shard is opened anew that a file system failed to read
 
 
 class Sample(NamedTuple):
@@ -59,15 +65,14 @@ class Reader:
         Raises:
             IndexError: there is no such number.
             BadSampleError: the shard ends too early, or its bytes aren't those that were indexed.
-            ShardError: the index is damaged; or the shard can't be fetched.
-            OSError: the shard can't be opened or read.
+            ShardError: the index is damaged; or the shard can't be fetched, opened or read.
         """
         shard = self._shard(sample)
         if shard not in self._checked:
             self.index.check_rows(shard)
             self._checked.add(shard)
         offset, size, label, crc32 = self._members[sample].item()
-        data = self._file(shard).read(offset, size)
+        data = self._bytes(shard, offset, size)
         if len(data) < size or zlib.crc32(data) != crc32:
             fault = f"ends {size - len(data)} bytes early" if len(data) < size else "its bytes changed"
             path = printable(self.index.paths[shard])
@@ -141,6 +146,22 @@ class Reader:
             f"replace it where the shards lie, or leave it out there with: {again}; then remove the indexes "
             f"of {printable(index.folder)}, and they are fetched from data.url again"
         )
+
+    def _bytes(self, shard: int, offset: int, size: int) -> bytes:
+        """Read a part of a shard, after pauses where the file system fails. Raises ShardError."""
+        for pause_s in (*PAUSES_S, None):
+            try:
+                return self._file(shard).read(offset, size)
+            except OSError as error:
+                why = f"{printable(self.index.paths[shard])}: can't be read ({error.strerror or error})"
+                if error.errno not in FAILURES:
+                    raise ShardError(why) from error
+                if pause_s is None:
+                    raise ShardError(f"{why}, {1 + len(PAUSES_S)} times tried: {FAILED}") from error
+            log.warning("%s; trying again in %.0f s", why, pause_s)
+            self._files.pop(shard, None)  # a stale handle stays stale
+            time.sleep(pause_s)
+        raise AssertionError("no try at all")
 
     def _shard(self, sample: int) -> int:
         if not 0 <= sample < self.index.num_samples:

@@ -7,12 +7,23 @@ of a file is told by its path, as any other fault of the file system is (shards/
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from shards.errors import ShardError
+from shards.ignored import printable
+
+# of a file system or its server, not of what is in the file: trying again may help
+FAILURES = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN, errno.ESHUTDOWN}
+)
+FAILED = "the file system failed, which says nothing of the file: type this again once it works"
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -45,8 +56,25 @@ def descriptor_of(path: Path, flags: int = os.O_RDONLY, is_ours: bool = False) -
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading; raises as `descriptor_of`."""
-    return os.fdopen(descriptor_of(path), "rb")
+    """Open a regular file for reading; raises as `descriptor_of`, and so does each read."""
+    return io.BufferedReader(_Named(descriptor_of(path), path))
+
+
+@contextmanager
+def unchanging(path: Path) -> Iterator[None]:
+    """Have a file stay as it is while the block reads it: size, time of change, and the file itself.
+
+    Raises:
+        ShardError: it was written to or replaced meanwhile, whatever the block made of it.
+        OSError: it isn't there.
+    """
+    before = _version(path)
+    try:
+        yield
+    except ShardError:
+        _check_version(path, before)
+        raise
+    _check_version(path, before)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -66,6 +94,41 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+class _Named(io.FileIO):
+    """A file whose failures name it, as those of opening it do."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor)
+        self._path = path
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _check_version(path: Path, before: tuple[int, ...]) -> None:
+    if _version(path) != before:
+        raise ShardError(
+            f"{printable(path)}: was changed while it was read: once nobody writes to it any more, type "
+            "this again"
+        )
 
 
 def _check(mode: int, path: Path) -> None:

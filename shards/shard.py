@@ -24,7 +24,7 @@ from shards import tar
 from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.ignored import Ignored, printable
-from shards.regular_file import open_file
+from shards.regular_file import open_file, unchanging
 
 # what torchvision's ImageFolder takes, and two more
 EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")
@@ -127,25 +127,27 @@ def scan(path: Path, *, payload: bool = True, skip: Sequence[str] | None = ()) -
 
     Raises:
         ShardError: the archive is damaged; a sample is partial, has two images, a key that stood before, or a
-            class that is no number; or a member belongs to no sample. The message names shard, key and byte.
+            class that is no number; a member belongs to no sample; or it changed while it was read. The
+            message names shard, key and byte.
         OSError: it can't be read.
     """
     shown = printable(path)
     ignored = Ignored(skip or ())
-    with open_file(path) as file:
+    with unchanging(path), open_file(path) as file:
         source = _Source(file, payload)
         members = tar.members(source.take, shown, None if payload else source.skip)
-        rows, keys, others = [], dict[str, None](), list[tuple[str, str]]()
+        rows, keys, others, names = [], dict[str, None](), list[tuple[str, str]](), set[str]()
         for key, parts in _samples(members, ignored, others):
             where = f"{shown}: sample {printable(key)!r} at byte {parts[0].offset}"
             try:
-                if key in keys:
+                if (name := tar.plain(key)) in names:
                     raise ShardError(f"{where}: this key stood before in the shard: give each sample its own")
                 rows.append(_row(parts, where))
             except ShardError as error:
                 error.key, error.offset = key, parts[0].offset
                 raise
             keys[key] = None
+            names.add(name)
     _count_others(others, keys, ignored, is_known=skip is not None)
     ignored.check(path)
     found = Shard(path.name, len(rows), source.size, source.sha256)
@@ -187,7 +189,8 @@ def key_at(path: Path, row: int, skip: Sequence[str] | None) -> str:
     with open_file(path) as file:
 
         def read(offset: int, size: int) -> bytes:
-            return os.pread(file.fileno(), size, offset)
+            file.seek(offset)
+            return file.read(size)
 
         found = keys(read, os.fstat(file.fileno()).st_size, skip)
         return next(itertools.islice(found, row, None))
@@ -233,8 +236,12 @@ def key_in(block: bytes) -> str:
 
 
 def number_of(key: str) -> int:
-    """64 bits that tell one key from another; two of a billion keys share them at odds of 1 to 37."""
-    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest())
+    """64 bits that tell one key from another; two of a billion keys share them at odds of 1 to 37.
+
+    Keys that are unpacked to one file, as a and ./a, have the same.
+    """
+    name = tar.plain(key).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
 
 
 def _samples(

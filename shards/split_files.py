@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _distinct(folder: Path, files: Mapping[str, Sequence[str]]) -> set[str]:
     for split, names in files.items():
         if not names:
             raise ShardError(f"{folder}: split {split} has no tar files: say which with --split {split}=GLOB")
-        if twice := seen.intersection(names) or {name for name in names if names.count(name) > 1}:
+        if twice := seen.intersection(names) or {name for name, count in Counter(names).items() if count > 1}:
             raise ShardError(f"{folder}: {min(twice)} is in two splits: what is trained on can't validate")
         seen.update(names)
     return seen
@@ -231,7 +231,7 @@ def _gaps(names: Iterable[str]) -> Iterator[str]:
 
 
 def why_no_index(folder: Path, split: str) -> str:
-    """Return why a folder has no index of a split, and what makes one."""
+    """Return why a folder has no index of a split, and what makes one. Raises OSError: it can't be listed."""
     write = f"python -m shards.write KIND SOURCE {shlex.quote(str(folder))}"
     if folder.exists() and not folder.is_dir():
         return f"{folder}: a file, must be the folder of the shards"
@@ -239,6 +239,7 @@ def why_no_index(folder: Path, split: str) -> str:
         return f"{folder}: names files, must be the folder of the shards, say {folder.parent}"
     if not folder.is_dir():
         return f"{folder}: no such folder: write shards there with: {write}"
+    os.scandir(folder).close()  # where that is forbidden, a pattern finds nothing and says nothing
     tars = len(tars_in(folder))
     if not tars:
         return f"{folder}: holds no shards: write some with: {write}"

@@ -176,7 +176,7 @@ def members(
             raise ShardError(f"{where}: member {name!r} at byte {position}: {_SPARSE}", offset=position)
         if info.type in _REGULAR:
             one = Member(name, position, size, data, 0 if is_skipped else zlib.crc32(data))
-            files[_plain(name)] = one if size <= BLOCK else one._replace(data=b"")
+            files[plain(name)] = one if size <= BLOCK else one._replace(data=b"")
             yield one
         elif info.type != tarfile.DIRTYPE:
             yield _of_no_data(info, name, about.target or info.linkname, position, files)
@@ -193,8 +193,8 @@ def key_of(name: str) -> str:
 
 def _of_no_data(info: Header, name: str, target: str, position: int, files: Mapping[str, Member]) -> Member:
     if info.type == tarfile.LNKTYPE:
-        if _plain(target) in files:
-            return files[_plain(target)]._replace(name=name)
+        if plain(target) in files:
+            return files[plain(target)]._replace(name=name)
         odd = f"a hard link to {target!r}, which doesn't stand before it"
     elif info.type == tarfile.SYMTYPE:
         odd = f"a symbolic link to {target!r}: {_DEREFERENCE}"
@@ -203,8 +203,11 @@ def _of_no_data(info: Header, name: str, target: str, position: int, files: Mapp
     return Member(name, position, 0, b"", 0, odd)
 
 
-def _plain(name: str) -> str:
-    return name.removeprefix("./")
+def plain(name: str) -> str:
+    """Return a name as it is unpacked: within the folder, and without steps that lead nowhere."""
+    if "/" not in name:
+        return name
+    return "/".join(part for part in name.split("/") if part not in {"", "."})
 
 
 def _next_header(take: Callable[[int], bytes], where: str, position: int) -> Header | None:

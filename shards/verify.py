@@ -31,13 +31,13 @@ from shards.atomic import replacing
 from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
 from shards.ignored import Ignored, literal, printable
-from shards.index import Index
+from shards.index import Index, absent
 from shards.index.agreement import beside, between
 from shards.index.same_keys import pairs
-from shards.regular_file import open_file
+from shards.regular_file import open_file, unchanging
 from shards.report import MEASURE, Measures, measure, page
 from shards.shard import Contents, Members, Shard, key_at
-from shards.split_files import unknown
+from shards.split_files import unknown, why_no_index
 from shards.workers import run
 
 _MOST = 20  # faults told of one shard
@@ -115,7 +115,7 @@ def examine(folder: Path, *, quick: bool, workers: int, is_measured: bool = Fals
     """
     indexes = [Index.record(folder, split) for split in splits(folder)]
     tasks = [task for one in indexes for task in _tasks(one, quick, is_measured)]
-    owners = {task.shard.sha256: task.shard.file for task in tasks}
+    owners = {task.shard.sha256: task.shard.file for task in tasks if task.shard.samples}
     same_keys = any(one.same_keys > 0 for one in indexes)
     faults = list(_foreign(folder, {task.shard.file for task in tasks}, indexes[0].skip or (), same_keys))
     whole: dict[str, Contents] = {}
@@ -183,7 +183,7 @@ def splits(folder: Path) -> list[str]:
     """Return the splits that a folder has an index of. Raises ShardError where there is none."""
     found = sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json"))
     if not found:
-        Index.record(folder, "train")  # which isn't there: it says why
+        raise ShardError(why_no_index(folder, "train"))
     return found
 
 
@@ -199,12 +199,16 @@ def _look_at(task: Task) -> tuple[Contents | None, list[Fault], tuple[list[Fault
     if not task.path.is_file():
         return None, [Fault(name, "missing: copy or write this shard again")], nothing
     try:
-        contents = shard.scan(task.path, payload=not task.quick, skip=task.skip)
+        with unchanging(task.path):
+            contents = shard.scan(task.path, payload=not task.quick, skip=task.skip)
+            differences = list(itertools.islice(_differences(task, contents), _MOST))
+            return contents, differences, nothing if task.quick or differences else _decoded(task)
     except ShardError as error:
         what = str(error).removeprefix(f"{printable(task.path)}: ")
         return None, [Fault(name, what, error.key, error.offset)], nothing
-    differences = list(itertools.islice(_differences(task, contents), _MOST))
-    return contents, differences, nothing if task.quick or differences else _decoded(task)
+    except OSError as error:
+        said = (command.explain(error) or str(error)).removeprefix(f"{task.path}: ")
+        return None, [Fault(name, f"can't be read: {said}")], nothing
 
 
 def _decoded(task: Task) -> tuple[list[Fault], Measures]:
@@ -213,7 +217,8 @@ def _decoded(task: Task) -> tuple[list[Fault], Measures]:
     with open_file(task.path) as file:
         for row, (offset, size, *_) in enumerate(task.rows.tolist()):
             try:
-                picture = Picture(os.pread(file.fileno(), size, offset))
+                file.seek(offset)
+                picture = Picture(file.read(size))
                 if task.is_measured:
                     measures[row] = measure(picture.pixels())
                 else:
@@ -331,7 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ignored = Ignored()
     for contents in whole.values():
         ignored.add(contents.ignored)
-    for line in ignored.lines():
+    nothing = (line for split in splits(chosen.folder) for line in absent(Index.record(chosen.folder, split)))
+    for line in (*nothing, *ignored.lines()):
         print(line, file=sys.stderr)
 
 

@@ -243,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for made in indexes:
         print(f"{made.split}: {len(made.shards)} shards, fingerprint {made.fingerprint[:16]}")
-    for line in source.ignored.lines():
+    for line in (*(line for made in indexes for line in index.absent(made)), *source.ignored.lines()):
         print(line)
     print(f"done: {chosen.out}")
 

@@ -28,6 +28,7 @@ class Folder:
         query: without which nothing is handed out.
         wrong: what is wrong with ranges, if anything: "start" (all begin with the first byte), "end" (a byte
             is missing), "refused".
+        headers: the names of those of each request, in small letters.
         later: when one that is told "later" is to come again.
         is_packing: gzip, for those who take it.
     """
@@ -38,6 +39,7 @@ class Folder:
         self.asked: Counter[str] = Counter()
         self.ranges, self.query, self.is_packing, self.later = "bytes", "", False, "7"
         self.wrong = ""
+        self.headers: list[set[str]] = []
         self.sent_to: tuple[int, str] | None = None
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"served": self})
@@ -73,6 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self, body: bool) -> None:
+        self.served.headers.append({name.lower() for name in self.headers})
         address, _, query = self.path.lstrip("/").partition("?")
         name = unquote(address, errors="surrogateescape")
         is_moved, name = name.startswith("moved/"), name.removeprefix("moved/")
@@ -80,7 +83,12 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.served.fault(path.name) if body else ""
         if self.served.sent_to is not None and not is_moved:
             code, folder = self.served.sent_to
-            self._send(code, b"", {"Location": f"{folder}/{quote(os.fsencode(name))}"}, body)
+            self._send(
+                code,
+                b"",
+                {"Location": f"{folder}/{quote(os.fsencode(name))}", "Set-Cookie": "session=1"},
+                body,
+            )
             return
         if fault.isdecimal():
             self.send_error(int(fault))

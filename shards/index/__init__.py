@@ -8,7 +8,8 @@ Beside the shards of a split lie index-<split>.json, what the shards are, and in
 samples. `_info.json` is the form in which timm wants the same facts.
 """
 
+from shards.index.absent import absent
 from shards.index.index import VERSION, Index, fingerprint, save, save_info
 from shards.index.tars import build, main
 
-__all__ = ["VERSION", "Index", "build", "fingerprint", "main", "save", "save_info"]
+__all__ = ["VERSION", "Index", "absent", "build", "fingerprint", "main", "save", "save_info"]

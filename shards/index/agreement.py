@@ -24,7 +24,7 @@ def between(folder: Path, indexes: Sequence[Index]) -> Iterator[tuple[str, str]]
         if found := differing(one.classes, other.classes):
             what = f"classes of the {one.split} and the {other.split} split differ: {found}"
             yield f"index-{other.split}.json", f"{what}: say them with: {remake(folder)} --classes FILE"
-        owners = {shard.sha256: shard.file for shard in one.shards}
+        owners = {shard.sha256: shard.file for shard in one.shards if shard.samples}
         for shard in other.shards:
             if owner := owners.get(shard.sha256):
                 same = "" if owner == shard.file else f", with the same bytes as {printable(owner)},"

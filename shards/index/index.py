@@ -196,8 +196,6 @@ def save(
         OSError: the folder is not writable or full.
     """
     rows = _rows(folder, split, members, num_classes)
-    with replacing(_rows_file(folder, split)) as file:
-        np.save(file, rows)
     record = {
         "version": VERSION,
         "split": split,
@@ -210,8 +208,13 @@ def save(
         **({"same_keys": same_keys} if same_keys else {}),  # others stay as they were
         "shards": [dataclasses.asdict(shard) for shard in shards],
     }
-    with replacing(_record_file(folder, split)) as file:
+    # both are on the disk before one takes its name: an index that was there outlives a full disk
+    with replacing(_record_file(folder, split)) as file, replacing(_rows_file(folder, split)) as file_of_rows:
         file.write(json.dumps(record, indent=1).encode())
+        file.flush()
+        os.fsync(file.fileno())
+        np.lib.format.write_array_header_1_0(file_of_rows, np.lib.format.header_data_from_array_1_0(rows))
+        file_of_rows.write(rows.data)  # np.save doesn't say why it fails
     return Index.load(folder, split)
 
 
@@ -219,7 +222,7 @@ def _rows(folder: Path, split: str, members: Sequence[Members], num_classes: int
     """Return the rows of all shards. Raises ShardError: there are none, or one of a class that is none."""
     rows = np.concatenate([np.empty(0, MEMBER), *members])
     if len(rows) == 0:
-        raise ShardError(f"{folder}: split {split!r} has no samples")
+        raise ShardError(f"{folder}: split {split!r} has no samples: copy or write its shards again")
     if (top := rows["label"].max()) >= num_classes:
         raise ShardError(
             f"{folder}: split {split!r} has a sample of class {top}, but there are only {num_classes} classes"

@@ -16,6 +16,7 @@ from shards import command, info
 from shards.classes import check_names, names_in, read_names
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip, literal, printable
+from shards.index.absent import absent
 from shards.index.index import Index, save, save_info
 from shards.index.same_keys import pairs
 from shards.shard import EXTENSIONS, Contents, key_at, scan
@@ -43,13 +44,13 @@ def build(
         same_keys: take samples of two shards that have the same key.
 
     Raises:
-        ShardError: no tars, no telling which split they are, something that would be lost, lengths other than
-            those of `_info.json`, names of other classes, two shards of the same bytes, a key that stands in
-            two shards of a split, or anything that `shards.shard.scan` raises.
+        ShardError: no tars, a folder that can't be written to, no telling which split they are, something
+            that would be lost, lengths other than those of `_info.json`, names of other classes, two shards
+            of the same bytes, a key that stands in two shards of a split, or anything that
+            `shards.shard.scan` raises.
         OSError: a file can't be read or written.
     """
-    if not tars_in(folder) and not any("/" in pattern for pattern in patterns.values()):
-        raise ShardError(why_no_index(folder, "train"))
+    _check_folder(folder, patterns)
     ignored = Ignored() if ignored is None else ignored
     files = files_of_splits(folder, patterns, ignored)
     scanned = _scanned(folder, [name for some in files.values() for name in some], workers, ignored)
@@ -73,6 +74,17 @@ def build(
     ]
     save_info(indexes)
     return indexes
+
+
+def _check_folder(folder: Path, patterns: Mapping[str, str]) -> None:
+    """Refuse, before anything is read, a folder without tars or that can't be written to."""
+    if not tars_in(folder) and not any("/" in pattern for pattern in patterns.values()):
+        raise ShardError(why_no_index(folder, "train"))
+    if not os.access(folder, os.W_OK):
+        raise ShardError(
+            f"{printable(folder)}: can't be written to by you, and indexes lie beside the shards: have its "
+            "owner make them, or index a folder of your own with links to the shards in it (ln -s)"
+        )
 
 
 def _scanned(folder: Path, names: Sequence[str], workers: int, ignored: Ignored) -> dict[str, Contents]:
@@ -104,7 +116,7 @@ def _classes(
 def _refuse_copies(folder: Path, scanned: Mapping[str, Contents]) -> None:
     """Refuse two shards of the same bytes: their samples would count twice, or be validated with, too."""
     owners: dict[str, str] = {}
-    for name in sorted(scanned):
+    for name in sorted(name for name, one in scanned.items() if one.shard.samples):
         owner = owners.setdefault(scanned[name].shard.sha256, name)
         if owner != name:
             raise ShardError(
@@ -195,5 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         if index.same_keys:
             print(f"{index.split}: {index.same_keys:,} keys stand in two shards: taken, as --same-keys says")
+        for line in absent(index):
+            print(line)
     for line in ignored.lines():
         print(line)

@@ -21,6 +21,7 @@ from shards import tar
 from shards.classes import refuse_twice
 from shards.errors import ShardError
 from shards.ignored import Ignored, printable
+from shards.regular_file import open_file
 from shards.shard import EXTENSIONS
 from shards.sources.imagefolder import refuse_other_names
 from shards.sources.source import FilePart, Source, Split
@@ -82,7 +83,7 @@ def _members(
     """Yield the files of an archive, or of one `within` it, that end so; their content isn't read."""
     start, size = (0, path.stat().st_size) if within is None else (within.start, within.size)
     folder = path.name if within is None else f"{path.name}/{within.name}"
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(start)
         end = start + size
 

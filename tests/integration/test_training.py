@@ -212,7 +212,9 @@ def test_where_nothing_can_be_read_an_image_is_named(tmp_path: Path, few_images:
     shards = with_bad_images(tmp_path / "shards", few_images, range(40))
     run = prepare(tmp_path / "run", shards, **CHANGES, data__workers=workers)
     fails_with(run, "no image that can be read (cannot identify image file)")
-    assert ledger.last(run).end["detail"].startswith(f"{shards}/some-train-0000.tar: key key")
+    detail = ledger.last(run).end["detail"]
+    assert detail.startswith(f"{shards}/some-train-0000.tar: key key")
+    assert "begins anew, with fresh=true; what it has saved is evaluated by: python -m dnw.evaluate" in detail
 
 
 def test_unreadable_images_are_named_once_and_cost_no_bit(tmp_path: Path, few_images: Path) -> None:

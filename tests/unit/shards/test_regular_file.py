@@ -37,6 +37,16 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         read_bytes(tmp_path / "none")
 
 
+def test_a_read_that_fails_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "broken"
+    path.symlink_to("/proc/self/mem")  # which has no byte 0
+    with pytest.raises(OSError, match="Input/output error") as failed:
+        read_bytes(path)
+    with open_file(path) as file, pytest.raises(OSError, match="Input/output error") as failed_later:
+        file.read(4)
+    assert failed.value.filename == failed_later.value.filename == str(path)
+
+
 def test_what_took_the_place_of_a_file_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked at again once it is open, which doesn't wait for a writer, and closed."""
     os.mkfifo(tmp_path / "fifo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -38,6 +39,19 @@ def encoded(kind: str, image: Image.Image | str = RGB, **options: Any) -> bytes:
 
 
 PNG, JPG = encoded("PNG"), encoded("JPEG")
+# grey, of cjpeg -arithmetic
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZG"
+    "NywtQFdBRkxOUlNSMj5aYVpQYEpRUk//yQALCAAGAAkBAREA/8wABgAQEAX/2gAIAQEAAD8A/wBoCXWLGBDYc//Z"
+)
+
+
+def of_kind(marker: int, bits: int = 8) -> bytes:
+    """A JPEG whose frame says that it is of another kind."""
+    place = JPG.index(b"\xff\xc0")
+    return JPG[: place + 1] + bytes([marker]) + JPG[place + 2 : place + 4] + bytes([bits]) + JPG[place + 5 :]
+
+
 SEVERAL: dict[str, Any] = {"save_all": True, "append_images": [RGB.rotate(180)]}
 
 
@@ -88,6 +102,7 @@ IMAGES = {
     "x.webp": encoded("WEBP"), "lossless.webp": encoded("WEBP", lossless=True),
     "rgba.webp": encoded("WEBP", "RGBA"), "anim.webp": encoded("WEBP", **SEVERAL),
     "png in.jpg": PNG, "gif in.jpg": encoded("GIF"), "bmp in.jpg": encoded("BMP"),
+    "arithmetic.jpg": ARITHMETIC,
     "tif in.png": encoded("TIFF"), "jpg in.webp": JPG,
 }  # fmt: skip
 DAMAGED = {
@@ -98,6 +113,11 @@ DAMAGED = {
     "program.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\n%%EndComments\nshowpage\n",
     "drawing.png": b'<svg xmlns="http://www.w3.org/2000/svg"/>', "page.jpg": b"%PDF-1.4\n",
     "double.jpg": b"\0\5\x16\7" + bytes(200), "float.tif": encoded("TIFF", FLOAT),
+}  # fmt: skip
+RARE = {
+    "12 bits.jpg": (of_kind(0xC1, 12), "12 bits a colour"), "lossless.jpg": (of_kind(0xC3), "lossless"),
+    "lossless 16.jpg": (of_kind(0xC3, 16), "lossless, 16 bits a colour"),
+    "ls.jpg": (of_kind(0xF7), "JPEG-LS"), "tower.jpg": (of_kind(0xC5), "hierarchical"),
 }  # fmt: skip
 NAMES = (
     "café 猫.png", "img.001.v2.png", "x" * 240 + ".png", "{0..3}.png", "a b\tc.png", "q'uo\"te.png",
@@ -142,6 +162,10 @@ FOLDERS = (
 ZOO = [
     *(taken(name, data) for name, data in IMAGES.items()),
     *(refused(name, data) for name, data in DAMAGED.items()),
+    *(
+        refused(name, data, rf"\(a JPEG of a rare kind, {said}: save it as a baseline JPEG of 8 bits\)")
+        for name, (data, said) in RARE.items()
+    ),
     *(taken(name) for name in NAMES),
     *(counted(path) for path in CLUTTER),
     *(

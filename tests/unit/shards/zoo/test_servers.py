@@ -191,6 +191,19 @@ def test_a_password_is_used_and_not_shown(served: Folder, there: Path, tmp_path:
     assert "secret" not in str(found.value)
 
 
+def test_what_allows_to_read_does_not_go_along_to_another_host(
+    served: Folder, there: Path, tmp_path: Path
+) -> None:
+    secret = {"authorization", "cookie"}
+    with http(there) as other:
+        served.sent_to = (302, other.url)
+        url = served.url.replace("://127.0.0.1", "://me:secret@localhost") + "?sig=secret"
+        all_right(reader(url, there, tmp_path))  # the other one refuses any signature
+        remote.fetch_index(url, tmp_path / "index", "train")
+        assert set.union(*served.headers) >= secret
+        assert not set.union(*other.headers) & secret
+
+
 def _signed_by_itself(folder: Path) -> tuple[Path, ssl.SSLContext]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from shards import index, shard, verify
+from shards import index, shard, verify, workers
 from shards.errors import ShardError
 from shards.ignored import Ignored
+from shards.index import tars
 from shards.reader import Reader
 
 LONG = "d" * 120 + "/" + "e" * 60 + "_"
@@ -128,6 +129,8 @@ ZOO = [
     Odd("two images", pack([*TWO[:1], file("a.png"), *TWO[1:]]), said="holds a.jpg, a.png, a.cls"),
     Odd("a name that ends in a space", pack([file("a.jpg "), file("a.cls", b"1")]), said="holds a.cls"),
     Odd("a name that ends in a dot", pack([file("a.jpg."), file("a.cls", b"1")]), said="holds a.cls"),
+    Odd("one name in three ways", pack([*sample("a", 1), *sample("./a", 2), *sample("/.//a", 3)]),
+        said=r"'\./a' at byte 2560: this key stood before"),
     Odd("gzip", gzip.compress(pack(TWO)), said="is no tar but gzip"),
     Odd("HTML", b"<!DOCTYPE html>".ljust(1024, b" "), said="is no tar but HTML"),
     Odd("lz4", b"\x04\x22\x4d\x18".ljust(1024, b" "), said="is no tar but lz4: .* unpack it with unlz4"),
@@ -212,6 +215,36 @@ def test_files_beside_the_shards(name: str, tmp_path: Path) -> None:
     index.build(folder, {}, workers=0, ignored=ignored)  # as the message says
     assert ignored.total == 1
     assert not verify.verify(folder, quick=True, workers=0)[0]
+
+
+def test_shards_and_classes_without_samples_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (verify, tars):
+        monkeypatch.setattr(module, "run", lambda function, tasks, _: workers.run(function, tasks, 0))
+    folder = made(tmp_path, pack([*sample("a", 1), *sample("b", 3)]))
+    for number in (1, 2):  # alike, to the byte
+        (folder / f"x-train-000{number}.tar").write_bytes(bytes(tarfile.RECORDSIZE))
+    said = [
+        "train: 2 of 3 shards hold no sample, say x-train-0001.tar",
+        "train: 2 of 4 classes have no sample, say 0; they count from 0",
+        "val: 3 of 4 classes have no sample, say 1",
+    ]
+    for command in (index.main, verify.main):
+        command([str(folder), "--workers=1"])
+        told = capsys.readouterr()
+        assert [line for line in (told.out + told.err).splitlines() if " no sample" in line] == said
+    (folder / "x-val-0000.tar").write_bytes(bytes(tarfile.RECORDSIZE))
+    (folder / "_info.json").unlink()
+    with pytest.raises(ShardError, match="split 'val' has no samples: copy or write its shards again"):
+        index.build(folder, {}, workers=0)
+
+
+def test_a_key_in_two_shards_by_two_names(tmp_path: Path) -> None:
+    folder = made(tmp_path, pack(sample("f/a", 1)))
+    (folder / "x-train-0001.tar").write_bytes(pack(sample("./f//a", 2)))
+    with pytest.raises(ShardError, match="1 keys stand in two shards"):
+        index.build(folder, {}, workers=0)
 
 
 def test_data_of_a_hard_link_are_those_of_its_file(tmp_path: Path) -> None:
