@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from dnw.config import ConfigError, Optim, listed
 from shards.errors import did_you_mean
+from shards.user_class.names import is_user_class
 
 TIMM = "timm/"
 # Optimizers that a training step can't do with, and why.
@@ -54,6 +55,8 @@ def check(optim: Optim) -> None:
     """
     if optim.name == "sgd" and not optim.options:
         return  # the usual one, for which nothing needs to be read
+    if is_user_class(optim.name):
+        return  # dnw/user_classes.py looks at it
     known = optimizers("timm" if optim.name.startswith(TIMM) else "torch")
     if optim.name not in known:
         raise ConfigError(f"optim.name: no optimizer {optim.name!r}{_nearest(optim.name, known)}")

@@ -42,6 +42,14 @@ NETWORK = Kind(
     offered=("image_size",),
     methods={"forward": ("images",)},
 )
+OPTIMIZER = Kind(
+    "optimizer",
+    base="torch.optim.optimizer.Optimizer",
+    written="torch.optim.Optimizer, or one of its kinds",
+    positional=("params",),
+    keywords=("lr",),
+    methods={"step": ()},
+)
 AUGMENTATION = Kind("augmentation", methods={"__call__": ("image", "size", "rng")})
 
 
@@ -59,6 +67,7 @@ PLACES = (
     Place("wiring.name", "wiring", WIRING, "wiring.options"),
     Place("model.name", "model", NETWORK, "model.options"),
     Place("data.augment", "data.augment", AUGMENTATION, "data.augment_options"),
+    Place("optim.name", "optim.name", OPTIMIZER, "optim.options"),
 )
 
 
@@ -114,7 +123,7 @@ def build(
     try:
         made = load(found)
         taken = offered(built, given or {})
-        return told(lambda: made(*values, **more, **taken, **_value(train, place.options)), found)
+        return told(lambda: made(*values, **more, **taken, **_options(train, place)), found)
     except UserClassError as error:
         raise ConfigError(f"{place.typed}={name}: {error}") from error
 
@@ -154,7 +163,7 @@ def _chosen(train: Train) -> Iterator[tuple[Place, str]]:
 
 def _looked_up(train: Train, setting: str) -> tuple[Place, str, Class, Constructor]:
     place, name = next((place, name) for place, name in _chosen(train) if place.setting == setting)
-    options = json.dumps(_value(train, place.options))
+    options = json.dumps(_options(train, place))
     try:
         return place, name, *_cached(place.setting, name, options, tuple(_roots(train)))
     except UserClassError as error:
@@ -169,7 +178,15 @@ def _cached(setting: str, name: str, options: str, roots: Sequence[str]) -> tupl
 
 
 def _find(train: Train, place: Place, name: str) -> Class:
-    return check(name, place.kind, _value(train, place.options), place.options, _roots(train))
+    return check(name, place.kind, _options(train, place), place.options, _roots(train))
+
+
+def _options(train: Train, place: Place) -> dict[str, Any]:
+    """Return what the user gives a class: its options, and a decay of weights where one is set."""
+    options = dict(_value(train, place.options))
+    if place.kind is OPTIMIZER and train.optim.weight_decay is not None:
+        options.setdefault("weight_decay", train.optim.weight_decay)
+    return options
 
 
 def _roots(train: Train) -> list[str]:

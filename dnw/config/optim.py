@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
+from dnw.config.user_class import OrUserClass
 from dnw.ranges import LARGEST, STRICT, Amount, Finite, Magnitude, Number
 
 # Settings that some schedules have, and which; any other schedule refuses them.
@@ -47,7 +48,8 @@ Option = Annotated[Finite, BeforeValidator(_option)]
 class Optim:
     """Which optimizer with which settings, and the learning rate as a function of the step."""
 
-    name: str = "sgd"  # of torch.optim, in small letters; or timm/NAME: dnw/optimizer_registry.py
+    # of torch.optim, in small letters; or timm/NAME (dnw/optimizer_registry.py); or a class of the user's own
+    name: Annotated[str, OrUserClass] = "sgd"
     options: dict[str, Option] = field(default_factory=dict)  # of any other than sgd, by the library's names
     lr: Rate
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None  # sgd's, as is nesterov

@@ -11,25 +11,31 @@ from typing import Any
 import torch
 from torch import nn
 
-from dnw import optimizer_registry
-from dnw.config import ConfigError, Optim
+from dnw import optimizer_registry, user_classes
+from dnw.config import ConfigError, Optim, Train
 from dnw.models.torchvision_cpu import torchvision
 from dnw.optimizer_registry import TIMM
 from dnw.wiring import edges_of, raw_weight
+from shards.user_class.names import is_user_class
 
 Optimizer = torch.optim.Optimizer
 _FUSED = frozenset({"sgd", "adam", "adamw"})  # in one kernel, on a CPU and on a GPU
 _SHOWN = 5  # names in a message
 
 
-def build_optimizer(model: nn.Module, optim: Optim) -> Optimizer:
-    """Return the optimizer that `optim` names, over all weights of `model`.
+def build_optimizer(model: nn.Module, train: Train) -> Optimizer:
+    """Return the optimizer that `train.optim` names, over all weights of `model`.
 
     A setting that isn't given is the library's own; a checkpoint holds them all, and a run goes on with them.
 
     Raises:
-        ConfigError: there is no such optimizer or option, or a pattern of optim.no_decay matches nothing.
+        ConfigError: there is no such optimizer or option, or a pattern of optim.no_decay matches nothing; or
+            it is a class of the user's own, which fails.
     """
+    optim = train.optim
+    if is_user_class(optim.name):
+        own: Optimizer = user_classes.build(train, "optim.name", _groups(model, optim), lr=optim.lr)
+        return own
     optimizer_registry.check(optim)
     settings: dict[str, Any] = {"lr": optim.lr, **optim.options}
     if optim.weight_decay is not None:

@@ -49,7 +49,7 @@ class Trainer:
         self.position = Position(world=world.size)
         self.exempt: frozenset[str] = frozenset()  # buffers that may be inf; see dnw/training/finite.py
         self.model = model.to(world.device)
-        self.optimizer = build_optimizer(self.model, train.optim)
+        self.optimizer = build_optimizer(self.model, train)
         self.running = RunningStatistics(self.model)
         ema = train.optim.ema
         self.average = None if ema is None else WeightAverage(self.model, self.running, ema)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from unit.shards.user_class.test_modules import write
 from dnw import models, user_classes
 from dnw.compose import training
 from dnw.config import ConfigError, Train
+from dnw.training.optimizer import build_optimizer
 from dnw.wiring import edges_of
 
 NET = """
@@ -34,6 +36,17 @@ class Some(Edges):
         super().__init__(shape, budget, **given)
         self.mask.copy_(draw(shape, int(budget * share), key=key, legal=given["legal"]))
     def begin(self, weight):
+        pass
+"""
+OPTIMIZER = """
+import torch
+class Signed(torch.optim.SGD):
+    def __init__(self, params, lr, scale=1.0, weight_decay=0.0):
+        super().__init__(params, lr=lr * scale, weight_decay=weight_decay)
+class Fixed(torch.optim.Optimizer):
+    def __init__(self, params):
+        super().__init__(params, {})
+    def step(self, closure=None):
         pass
 """
 
@@ -150,3 +163,40 @@ def test_a_file_in_place_of_a_class() -> None:
         ConfigError, match=r"wiring=my_lab/growth.py: must be the dotted path of a class: my_lab"
     ):
         training(["+exp=static_dnw", "wiring=my_lab/growth.py"])
+
+
+def optimized(name: str, **changes: object) -> Train:
+    return example.train(optim__name=name, optim__momentum=None, **{"optim__weight_decay": None} | changes)
+
+
+def test_an_optimizer_takes_a_rate_a_decay_and_options(here: Path) -> None:
+    write(here, lab_8=OPTIMIZER)
+    train = optimized("lab_8.Signed", optim__options={"scale": 2.0}, optim__weight_decay=0.01)
+    made = build_optimizer(models.build(train), train)
+    assert type(made).__name__ == "Signed"
+    assert made.param_groups[0]["lr"] == 2 * train.optim.lr
+    assert made.param_groups[0]["weight_decay"] == 0.01
+    frozen, files = user_classes.freeze(train)
+    assert frozen.user_fingerprint
+    assert sorted(dict(files)) == ["user/lab_8.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("lab_8.Fixed", {}, "Fixed must take lr too"),
+        ("lab_8.Signed", {"optim__options": {"scala": 2.0}}, "no option 'scala'; did you mean scale?"),
+        ("lab_8.Sgned", {}, "did you mean Signed?"),
+        (
+            "lab_9.Tiny",
+            {},
+            "no optimizer, as Tiny is derived from nn.Module; derive it from torch.optim.Optimizer",
+        ),
+    ],
+)
+def test_what_is_no_optimizer_is_told(here: Path, name: str, changes: dict[str, object], said: str) -> None:
+    write(here, lab_8=OPTIMIZER, lab_9=NET)
+    with pytest.raises(ConfigError, match=re.escape(said)) as raised:
+        user_classes.freeze(optimized(name, **changes))
+    assert str(raised.value).startswith(f"optim.name={name}: ")
+    assert "\n" not in str(raised.value)

@@ -90,6 +90,6 @@ def shown() -> list[list[str]]:
 def test_line_of_the_documentation_can_be_trained(words: list[str]) -> None:
     config = training(words)
     check_typed(config.optim, words)
-    build_optimizer(models.build(config), config.optim)
+    build_optimizer(models.build(config), config)
     rates = [learning_rate(config.optim, step, 200, 60_000 / config.batch) for step in range(200)]
     assert all(0 <= rate <= 1.1 * config.optim.lr for rate in rates)  # a warm-up may end within a step

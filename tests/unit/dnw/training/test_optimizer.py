@@ -11,7 +11,7 @@ from example import train
 from torch import nn
 
 from dnw import models, optimizer_registry
-from dnw.config import ConfigError, Optim
+from dnw.config import ConfigError, Train
 from dnw.training.optimizer import build_optimizer, clip, parameter_names
 from dnw.wiring import edges_of, raw_weight
 
@@ -23,7 +23,7 @@ OFFERED = [
 ]
 
 
-def optim(name: str, **changes: Any) -> Optim:
+def configured(name: str, **changes: Any) -> Train:
     momentum = 0.9 if name == "sgd" else None
     decay = None if name == "rprop" else 0.01
     settings = {
@@ -32,7 +32,7 @@ def optim(name: str, **changes: Any) -> Optim:
         "optim__weight_decay": decay,
         "optim__lr": 0.01,
     }
-    return train(**settings | {f"optim__{key}": value for key, value in changes.items()}).optim
+    return train(**settings | {f"optim__{key}": value for key, value in changes.items()})
 
 
 def network() -> nn.Sequential:
@@ -53,7 +53,9 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> Non
 @pytest.mark.parametrize("name", OFFERED)
 def test_it_goes_on_from_a_checkpoint_with_the_same_bits(name: str) -> None:
     whole, first, second = network(), network(), network()
-    optimizers = [build_optimizer(model, optim(name, decay_norms=False)) for model in (whole, first, second)]
+    optimizers = [
+        build_optimizer(model, configured(name, decay_norms=False)) for model in (whole, first, second)
+    ]
     before = whole.state_dict()["3.weight"].clone()
     for number in range(3):
         step(whole, optimizers[0], number)
@@ -71,7 +73,7 @@ def test_it_goes_on_from_a_checkpoint_with_the_same_bits(name: str) -> None:
 
 
 def test_options_and_decay_arrive() -> None:
-    made = build_optimizer(network(), optim("adamw", options={"betas": [0.9, 0.95]}, weight_decay=0.05))
+    made = build_optimizer(network(), configured("adamw", options={"betas": [0.9, 0.95]}, weight_decay=0.05))
     (group,) = made.param_groups
     assert (group["betas"], group["weight_decay"], group["lr"], group["eps"]) == (
         (0.9, 0.95),
@@ -83,13 +85,14 @@ def test_options_and_decay_arrive() -> None:
 
 def test_decay_that_is_not_set_is_the_librarys_own() -> None:
     assert (
-        build_optimizer(network(), optim("adamw", weight_decay=None)).param_groups[0]["weight_decay"] == 0.01
+        build_optimizer(network(), configured("adamw", weight_decay=None)).param_groups[0]["weight_decay"]
+        == 0.01
     )
 
 
 def test_parameters_are_excepted_from_decay_by_name() -> None:
     model = models.build(train())  # wired: its weight is called graph.weight, not after a parametrization
-    made = build_optimizer(model, optim("sgd", no_decay=["graph.*"]))
+    made = build_optimizer(model, configured("sgd", no_decay=["graph.*"]))
     decaying, exempt = ({id(one) for one in group["params"]} for group in made.param_groups)
     names = parameter_names(model)
     assert {name for name, one in names.items() if id(one) in exempt} == {
@@ -103,12 +106,12 @@ def test_a_pattern_that_matches_nothing_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"optim.no_decay: 'norm\*' matches no parameter; the nearest of 5: "
     ):
-        build_optimizer(network(), optim("sgd", no_decay=["norm*"]))
+        build_optimizer(network(), configured("sgd", no_decay=["norm*"]))
 
 
 def test_what_the_library_refuses_is_told() -> None:
     with pytest.raises(ConfigError, match=r"optim.options: sgd refuses them: Nesterov"):
-        build_optimizer(network(), optim("sgd", nesterov=True, options={"dampening": 0.5}))
+        build_optimizer(network(), configured("sgd", nesterov=True, options={"dampening": 0.5}))
 
 
 def test_clipping_scales_all_gradients_together() -> None:
@@ -124,10 +127,10 @@ def test_clipping_scales_all_gradients_together() -> None:
 def test_wired_weights_have_a_rate_of_their_own() -> None:
     model = models.build(train())
     wired = {id(raw_weight(module)) for module, _ in edges_of(model).values()}
-    groups = build_optimizer(model, optim("sgd", wired_lr_factor=0.1, decay_norms=False)).param_groups
+    groups = build_optimizer(model, configured("sgd", wired_lr_factor=0.1, decay_norms=False)).param_groups
     rates = {id(one): group.get("lr_factor", 1.0) for group in groups for one in group["params"]}
     assert rates == {id(one): 0.1 if id(one) in wired else 1.0 for one in model.parameters()}
     decays = {id(one): group["weight_decay"] for group in groups for one in group["params"]}
     assert all((decays[id(one)] > 0) == (one.ndim > 1) for one in model.parameters())
-    usual = build_optimizer(model, optim("sgd", decay_norms=False)).param_groups
+    usual = build_optimizer(model, configured("sgd", decay_norms=False)).param_groups
     assert not any("lr_factor" in group for group in usual)
