@@ -12,7 +12,7 @@ from dnw.config import Train, plain
 NOT_IDENTITY = frozenset(
     {
         *("data.dir", "data.url", "data.cache", "data.cache_gb", "data.workers", "data.max_bad"),
-        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source", "init"),
+        *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source", "init", "profile"),
     }
 )
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from dnw.config.augmentation_limits import of_the_augmentation
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, RESNETS, is_known
 from dnw.config.optimization import of_the_optimizer
+from dnw.config.steps import recorded_steps
 from dnw.config.train import Train
 from dnw.config.wiring import FROM_A_RUN, NOT_WITH, OF_SINGLE_EDGES, REMEDIES, USED_BY, Wiring
 from dnw.ranges import divisors
@@ -29,6 +30,8 @@ def contradictions(train: Train) -> Iterable[str]:
         yield "deterministic: reduce=exact promises equal bits, which need deterministic=true"
     if train.epochs is None and train.steps is None:
         yield "epochs: must be set, or steps in its place"
+    if train.profile and train.steps is not None and recorded_steps(train.profile).start > train.steps:
+        yield f"profile: {train.profile} lies behind the last step, {train.steps}"
     yield from of_the_optimizer(train.optim)
     yield from of_the_augmentation(train)
     yield from _of_the_network(train)

@@ -12,6 +12,7 @@ from dnw.config.augmentation import Augmentation
 from dnw.config.data import Data
 from dnw.config.model import Model
 from dnw.config.optim import Optim
+from dnw.config.steps import RecordedSteps
 from dnw.config.weights import Weights
 from dnw.config.wiring import Wiring
 from dnw.ranges import STRICT, Count, Duration, Magnitude, Positive, Share
@@ -75,6 +76,7 @@ class Train:
     optim: Optim
     checkpoint: CheckpointSettings
     log: Log
+    profile: RecordedSteps = ""  # FIRST:LAST, steps that torch's profiler records on each rank
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     user_fingerprint: str = ""  # of the user's own classes; set when the run is frozen
     watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)

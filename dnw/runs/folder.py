@@ -92,6 +92,11 @@ class Run:
         return self.folder / "tb"
 
     @property
+    def profile(self) -> Path:
+        """What torch's profiler recorded, for each rank: rank-*.json.gz, a trace, and rank-*.txt, tables."""
+        return self.folder / "profile"
+
+    @property
     def wiring(self) -> Path:
         """The discovered wiring as a picture."""
         return self.folder / "wiring.png"

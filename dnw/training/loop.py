@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -9,10 +10,12 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 
 from dnw import schedule
+from dnw.config.steps import recorded_steps
 from dnw.hardware import numa
 from dnw.hardware.stragglers import OwnTime, Stragglers
 from dnw.preemption import StopRequest
@@ -28,6 +31,7 @@ from dnw.training.divergence import DivergedError, diagnose
 from dnw.training.evaluation import Interrupted, evaluate_each
 from dnw.training.monitor import Monitor
 from dnw.training.prefetch import on_device
+from dnw.training.step_profile import StepProfile
 from dnw.training.trainer import Trainer
 from dnw.training.watchdog import Watchdog
 from shards.errors import ShardError
@@ -69,6 +73,7 @@ class Loop:
         self._digests: list[int] = []
         self._evaluated_before = trainer.position.evaluated
         self._batches = self._begin_loading()
+        self._profile = self._begin_profile()
 
     def run(self, monitor: Monitor | None = None) -> bool:
         """Train to the end (True) or until all ranks have agreed to stop (False); saved either way.
@@ -96,7 +101,8 @@ class Loop:
             self._evaluate_if_due()  # a stop may have cut it off
             self._save()
             while trainer.position.step < trainer.steps:
-                trainer.step(micro_batches)
+                with self._profiled():
+                    trainer.step(micro_batches)
                 self._report()
                 self._evaluate_if_due()
                 must_stop = self._agree(trainer.own_time.take() if trainer.own_time else 0.0)
@@ -106,11 +112,32 @@ class Loop:
                 if self._time_to_save or self._is_saving_step():
                     self._save()
         except Interrupted:
+            if self._profile:
+                self._profile.close()
             self._say_how_long()
             self._save_last()
             return False
         self._save_last()
         return True
+
+    def _profiled(self) -> AbstractContextManager[None]:
+        if self._profile is None:
+            return contextlib.nullcontext()
+        return self._profile.step(self._trainer.position.step + 1)
+
+    def _begin_profile(self) -> StepProfile | None:
+        """Return what records the steps that were asked for, if any of them is still to come."""
+        trainer, asked = self._trainer, self._trainer.train.profile
+        if not asked:
+            return None
+        steps = recorded_steps(asked)
+        if trainer.position.step + 1 >= steps.stop:
+            if trainer.world.is_first:
+                log.info("profile=%s: these steps are done, nothing is recorded", asked)
+            return None
+        made = StepProfile(steps, self._claim, trainer.world)
+        trainer.part = made.part
+        return made
 
     def _begin_loading(self) -> Iterator[Batch]:
         """Everything this rank computes, from here to the end, on the device where it is computed."""

@@ -29,6 +29,7 @@ from dnw.training.evaluation import Normalize, Run, quantize_for_exact_sum
 from dnw.training.optimizer import build_optimizer, clip
 from dnw.training.reduction import Exact, Fast
 from dnw.training.running_stats import RunningStatistics
+from dnw.training.step_profile import Part, no_part
 from dnw.training.weight_average import WeightAverage
 from dnw.wiring import Choice, edges_of
 from shards.rng import bits
@@ -66,6 +67,7 @@ class Trainer:
         self.rate = 0.0  # of the last step
         self.normalize = Normalize(train.data.mean, train.data.std, world.device)
         self.own_time: OwnTime | None = None  # measured where somebody compares it
+        self.part: Part = no_part  # around each part of a step, where somebody measures them
         self.micro_batches = train.batch // train.micro_batch // world.size  # of a step, of this rank
         reduction = Exact if train.reduce == "exact" else Fast
         self._reduction = reduction(train, self.model, self.running, world)
@@ -87,10 +89,26 @@ class Trainer:
             self._seed(number)
             with self._reduction.micro_batch(number):
                 with self.own_time.measured() if self.own_time else contextlib.nullcontext():
-                    loss = self._loss(next(micro_batches), number)
-                (loss / self._reduction.divisor).backward()
-        self._reduction.finish()
-        self._choice.before_step(self.position.step, self.optimizer)
+                    with self.part("data"):
+                        batch = next(micro_batches)
+                    with self.part("forward"):
+                        loss = self._loss(batch, number)
+                with self.part("backward"):
+                    (loss / self._reduction.divisor).backward()
+        with self.part("communication"):
+            self._reduction.finish()
+        with self.part("selection"):
+            self._choice.before_step(self.position.step, self.optimizer)
+        with self.part("optimizer"):
+            self._move_weights()
+        done = self.position.step + 1
+        with self.part("selection"):
+            self._choice.choose(done)
+        consumed = self.position.consumed + self.train.batch
+        self._images += self.train.batch
+        self.position = dataclasses.replace(self.position, step=done, consumed=consumed)
+
+    def _move_weights(self) -> None:
         if self.train.optim.clip_norm is not None:
             clip(self.model, self.train.optim.clip_norm)
         self.rate = self._learning_rate()
@@ -100,11 +118,6 @@ class Trainer:
         self._reduction.clear()
         if self.average is not None:
             self.average.update(self.position.step)
-        done = self.position.step + 1
-        self._choice.choose(done)
-        consumed = self.position.consumed + self.train.batch
-        self._images += self.train.batch
-        self.position = dataclasses.replace(self.position, step=done, consumed=consumed)
 
     def _seed(self, number: int) -> None:
         """Have dropout and the like draw the same for a micro-batch of a step, whoever takes it."""
