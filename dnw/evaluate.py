@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     train, model, step = loaded.train, loaded.model, loaded.step
     is_named = options.data is not None
     if is_named:
-        train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data))
+        has_shards = any(options.data.glob("*.tar"))  # else they are where the run has them
+        url = "" if has_shards else train.data.url
+        train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data, url=url))
     _, val = open_splits(train.data, loaded.classes, loaded.noted, any_images=is_named)
     for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
         print(note, file=sys.stderr)

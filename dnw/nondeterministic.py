@@ -63,7 +63,9 @@ def check(train: Train) -> None:
     Raises:
         ConfigError: with the layer, and what to set.
     """
-    operation = operation_of(train.model.name, train.data.image_size)
+    sizes = {train.data.image_size, *(size for _, size in train.augment.sizes)}
+    found = (operation_of(train.model.name, size) for size in sorted(sizes))
+    operation = next(filter(None, found), None)
     if train.deterministic and operation is not None:
         raise ConfigError(_told(train, operation))
 

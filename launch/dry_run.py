@@ -54,13 +54,14 @@ def _show_frozen(plan: RunPlan) -> list[str]:
     except ExpectedError as error:
         told = "refused"
         refusals.append(str(error))
+    told = "named once its weights are fetched" if plan.to_fetch else told
     told = "named once its images are known" if plan.missing else told
     print(f"# run folder: {told}\n{plan.run.folder}\n")
-    for note in plan.notes:
+    for note in (*plan.to_fetch, *plan.notes):
         print(f"# {note}\n")
     if plan.launch.environment:
         print(f"# variables of the processes\n{_assignments(plan)}\n")
-    print(f"# frozen configuration\n{config.dump(plan.train)}")
+    print(f"# frozen configuration\n{config.dump_for_people(plan.train)}")
     return refusals
 
 

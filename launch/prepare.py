@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from dnw import config, model_registry, nondeterministic, optimizer_registry, schedule, user_classes
 from dnw.config import ConfigError, Data, Train
 from dnw.identity import NOT_IDENTITY, signature
-from dnw.pretrained.resolve import resolve_weights
+from dnw.pretrained.resolve import NotFetchedError, resolve_weights
 from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
@@ -59,14 +59,16 @@ class RunPlan:
     notes: tuple[str, ...] = ()  # what to tell of it
     words: tuple[str, ...] = ()  # that were typed
     missing: tuple[str, ...] = ()  # in a dry run, why its images or its source aren't known
+    to_fetch: tuple[str, ...] = ()  # in a dry run, weights that the launch will fetch
     refused: tuple[str, ...] = ()  # in a dry run, what else the line would be refused for
     classes: Names = None  # of its images
     files: tuple[tuple[str, bytes], ...] = ()  # of the user's own classes, by their names in the code
 
     @property
     def outside(self) -> tuple[Path, ...]:
-        """Folders that hold no code."""
-        return self.launch.runs_dir, self.train.data.dir
+        """Folders that hold no code, and a file that is none."""
+        weights = Path(self.train.init)
+        return (self.launch.runs_dir, self.train.data.dir, *([weights] if weights.is_absolute() else []))
 
 
 def alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
@@ -106,8 +108,9 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     if launch.gpus:
         nondeterministic.check(train)
     parent = _parent(launch, train)
-    train, val, missing = _resolved(train, launch)
-    run = _named(parent, composed.overrides, None if missing else train, launch.fresh)
+    train, val, missing, to_fetch = _resolved(train, launch)
+    is_known = not (missing or to_fetch)
+    run = _named(parent, composed.overrides, train if is_known else None, launch.fresh)
     if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
         _check_writable(parent)
     is_there = run.folder.exists() and not launch.fresh
@@ -117,13 +120,15 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     notes = (
         *request.notes,
         *filter(None, [loader_cores.doubt(train, launch)]),
-        *(() if missing else earlier_run.earlier(train, run)),
+        *(earlier_run.earlier(train, run) if is_known else ()),
         *filter(None, [_compare_classes(val, train, run if is_there else None)]),
     )
     launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, need))
     refused = (request.refusal,) if request.refusal else ()
     names = None if val is None else val.classes
-    return RunPlan(run, train, launch, need, notes, composed.overrides, missing, refused, names, files)
+    return RunPlan(
+        run, train, launch, need, notes, composed.overrides, missing, to_fetch, refused, names, files
+    )
 
 
 def _check_names(train: Train, overrides: Sequence[str]) -> None:
@@ -164,17 +169,24 @@ def _gpus(train: Train, launch: Launch, in_foreground: bool, ask: Asks) -> Reque
     raise LaunchError(found.refusal)
 
 
-def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[str, ...]]:
-    """With the identity of its images and of its source; in a dry run, what keeps these from being known."""
+def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[str, ...], tuple[str, ...]]:
+    """Return it with the identity of its images, weights and source, and the index of the validation split.
+
+    In a dry run then follow what keeps these from being known, and what is to be fetched.
+    """
+    to_fetch: tuple[str, ...] = ()
     try:
         frozen, val = _freeze(train, launch.dry_run)
-        frozen = resolve_weights(frozen, launch.runs_dir / train.exp, download=not launch.dry_run)
-        return source_run.resolve_source_run(frozen, launch.runs_dir), val, ()
+        try:
+            frozen = resolve_weights(frozen, launch.runs_dir / train.exp, download=not launch.dry_run)
+        except NotFetchedError as error:
+            to_fetch = (str(error),)
+        return source_run.resolve_source_run(frozen, launch.runs_dir), val, (), to_fetch
     except (ConfigError, ShardError) as error:
         if not launch.dry_run:
             raise
         data = dataclasses.replace(train.data, dir=train.data.dir.expanduser().absolute())
-        return dataclasses.replace(train, data=data), None, (str(error),)
+        return dataclasses.replace(train, data=data), None, (str(error),), to_fetch
 
 
 def _plan_self_test(train: Train, request: Request, asked: SelfTest, overrides: tuple[str, ...]) -> RunPlan:
@@ -355,14 +367,20 @@ def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
 def overridden(overrides: tuple[str, ...]) -> str:
     """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
     words = sorted(word.lstrip("+~") for word in overrides)
-    told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
+    told = [_short(word) for word in words if _tells(word.split("=")[0].split("@")[0])]
     return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
 
 
 def _tells(key: str) -> bool:
     parts = key.split(".")
     prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-    return key != "exp" and not is_launch_key(key) and not prefixes & NOT_IDENTITY
+    return key != "exp" and not is_launch_key(key) and not prefixes & (NOT_IDENTITY - {"init"})
+
+
+def _short(word: str) -> str:
+    """Return a setting as typed; of a file of weights its name alone."""
+    key, _, value = word.partition("=")
+    return f"{key}={Path(value).name}" if key == "init" else word
 
 
 def _check_writable(folder: Path) -> None:

@@ -25,6 +25,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import quote
 
+from shards.address import shown, without_credentials
 from shards.errors import ShardError
 from shards.flock import flock
 from shards.shard import Shard
@@ -48,7 +49,6 @@ _LARGE = 1 << 28  # bytes, of an index of some ten million samples
 _LONGEST = 120  # characters of another library's message
 _GONE = (FileNotFoundError, PermissionError)  # trying again won't help
 _PASSING = frozenset({408, 425, 429})  # of the answers from 400 to 499, those after which it will
-_WHO = re.compile(r"(?<=://)[^/@\s]+@")  # name and password in an address
 _WITHOUT_RANGES: set[str] = set()  # servers that were met by this process
 
 
@@ -105,7 +105,7 @@ class Store:
                 return
             part.unlink()
         raise ShardError(
-            f"{_shown(self.url)}/{shard.file}: has the digest {found[:16]}, the index says "
+            f"{shown(self.url)}/{shard.file}: has the digest {found[:16]}, the index says "
             f"{shard.sha256[:16]}: put the right shard there, or index what is there"
         )
 
@@ -218,7 +218,7 @@ def _index_file(address: str, name: str) -> bytes:
     content: bytes = _tried(lambda: files.cat_file(address), address, INDEX_TRIES, hint)
     if not _is_index(name, content):
         raise ShardError(
-            f"{_shown(address)}: what the server sends is no index but begins with {content[:24]!r}: "
+            f"{shown(address)}: what the server sends is no index but begins with {content[:24]!r}: "
             f"{where}, which may need a login"
         )
     return content
@@ -231,7 +231,7 @@ def _tried(get: Callable[[], Result], address: str, tries: int, hint: str = "") 
             return get()
         except Exception as found:  # fsspec, what it runs on, the network: their types have no end
             error = _behind(found)
-            why = f"{_shown(address)}: can't be fetched ({_reason(error)})"
+            why = f"{shown(address)}: can't be fetched ({_reason(error)})"
             remedy = _remedy(error)
             if isinstance(error, _GONE) or remedy:
                 raise ShardError(": ".join(filter(None, (why, hint or remedy)))) from error
@@ -281,17 +281,14 @@ def _address(url: str, name: str) -> str:
     return f"{folder}/{quote(os.fsencode(name))}{question}{words}"
 
 
-def _shown(address: str) -> str:
-    """Return an address without what allows to read it: a signature, or name and password."""
-    return _WHO.sub("", address.partition("?")[0]) if address.startswith("http") else address
-
-
 def _reason(error: Exception) -> str:
     """Return why something can't be fetched, in a few words: some libraries repeat their request."""
     if isinstance(error, FileNotFoundError):
         return "not there"
     words = re.sub(r"\?[^\s'\"]*", "?...", " ".join(str(error).split()))  # no signature into a log
-    return f"{type(error).__name__}: {_WHO.sub('', words)[:_LONGEST]}" if words else type(error).__name__
+    return (
+        f"{type(error).__name__}: {without_credentials(words)[:_LONGEST]}" if words else type(error).__name__
+    )
 
 
 def _behind(error: Exception) -> Exception:
@@ -354,7 +351,7 @@ def _filesystem(address: str, size: int) -> Any:
             return fsspec.filesystem("http", **_patience(size))
         return fsspec.core.url_to_fs(address)[0]
     except (ImportError, ValueError) as error:
-        raise ShardError(f"data.url={_shown(address)}: {error}") from error
+        raise ShardError(f"data.url={shown(address)}: {error}") from error
 
 
 class _File(NamedTuple):

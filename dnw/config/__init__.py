@@ -13,7 +13,7 @@ from dnw.config.data import Data, Folder
 from dnw.config.frozen import ANEW, load, read
 from dnw.config.model import GRAPHS, LIBRARIES, NETWORKS, RESNETS, Model
 from dnw.config.optim import Optim
-from dnw.config.parsing import ConfigError, check_typed, dump, parse, parse_as, plain
+from dnw.config.parsing import ConfigError, check_typed, dump, dump_for_people, parse, parse_as, plain
 from dnw.config.train import MOST_STEPS, VERSION, CheckpointSettings, Log, Precision, Train, Watchdog
 from dnw.config.wiring import FROM_A_RUN, Wiring
 
@@ -41,6 +41,7 @@ __all__ = [
     "Wiring",
     "check_typed",
     "dump",
+    "dump_for_people",
     "listed",
     "load",
     "parse",

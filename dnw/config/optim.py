@@ -31,6 +31,10 @@ def _rate(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _of_sgd(value: Any) -> Any:
+    return False if value is None else value  # as a recipe has it for any optimizer but sgd
+
+
 def _option(value: Any) -> Any:
     is_number = isinstance(value, int | float)
     if isinstance(value, list | tuple) and all(isinstance(one, int | float) for one in value):
@@ -54,7 +58,7 @@ class Optim:
     lr: Rate
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None  # sgd's, as is nesterov
     weight_decay: Amount | None = None  # None: the library's own, of any other than sgd
-    nesterov: bool = False
+    nesterov: Annotated[bool, BeforeValidator(_of_sgd)] = False
     schedule: Literal["cosine", "multistep", "step", "linear", "onecycle", "constant"]
     milestones: tuple[Number, ...] = ()  # epochs, multistep only
     gamma: Magnitude = 0.1  # at each milestone, or step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from dnw.config.optim import Optim
 from dnw.config.optimization import unused_words
 from dnw.config.train import Train
 from dnw.setting_errors import explain, known_keys
+from shards.address import shown
 from shards.errors import ExpectedError
 
 T = TypeVar("T")
@@ -68,3 +70,9 @@ def plain(train: Train) -> dict[str, Any]:
 def dump(train: Train) -> str:
     """Return the configuration as YAML."""
     return yaml.safe_dump(plain(train), sort_keys=False)
+
+
+def dump_for_people(train: Train) -> str:
+    """Return the configuration as YAML, without what lets somebody read its images."""
+    data = dataclasses.replace(train.data, url=shown(train.data.url))
+    return dump(dataclasses.replace(train, data=data))

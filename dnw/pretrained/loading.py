@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dnw.config import ConfigError, Train
@@ -75,16 +74,26 @@ def _state(path: Path) -> tuple[State, list[str]]:
             )
         return _without_wirings(saved), ["edges chosen anew"]
     try:
+        if weights_file.is_safetensors(path):
+            return _without_wirings(_of_safetensors(path)), []
         with warnings.catch_warnings():  # of another pickle's protocol torch asks to be told
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            if weights_file.is_safetensors(path):
-                return _without_wirings(load_file(path)), []
             values = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):  # which speak for pages
         raise ConfigError(
             f"init: {path}: damaged, or more than tensors, numbers and text; save model.state_dict() alone"
         ) from None
     return _held(path, values)
+
+
+def _of_safetensors(path: Path) -> State:
+    from safetensors import SafetensorError  # noqa: PLC0415  (images without it train all else)
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ConfigError(f"init: {path}: damaged ({error}); copy it again") from None
 
 
 def _held(path: Path, values: Any) -> tuple[State, list[str]]:

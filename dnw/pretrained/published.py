@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,10 @@ class Published:
         path = _torch_hub() / self._name
         path.parent.mkdir(parents=True, exist_ok=True)
         known = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)  # of its SHA-256, as torch.hub has it
-        download(self.url, path, known[1] if known else "", "sha256")
+        own = path.with_name(
+            f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp"
+        )  # others may fetch it, too
+        download(self.url, path, known[1] if known else "", "sha256", through=own)
         return path
 
     def _from_the_hub(self) -> Path:

@@ -12,6 +12,11 @@ from dnw.runs.folder import Run, newest_step
 from shards import command
 from shards.errors import did_you_mean
 
+
+class NotFetchedError(ConfigError):
+    """Weights aren't here yet, and may not be fetched now."""
+
+
 _PUBLISHED = tuple(library.rstrip("/") for library in LIBRARIES)
 
 
@@ -26,6 +31,7 @@ def resolve_weights(train: Train, runs: Path | None, download: bool) -> Train:
         download: whether weights that a library publishes may be fetched.
 
     Raises:
+        NotFetchedError: they are published, not here, and may not be fetched.
         ConfigError: there is no such file, or it can't be used; says what to name.
     """
     if not train.init:
@@ -40,7 +46,7 @@ def resolve_weights(train: Train, runs: Path | None, download: bool) -> Train:
     if path is None:
         assert source is not None
         if not download:
-            raise ConfigError(f"init: {source.url} isn't in the cache yet; the launch fetches it")
+            raise NotFetchedError(f"init: {source.url} isn't in the cache yet; the launch fetches it")
         path = source.fetch()
     elif source is None and not path.exists():
         _check_word(word)

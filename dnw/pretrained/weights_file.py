@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def _problem(path: Path, head: bytes) -> str:
     """Return what is wrong with a file that begins with `head`; nothing if it may be loaded."""
     if not head:
         return "empty"
+    if head[_LENGTH : _LENGTH + 1] == b"{":  # behind a length that may look like the beginning of anything
+        return _problem_of_safetensors(path)
     if head.startswith(b"PK"):
         return _problem_of_zip(path)
     if head.startswith(_LEGACY):
@@ -104,7 +107,8 @@ def _problem_of_safetensors(path: Path) -> str:
     if "dnw" in metadata:
         return "a network without its dead parts, as dnw.export writes it; name a checkpoint of its run"
     wanted = _LENGTH + length + end
-    return "" if size >= wanted else f"cut off, {size:,} of {wanted:,} bytes; copy it again"
+    what = "cut off" if size < wanted else "damaged"
+    return "" if size == wanted else f"{what}, {size:,} bytes in place of {wanted:,}; copy it again"
 
 
 def _problem_of_zip(path: Path) -> str:
@@ -116,8 +120,8 @@ def _problem_of_zip(path: Path) -> str:
             if "data.pkl" not in names:
                 return f"a zip file; {_WANTED}"
             foreign = sorted(set(_foreign(archive.read(names["data.pkl"]))))
-    except (zipfile.BadZipFile, EOFError, ValueError):
-        return "cut off, or damaged; copy it again"
+    except (zipfile.BadZipFile, EOFError, ValueError, zlib.error, NotImplementedError, RuntimeError):
+        return "cut off, damaged, or no zip file of torch's; copy it again"
     if foreign:
         return f"holds objects of {', '.join(foreign[:3])}, not just tensors; save model.state_dict() alone"
     return ""

@@ -122,7 +122,8 @@ class SteadyDnwEdges(DnwEdges):
         strength = strength.clamp(min=_LEAST)
         if self.row_budgets is None:
             return strength
-        first = largest_of_rows(strength, self.legal, self.row_budgets, self.remedies.at_least)
+        most = min(self.remedies.at_least, strength[0].numel())
+        first = largest_of_rows(strength, self.legal, self.row_budgets, most)
         return strength.masked_fill(first, _MOST)
 
     def _gain(self, weight: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0  # without a byte
 
 
-def download(url: str, path: Path, digest: str, algorithm: str = "md5") -> None:
+def download(url: str, path: Path, digest: str, algorithm: str = "md5", through: Path | None = None) -> None:
     """Fetch a file; it is there whole, with the right digest, or not at all.
 
     Args:
@@ -25,12 +25,13 @@ def download(url: str, path: Path, digest: str, algorithm: str = "md5") -> None:
         path: where it goes, in a folder that exists.
         digest: its own in hexadecimal, or as many of the first digits as are known.
         algorithm: that the digest is made by.
+        through: what it is called until it is whole; see shards.atomic.replacing.
 
     Raises:
         ShardError: it can't be fetched, or is another file than the digest says.
         OSError: `path` can't be written.
     """
-    with atomic.replacing(path) as file:
+    with atomic.replacing(path, through) as file:
         found = hashlib.new(algorithm, usedforsecurity=False)
         for chunk in _chunks(url, path.name):
             file.write(chunk)

@@ -5,6 +5,7 @@ A map of side x side pixels lies flat, in rows of side + 1 pixels, as dnw/engine
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import mmap
 from collections.abc import Hashable, Sequence
@@ -210,7 +211,8 @@ def zeros(floats: int) -> NDArray[np.float32]:
     """
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages = mmap.mmap(-1, 4 * floats + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
         spare = np.frombuffer(pages, np.float32)
     else:
         spare = np.zeros(floats + _HUGE_PAGE // 4, np.float32)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from dnw.config import Train, plain
+from dnw.config import Train, dump_for_people, plain
 from dnw.identity import NOT_IDENTITY
 from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
@@ -49,7 +48,7 @@ def introduce(board: SummaryWriter, run: Run, train: Train, step: int) -> None:
         train: its configuration.
         step: after which the attempt goes on.
     """
-    board.add_text("run/configuration", f"```yaml\n{yaml.safe_dump(plain(train), sort_keys=False)}```", step)
+    board.add_text("run/configuration", f"```yaml\n{dump_for_people(train)}```", step)
     board.add_text("run/code", _code(run), step)
     board.add_text("run/attempts", _attempts(ledger.read(run)), step)
     board.add_custom_scalars(

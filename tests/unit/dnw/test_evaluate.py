@@ -54,11 +54,15 @@ def test_one_checkpoint_of_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_data_may_lie_elsewhere(tmp_path: Path, few_images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make(tmp_path, data__dir=str(tmp_path / "nowhere"), data__url="http://127.0.0.1:9/none")
+    save(run, 1)
+    save(run, 1)
+    assert main([str(run.folder), "--data", str(few_images)]) == 0
+    shutil.rmtree(run.folder)
     run = make(tmp_path, data__dir=str(tmp_path / "nowhere"))
     save(run, 1)
     assert main([str(run.folder)]) == 1
     assert "nowhere" in capsys.readouterr().err
-    assert main([str(run.folder), "--data", str(few_images)]) == 0
 
 
 def test_other_images_than_the_run_began_with(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -176,6 +177,13 @@ def test_interpolation_depends_on_the_size() -> None:
     assert operation_of("timm/mobilevit_s", 224) == "bilinear interpolation"
     assert operation_of("timm/mobilevit_s", 256) is None
     assert operation_of("timm/tresnet_m", 256) == "padding by reflection"
+    of_256 = training(
+        ["+exp=resnet50_sparse", "model=timm/mobilevit_s", "data.image_size=256", "sparsity=0.5"]
+    )
+    check(of_256)
+    sizes = dataclasses.replace(of_256.augment, sizes=((0, 224), (30, 256)))
+    with pytest.raises(ConfigError, match="bilinear interpolation"):
+        check(dataclasses.replace(of_256, augment=sizes))
 
 
 def test_what_torch_says_at_the_first_step_becomes_one_line() -> None:

@@ -197,6 +197,7 @@ def test_two_that_type_the_same_at_once(composed: Composed, monkeypatch: pytest.
         (["++width=0.3", "nodes=2", "cluster=local", "cluster.partition=a", "fresh=true"], "width=0.3"),
         (["data.dir=/a/b", "data.workers=4", "log.every_steps=1", "checkpoint.keep=3"], "default"),
         (["optim.milestones=[80, 120]"], "optim.milestones=_80,_120_"),
+        (["init=/a/weights/r18.pth"], "init=r18.pth"),
         (["~epochs", "data.name=a/b c"], "data.name=a_b_c,epochs"),
     ],
 )

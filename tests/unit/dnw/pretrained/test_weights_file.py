@@ -38,16 +38,25 @@ def exported() -> bytes:
     return save_tensors(STATE, {"dnw": json.dumps({})})
 
 
+def beginning_with(length: bytes) -> bytes:
+    """Return a file of safetensors that begins so: with the length of its header, lowest byte first."""
+    files = (save_tensors(STATE, {"note": "x" * count}) for count in range(0, 20_000, 8))
+    return next(content for content in files if content.startswith(length))
+
+
 GOOD = {
     "torch": saved(STATE),
     "safetensors": save_tensors(STATE),
+    "safetensors that begin as a pickle": beginning_with(b"\x80"),
+    "safetensors that begin as a zip": beginning_with(b"PK"),
     "before version 1.6": saved(STATE, _use_new_zipfile_serialization=False),
     "with numbers": saved({"epoch": 3, "lr": 0.1, "arch": "resnet18", "state_dict": STATE}),
 }
 BAD = {
     "empty": (b"", "empty"),
-    "cut off": (saved(STATE)[:-100], "cut off, or damaged; copy it again"),
-    "safetensors cut off": (save_tensors(STATE)[:-1], "cut off, .* of .* bytes"),
+    "cut off": (saved(STATE)[:-100], "cut off, damaged, or no zip file of torch's; copy it again"),
+    "safetensors with more behind": (save_tensors(STATE) + bytes(8), "damaged, .* bytes in place of .*"),
+    "safetensors cut off": (save_tensors(STATE)[:-1], "cut off, .* bytes in place of .*"),
     "header cut off": (save_tensors(STATE)[:20], "cut off; copy it again"),
     "page of a server": (b"<!DOCTYPE html>", "HTML or XML, as a server answers in place of a file"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS: git lfs pull fetches the file"),
@@ -69,7 +78,7 @@ def test_files_of_weights_pass(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.bin"  # whatever its name
     path.write_bytes(GOOD[kind])
     weights_file.check(path)
-    assert weights_file.is_safetensors(path) == (kind == "safetensors")
+    assert weights_file.is_safetensors(path) == kind.startswith("safetensors")
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -130,6 +130,9 @@ def test_each_target_has_its_strongest_edges_first(legal: Tensor | None) -> None
     assert torch.equal(edges.mask[:1], largest(weight[:1], row, 2))
     with pytest.raises(ValueError, match="6 edges of each target are 48, and there are 40"):
         steady(at_least=6)
+    whole = SteadyDnwEdges((4, 9), 36, remedies=Remedies(at_least=16))  # more than a target has
+    whole.begin(torch.ones(4, 9))
+    assert whole.mask.all()
 
 
 def test_what_was_loaded_is_not_chosen_again_until_the_next_step() -> None:
