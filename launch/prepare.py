@@ -367,7 +367,10 @@ def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
 def overridden(overrides: tuple[str, ...]) -> str:
     """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
     words = sorted(word.lstrip("+~") for word in overrides)
-    told = [_short(word) for word in words if _tells(word.split("=")[0].split("@")[0])]
+    words = [
+        "init=" + Path(word[5:]).name if word.startswith("init=") else word for word in words
+    ]  # of a path
+    told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
     return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
 
 
@@ -375,12 +378,6 @@ def _tells(key: str) -> bool:
     parts = key.split(".")
     prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
     return key != "exp" and not is_launch_key(key) and not prefixes & (NOT_IDENTITY - {"init"})
-
-
-def _short(word: str) -> str:
-    """Return a setting as typed; of a file of weights its name alone."""
-    key, _, value = word.partition("=")
-    return f"{key}={Path(value).name}" if key == "init" else word
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,7 +1,10 @@
 import difflib
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+
+_WHO = re.compile(r"(?<=://)[^/\s]+@")  # name and password in an address
 
 
 class ExpectedError(Exception):
@@ -38,3 +41,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = {one.lower(): one for one in known}
     nearest = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.6)
     return f"; did you mean {names[nearest[0]]}?" if nearest else ""
+
+
+def without_credentials(text: str) -> str:
+    """Return a text without the names and passwords of the addresses in it."""
+    return _WHO.sub("", text)
+
+
+def shown(address: str) -> str:
+    """Return an address without what allows to read it: a signature, or name and password."""
+    return without_credentials(address.partition("?")[0]) if address.startswith("http") else address

@@ -25,8 +25,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from shards.address import shown, without_credentials
-from shards.errors import ShardError
+from shards.errors import ShardError, shown, without_credentials
 from shards.flock import flock
 from shards.shard import Shard
 from shards.tar import BLOCK

@@ -14,8 +14,7 @@ from dnw.config.optim import Optim
 from dnw.config.optimization import unused_words
 from dnw.config.train import Train
 from dnw.setting_errors import explain, known_keys
-from shards.address import shown
-from shards.errors import ExpectedError
+from shards.errors import ExpectedError, shown
 
 T = TypeVar("T")
 

@@ -30,8 +30,8 @@ from dnw.training.distributed import Agreement
 from dnw.training.divergence import DivergedError, diagnose
 from dnw.training.evaluation import Interrupted, evaluate_each
 from dnw.training.monitor import Monitor
+from dnw.training.monitoring.step_profile import StepProfile
 from dnw.training.prefetch import on_device
-from dnw.training.step_profile import StepProfile
 from dnw.training.trainer import Trainer
 from dnw.training.watchdog import Watchdog
 from shards.errors import ShardError

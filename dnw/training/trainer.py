@@ -26,10 +26,10 @@ from dnw.training.checkpoint import Checkpoint, Identity, Position
 from dnw.training.data import Batch
 from dnw.training.distributed import World
 from dnw.training.evaluation import Normalize, Run, quantize_for_exact_sum
+from dnw.training.monitoring.step_profile import Part, no_part
 from dnw.training.optimizer import build_optimizer, clip
 from dnw.training.reduction import Exact, Fast
 from dnw.training.running_stats import RunningStatistics
-from dnw.training.step_profile import Part, no_part
 from dnw.training.weight_average import WeightAverage
 from dnw.wiring import Choice, edges_of
 from shards.rng import bits

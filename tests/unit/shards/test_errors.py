@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shards.address import shown, without_credentials
+from shards.errors import shown, without_credentials
 
 
 @pytest.mark.parametrize(

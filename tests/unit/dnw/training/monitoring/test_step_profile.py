@@ -15,10 +15,10 @@ from run_folder import make
 from training_steps import steps, trainer
 
 from dnw.runs.claim import Claim
-from dnw.training import step_profile
 from dnw.training.data import training_batches
 from dnw.training.distributed import ALONE
-from dnw.training.step_profile import PARTS, StepProfile
+from dnw.training.monitoring import step_profile
+from dnw.training.monitoring.step_profile import PARTS, StepProfile
 from shards.index import Index
 
 CONFIG = train(steps=4, batch=8, micro_batch=4, width=0.05)
