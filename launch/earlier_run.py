@@ -11,11 +11,14 @@ from pathlib import Path
 from dnw import config
 from dnw.config import ConfigError, Train
 from dnw.dotted import dotted
-from dnw.identity import identity, signature
+from dnw.identity import NOT_IDENTITY, identity, signature
 from dnw.runs.folder import Run
 from dnw.runs.source_run import quoted
+from launch.config import is_launch_key
 
 _NAMED = re.compile(r".*-[0-9a-f]{10}(\.old-.*)?")  # by its signature, or moved aside by fresh=true
+
+LONGEST_NAME = 120  # of what was overridden, in the name of a folder; file systems take 255 bytes
 
 
 def renamed(train: Train, parent: Path) -> Path | None:
@@ -58,3 +61,19 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
                 f"{run.name} is a new run: {name}, which the same words made earlier, has other settings; "
                 f"type also {typed} to go on with that one"
             )
+
+
+def overridden(overrides: tuple[str, ...]) -> str:
+    """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
+    words = sorted(word.lstrip("+~") for word in overrides)
+    words = [
+        "init=" + Path(word[5:]).name if word.startswith("init=") else word for word in words
+    ]  # of a path
+    told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
+    return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
+
+
+def _tells(key: str) -> bool:
+    parts = key.split(".")
+    prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    return key != "exp" and not is_launch_key(key) and not prefixes & (NOT_IDENTITY - {"init"})

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 
 from dnw import config, model_registry, nondeterministic, optimizer_registry, schedule, user_classes
 from dnw.config import ConfigError, Data, Train
-from dnw.identity import NOT_IDENTITY, signature
+from dnw.identity import signature
 from dnw.pretrained.resolve import NotFetchedError, resolve_weights
 from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch import earlier_run, frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
-from launch.config import Launch, SelfTest, check_agent, check_effect, check_processes, is_launch_key, split
+from launch.config import Launch, SelfTest, check_agent, check_effect, check_processes, split
 from launch.errors import LaunchError, not_written
 from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 # Slurm's and submitit's %j, Slurm's \\ against it, PYTHONPATH's : and what ends a line of the script
 _UNFIT = re.compile(r"[%\\:\x00-\x1f\x7f]")
 Packs = Callable[..., bytes]  # snapshot.pack
-LONGEST_NAME = 120  # of the overridden part; file systems take 255 bytes
 
 
 @dataclass(frozen=True)
@@ -111,17 +110,13 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     train, val, missing, to_fetch = _resolved(train, launch)
     is_known = not (missing or to_fetch)
     run = _named(parent, composed.overrides, train if is_known else None, launch.fresh)
-    if launch.fresh or not run.result.exists():  # else there is nothing to write: it says what came out
-        _check_writable(parent)
-    is_there = run.folder.exists() and not launch.fresh
-    if is_there:
-        config.load(run.config)  # it can be gone on with
+    there = _to_go_on_with(run, launch.fresh)
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     notes = (
         *request.notes,
         *filter(None, [loader_cores.doubt(train, launch)]),
         *(earlier_run.earlier(train, run) if is_known else ()),
-        *filter(None, [_compare_classes(val, train, run if is_there else None)]),
+        *filter(None, [_compare_classes(val, train, there)]),
     )
     launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, need))
     refused = (request.refusal,) if request.refusal else ()
@@ -129,6 +124,16 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     return RunPlan(
         run, train, launch, need, notes, composed.overrides, missing, to_fetch, refused, names, files
     )
+
+
+def _to_go_on_with(run: Run, fresh: bool) -> Run | None:
+    """Return the run if it is there; None of one that begins, and for which there has to be a place."""
+    if fresh or not run.result.exists():  # else there is nothing to write: it says what came out
+        _check_writable(run.folder.parent)
+    if fresh or not run.folder.exists():
+        return None
+    config.load(run.config)  # it can be gone on with
+    return run
 
 
 def _check_names(train: Train, overrides: Sequence[str]) -> None:
@@ -361,23 +366,7 @@ def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
         raise LaunchError(
             f"{parent}: the same run is there {len(existing)} times ({names}); move all but one away"
         )
-    return existing[0] if existing else parent / f"{overridden(overrides)}-{signature}"
-
-
-def overridden(overrides: tuple[str, ...]) -> str:
-    """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
-    words = sorted(word.lstrip("+~") for word in overrides)
-    words = [
-        "init=" + Path(word[5:]).name if word.startswith("init=") else word for word in words
-    ]  # of a path
-    told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
-    return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
-
-
-def _tells(key: str) -> bool:
-    parts = key.split(".")
-    prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-    return key != "exp" and not is_launch_key(key) and not prefixes & (NOT_IDENTITY - {"init"})
+    return existing[0] if existing else parent / f"{earlier_run.overridden(overrides)}-{signature}"
 
 
 def _check_writable(folder: Path) -> None:

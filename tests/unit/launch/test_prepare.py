@@ -13,8 +13,9 @@ from dnw.config import ConfigError
 from dnw.identity import signature
 from launch import prepare, snapshot
 from launch.compose import Composed
+from launch.earlier_run import overridden
 from launch.errors import LaunchError
-from launch.prepare import RunPlan, overridden
+from launch.prepare import RunPlan
 from shards.errors import ShardError
 
 
