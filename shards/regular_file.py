@@ -32,6 +32,10 @@ _KINDS = {
 }
 
 
+class ChangedError(ShardError):
+    """A file that was written to or replaced while it was read: nothing is known of what it is now."""
+
+
 def descriptor_of(path: Path, flags: int = os.O_RDONLY, is_ours: bool = False) -> int:
     """Open a regular file and return its descriptor.
 
@@ -65,7 +69,7 @@ def unchanging(path: Path) -> Iterator[None]:
     """Have a file stay as it is while the block reads it: size, time of change, and the file itself.
 
     Raises:
-        ShardError: it was written to or replaced meanwhile, whatever the block made of it.
+        ChangedError: it was written to or replaced meanwhile, whatever the block made of it.
         OSError: it isn't there.
     """
     before = _version(path)
@@ -125,7 +129,7 @@ def _version(path: Path) -> tuple[int, ...]:
 
 def _check_version(path: Path, before: tuple[int, ...]) -> None:
     if _version(path) != before:
-        raise ShardError(
+        raise ChangedError(
             f"{printable(path)}: was changed while it was read: once nobody writes to it any more, type "
             "this again"
         )

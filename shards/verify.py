@@ -34,7 +34,7 @@ from shards.ignored import Ignored, literal, printable
 from shards.index import Index, absent
 from shards.index.agreement import beside, between
 from shards.index.same_keys import pairs
-from shards.regular_file import open_file, unchanging
+from shards.regular_file import ChangedError, open_file, unchanging
 from shards.report import MEASURE, Measures, measure, page
 from shards.shard import Contents, Members, Shard, key_at
 from shards.split_files import unknown, why_no_index
@@ -45,12 +45,16 @@ _MOST = 20  # faults told of one shard
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong: in which file, at which sample and byte if that is known."""
+    """Something that is wrong: in which file, at which sample and byte if that is known.
+
+    Where it `may_pass` the file couldn't be read, or not undisturbed: it may be whole.
+    """
 
     file: str
     what: str
     key: str = ""
     offset: int | None = None
+    may_pass: bool = False
 
     def __str__(self) -> str:
         key = f" key {printable(self.key)}" if self.key else ""
@@ -205,10 +209,11 @@ def _look_at(task: Task) -> tuple[Contents | None, list[Fault], tuple[list[Fault
             return contents, differences, nothing if task.quick or differences else _decoded(task)
     except ShardError as error:
         what = str(error).removeprefix(f"{printable(task.path)}: ")
-        return None, [Fault(name, what, error.key, error.offset)], nothing
+        may_pass = isinstance(error, ChangedError)
+        return None, [Fault(name, what, error.key, error.offset, may_pass)], nothing
     except OSError as error:
         said = (command.explain(error) or str(error)).removeprefix(f"{task.path}: ")
-        return None, [Fault(name, f"can't be read: {said}")], nothing
+        return None, [Fault(name, f"can't be read: {said}", may_pass=True)], nothing
 
 
 def _decoded(task: Task) -> tuple[list[Fault], Measures]:
@@ -282,6 +287,15 @@ def _report(folder: Path, found: Found, path: Path) -> None:
     print(f"written: {path}", file=sys.stderr)
 
 
+def _check_all_read(faults: Sequence[Fault]) -> None:
+    """Refuse to leave out of an index what may be whole. Raises ShardError."""
+    if files := {fault.file for fault in faults if fault.may_pass}:
+        raise ShardError(
+            f"nothing was repaired: {len(files)} shards could not be read, and may be whole: type this again "
+            "once they can be, or without these files"
+        )
+
+
 def _check_report(path: Path, quick: bool) -> None:
     """Refuse, before hours of reading, what can't be written. Raises ShardError."""
     if quick:
@@ -326,6 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for fault in faults:
             print(fault)
     if chosen.repair:
+        _check_all_read(faults)
         for name in repair(chosen.folder, whole):
             print(f"{name}: not in the index any more: copy or write this shard again", file=sys.stderr)
     if faults:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shards import command, index, reader, regular_file, shard, tar, verify
+from shards import command, index, reader, regular_file, shard, tar, verify, workers
 from shards.errors import BadSampleError, ShardError
 from shards.index import Index
 from shards.reader import Reader
@@ -103,6 +103,12 @@ def test_a_file_system_that_fails(
     monkeypatch.setattr(shard, "open_file", broken)
     faults_of = [fault.what for fault in verify.verify(folder, quick=True, workers=0)[0]]
     assert faults_of == [f"can't be read: {os.strerror(number)}: {regular_file.FAILED}"] * 2
+    monkeypatch.setattr(verify, "run", lambda function, tasks, _: workers.run(function, tasks, 0))
+    with pytest.raises(
+        ShardError, match="nothing was repaired: 2 shards could not be read, and may be whole"
+    ):
+        verify.main([str(folder), "--repair"])
+    assert Index.record(folder, "train").num_samples == 2
     with pytest.raises(OSError, match=os.strerror(number)) as refused:
         index.build(folder, {}, workers=0)
     assert command.explain(refused.value) == (
