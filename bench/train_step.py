@@ -127,13 +127,13 @@ def sorting(words: list[str], options: argparse.Namespace) -> Stepper:
     wired = list(edges_of(trainer.model).values())
     loss = trainer._loss
 
-    def sorted_first(batch: Batch) -> torch.Tensor:
+    def sorted_first(batch: Batch, number: int) -> torch.Tensor:
         for module, edges in wired:
             size = raw_weight(module).detach().abs().flatten()
             legal = size if edges.legal is None else size.where(edges.legal.flatten(), -1)
             order = legal.sort(descending=True).indices
             edges.mask.zero_().view(-1)[order[: edges.budget]] = True
-        result: torch.Tensor = loss(batch)
+        result: torch.Tensor = loss(batch, number)
         return result
 
     trainer._loss = sorted_first

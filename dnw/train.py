@@ -393,4 +393,7 @@ def _publish(claim: Claim, trainer: Trainer) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended)  # beside threads of gloo's, taking the interpreter down may abort: all is written by now

@@ -69,7 +69,7 @@ def test_settings_and_what_came_of_them_stand_in_the_table_of_a_sweep(shown: Sho
     )
     columns = metadata.parse_experiment_plugin_data(plugin(board, metadata.EXPERIMENT_TAG))
     named = {info.name for info in columns.hparam_infos}
-    unset = {"sparsity", "epochs", "optim.step_epochs", "optim.clip_norm", "optim.ema"}
+    unset = {"sparsity", "epochs", "data.eval_size", "optim.step_epochs", "optim.clip_norm", "optim.ema"}
     assert named == values.keys() | unset  # which another run of the sweep may have
     metrics = [info.name.tag for info in columns.metric_infos]
     assert tuple(metrics) == dashboard.METRICS
