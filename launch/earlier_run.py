@@ -66,11 +66,14 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
 def overridden(overrides: tuple[str, ...]) -> str:
     """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
     words = sorted(word.lstrip("+~") for word in overrides)
-    words = [
-        "init=" + Path(word[5:]).name if word.startswith("init=") else word for word in words
-    ]  # of a path
-    told = [word for word in words if _tells(word.split("=")[0].split("@")[0])]
+    told = [_short(word) for word in words if _tells(word.split("=")[0].split("@")[0])]
     return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
+
+
+def _short(word: str) -> str:
+    """Return a setting as typed; of a file of weights its name alone."""
+    key, _, value = word.partition("=")
+    return f"init={Path(value).name}" if key == "init" else word
 
 
 def _tells(key: str) -> bool:
