@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dnw.compact import Compact, CompactBlock, CompactNodes, Head, Sums
+from dnw.hardware.memory import room
 
 Add = Callable[[Tensor], Tensor]  # given_BSHW -> x_BTHW, maps not included
 # x_BCHW, which is lost, nodes, room_BCHW -> given_BCHW
@@ -39,8 +40,8 @@ class PixelLayout(Enum):
         """Room for the maps of `nodes`, for as many images as `like_BCHW` has."""
         batch = len(like_BCHW)
         if self is PixelLayout.BY_PIXEL:
-            return like_BCHW.new_empty(batch, side, side, nodes).permute(0, 3, 1, 2)
-        return like_BCHW.new_empty(nodes, batch, side, side).transpose(0, 1)
+            return room(like_BCHW, (batch, side, side, nodes)).permute(0, 3, 1, 2)
+        return room(like_BCHW, (nodes, batch, side, side)).transpose(0, 1)
 
 
 def normed(x_BCHW: Tensor, nodes: CompactNodes) -> Tensor:

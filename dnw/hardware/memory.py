@@ -1,9 +1,12 @@
-"""The memory of a process that trains on a CPU."""
+"""The memory of a process that computes on a CPU."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+
+import torch
+from torch import Tensor
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 _NEVER = -1
@@ -20,3 +23,19 @@ def keep_freed() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def room(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return new memory for a matrix that products read before all of it is written; in bf16 it holds zeros.
+
+    On CPUs with AMX, oneDNN reads up to 31 columns beyond those that it multiplies, and takes their weights
+    for zero. Memory that nobody has written may be NaN there, and NaN times zero is NaN
+    (github.com/uxlfoundation/oneDNN/issues/5717).
+
+    Args:
+        like: has the type of its values, and the device.
+        shape: its sizes.
+    """
+    if like.dtype == torch.bfloat16 and like.device.type == "cpu":
+        return like.new_zeros(shape)
+    return like.new_empty(shape)

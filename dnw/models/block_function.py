@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from dnw.hardware.memory import room
 from dnw.models import norm_relu
 from dnw.models.graph import maps, pixels
 from dnw.wiring import Layout
@@ -159,7 +160,7 @@ class _Received:
             self._parts.append((self._row, gradient_NT))
             return
         if self._all_NT is None:
-            self._all_NT = gradient_NT.new_empty(len(gradient_NT), self._layout.rows)
+            self._all_NT = room(gradient_NT, (len(gradient_NT), self._layout.rows))
         self._all_NT[:, self._row : stop] = gradient_NT
         self._parts = [(self._row, self._all_NT[:, self._row :])]
 

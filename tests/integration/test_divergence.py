@@ -38,7 +38,7 @@ def _poisoned(
     """A run in which a value of a kind becomes inf or nan in a step, on one rank or all."""
     run = prepare(folder / "example" / "default-0123456789", shards, **changes)
     where = {"POISONED_RANK": rank} if rank else {}
-    code, said = train(run, nproc, worker="poisoned_worker", POISON=poison, **where)
+    code, said = train(run, nproc, worker="workers.poisoned", POISON=poison, **where)
     return run, said, code
 
 

@@ -61,7 +61,7 @@ def slow(case: ParameterSet) -> ParameterSet:
 
 
 def worker_of(changes: dict[str, Any]) -> str:
-    return "small_worker" if changes["model"]["name"] == "mobilenet" else "dnw.train"
+    return "workers.small" if changes["model"]["name"] == "mobilenet" else "dnw.train"
 
 
 def finished(folder: Path, images: Path, changes: dict[str, Any], world: int) -> Run:

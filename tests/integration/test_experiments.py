@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_worker
 import webdataset
 from worker import ROOT, SERVER, assert_same_weights, redirect, train
+from workers import small
 
 from dnw import evaluate, speed
 from dnw.config import Train
@@ -76,7 +76,7 @@ def work(folder: str, fault: str, is_small: bool) -> None:
     from dnw import train
 
     if is_small:
-        mobilenet.BLOCKS, mobilenet.FEATURES = small_worker.BLOCKS, small_worker.FEATURES
+        mobilenet.BLOCKS, mobilenet.FEATURES = small.BLOCKS, small.FEATURES
     redirect(Path(folder, "printed"))
     os.environ.update({"DNW_FAULT": fault} if fault else {})
     raise SystemExit(train.main([folder]))
@@ -146,8 +146,8 @@ def test_it_trains_and_resumes_with_the_same_bits_and_evaluates(
     monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
     with monkeypatch.context() as patch:
         if is_small:
-            patch.setattr(mobilenet, "BLOCKS", small_worker.BLOCKS)
-            patch.setattr(mobilenet, "FEATURES", small_worker.FEATURES)
+            patch.setattr(mobilenet, "BLOCKS", small.BLOCKS)
+            patch.setattr(mobilenet, "FEATURES", small.FEATURES)
         assert evaluate.main([str(broken.folder), "--json"]) == 0
         assert profile([f"+exp={name}", *rest, "--json"]) == 0
     result = json.loads(broken.result.read_text())

@@ -4,23 +4,19 @@ from pathlib import Path
 
 import pytest
 from worker import prepare, train
+from workers.soon_slow import STEPS
 
-from dnw.hardware.stragglers import STEPS
 from dnw.runs import jsonl, ledger
 from launch.query.progress import progress
 
 
 def test_a_slow_rank_is_named(tmp_path: Path, few_images: Path) -> None:
-    sizes = {
-        "batch": 4,
-        "micro_batch": 2,
-        "eval_every_epochs": 1000,
-    }  # steps are short beside the sleep in one
-    run = prepare(tmp_path / "run", few_images, steps=STEPS + 8, **sizes)
-    code, output = train(run, 2, "1:load:SLOW", DNW_NODE="n7")
+    sizes = {"batch": 4, "micro_batch": 2, "eval_every_epochs": 1000}  # short steps beside the sleep in one
+    run = prepare(tmp_path / "run", few_images, steps=40, **sizes)
+    code, output = train(run, 2, "1:load:SLOW", worker="workers.soon_slow", DNW_NODE="n7")
     assert code == 0, output
     assert "rank 1 (n7, cpu) is slow: its own part of a step takes" in output
-    (told,) = [line for line in jsonl.read(run.metrics) if line["kind"] == "slow"]
+    told, *_ = [line for line in jsonl.read(run.metrics) if line["kind"] == "slow"]
     assert (told["rank"], told["place"], told["is_slow"]) == (1, "n7, cpu", True)
     assert told["ratio"] > 1.5
     assert told["step"] >= STEPS

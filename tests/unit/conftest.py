@@ -1,4 +1,5 @@
 import copy
+import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -94,3 +95,13 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launch_shards: Path, lab: Path) -> Typed:
     """Types the submit command on that login node."""
     return typing(monkeypatch, tmp_path, launch_shards)
+
+
+@pytest.fixture
+def nan_where_memory_is_new() -> Iterator[None]:
+    """Have torch fill the memory that it allocates, so that what reads it unwritten shows."""
+    torch = importlib.import_module("torch")  # which most tests here don't need
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -51,6 +51,27 @@ def test_room_lies_as_the_maps_do(layout: PixelLayout) -> None:
     assert room_BCHW.stride() == layout.place(torch.zeros(2, 3, 4, 4)).stride()
 
 
+@LAYOUTS
+@pytest.mark.usefixtures("nan_where_memory_is_new")
+def test_in_bf16_no_channel_beyond_those_added_up_is_nan(layout: PixelLayout) -> None:
+    torch.manual_seed(3)
+    finite = []
+
+    def watched(sums: Sums) -> Add:
+        weight_TS = sums.dense()
+
+        def add(given_BSHW: Tensor) -> Tensor:
+            memory = torch.empty(0, dtype=torch.bfloat16).set_(given_BSHW.untyped_storage())
+            finite.append(memory.isfinite().all())
+            return torch.einsum("ts,bshw->bthw", weight_TS, given_BSHW)
+
+        return add
+
+    Forward(some_network(9, 1, 2, normed=False), layout, watched, torch.bfloat16)(torch.randn(2, 3, 9, 9))
+    assert len(finite) > 1
+    assert all(finite)
+
+
 def test_a_node_rectifies_and_filters_its_own_map() -> None:
     nodes = some_nodes(2, 2, normed=False)
     x_BCHW = torch.zeros(1, 2, 4, 4)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+import torch
+
+from dnw.hardware.memory import room
+
 PROGRAM = """
 import resource, sys
 from dnw.hardware import memory
@@ -25,3 +30,11 @@ def faults(way: str) -> int:
 
 def test_memory_that_was_freed_is_not_taken_from_the_kernel_again() -> None:
     assert faults("kept") < 0.01 * faults("given back")
+
+
+@pytest.mark.usefixtures("nan_where_memory_is_new")
+def test_what_is_read_before_it_is_written_is_a_number_in_bf16() -> None:
+    like = torch.ones(1, dtype=torch.bfloat16)
+    assert not room(like, (3, 5)).any()
+    assert room(like.float(), (3, 5)).isnan().all()  # costs nothing where nothing reads it
+    assert (room(like, (3, 5)).dtype, room(like, (3, 5)).shape) == (torch.bfloat16, (3, 5))

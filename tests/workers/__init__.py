@@ -1,0 +1,1 @@
+"""Workers that tests put in the place of dnw.train."""
