@@ -59,10 +59,12 @@ why its last attempt ended. Without a RUN: all of them.
   unreadable its files are damaged, or another version's; why is said below the table
 
 Top-1 is that of the last log interval, in training; Val top-1 that of the last evaluation. However many
-runs there are, Slurm is asked once (squeue, sacct), and not at all if none went there.
+runs there are, Slurm is asked once (squeue, sacct), and not at all if none went there. --watch redraws the
+table in place, what is at work first where the window is too low for all; into a file it is printed again.
+In --json a loss that is no number is a string: "NaN", "Infinity".
 
   python launch/runs.py status
-  python launch/runs.py status imagenet_dnw/ --watch 10
+  python launch/runs.py status 41cb 9f3e --watch 10
   python launch/runs.py status --json | jq '.[] | select(.state == "failed") | .run'
 
 {RUN}"""
@@ -168,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
 def _status(asked: argparse.Namespace) -> int:
     from launch.commands import status  # noqa: PLC0415  (each command imports what it needs)
 
-    status.show(select.select_runs(asked.run, asked.runs_dir), asked.json, asked.watch)
+    status.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.json, asked.watch)
     return 0
 
 

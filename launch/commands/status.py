@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Literal
 
 from rich import box
-from rich.console import Group
-from rich.live import Live
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from dnw.console import PlainConsole
 from dnw.runs.folder import Run
-from dnw.runs.goodput import Goodput, goodput, published
-from launch.cluster.slurm_queue import QueuedJob
-from launch.query.progress import Progress, length, progress
-from launch.query.run_status import RunStatus, State, query_status
-from shards import command
+from launch.commands import watch
+from launch.query.run_row import Row, finite, rows
+from launch.query.run_status import State
 
 STYLES: dict[State, str] = {
     "finished": "green",
@@ -44,63 +41,64 @@ DISPENSABLE = (  # in this order
 FOLDED = frozenset({"Run", "Last ended"})
 FOLDED_TO = 20  # characters
 BETWEEN = 3  # characters between two columns
+MOST_LIVELY: tuple[State, ...] = (
+    *("running", "queued", "diverged", "failed", "unreadable", "stopped", "ready", "finished"),
+)
+NOTES_WATCHED = 4  # notes below a table that is redrawn
+LINES_OF_A_ROW = 3  # at most, as a rule
 TO_THE_RIGHT = frozenset(COLUMNS) - {"Run", "State", "Job", "Nodes", "Last ended", "Since"}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One run, as `--json` prints it; what is not known, or does not apply, is None."""
+class Seen:
+    """What one look at the runs brought in."""
 
-    run: str
-    folder: str
-    state: State
-    reason: str | None  # why it waits, in Slurm's words
-    job: str | None
-    cluster: str | None  # slurm, local or foreground
-    nodes: str | None  # their names; before there are any, how many
-    attempts: int
-    goodput: Goodput | None
-    ended: str | None  # why the last attempt that ended did
-    since: float | None  # seconds since 1970
-    step: int
-    total: int | None
-    epoch: float | None
-    loss: float | None
-    top1: float | None
-    val_top1: float | None
-    images_per_second: float | None
-    left_s: float | None
-    slow: tuple[str, ...]  # ranks that keep the others waiting
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]  # on what could not be found out
+    at: float  # seconds since 1970
 
 
-def show(runs: Sequence[Run], as_json: bool, watch_s: float | None) -> None:
+def show(select: Callable[[], Sequence[Run]], as_json: bool, watch_s: float | None) -> None:
     """Print how runs stand.
 
     Args:
-        runs: a row for each.
+        select: which runs; asked at every look, so that new ones appear.
         as_json: print JSON instead of a table.
         watch_s: seconds after which they are printed again, until interrupted; None: once.
+
+    Raises:
+        LaunchError: as `select`.
     """
-    if as_json:
-        _repeat(
-            lambda: print(json.dumps([asdict(row) for row in rows(runs)[0]], indent=1), flush=True), watch_s
-        )
-        return
     console = PlainConsole()
-    if watch_s is None or not console.is_terminal:
-        _repeat(lambda: console.print(_shown(runs, console)), watch_s)
-        return
-    with Live(_shown(runs, console), console=console, auto_refresh=False) as live:
-        _repeat(lambda: live.update(_shown(runs, console), refresh=True), watch_s)
+
+    def say() -> None:
+        if as_json:
+            print(listed(rows(select())[0]), flush=True)
+        else:
+            seen = look(select)
+            if watch_s is not None:
+                console.print(clock(seen.at))
+            console.print(_shown(seen, console))
+
+    if watch_s is None:
+        say()
+    elif as_json or not watch.can_redraw(console):
+        watch.repeat(say, watch_s)
+    else:
+        watch.redraw(
+            console, lambda: look(select), partial(_drawn, console=console, every_s=watch_s), watch_s
+        )
 
 
-def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
-    """Return a row for each run, and notes on what could not be found out."""
-    statuses, notes = query_status(runs)
-    found = [_readable_row(one, notes) for one in statuses]
-    unknown = [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
-    slow = [f"{row.run}: slow, {said}" for row in found for said in row.slow]
-    return found, [*notes, *unknown, *slow]
+def listed(found: Sequence[Row]) -> str:
+    """Return rows as JSON: a number that is none, as the loss of a run that diverged, is a string."""
+    return json.dumps(finite([asdict(row) for row in found]), indent=1, allow_nan=False)
+
+
+def look(select: Callable[[], Sequence[Run]]) -> Seen:
+    """Return how the selected runs stand now."""
+    found, notes = rows(select())
+    return Seen(tuple(found), tuple(notes), time.time())
 
 
 def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
@@ -134,85 +132,52 @@ def duration(seconds: float) -> str:
     raise AssertionError(seconds)
 
 
-def _repeat(act: Callable[[], None], every_s: float | None) -> None:
-    """Act once, or every so many seconds until Ctrl-C."""
-    try:
-        act()
-        while every_s is not None:
-            time.sleep(every_s)
-            act()
-    except KeyboardInterrupt:
-        if every_s is None:
-            raise
+def clock(at: float) -> str:
+    """Return a time in seconds since 1970 as people here read it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
-def _shown(runs: Sequence[Run], console: PlainConsole) -> Group:
-    found, notes = rows(runs)
-    if not found:
+def _shown(seen: Seen, console: Console) -> Group:
+    if not seen.rows:
         return Group(Text("no runs"))
-    shown, left_out = table(found, console.width)
-    if left_out:
-        notes.append(f"too narrow here for: {', '.join(left_out)}; a wider window shows them, or --json")
-    return Group(shown, *(Text(note, style="dim") for note in notes))
+    shown, left_out = table(seen.rows, console.width)
+    return Group(shown, *(Text(note, style="dim") for note in [*seen.notes, *_too_narrow(left_out)]))
 
 
-def _readable_row(one: RunStatus, notes: list[str]) -> Row:
-    """Return the row of a run, without what is in files that can't be read, which is noted."""
-    try:
-        return _row(one, progress(one.run, one.attempts, one.result))
-    except OSError as error:
-        notes.append(f"{one.run.name}: {command.explain(error) or error}")
-        unknown = Progress(0, None, None, None, None, None, None, None)
-        return _row(dataclasses.replace(one, attempts=()), unknown)
+def _too_narrow(left_out: Sequence[str]) -> list[str]:
+    if not left_out:
+        return []
+    return [f"too narrow here for: {', '.join(left_out)}; a wider window shows them, or --json"]
 
 
-def _row(one: RunStatus, far: Progress) -> Row:
-    job, last = one.job, one.submission
-    is_running = one.state == "running"
-    return Row(
-        run=one.run.name,
-        folder=str(one.run.folder),
-        state=one.state,
-        reason=_waits_for(job) if job and one.state == "queued" else None,
-        job=last.job if last and last.job != "-" else None,
-        cluster=last.cluster if last else None,
-        nodes=_nodes(one),
-        attempts=len(one.attempts),
-        goodput=_goodput(one),
-        ended=one.why or None,
-        since=one.since,
-        **{
-            **asdict(far),
-            "images_per_second": far.images_per_second if is_running else None,
-            "left_s": far.left_s if is_running else None,
-            "slow": far.slow if is_running else (),
-        },
-    )
+def _drawn(seen: Seen, lines: int | None, console: Console, every_s: float) -> Group:
+    """Return as many rows as fit, those first that something happens to; and what the others are."""
+    if lines is None or not seen.rows:
+        return _shown(seen, console)
+    foot = Text(f"{_counted(seen.rows)}; {clock(seen.at)}, every {every_s:g} s until Ctrl-C", style="dim")
+    notes = [*seen.notes[:NOTES_WATCHED], *_more_notes(seen)]
+    first = sorted(seen.rows, key=lambda row: MOST_LIVELY.index(row.state))
+    count = min(len(first), lines)
+    while True:
+        kept = seen.rows if count == len(first) else first[:count]
+        shown, left_out = table(kept, console.width)
+        rest = [f"and {_counted(first[count:])}: a taller window shows them"] if count < len(first) else []
+        below = [*rest, *notes, *_too_narrow(left_out)]
+        drawn = Group(shown, *(Text(said, style="dim") for said in below), foot)
+        over = len(console.render_lines(drawn, pad=False)) - lines
+        if over <= 0 or count <= 1:
+            return drawn
+        count = max(1, count - max(1, over // LINES_OF_A_ROW))
 
 
-def _waits_for(job: QueuedJob) -> str:
-    """Why a job waits, in Slurm's words; of one that it holds, and won't start by itself, how to free it."""
-    is_held = re.search("held|hold", job.reason, re.IGNORECASE) and "Admin" not in job.reason
-    return f"{job.reason}: scontrol release {job.id}" if is_held else job.reason
+def _counted(found: Sequence[Row]) -> str:
+    counts = Counter(row.state for row in found)
+    return ", ".join(f"{counts[state]} {state}" for state in MOST_LIVELY if counts[state])
 
 
-def _goodput(one: RunStatus) -> Goodput | None:
-    if one.result is not None:
-        return published(one.result)
-    return goodput(one.run, time.time() if one.state == "running" else None) if one.attempts else None
-
-
-def _nodes(one: RunStatus) -> str | None:
-    if one.job is not None and one.job.nodes:
-        return one.job.nodes
-    claim = one.current.claim if one.current and one.is_at_work else None
-    if claim is not None and claim.get("hosts"):
-        return ",".join(claim["hosts"])
-    return str(one.submission.nodes) if one.submission else None
-
-
-def _problem(one: RunStatus) -> str:
-    return "" if one.is_finished or one.problems else length(one.run.config).problem
+def _more_notes(seen: Seen) -> list[str]:
+    more = len(seen.notes) - NOTES_WATCHED
+    return [f"{more} more notes: without --watch"] if more > 0 else []
 
 
 def _cells(row: Row) -> dict[str, Text | str]:
