@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,7 @@ from typing import Any
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
-from shards.regular_file import read_bytes
-
-Line = Mapping[str, Any]
-# how each line ends, see dnw/training/monitor.py
-WRITTEN = re.compile(rb'"attempt": (\d+), "time": ([0-9.]+)\}$')
+from dnw.runs.metrics_scan import Line, MetricsScan
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class _Span:
     productive_s: float
 
 
-def goodput(run: Run, now: float | None = None) -> Goodput:
+def goodput(run: Run, now: float | None = None, scan: MetricsScan | None = None) -> Goodput:
     """Return the goodput of a run so far.
 
     What counts is a step, an evaluation or a checkpoint from which the run has gone on. Which of an attempt's
@@ -63,15 +58,14 @@ def goodput(run: Run, now: float | None = None) -> Goodput:
         run: the run, under way or not.
         now: seconds since 1970, if an attempt is under way; None: one without an end lasted until its last
             sign of life, as does one that was lost with its node.
+        scan: what has been read of its metrics; None: they are read now.
     """
     attempts = ledger.read(run)
-    lines, logged = _kept(run), _logged(attempts)
+    lines, logged = _lines(run, scan), _logged(attempts)
     spans = []
     for attempt in attempts:
         if attempt.claim is not None:
-            is_under_way = attempt is attempts[-1] and attempt.end is None
-            until = _until(attempt, [*lines[attempt.number], *logged[attempt.number]])
-            until, over = (max(until, now), False) if is_under_way and now is not None else (until, True)
+            until, over = _end(attempts, attempt, [*lines[attempt.number], *logged[attempt.number]], now)
             spans.append(_span(attempt, lines[attempt.number], until, over))
     begins = [one.step["time"] - one.claim["time"] for one in attempts if one.step and one.claim]
     return _total(spans, _steps_redone(attempts, logged), statistics.median(begins) if begins else None)
@@ -90,23 +84,38 @@ def last_logged(run: Run) -> dict[str, Any] | None:
     return {key: lines[-1][key] for key in ("attempt", "step", "time")} if lines else None
 
 
-def _kept(run: Run) -> defaultdict[int, list[Line]]:
-    """Of the lines left of each attempt those of checkpoints, and when the last other one was written.
+def durations_s(
+    attempts: Sequence[Attempt], now: float | None = None, scan: MetricsScan | None = None
+) -> dict[int, float]:
+    """Return how long each attempt held its nodes, from its claim to its end; as `goodput` adds them up.
 
-    The log of a long run has many thousands of lines, and `status` reads it of every run: few are decoded.
+    Args:
+        attempts: a run's ledger.
+        now: as for `goodput`.
+        scan: what has been read of its metrics; None: the ledger alone tells.
     """
-    kept: defaultdict[int, list[Line]] = defaultdict(list)
-    last: dict[int, Line] = {}
-    for text in read_bytes(run.metrics).split(b"\n") if run.metrics.exists() else []:
-        if (end := WRITTEN.search(text)) is None:
-            continue
-        if b'"save"' in text:
-            kept[int(end[1])].extend(jsonl.whole([text]))
-        else:
-            last[int(end[1])] = {"kind": "other", "time": float(end[2])}
-    for attempt, line in last.items():
-        kept[attempt].append(line)
-    return kept
+    lines, logged = scan.lines() if scan else defaultdict[int, list[Line]](list), _logged(attempts)
+    return {
+        one.number: _end(attempts, one, [*lines[one.number], *logged[one.number]], now)[0] - one.claim["time"]
+        for one in attempts
+        if one.claim is not None
+    }
+
+
+def _end(
+    attempts: Sequence[Attempt], attempt: Attempt, lines: Sequence[Line], now: float | None
+) -> tuple[float, bool]:
+    """Return until when an attempt lasted, and whether it is over."""
+    until, is_under_way = _until(attempt, lines), attempt is attempts[-1] and attempt.end is None
+    return (max(until, now), False) if is_under_way and now is not None else (until, True)
+
+
+def _lines(run: Run, scan: MetricsScan | None) -> defaultdict[int, list[Line]]:
+    """Of the lines left of each attempt those of checkpoints, and when the last other one was written."""
+    if scan is None:
+        scan = MetricsScan(run.metrics)
+        scan.read_on()
+    return scan.lines()
 
 
 def _total(spans: Sequence[_Span], steps_redone: int, restart_s: float | None) -> Goodput:
