@@ -170,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
 def _status(asked: argparse.Namespace) -> int:
     from launch.commands import status  # noqa: PLC0415  (each command imports what it needs)
 
-    status.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.json, asked.watch)
+    status.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.json, asked.watch, asked.energy)
     return 0
 
 
@@ -247,6 +247,7 @@ def _parser() -> command.Parser:
         const=5.0,
         help="every S seconds (5), until Ctrl-C",
     )
+    status.add_argument("--energy", action="store_true", help="kWh of each run, by Slurm's accounts (sacct)")
     logs = _command(commands, "logs", LOGS, _logs, "what a run prints", runs=None)
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends, or Ctrl-C")
     logs.add_argument(
@@ -262,6 +263,12 @@ def _parser() -> command.Parser:
         commands, "drill", DRILL, _drill, "preempt a running job on purpose, and time it", runs=None
     )
     drill.add_argument("--json", action="store_true", help="an object, times in seconds")
+    _add_results(commands)
+    return parser
+
+
+def _add_results(commands: argparse._SubParsersAction[command.Parser]) -> None:
+    """Add the commands that show what came out of runs, and the one that deletes what nobody needs."""
     table = _command(commands, "table", TABLE, _table, "results beside those of the paper", runs="*")
     forms = table.add_mutually_exclusive_group()
     for form in ("csv", "markdown", "json"):
@@ -278,7 +285,6 @@ def _parser() -> command.Parser:
     board.add_argument(
         "--port", metavar="N", type=command.port, help="this one; else 6006, or the next that is free"
     )
-    return parser
 
 
 def _command(

@@ -18,10 +18,12 @@ from dnw.runs.folder import Run
 from launch.cluster.submission import Submission
 
 STAND_IN = """#!/bin/sh
-echo "${0##*/} $*" >>"$LAB/calls"
-/bin/cat "$LAB/${0##*/}.err" >&2
-/bin/cat "$LAB/${0##*/}.out"
-exit "$(/bin/cat "$LAB/${0##*/}.code")"
+name=${0##*/}
+echo "$name $*" >>"$LAB/calls"
+case "$*" in *%Q*) name=places; [ -e "$LAB/$name.out" ] || exit 0 ;; esac
+/bin/cat "$LAB/$name.err" >&2
+/bin/cat "$LAB/$name.out"
+exit "$(/bin/cat "$LAB/$name.code")"
 """
 
 
@@ -32,7 +34,10 @@ class Slurm:
     lab: Path
 
     def says(self, command: str, out: str = "", err: str = "", code: int = 0) -> None:
-        """What a command prints from now on; one that was not mentioned is not found."""
+        """What a command prints from now on; one that was not mentioned is not found.
+
+        `places` is what squeue prints where it is asked for priorities; if not mentioned, nothing.
+        """
         for kind, text in (("out", out), ("err", err), ("code", str(code))):
             (self.lab / f"{command}.{kind}").write_text(text)
         path = self.lab / "bin" / command

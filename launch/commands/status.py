@@ -18,8 +18,9 @@ from rich.text import Text
 from dnw.console import PlainConsole
 from dnw.runs.folder import Run
 from launch.commands import watch
-from launch.query.run_row import Row, finite, rows
+from launch.query.run_row import Row, finite
 from launch.query.run_status import State
+from launch.query.run_table import RunTable
 
 STYLES: dict[State, str] = {
     "finished": "green",
@@ -33,11 +34,25 @@ STYLES: dict[State, str] = {
 }
 COLUMNS = (
     *("Run", "State", "Job", "Nodes", "Step", "Epoch", "Loss", "Top-1", "Val top-1", "Images/s", "Left"),
-    *("Goodput", "Attempts", "Last ended", "Since"),
+    *("Goodput", "Node h", "GPU h", "kWh", "Attempts", "Last ended", "Since"),
 )
 DISPENSABLE = (  # in this order
-    *("Epoch", "Goodput", "Nodes", "Val top-1", "Since", "Images/s", "Attempts", "Job", "Loss"),
+    *(
+        "Node h",
+        "GPU h",
+        "kWh",
+        "Epoch",
+        "Goodput",
+        "Nodes",
+        "Val top-1",
+        "Since",
+        "Images/s",
+        "Attempts",
+        "Job",
+        "Loss",
+    ),
 )
+MAYBE = frozenset({"Node h", "GPU h", "kWh"})  # columns only where there is something to say
 FOLDED = frozenset({"Run", "Last ended"})
 FOLDED_TO = 20  # characters
 BETWEEN = 3  # characters between two columns
@@ -58,24 +73,27 @@ class Seen:
     at: float  # seconds since 1970
 
 
-def show(select: Callable[[], Sequence[Run]], as_json: bool, watch_s: float | None) -> None:
+def show(
+    select: Callable[[], Sequence[Run]], as_json: bool, watch_s: float | None, asks_energy: bool = False
+) -> None:
     """Print how runs stand.
 
     Args:
         select: which runs; asked at every look, so that new ones appear.
         as_json: print JSON instead of a table.
         watch_s: seconds after which they are printed again, until interrupted; None: once.
+        asks_energy: ask Slurm's accounts for the energy of each run.
 
     Raises:
         LaunchError: as `select`.
     """
-    console = PlainConsole()
+    console, known = PlainConsole(), RunTable(asks_energy)
 
     def say() -> None:
         if as_json:
-            print(listed(rows(select())[0]), flush=True)
+            print(listed(known.look(select())[0]), flush=True)
         else:
-            seen = look(select)
+            seen = look(known, select)
             if watch_s is not None:
                 console.print(clock(seen.at))
             console.print(_shown(seen, console))
@@ -86,7 +104,7 @@ def show(select: Callable[[], Sequence[Run]], as_json: bool, watch_s: float | No
         watch.repeat(say, watch_s)
     else:
         watch.redraw(
-            console, lambda: look(select), partial(_drawn, console=console, every_s=watch_s), watch_s
+            console, lambda: look(known, select), partial(_drawn, console=console, every_s=watch_s), watch_s
         )
 
 
@@ -95,9 +113,9 @@ def listed(found: Sequence[Row]) -> str:
     return json.dumps(finite([asdict(row) for row in found]), indent=1, allow_nan=False)
 
 
-def look(select: Callable[[], Sequence[Run]]) -> Seen:
+def look(known: RunTable, select: Callable[[], Sequence[Run]]) -> Seen:
     """Return how the selected runs stand now."""
-    found, notes = rows(select())
+    found, notes = known.look(select())
     return Seen(tuple(found), tuple(notes), time.time())
 
 
@@ -106,8 +124,9 @@ def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
     cells = [_cells(row) for row in found]
     least = {name: max([len(name), *(len(row[name]) for row in cells)]) for name in COLUMNS}
     least |= {name: min(least[name], FOLDED_TO) for name in FOLDED}
-    kept = list(COLUMNS)
-    for name in DISPENSABLE:
+    kept = [name for name in COLUMNS if name not in MAYBE or any(row[name] != "-" for row in cells)]
+    wanted = tuple(kept)
+    for name in [one for one in DISPENSABLE if one in wanted]:
         if sum(least[one] + BETWEEN for one in kept) <= width:
             break
         kept.remove(name)
@@ -117,7 +136,7 @@ def table(found: Sequence[Row], width: int) -> tuple[Table, list[str]]:
         shown.add_column(name, justify=side, overflow="fold", min_width=least[name])
     for row in cells:
         shown.add_row(*(row[name] for name in kept))
-    return shown, [name for name in COLUMNS if name not in kept]
+    return shown, [name for name in wanted if name not in kept]
 
 
 def duration(seconds: float) -> str:
@@ -180,10 +199,22 @@ def _more_notes(seen: Seen) -> list[str]:
     return [f"{more} more notes: without --watch"] if more > 0 else []
 
 
+def waiting(row: Row, now: float) -> list[str]:
+    """Return why a run waits, behind how many jobs, and when Slurm expects to start it, for people."""
+    said = [row.reason] if row.reason else []
+    if row.place is not None:
+        own = "" if row.place.has_others or row.place.waiting == 1 else ", all own"
+        said.append(f"{row.place.ahead + 1} of {row.place.waiting}{own}")
+    if row.starts is not None:
+        said.append(f"starts in {duration(row.starts - now)}")
+    return said
+
+
 def _cells(row: Row) -> dict[str, Text | str]:
+    now = time.time()
     state = Text(row.state, style=STYLES[row.state])
-    if row.reason:
-        state.append(f" ({row.reason})", style="dim")
+    if waits := ", ".join(waiting(row, now)):
+        state.append(f" ({waits})", style="dim")
     return {
         "Run": row.run,
         "State": state,
@@ -197,9 +228,12 @@ def _cells(row: Row) -> dict[str, Text | str]:
         "Images/s": _number(row.images_per_second, ".0f"),
         "Left": "-" if row.left_s is None else duration(row.left_s),
         "Goodput": "-" if row.goodput is None else _number(row.goodput.share, ".0%"),
+        "Node h": "-" if row.cost is None else _number(row.cost.node_hours, ".1f"),
+        "GPU h": "-" if row.cost is None else _number(row.cost.gpu_hours, ".1f"),
+        "kWh": _number(row.energy_kwh, ".2f"),
         "Attempts": str(row.attempts),
         "Last ended": row.ended or "-",
-        "Since": f"{duration(time.time() - row.since)} ago" if row.since else "-",
+        "Since": f"{duration(now - row.since)} ago" if row.since else "-",
     }
 
 

@@ -16,6 +16,7 @@ from dnw.config import ConfigError, Train
 from dnw.runs import jsonl
 from dnw.runs.folder import Run, newest_step
 from dnw.runs.ledger import Attempt
+from launch.query.remembered import Stamp, stamp
 from shards import command
 from shards.errors import ShardError
 from shards.regular_file import open_file
@@ -47,6 +48,9 @@ class Length:
     steps: int | None
     batch: int | None  # images in a step
     problem: str = ""  # why that can't be told
+
+
+_LENGTHS: dict[tuple[Path, Stamp], Length] = {}
 
 
 def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | None = None) -> Progress:
@@ -82,10 +86,19 @@ def progress(run: Run, attempts: Sequence[Attempt], result: Mapping[str, Any] | 
     )
 
 
-@functools.cache
 def length(frozen: Path) -> Length:
     """How long the run of a frozen configuration is, from it and from the index of the images."""
-    train, problem = _loaded(frozen)
+    key = (frozen, stamp(frozen))
+    if key not in _LENGTHS:
+        found = _length(frozen)
+        if found.problem:  # may go away
+            return found
+        _LENGTHS[key] = found
+    return _LENGTHS[key]
+
+
+def _length(frozen: Path) -> Length:
+    train, problem = _loaded(frozen, stamp(frozen))
     if train is None:
         return Length(None, None, problem)
     try:
@@ -97,11 +110,11 @@ def length(frozen: Path) -> Length:
 
 def unreadable(frozen: Path) -> str:
     """Why this code can't read a frozen configuration; empty if it can."""
-    return _loaded(frozen)[1]
+    return _loaded(frozen, stamp(frozen))[1]
 
 
 @functools.cache
-def _loaded(frozen: Path) -> tuple[Train | None, str]:
+def _loaded(frozen: Path, _: Stamp) -> tuple[Train | None, str]:
     try:
         return config.load(frozen), ""
     except (ConfigError, OSError) as error:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dnw.runs.folder import Run
-from dnw.runs.goodput import Goodput, goodput, published
+from dnw.runs.goodput import Goodput
+from launch.cluster.queue_place import Place
 from launch.cluster.slurm_queue import QueuedJob
-from launch.query.progress import Progress, length, progress
-from launch.query.run_status import RunStatus, State, query_status
-from shards import command
+from launch.query.cost import Cost
+from launch.query.progress import Progress
+from launch.query.run_status import RunStatus, State
+
+UNKNOWN = Progress(0, None, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,19 @@ class Row:
     """One run, as `--json` prints it; what is not known, or does not apply, is None."""
 
     run: str
+    exp: str  # the folder of runs that it is in, which bears the experiment's name
     folder: str
     state: State
     reason: str | None  # why it waits, in Slurm's words
+    place: Place | None  # among the jobs that wait
+    starts: float | None  # when Slurm expects to start it, seconds since 1970
     job: str | None
     cluster: str | None  # slurm, local or foreground
     nodes: str | None  # their names; before there are any, how many
     attempts: int
     goodput: Goodput | None
+    cost: Cost | None
+    energy_kwh: float | None
     ended: str | None  # why the last attempt that ended did
     since: float | None  # seconds since 1970
     step: int
@@ -42,15 +47,6 @@ class Row:
     images_per_second: float | None
     left_s: float | None
     slow: tuple[str, ...]  # ranks that keep the others waiting
-
-
-def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
-    """Return a row for each run, and notes on what could not be found out."""
-    statuses, notes = query_status(runs)
-    found = [_readable_row(one, notes) for one in statuses]
-    unknown = [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
-    slow = [f"{row.run}: slow, {said}" for row in found for said in row.slow]
-    return found, [*notes, *unknown, *slow]
 
 
 def finite(value: Any) -> Any:
@@ -66,29 +62,41 @@ def finite(value: Any) -> Any:
     return [finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _readable_row(one: RunStatus, notes: list[str]) -> Row:
-    """Return the row of a run, without what is in files that can't be read, which is noted."""
-    try:
-        return _row(one, progress(one.run, one.attempts, one.result))
-    except OSError as error:
-        notes.append(f"{one.run.name}: {command.explain(error) or error}")
-        unknown = Progress(0, None, None, None, None, None, None, None)
-        return _row(dataclasses.replace(one, attempts=()), unknown)
+@dataclass(frozen=True)
+class Beside:
+    """What a row shows beside how a run stands; what wasn't asked for, or isn't known, is None."""
+
+    far: Progress = UNKNOWN
+    goodput: Goodput | None = None
+    cost: Cost | None = None
+    place: Place | None = None
+    energy_kwh: float | None = None
 
 
-def _row(one: RunStatus, far: Progress) -> Row:
-    job, last = one.job, one.submission
-    is_running = one.state == "running"
+def make_row(one: RunStatus, beside: Beside) -> Row:
+    """Return the row of a run.
+
+    Args:
+        one: how it stands.
+        beside: what is known beside that.
+    """
+    job, last, far = one.job, one.submission, beside.far
+    is_running, is_waiting = one.state == "running", one.state == "queued"
     return Row(
         run=one.run.name,
+        exp=one.run.folder.parent.name,
         folder=str(one.run.folder),
         state=one.state,
-        reason=_waits_for(job) if job and one.state == "queued" else None,
+        reason=_waits_for(job) if job and is_waiting else None,
+        place=beside.place if is_waiting else None,
+        starts=_starts(job) if job and is_waiting else None,
         job=last.job if last and last.job != "-" else None,
         cluster=last.cluster if last else None,
         nodes=_nodes(one),
         attempts=len(one.attempts),
-        goodput=_goodput(one),
+        goodput=beside.goodput,
+        cost=beside.cost,
+        energy_kwh=beside.energy_kwh,
         ended=one.why or None,
         since=one.since,
         **{
@@ -100,16 +108,15 @@ def _row(one: RunStatus, far: Progress) -> Row:
     )
 
 
+def _starts(job: QueuedJob) -> float | None:
+    """When Slurm expects to start a job; what it expected once, and is over, is no answer."""
+    return job.starts if job.starts is not None and job.starts > time.time() else None
+
+
 def _waits_for(job: QueuedJob) -> str:
     """Why a job waits, in Slurm's words; of one that it holds, and won't start by itself, how to free it."""
     is_held = re.search("held|hold", job.reason, re.IGNORECASE) and "Admin" not in job.reason
     return f"{job.reason}: scontrol release {job.id}" if is_held else job.reason
-
-
-def _goodput(one: RunStatus) -> Goodput | None:
-    if one.result is not None:
-        return published(one.result)
-    return goodput(one.run, time.time() if one.state == "running" else None) if one.attempts else None
 
 
 def _nodes(one: RunStatus) -> str | None:
@@ -119,7 +126,3 @@ def _nodes(one: RunStatus) -> str | None:
     if claim is not None and claim.get("hosts"):
         return ",".join(claim["hosts"])
     return str(one.submission.nodes) if one.submission else None
-
-
-def _problem(one: RunStatus) -> str:
-    return "" if one.is_finished or one.problems else length(one.run.config).problem

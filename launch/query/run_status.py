@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +20,7 @@ from launch.cluster.submission import Submission, controller, newest
 from launch.errors import LaunchError
 from launch.node import unfit
 from launch.query.progress import unreadable
+from launch.query.remembered import Remembered
 from launch.query.result import read_result
 from launch.scheduler import handover
 from launch.scheduler.slurm_command import SlurmError
@@ -27,6 +30,9 @@ from shards import command
 State = Literal["finished", "running", "queued", "stopped", "failed", "diverged", "ready", "unreadable"]
 T = TypeVar("T")
 AT_WORK = frozenset({"running", "queued"})
+DAMAGED = (AttributeError, KeyError, IndexError, TypeError, ValueError)  # what odd records raise
+READERS = 16  # threads that read files of runs
+UNASKED = "squeue: not asked yet"
 SKEW_S = 1.0  # between the clocks of a login node and a compute node
 
 
@@ -163,13 +169,27 @@ class RunStatus:
         return f"{self.account.state.lower()}, {how}"
 
 
-def query_status(runs: Sequence[Run]) -> tuple[list[RunStatus], list[str]]:
+def query_status(
+    runs: Sequence[Run], known: Remembered | None = None, asks_slurm: bool = True
+) -> tuple[list[RunStatus], list[str]]:
     """How runs stand, and notes on what could not be found out.
 
     However many runs: one call of squeue, and one of sacct if jobs ended without the ledger saying why; none
     if no run went to Slurm.
+
+    Args:
+        runs: any.
+        known: what their files held before, so that those alone are read that have changed.
+        asks_slurm: whether to; if not, all that Slurm would tell is guessed from the files.
     """
-    found, nameless = _identified([_on_disk(run) for run in runs])
+    memory = Remembered() if known is None else known
+    with ThreadPoolExecutor(READERS) as readers:  # a file server takes its time for each
+        on_disk = list(readers.map(partial(_on_disk, known=memory), runs))
+    if not asks_slurm:
+        some = any(map(_is_open_in_slurm, on_disk))
+        guessed = [_queued(one, UNASKED, slurm_queue.Answer()) for one in on_disk]
+        return guessed, _notes(UNASKED if some else "", "")
+    found, nameless = _identified(on_disk)
     in_slurm = [one.submission for one in found if _is_open_in_slurm(one) and one.submission]
     queue = slurm_queue.queued([one for one in in_slurm if one.is_known])
     found = [_queued(one, queue.problem or nameless, queue) for one in found]
@@ -186,20 +206,39 @@ def began_at(attempt: Attempt) -> float | None:
     return first["time"] if first else None
 
 
-def _on_disk(run: Run) -> RunStatus:
+def damaged(error: Exception) -> str:
+    """Return what to say of a record that has not the form it should have."""
+    return f"a record is damaged, or another version's ({type(error).__name__}: {error})"
+
+
+def _on_disk(run: Run, known: Remembered) -> RunStatus:
+    """Return what files tell; of records without the form that they should have, nothing but that."""
+    try:
+        one = _as_written(run, known)
+        _ = one.state, one.why, one.since, one.is_unknown
+    except DAMAGED as error:
+        return RunStatus(run, (), None, None, False, False, problems=(damaged(error),))
+    return one
+
+
+def _as_written(run: Run, known: Remembered) -> RunStatus:
     problems: list[str] = []
-    last, result = _unless_damaged(newest, run, problems), _unless_damaged(read_result, run, problems)
+
+    def remembered(path: Path, read: Callable[[Run], T]) -> T | None:
+        return _unless_damaged(lambda run: known.of("file", (path,), lambda: read(run)), run, problems)
+
+    last, result = remembered(run.launch, newest), remembered(run.result, read_result)
     finished = result is not None
     if not finished and (problem := unreadable(run.config)):
         problems.append(problem)
-    attempts = _unless_damaged(ledger.read, run, problems) or []
-    is_held = _unless_damaged(_is_held, run, problems) or False
+    attempts = remembered(run.attempts, ledger.read) or []
+    is_held = (not finished and _unless_damaged(_is_held, run, problems)) or False
     return RunStatus(
         run=run,
         attempts=tuple(attempts),
         submission=last,
         result=result,
-        is_held=not finished and is_held,
+        is_held=is_held,
         has_controller=not finished and last is not None and controller(last) is not None,
         is_out_of_sight=last is not None and last.cluster != "slurm" and last.host != socket.gethostname(),
         problems=tuple(problems),

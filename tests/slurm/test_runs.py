@@ -67,7 +67,7 @@ class Desk:
         done = self.typed("runs.py", "status", "--json")
         assert (done.returncode, done.stderr) == (0, "")
         asked = self.calls.read_text().split()
-        assert asked.count("squeue") == 1
+        assert asked.count("squeue") <= 2  # jobs, and places in the queue where one waits
         assert asked.count("sacct") <= 1
         return {row["folder"]: row for row in json.loads(done.stdout)}
 

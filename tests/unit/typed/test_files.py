@@ -13,7 +13,7 @@ from folder_digest import digest
 from run_folder import make
 from typed_lines import held_to_permissions, save, type_line
 
-from launch.query import run_row
+from launch.query import run_table
 
 TABLE = yaml.safe_load((Path(__file__).parent / "files.yaml").read_text())
 ROWS = [
@@ -117,6 +117,6 @@ def test_a_run_that_cannot_be_read_is_a_row_among_others(
 def test_rows_hold_what_can_be_read(here: Path) -> None:
     run = make(here, "seed=2-0123456781", data__dir=str(here / "SHARDS"))
     os.mkfifo(run.metrics)
-    (row,), notes = run_row.rows([run])
+    (row,), notes = run_table.rows([run])
     assert (row.run, row.step) == (run.name, 0)
     assert notes == [f"{run.name}: {run.metrics}: is a FIFO, must be a file"]

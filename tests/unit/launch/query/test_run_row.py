@@ -14,7 +14,8 @@ from run_folder import Slurm, finish, log, make, note, slurm, submit
 from dnw.config import ANEW
 from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
-from launch.query.run_row import Row, rows
+from launch.query.run_row import Row
+from launch.query.run_table import rows
 
 NOW = time.time()
 Told = Callable[[Run, Slurm], Any]
