@@ -1,0 +1,177 @@
+"""What the study came to: tables as Markdown, the paper's order, and a plot."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.study.declared import Network
+from bench.study.runs import Trained
+from launch.commands import plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAPER = ("random", "no_update", "dnw")  # the paper's order, from the lowest accuracy to the highest
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contestant at its best rate: that of the highest mean on the images that are held out."""
+
+    contestant: str
+    rate: float
+    held_out: tuple[float, ...]  # top-1 by seed, percent
+    test: tuple[float, ...]
+    curves: tuple[tuple[tuple[float, float], ...], ...]  # by seed: (epoch, top-1 of what is held out)
+
+
+def by_rate(runs: Iterable[Trained]) -> dict[str, dict[float, list[Trained]]]:
+    """Sort runs by contestant and rate, in the order in which they come."""
+    found: dict[str, dict[float, list[Trained]]] = {}
+    for one in runs:
+        found.setdefault(one.contestant, {}).setdefault(one.rate, []).append(one)
+    return found
+
+
+def best_rate(rates: dict[float, list[Trained]]) -> float | None:
+    """Return the rate of the highest mean on held-out images, the lowest of equal ones; None: there is none.
+
+    Nothing is chosen before all runs have ended. A rate at which one has diverged is no candidate.
+    """
+    if not all(one.has_ended() for runs in rates.values() for one in runs):
+        return None
+    means = {
+        rate: statistics.mean(done)
+        for rate, runs in rates.items()
+        if len(done := [top1 for one in runs if (top1 := one.top1()) is not None]) == len(runs)
+    }
+    return max(means, key=lambda rate: (means[rate], -rate)) if means else None
+
+
+def spread(numbers: Sequence[float]) -> str:
+    """Return mean and standard deviation (n - 1), as text."""
+    if not numbers:
+        return ""
+    mean = f"{statistics.mean(numbers):.2f}"
+    return f"{mean} ± {statistics.stdev(numbers):.2f}" if len(numbers) > 1 else mean
+
+
+def tables(network: Network, rows: Sequence[Row], runs: Sequence[Trained]) -> str:
+    """Return the results of a network: each at its best rate, then at every rate."""
+    random = next((row for row in rows if row.contestant == "random"), None)
+    lines = [
+        f"### {network.title[0].upper()}{network.title[1:]}",
+        "",
+        "| wiring | rate | held-out images | test images | against random | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ahead = ""
+        if random is not None and row is not random:
+            ahead = f"{statistics.mean(row.test) - statistics.mean(random.test):+.2f}"
+        results = f"{spread(row.held_out)} | {spread(row.test)} | {ahead} | {len(row.test)}"
+        lines.append(f"| {row.contestant} | {row.rate:g} | {results} |")
+    rates = sorted({one.rate for one in runs})
+    lines += [
+        "",
+        "Held-out images, at every rate:",
+        "",
+        f"| wiring | {' | '.join(f'{rate:g}' for rate in rates)} |",
+        f"|---{'|---' * len(rates)}|",
+    ]
+    for contestant, found in by_rate(runs).items():
+        cells = [_cell(found.get(rate, [])) for rate in rates]
+        if any(cells):
+            lines.append(f"| {contestant} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *order(rows)]) + "\n"
+
+
+def _cell(runs: Sequence[Trained]) -> str:
+    done = [top1 for one in runs if (top1 := one.top1()) is not None]
+    diverged = sum(one.has_ended() for one in runs) - len(done)
+    return spread(done) + (f" ({diverged} diverged)" if diverged else "")
+
+
+def order(rows: Sequence[Row]) -> list[str]:
+    """Say whether the paper's order came out, and after which epochs it held."""
+    found = {row.contestant: row for row in rows if row.contestant in PAPER}
+    if len(found) < len(PAPER):
+        return []
+    held = _rises([statistics.mean(found[name].test) for name in PAPER])
+    said = f"random < no_update < dnw in the means on test images: {'yes' if held else 'no'}."
+    means = [dict(mean_curve(found[name])) for name in PAPER]
+    epochs = sorted(set.intersection(*map(set, means)))
+    if len(epochs) > 1:
+        when = [f"{epoch:g}" for epoch in epochs if _rises([mean[epoch] for mean in means])]
+        said += (
+            f" On held-out images it held after these of {len(epochs)} epochs: {', '.join(when) or 'none'}."
+        )
+    return [said]
+
+
+def _rises(numbers: Sequence[float]) -> bool:
+    return all(before < after for before, after in pairwise(numbers))
+
+
+def mean_curve(row: Row) -> list[tuple[float, float]]:
+    """Return the mean over seeds after each evaluation that all of them have."""
+    return [
+        (points[0][0], statistics.mean(top1 for _, top1 in points))
+        for points in zip(*row.curves, strict=False)
+    ]
+
+
+def draw(found: Sequence[tuple[Network, Sequence[Row], Sequence[Trained]]], path: Path) -> None:
+    """Draw, for each network, accuracy against the rate, and against epochs at the best one.
+
+    All of it on held-out images; bars and bands are one deviation to both sides.
+    """
+    panels: list[tuple[str, Network, Sequence[Row], Sequence[Trained]]] = []
+    for network, rows, runs in found:
+        if len({one.rate for one in runs}) > 1:
+            panels.append(("rate", network, rows, runs))
+        if any(len(curve) > 1 for row in rows for curve in row.curves):
+            panels.append(("epoch", network, rows, runs))
+    if not panels:
+        return
+    figure, axes = plot.panels(len(panels))
+    for (kind, network, rows, runs), panel in zip(panels, axes, strict=True):
+        panel.set_title(network.title)
+        panel.set_ylabel("top-1 on held-out images [%]")
+        if kind == "rate":
+            _draw_rates(panel, runs)
+        else:
+            _draw_epochs(panel, rows)
+        panel.legend(fontsize="x-small")
+    plot.write(figure, path)
+
+
+def _draw_rates(panel: Axes, runs: Sequence[Trained]) -> None:
+    for contestant, rates in by_rate(runs).items():
+        done = {
+            rate: [top1 for one in rates[rate] if (top1 := one.top1()) is not None] for rate in sorted(rates)
+        }
+        points = {rate: top1s for rate, top1s in done.items() if top1s}
+        means = [statistics.mean(top1s) for top1s in points.values()]
+        bars = [statistics.stdev(top1s) if len(top1s) > 1 else 0.0 for top1s in points.values()]
+        panel.errorbar(list(points), means, yerr=bars, fmt="o-", capsize=3, label=contestant)
+    panel.set_xscale("log")
+    panel.set_xlabel("learning rate")
+
+
+def _draw_epochs(panel: Axes, rows: Sequence[Row]) -> None:
+    for row in rows:
+        points = list(zip(*row.curves, strict=False))
+        epochs = [at[0][0] for at in points]
+        means = [statistics.mean(top1 for _, top1 in at) for at in points]
+        bands = [statistics.stdev(top1 for _, top1 in at) if len(at) > 1 else 0.0 for at in points]
+        (line,) = panel.plot(epochs, means, label=f"{row.contestant}, rate {row.rate:g}")
+        low = [mean - band for mean, band in zip(means, bands, strict=True)]
+        high = [mean + band for mean, band in zip(means, bands, strict=True)]
+        panel.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    panel.set_xlabel("epoch")

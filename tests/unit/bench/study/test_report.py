@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bench.study.declared import NETWORKS
+from bench.study.report import Row, best_rate, by_rate, draw, order, spread, tables
+from bench.study.runs import Trained, left_s
+from dnw.runs import jsonl
+from dnw.runs.folder import Run
+
+
+@dataclass(frozen=True)
+class Known(Trained):
+    """A run of which it is known what came out; None: it has diverged."""
+
+    known: float | None = None
+    over: bool = True
+
+    def top1(self) -> float | None:
+        return self.known
+
+    def has_ended(self) -> bool:
+        return self.over
+
+
+def known(contestant: str, rate: float, *top1s: float | None, over: bool = True) -> list[Trained]:
+    run = Run(Path("nowhere"))
+    return [
+        Known(NETWORKS[0], contestant, rate, seed, run, 200, top1, over) for seed, top1 in enumerate(top1s)
+    ]
+
+
+def row(contestant: str, test: float, *curve: float) -> Row:
+    points = tuple((float(epoch), top1) for epoch, top1 in enumerate(curve, 1))
+    return Row(contestant, 0.02, (test, test), (test, test + 1), (points, points))
+
+
+def test_the_rate_of_the_highest_mean_is_the_best() -> None:
+    runs = [*known("dnw", 0.1, 80, 90), *known("dnw", 0.02, 86, 85), *known("dnw", 0.01, 86, 85)]
+    assert best_rate(by_rate(runs)["dnw"]) == 0.01  # the lowest of equal ones
+
+
+def test_a_rate_at_which_one_has_diverged_is_no_candidate() -> None:
+    runs = [*known("dnw", 0.1, 99, None), *known("dnw", 0.02, 85, 85)]
+    assert best_rate(by_rate(runs)["dnw"]) == 0.02
+    assert best_rate(by_rate(known("dnw", 0.1, None))["dnw"]) is None
+    assert "| dnw | 85.00 ± 0.00 | 99.00 (1 diverged) |" in tables(NETWORKS[0], [], runs)
+
+
+def test_nothing_is_chosen_before_all_rates_have_ended() -> None:
+    runs = [*known("dnw", 0.1, 80, 90), *known("dnw", 0.02, 95, None, over=False)]
+    assert best_rate(by_rate(runs)["dnw"]) is None
+
+
+def test_the_table_compares_with_random() -> None:
+    runs = [*known("random", 0.02, 85), *known("dnw", 0.02, 84)]
+    text = tables(NETWORKS[0], [row("random", 85), row("dnw", 84)], runs)
+    assert "| dnw | 0.02 | 84.00 ± 0.00 | 84.50 ± 0.71 | -1.00 | 2 |" in text
+    assert spread([85.0]) == "85.00"
+
+
+def test_the_order_is_told_with_the_epochs_after_which_it_held() -> None:
+    rows = [row("random", 85, 70, 80, 85), row("no_update", 86, 69, 81, 86), row("dnw", 87, 60, 82, 87)]
+    (said,) = order(rows)
+    assert said.startswith("random < no_update < dnw in the means on test images: yes.")
+    assert said.endswith("after these of 3 epochs: 2, 3.")
+    assert order(rows[:2]) == []
+    assert "images: no. " in order([row("dnw", 80, 1, 2), *rows[:2]])[0]
+
+
+def test_curves_and_rates_are_drawn(tmp_path: Path) -> None:
+    runs = [*known("random", 0.02, 85, 86), *known("random", 0.1, 84, None)]
+    draw([(NETWORKS[0], [row("random", 85, 70, 80)], runs)], tmp_path / "study.png")
+    assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_left_is_estimated_by_each_networks_own_steps(tmp_path: Path) -> None:
+    done, begun = Run(tmp_path / "done"), Run(tmp_path / "begun")
+    for run, last in ((done, 200), (begun, 100)):
+        run.folder.mkdir()
+        for step in range(50, last + 1, 50):
+            line = {"kind": "train", "step": step, "attempt": 1, "time": 100.0 + step / 2}
+            jsonl.append(run.metrics, line)
+    done.result.write_text('{"top1": 85.0}')
+    runs = [Trained(NETWORKS[0], "dnw", 0.1, seed, run, 200) for seed, run in enumerate((done, begun))]
+    assert runs[0].top1() == 85.0
+    assert left_s(runs) == pytest.approx(100 * 0.5)
+    other = Trained(NETWORKS[1], "dnw", 0.1, 0, Run(tmp_path / "none"), 200)
+    assert left_s([*runs, other], to_come=1) == pytest.approx((100 + 200 + 200 + 200) * 0.5)
+    assert left_s([other]) is None
