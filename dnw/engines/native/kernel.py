@@ -24,7 +24,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.engines.native import stream_vector, vector
+from dnw.engines.native import filter_vector, stream_vector, vector
+from dnw.engines.native.filter_vector import filter_by_two, filter_flat
 from dnw.engines.native.stream_vector import STREAMED, finish, stream, stream_2, stream_3, stream_4
 from dnw.engines.native.vector import (
     LANES,
@@ -33,8 +34,6 @@ from dnw.engines.native.vector import (
     add_up_2,
     add_up_3,
     add_up_4,
-    filter_by_two,
-    filter_flat,
     halve,
     move,
 )
@@ -146,12 +145,12 @@ def _take(
         stop = start + min(targets.alike[start], last - start)
         while stop < last and stop + targets.alike[stop] <= start + phase.group:
             stop += min(targets.alike[stop], last - stop)
-        room = rank * phase.group if phase.is_whole else start - phase.target
-        place = phase.received_at + room * phase.received_size
+        place = phase.received_at + rank * phase.group * phase.received_size
         if not phase.is_whole:
-            for target in range(stop - start):
-                _advance(maps, phase, step, place + target * phase.received_size)
+            _begin(maps, phase, step, start, stop, place)
         _sums(maps, phase, step, targets, edges, start, stop, place - step.lag)
+        if step.bottom < phase.side:
+            _leave(maps, phase, step, start, stop, place)
         _give(maps, phase, step, targets, start, stop, place - step.lag, features)
         start = stop
 
@@ -213,17 +212,29 @@ def _give(
 
 
 @_compiled
-def _advance(maps: Floats, phase: Any, step: Any, place: int) -> None:
-    """Give a strip what it shares with the one before; for the first one that is a border of zeros."""
-    border = phase.received_pitch + 1
-    if step.top == 0:
-        maps[place - border : place] = _ZERO
-    else:
-        vectors = (step.begun - step.lag + border + LANES - 1) // LANES  # what is too much will be summed up
-        move(vectors, maps, place + step.lag - border - step.lag_before, place - border)
-    end = phase.received_side * phase.received_pitch
-    if step.done >= end:
-        maps[place + end - step.lag : place + end - step.lag + border] = _ZERO
+def _begin(maps: Floats, phase: Any, step: Any, first: int, last: int, place: int) -> None:
+    """Give strips what the ones before have left; for the first ones that is a border of zeros."""
+    border, end = phase.received_pitch + 1, phase.received_side * phase.received_pitch
+    for target in range(first, last):
+        start = place + (target - first) * phase.received_size
+        if step.top == 0:
+            maps[start - border : start] = _ZERO
+        else:
+            vectors = (step.begun - step.lag + border + LANES - 1) // LANES  # too much will be summed up
+            seam = phase.seams_at + (target - phase.target) * phase.seam_size
+            move(vectors, maps, seam, start - border)
+        if step.done >= end:
+            maps[start + end - step.lag : start + end - step.lag + border] = _ZERO
+
+
+@_compiled
+def _leave(maps: Floats, phase: Any, step: Any, first: int, last: int, place: int) -> None:
+    """Keep of strips what the next ones read: from the row above them on."""
+    border, begin = phase.received_pitch + 1, step.bottom * phase.stride * phase.received_pitch
+    vectors = (step.done - begin + border + LANES - 1) // LANES
+    for target in range(first, last):
+        start = place + (target - first) * phase.received_size + begin - step.lag - border
+        move(vectors, maps, start, phase.seams_at + (target - phase.target) * phase.seam_size)
 
 
 @_compiled
@@ -347,6 +358,6 @@ def classify(
 
 
 INSTRUCTIONS = zlib.crc32(
-    (inspect.getsource(vector) + inspect.getsource(stream_vector)).encode()
+    "".join(inspect.getsource(module) for module in (vector, filter_vector, stream_vector)).encode()
 )  # numba itself looks at this file alone
 run = _entry(INSTRUCTIONS)

@@ -115,17 +115,23 @@ class Received:
         return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + (STREAMED + 2) * LANES)
 
     def floats(self, threads: int) -> int:
-        """Of all targets; of whole maps that are filtered at once, a group for each thread."""
-        return (threads * _GROUP if self.is_whole and not self.streams else self.targets) * self.size
+        """Of what is filtered at once, a group for each thread; of all targets where sums stream."""
+        return (self.targets if self.streams else threads * _GROUP) * self.size
+
+    @property
+    def seam(self) -> int:
+        """Floats that a strip leaves to the next one: two rows, a pixel, and what vectors go beyond."""
+        return 0 if self.is_whole else _odd_lines(2 * (self.side + 1) + 1 + 2 * LANES)
 
     @property
     def is_whole(self) -> bool:
         """Whether one strip is all there is."""
         return self.rows >= self.side
 
-    def room(self, phase: int) -> Hashable:
-        """Return what phases have in common that can receive in the same place."""
-        return (self.side, self.streams) if self.is_whole else phase
+    @property
+    def room(self) -> Hashable:
+        """What phases have in common that can receive in the same place."""
+        return self.side, self.is_whole, self.streams
 
     def kept(self) -> NDArray[np.float32]:
         """Return all bits set for each pixel of the map, none for what lies between rows and below."""
@@ -133,11 +139,14 @@ class Received:
         bits[:, :-1] = -1
         return np.pad(bits.ravel(), (0, STREAMED * LANES)).view(np.float32)
 
-    def phase(self, at: int, kept_at: int, nodes: CompactNodes[Arrays] | None) -> dict[str, float]:
+    def phase(
+        self, at: int, kept_at: int, seams_at: int, nodes: CompactNodes[Arrays] | None
+    ) -> dict[str, float]:
         """Return what a phase has to know of it; `at` is where the room for all of it lies."""
         stride = nodes.stride if nodes else 1
         found: dict[str, float] = {
             **{"received_at": at + self.above, "received_size": self.size, "kept_at": kept_at},
+            **{"seams_at": seams_at, "seam_size": self.seam},
             **{"received_side": self.side, "received_pitch": self.side + 1},
             **{"stride": stride, "side": -(-self.side // stride), "strip": self.rows // stride},
             **{"group": _GROUP, "is_whole": self.is_whole, "streams": self.streams},

@@ -23,6 +23,7 @@ PHASE = np.dtype(
         for name in (
             *("target", "group", "is_whole", "streams", "strip", "stride", "side"),
             *("received_at", "received_size", "received_side", "received_pitch", "kept_at"),
+            *("seams_at", "seam_size"),
             *("given_at", "given_size"),
             *("normed", "rectified", "is_last", "corner", "window"),
         )
@@ -140,18 +141,21 @@ def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_S
     return stages
 
 
-def _received(all_received: list[Received], threads: int, memory: Memory) -> list[tuple[int, int]]:
-    """Return where phases receive, and where the bits of their pixels are.
+def _received(all_received: list[Received], threads: int, memory: Memory) -> list[tuple[int, int, int]]:
+    """Return where phases receive, where the bits of their pixels are, and what strips leave to the next.
 
-    Whole maps of the same size take the same room, for such phases are computed one after another.
+    Maps of the same size take the same room: strips and whole maps are filtered before the next ones, and
+    phases that stream are computed one after another.
     """
     rooms: dict[Hashable, tuple[int, int]] = {}
-    for number, received in enumerate(all_received):
-        key = received.room(number)
+    for received in all_received:
+        key = received.room
         if key not in rooms:
-            floats = max(one.floats(threads) for at, one in enumerate(all_received) if one.room(at) == key)
+            floats = max(one.floats(threads) for one in all_received if one.room == key)
             rooms[key] = memory.reserve(floats), memory.keep(received.kept())
-    return [rooms[received.room(number)] for number, received in enumerate(all_received)]
+    return [
+        (*rooms[received.room], memory.reserve(received.targets * received.seam)) for received in all_received
+    ]
 
 
 def _next(

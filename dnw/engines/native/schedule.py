@@ -18,7 +18,6 @@ STEP = np.dtype(
         ("begun", np.int64),  # first pixel to sum up; those before are there from the strip before
         ("done", np.int64),  # pixel after the last one; both are multiples of LANES
         ("lag", np.int64),  # how many pixels of the map lie before the strip
-        ("lag_before", np.int64),  # and before the strip before
     ]
 )
 
@@ -55,5 +54,4 @@ def _step(phases: NDArray[np.void], given: list[int], at: int) -> tuple[int, ...
     pitch, stride = phase["received_pitch"], phase["stride"]
     begun = _needed(phase, top) * pitch // LANES * LANES  # the last vector went beyond what there was
     done = -(-_needed(phase, bottom) * pitch // LANES) * LANES
-    lag_before = max(top - phase["strip"], 0) * stride * pitch
-    return at, top, bottom, begun, done, top * stride * pitch, lag_before
+    return at, top, bottom, begun, done, top * stride * pitch

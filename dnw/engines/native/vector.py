@@ -19,7 +19,6 @@ _HAS_512_BITS = llvm.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where registers are of 128 bits
 LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
 TOGETHER = 4  # targets with the same sources, at most: times 3 vectors, as many as the largest tile, nearly
-FILTERED = 4  # vectors at a time: with nine weights they fill 16 registers
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -76,7 +75,7 @@ def _write_sums(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any,
     starts = [splat(builder, builder.load(builder.gep(begin, [integer(t)]))) for t in range(targets)]
     source, lowest = builder.gep(data, [pixel]), splat(builder, floor)
     masks = builder.gep(data, [kept])
-    for size in _cases(builder, vectors, LARGEST_TILE // targets):
+    for size in cases(builder, vectors, LARGEST_TILE // targets):
         sums = _loop(builder, size, source, edges, (first, last), starts)
         for target, row in enumerate(sums):
             start = builder.gep(data, [builder.add(place, builder.mul(step, integer(target)))])
@@ -121,102 +120,8 @@ def _loop(
     return sums
 
 
-@intrinsic
-def filter_flat(
-    typingctx: Any,
-    vectors: Any,
-    maps: Any,
-    source: Any,
-    pitch: Any,
-    filters: Any,
-    taps: Any,
-    place: Any,
-) -> Any:
-    """Filter `vectors` times LANES pixels on end, borders between rows included, to maps[place:].
-
-    There the middle of the filter, filters[taps + 4], meets maps[source]; rows are `pitch` apart.
-    """
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        vectors, maps, source, pitch, filters, taps, place = arguments
-        data = data_of(context, builder, signature.args[1], maps)
-        weights = _taps(builder, data_of(context, builder, signature.args[4], filters), taps)
-        source, target = builder.gep(data, [source]), builder.gep(data, [place])
-
-        def write(at: ir.Value, count: int) -> None:
-            read, start = builder.gep(source, [at]), builder.gep(target, [at])
-            for part, total in enumerate(_filtered(builder, count, read, pitch, weights)):
-                builder.store(total, vector_at(builder, start, part), align=4)
-
-        rounds = builder.sdiv(vectors, integer(FILTERED))
-        with cgutils.for_range(builder, rounds) as loop:
-            write(builder.mul(loop.index, integer(FILTERED * LANES)), FILTERED)
-        done = builder.mul(rounds, integer(FILTERED))
-        for count in _cases(builder, builder.sub(vectors, done), FILTERED - 1):
-            write(builder.mul(done, integer(LANES)), count)
-        return context.get_dummy_value()
-
-    return types.void(vectors, maps, source, pitch, filters, taps, place), emit
-
-
-@intrinsic
-def filter_by_two(
-    typingctx: Any,
-    rows: Any,
-    vectors: Any,
-    maps: Any,
-    source: Any,
-    pitch: Any,
-    filters: Any,
-    taps: Any,
-    place: Any,
-    given_pitch: Any,
-) -> Any:
-    """Filter a map and write every second pixel of every second row to maps[place:].
-
-    That is `rows` of `vectors` times LANES pixels, given_pitch apart. The middle of the filter,
-    filters[taps + 4], meets maps[source] for the first pixel.
-    """
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        rows, vectors, maps, source, pitch, filters, taps, place, given_pitch = arguments
-        data = data_of(context, builder, signature.args[2], maps)
-        weights = _taps(builder, data_of(context, builder, signature.args[5], filters), taps)
-        source, target = builder.gep(data, [source]), builder.gep(data, [place])
-        down = builder.mul(pitch, integer(2))
-        with cgutils.for_range(builder, rows) as row:  # downwards: a row's last vector goes into the next one
-            read = builder.gep(source, [builder.mul(row.index, down)])
-            start = builder.gep(target, [builder.mul(row.index, given_pitch)])
-            with cgutils.for_range(builder, vectors) as loop:
-                at = builder.mul(loop.index, integer(LANES))
-                pixels = builder.gep(read, [builder.mul(at, integer(2))])
-                both = _filtered(builder, 2, pixels, pitch, weights)
-                place = vector_at(builder, builder.gep(start, [at]), 0)
-                builder.store(_every_second(builder, *both), place, align=4)
-        return context.get_dummy_value()
-
-    return types.void(rows, vectors, maps, source, pitch, filters, taps, place, given_pitch), emit
-
-
-def _taps(builder: ir.IRBuilder, filters: ir.Value, taps: ir.Value) -> list[ir.Value]:
-    first = builder.gep(filters, [taps])
-    return [splat(builder, builder.load(builder.gep(first, [integer(tap)]))) for tap in range(9)]
-
-
-def _filtered(
-    builder: ir.IRBuilder, vectors: int, source: ir.Value, pitch: ir.Value, weights: list[ir.Value]
-) -> list[ir.Value]:
-    """Vectors on end of what a filter makes of a map."""
-    sums = [ir.Constant(_VECTOR, None)] * vectors
-    for tap, weight in enumerate(weights):
-        start = builder.gep(source, [builder.mul(pitch, integer(tap // 3 - 1))])
-        begin = builder.gep(start, [integer(tap % 3 - 1)])
-        values = [builder.load(vector_at(builder, begin, part), align=4) for part in range(vectors)]
-        sums = [add_product(builder, total, weight, value) for total, value in zip(sums, values, strict=True)]
-    return sums
-
-
-def _every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, begin: int = 0) -> ir.Value:
+def every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, begin: int = 0) -> ir.Value:
+    """Return every second lane, from lane `begin` on, of two vectors on end."""
     lanes = list(range(begin, 2 * LANES, 2))
     places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes)
     return builder.shuffle_vector(first, second, places)
@@ -236,7 +141,7 @@ def halve(typingctx: Any, vectors: Any, pixels: Any, begin: Any, maps: Any, even
             both = [builder.load(vector_at(builder, start, part), align=4) for part in range(2)]
             for first, place in enumerate((even, odd)):
                 write = vector_at(builder, builder.gep(data, [builder.add(place, at)]), 0)
-                builder.store(_every_second(builder, both[0], both[1], first), write, align=4)
+                builder.store(every_second(builder, both[0], both[1], first), write, align=4)
         return context.get_dummy_value()
 
     return types.void(vectors, pixels, begin, maps, even, odd), emit
@@ -295,7 +200,7 @@ def give_way(typingctx: Any) -> Any:
     return types.void(), emit
 
 
-def _cases(builder: ir.IRBuilder, value: ir.Value, largest: int) -> Iterator[int]:
+def cases(builder: ir.IRBuilder, value: ir.Value, largest: int) -> Iterator[int]:
     """Emit code for each value from 1 to `largest`, in turn, and a jump to the right one."""
     end = builder.append_basic_block("end")
     switch = builder.switch(value, end)
