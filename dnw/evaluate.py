@@ -44,13 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "path", type=command.path, help="a run folder (its newest checkpoint) or a checkpoint file"
     )
-    engines = ", ".join(NAMES)
     parser.add_argument(
         "chosen",
         type=_choice,
         nargs="*",
-        metavar="engine=NAME weights=ema",
-        help=f"an engine, one of {engines}; the average of the weights, not those trained last (optim.ema)",
+        default=[],
+        metavar="engine=NAME|weights=ema",
+        help=f"an engine, of {', '.join(NAMES)}; the weights' average, not those trained last (optim.ema)",
     )
     parser.add_argument(
         "--data", type=command.path, metavar="FOLDER", help="the shards, if not those of data.dir"

@@ -20,6 +20,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
 
 from dnw import config_file
 from dnw.config import LIBRARIES, ConfigError, listed
@@ -33,6 +34,7 @@ _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
 PATHS = frozenset(
     {"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "init", "cluster.python"}
 )
+_RANGE = re.compile(r"([\w.]+)=([-+.\deE]+):([-+.\deE]+):([-+.\deE]+)")  # as other tools write one
 _AROUND = "write it without spaces around the ="
 
 
@@ -73,6 +75,8 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
     for word, typed in zip(fitted, words, strict=True):
         if is_sweep and (parsed := _parsed(word)) and parsed.is_range_sweep() and _is_single(word, parsed):
             raise ConfigError(f"{word}: one value alone; name a smaller step, say range(0.1,0.5,0.1)")
+        if is_sweep and (ends := _RANGE.fullmatch(typed)):
+            raise ConfigError(f"{typed}: a range is written '{ends[1]}=range({ends[2]},{ends[3]},{ends[4]})'")
         if is_sweep and word != typed and "," in typed:
             _check_values(typed)
             each = shlex.quote(typed.replace("=", '="', 1).replace(",", '","') + '"')
@@ -109,6 +113,12 @@ def explain(error: Exception, words: Sequence[str], configs: Path, known: Collec
     return "; ".join(_unnamed(words, configs)) or first
 
 
+def example(key: str, configs: Path) -> str:
+    """Return what to write behind a setting's `=`: the other value of a switch, else VALUE."""
+    usual = OmegaConf.select(OmegaConf.load(configs / "config.yaml"), key)
+    return str(not usual).lower() if isinstance(usual, bool) else "VALUE"
+
+
 def _check_all(configs: Path) -> None:
     """Refuse the file that Hydra has read and doesn't name."""
     for path in sorted(configs.rglob("*.yaml")):
@@ -128,6 +138,10 @@ def _could_not_override(found: re.Match[str], _first: str, known: Collection[str
 # Hydra's sentences, and what to say instead: of the match, of their first line, and of all settings
 _TOLD: tuple[tuple[str, Callable[[re.Match[str], str, Collection[str]], str]], ...] = (
     (r"^Could not override '([^']+)'", _could_not_override),
+    (
+        r"^Could not append to config\. An item is already at '([^']+)'",
+        lambda found, *_: f"{found[1]}: a setting that is there; write {found[1]}=VALUE, without the +",
+    ),
     (
         r"^Multiple values for (\S+)\.",
         lambda found, *_: f"{found[1]}: chosen already; write {found[1]}=NAME, without the +",
@@ -224,7 +238,7 @@ def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str
         raise ConfigError(f"{' '.join(parts)}: {_AROUND}: {''.join(parts)}")
     names = config_file.options(configs / "exp")
     if word.lstrip("+") in known:
-        raise ConfigError(f"{word}: must be NAME=VALUE, {word}=VALUE")
+        raise ConfigError(f"{word}: must be NAME=VALUE, {word}={example(word.lstrip('+'), configs)}")
     if word.lstrip("+") in names:
         raise ConfigError(f"{word}: write it as +exp={word.lstrip('+')}")
     if os.sep in word and os.path.lexists(word):

@@ -26,7 +26,7 @@ from dnw.compose import CONFIGS, NOT_COMPOSED, resolved
 from dnw.config import ConfigError
 from dnw.invocation import as_typed
 from dnw.setting_errors import ELSEWHERE, no_such_setting
-from dnw.words import explain, fit, last_of_each
+from dnw.words import example, explain, fit, last_of_each
 from launch import hydra_words
 from launch.config import KEYS
 from shards.errors import did_you_mean
@@ -165,7 +165,9 @@ def _check_options(arguments: Sequence[str]) -> None:
             raise ConfigError(
                 f"{option}: not taken, it executes what the file holds; type the run's line again"
             )
-        raise ConfigError(f"{word}: {_no_option(option, value)}")
+        is_value = follows and not follows.startswith("-") and "=" not in follows
+        given = value if equals or not is_value else follows  # as other tools have it: --width 0.3
+        raise ConfigError(f"{word}: {_no_option(option, given)}")
 
 
 def _check_value(option: str, value: str) -> None:
@@ -187,7 +189,7 @@ def _no_option(option: str, value: str) -> str:
     if not option.startswith("--") and option[:2] in _SHORT:
         meant, value = [_SHORT[option[:2]]], value or option[2:]
     if meant:
-        typed = " or ".join(f"{key}={value or 'VALUE'}" for key in meant)
+        typed = " or ".join(f"{key}={value or example(key, CONFIGS)}" for key in meant)
         return f"a setting, which has no dashes: {typed}"
     return f"no such option{_instead(option, name, value)}"
 

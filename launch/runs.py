@@ -26,6 +26,18 @@ from dnw.invocation import RUNS, as_typed  # noqa: E402
 from launch.query import select  # noqa: E402
 from shards import command  # noqa: E402
 
+_AGAIN = "type the command that began the run once more: it goes on from its newest checkpoint"
+ELSEWHERE = {  # what other tools call it
+    **dict.fromkeys(("list", "ls", "show", "ps", "queue", "watch", "top"), "did you mean status?"),
+    **dict.fromkeys(
+        ("resume", "restart", "continue", "requeue", "rerun", "retry", "start", "submit"), _AGAIN
+    ),
+    **dict.fromkeys(("stop", "kill", "scancel", "abort"), "did you mean cancel?"),
+    **dict.fromkeys(("rm", "remove", "delete", "prune", "gc"), "did you mean clean?"),
+    **dict.fromkeys(("tail", "follow", "cat", "output"), "did you mean logs?"),
+    **dict.fromkeys(("results", "best", "summary"), "did you mean table?"),
+    **dict.fromkeys(("diff", "plot"), "did you mean compare?"),
+}
 LONGEST_S = 1e6  # between two looks
 MISUSED = 2  # exit code of a command line that can't be followed
 Act = Callable[[argparse.Namespace], int]
@@ -232,6 +244,7 @@ def _tensorboard(asked: argparse.Namespace) -> int:
 def _parser() -> command.Parser:
     parser = command.Parser(
         prog=RUNS.removeprefix("python "),
+        elsewhere=ELSEWHERE,
         description=as_typed(HELP),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

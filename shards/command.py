@@ -12,7 +12,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
 
@@ -34,8 +34,15 @@ class Parser(argparse.ArgumentParser):
     another option is added.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, elsewhere: Mapping[str, str] | None = None, **settings: Any) -> None:
+        """Prepare.
+
+        Args:
+            elsewhere: what to say of words that other tools have for a subcommand, by the word.
+            **settings: argparse's own.
+        """
         super().__init__(allow_abbrev=False, **settings)
+        self._elsewhere = elsewhere or {}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; what is left over is refused here, where a subcommand's own options are known."""
@@ -48,7 +55,8 @@ class Parser(argparse.ArgumentParser):
         """End the program with one line."""
         if found := _CHOICE.fullmatch(message):
             known = found["known"].replace("'", "").split(", ")
-            nearest = did_you_mean(found["word"], known)
+            meant = self._elsewhere.get(found["word"])
+            nearest = f"; {meant}" if meant else did_you_mean(found["word"], known)
             message = f"{found['name']}: no {found['word']!r}{nearest}; there are: {', '.join(known)}"
         message = message.removeprefix("argument ").replace("the following arguments are required", "missing")
         self.exit(MISUSED, f"{self.prog}: {message} ({self.prog} --help)\n")

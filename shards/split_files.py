@@ -26,6 +26,10 @@ from shards.shard import Shard
 _FOLDERS = {"train": ("train",), "val": ("val", "validation", "test")}  # of shards, the first that is there
 _PATTERNS = {"train": ("*-train-*.tar",), "val": ("*-val*-*.tar",)}
 _COUNT = "nshards.txt"
+_FETCHED = (
+    "fashion_mnist",
+    "cifar10",
+)  # sets that shards.write fetches, and folders that configs/ names after them
 _PATTERN = re.compile(r"[*?\[{]|\.tar$")  # of files, as other programs take them
 _OURS = ("index-*.json", "index-*.npy", info.NAME, "write.jsonl", CLASSNAMES)
 
@@ -232,7 +236,8 @@ def _gaps(names: Iterable[str]) -> Iterator[str]:
 
 def why_no_index(folder: Path, split: str) -> str:
     """Return why a folder has no index of a split, and what makes one. Raises OSError: it can't be listed."""
-    write = f"python -m shards.write KIND SOURCE {shlex.quote(str(folder))}"
+    kind = f"{folder.name} auto" if folder.name in _FETCHED else "KIND SOURCE"
+    write = f"python -m shards.write {kind} {shlex.quote(str(folder))}"
     if folder.exists() and not folder.is_dir():
         return f"{folder}: a file, must be the folder of the shards"
     if not folder.is_dir() and _PATTERN.search(folder.name):
