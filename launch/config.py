@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from dnw import processes, setting_errors
@@ -98,6 +98,7 @@ def _checked_variables(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+Addresses = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v or ())]
 Names = Annotated[str, BeforeValidator(_joined)]
 Variables = Annotated[
     dict[str, Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]],
@@ -170,6 +171,10 @@ class Notify:
     """Who is told what becomes of a run."""
 
     command: str | None = None  # see launch/node/notify.py
+    mail: Addresses = ()
+    smtp: str | None = None  # mail server; None: sendmail
+    slack: StrictBool | str = False  # or the file that holds the webhook: launch/node/notices/secret.py
+    ntfy: StrictBool | str = False  # or the file that holds the topic
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

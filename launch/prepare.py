@@ -34,6 +34,7 @@ from launch.config import Launch, SelfTest, check_agent, check_effect, check_pro
 from launch.errors import LaunchError, not_written
 from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
+from launch.node.notices.channels import check as check_notify
 from launch.scheduler import gres
 from launch.self_test import settings as self_test
 from shards.classes import Names
@@ -96,6 +97,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     check_effect(launch, composed.overrides)
     check_agent(launch.cluster)
+    check_notify(launch.notify)
     if launch.self_test is None:
         _check_names(train, composed.overrides)
     request = _gpus(train, launch, in_foreground, ask)

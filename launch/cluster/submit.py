@@ -26,6 +26,7 @@ from launch.errors import LaunchError
 from launch.node.container import Container
 from launch.node.follow_up import START
 from launch.node.job import Job
+from launch.node.notices.channels import channels
 from launch.prepare import RunPlan
 from launch.scheduler import handover, sbatch_environment, slurm_command
 from launch.scheduler.array import array_of
@@ -150,6 +151,7 @@ def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
         foreground=foreground,
         error_retries=launch.error_retries,
         notify=launch.notify.command,
+        notices=channels(launch.notify),
         gpus=launch.gpus,
         variables=launch.environment,
         is_requeued=launch.cluster.requeue,

@@ -49,6 +49,7 @@ from launch.node import (
 from launch.node import notify as notification
 from launch.node.container import PYTHON, Container
 from launch.node.interface import address_of_first, interface_to
+from launch.node.notices.channels import Channels
 from launch.node.peer_failure import NO_FAILURE
 from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
@@ -67,7 +68,8 @@ class Job:
     port: int | None = None
     foreground: bool = False
     error_retries: int = 0
-    notify: str | None = None
+    notify: str | None = None  # a command
+    notices: Channels | None = None  # ways to be told beside it
     gpus: int | None = None  # of each node; None: nobody said
     is_requeued: bool = True  # where it has to stop, by itself
     after_diverged: int = 0  # the attempt that diverged and may be followed by another; 0: none may
@@ -195,11 +197,11 @@ class Job:
         return decision.again
 
     def _tell(self, run: Run, node: Node, event: notification.Event) -> None:
-        """Tell the user's command, if there is one."""
+        """Tell the user, if asked for."""
         last = ledger.last(run)
-        if self.notify is not None and last is not None:
+        if last is not None:
             log = None if self.foreground else run.log(last.number, node.rank)
-            notification.send(self.notify, run, last, event, log)
+            notification.tell(run, last, event, log, self.notify, self.notices)
 
     def _attempt(
         self,

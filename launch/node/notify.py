@@ -1,6 +1,6 @@
-"""Notices: a command of the user's is told when a run is over, or won't go on by itself.
+"""Notices: the user is told when a run is over, or won't go on by itself; by a command, mail, Slack or ntfy.
 
-The first node's launcher calls it when all is written and the run's lock is free: whatever becomes of the
+The first node's launcher tells it when all is written and the run's lock is free: whatever becomes of the
 notice, nothing becomes of the run.
 """
 
@@ -22,6 +22,8 @@ from dnw.runs import divergence
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Attempt
 from launch.node import exit_reason, retry_policy
+from launch.node.notices import channels
+from launch.node.notices.channels import Channels
 
 # failed: by an error that isn't tried again. no progress: killed, hung or out of time without getting on.
 # diverged: a value isn't finite; dnw/runs/divergence.py
@@ -46,6 +48,28 @@ def event(last: Attempt, code: int, is_asked: bool) -> Event | None:
     if last.cause == "timeout" and not retry_policy.progressed(last):
         return "no progress"
     return "no progress" if last.reason in retry_policy.OWN_FAULTS and not is_asked else None
+
+
+def tell(
+    run: Run, last: Attempt, event: Event, log: Path | None, command: str | None, by: Channels | None
+) -> None:
+    """Tell by all ways that the user has named. Nothing is raised.
+
+    Args:
+        run: the run.
+        last: its last attempt.
+        event: what there is to tell.
+        log: of the command; None: the terminal.
+        command: of the user's, if there is one.
+        by: other ways, if there are any.
+    """
+    if command is not None:
+        send(command, run, last, event, log)
+    if by is not None:
+        try:
+            channels.send(by, run, told(run, last, event))
+        except (OSError, ValueError) as error:  # a result that can't be read, no threads left
+            print(f"{run.name}: not told: {error}; the run is as it was", file=sys.stderr, flush=True)
 
 
 def send(command: str, run: Run, last: Attempt, event: Event, log: Path | None) -> None:

@@ -206,6 +206,7 @@ def job_of(whole: Run, case: Case, job: Job) -> Job:
         foreground=False,
         error_retries=0,
         notify=None,
+        notices=None,
         after_diverged=0,
     )
 

@@ -177,12 +177,12 @@ class Series:
         return exit_reason.FAILED if failed else exit_reason.DONE
 
     def _tell(self, run: Run, code: int) -> None:
-        """Tell the user's command, if there is one, how it ended."""
+        """Tell the user, if asked for, how it ended."""
         last = ledger.last(run)
         event = notify.event(last, code, code == STOPPED) if last else None
-        if self.job.notify is not None and last is not None and event is not None:
+        if last is not None and event is not None:
             log = None if self.job.foreground else run.log(last.number, 0)
-            notify.send(self.job.notify, run, last, event, log)
+            notify.tell(run, last, event, log, self.job.notify, self.job.notices)
 
     # ---- the other nodes
 

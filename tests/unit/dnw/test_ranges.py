@@ -45,7 +45,7 @@ def numbers(kind: Any, prefix: str = "") -> Iterator[tuple[str, Callable[[object
                 TypeAdapter(hint).validate_python(put(1.0))
             except ValueError:
                 continue
-            if hint is not bool:
+            if hint not in {bool, bool | str}:  # a file may have any name
                 yield key, put
                 break
 

@@ -1,0 +1,75 @@
+"""Notices to Slack, and to those that take the same (Mattermost, Rocket.Chat), and to ntfy: one POST each."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Collection, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from launch.node.notices import secret
+from launch.node.notices.message import Message, NoticeError, printable
+
+ANSWER_CHARACTERS = 100  # of a refusal, that are shown
+NTFY_BYTES = 4000  # of 4096, above which ntfy makes an attachment of a message
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """An address that is a secret is told to nobody else, and a POST that is sent on becomes a GET."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def to_slack(message: Message, file: str, timeout_s: float) -> None:
+    """Post to an incoming webhook. Raises NoticeError."""
+    (address,) = secret.read("slack", file)
+    text = message.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    _post(address, {"text": text, "mrkdwn": False, "unfurl_links": False}, {}, timeout_s)
+
+
+def to_ntfy(message: Message, file: str, timeout_s: float) -> None:
+    """Publish to a topic. Raises NoticeError."""
+    address, *token = secret.read("ntfy", file)
+    server, _, topic = address.rpartition("/")
+    if server.endswith(("/", ":")) or not topic:
+        raise NoticeError("the address has no topic; it is https://SERVER/TOPIC")
+    body = {
+        "topic": unquote(topic),
+        "title": message.title,
+        "message": message.text.encode()[:NTFY_BYTES].decode(errors="ignore"),
+        "priority": 3 if message.is_good else 4,
+        "tags": ["white_check_mark" if message.is_good else "warning"],
+    }
+    _post(server, body, {"Authorization": f"Bearer {token[0]}"} if token else {}, timeout_s, (topic, *token))
+
+
+def _post(
+    address: str,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    timeout_s: float,
+    secrets: Collection[str] = (),
+) -> None:
+    """Post JSON, through the proxy that the environment names if it names one. Raises NoticeError."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    request = urllib.request.Request(
+        address, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}, method="POST"
+    )
+    try:
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s) as answer:
+            answer.read(ANSWER_CHARACTERS)
+    except urllib.error.HTTPError as error:
+        said = error.read(1000).decode(errors="replace")
+        for one in (address, parts.path, *secrets):
+            said = said.replace(one, "...") if len(one) > 1 else said
+        said = " ".join(printable(said).split())[:ANSWER_CHARACTERS]
+        raise NoticeError(f"{host} answers {error.code}{f': {said}' if said else ''}") from None
+    except urllib.error.URLError as error:
+        raise NoticeError(f"{host}: {error.reason}") from None
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a port that is no number
+        raise NoticeError(f"{host}: {type(error).__name__}") from None
