@@ -78,6 +78,7 @@ def tables(network: Network, rows: Sequence[Row], runs: Sequence[Trained]) -> st
         lines.append(f"| {row.contestant} | {row.rate:g} | {results} |")
     rates = sorted({one.rate for one in runs})
     lines += [
+        *_at_the_edge(rows, rates),
         "",
         "Held-out images, at every rate:",
         "",
@@ -89,6 +90,16 @@ def tables(network: Network, rows: Sequence[Row], runs: Sequence[Trained]) -> st
         if any(cells):
             lines.append(f"| {contestant} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *order(rows)]) + "\n"
+
+
+def _at_the_edge(rows: Sequence[Row], rates: Sequence[float]) -> list[str]:
+    """Say whose best rate is the lowest or the highest that was tried: a better one may lie beyond."""
+    if len(rates) < 2:
+        return []
+    ends = {rates[0]: "lowest", rates[-1]: "highest"}
+    named = {end: [row.contestant for row in rows if row.rate == rate] for rate, end in ends.items()}
+    told = [f"The {end} rate is the best of {', '.join(names)}." for end, names in named.items() if names]
+    return ["", *told, "Better ones may lie beyond: `--rates`."] if told else []
 
 
 def _cell(runs: Sequence[Trained]) -> str:

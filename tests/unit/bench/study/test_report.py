@@ -62,6 +62,13 @@ def test_the_table_compares_with_random() -> None:
     assert spread([85.0]) == "85.00"
 
 
+def test_a_best_rate_at_the_edge_is_told() -> None:
+    runs = [*known("random", 0.02, 85), *known("random", 0.1, 84)]
+    assert "The lowest rate is the best of random." in tables(NETWORKS[0], [row("random", 85)], runs)
+    inside = [*runs, *known("random", 0.01, 84)]
+    assert "is the best of" not in tables(NETWORKS[0], [row("random", 85)], inside)
+
+
 def test_the_order_is_told_with_the_epochs_after_which_it_held() -> None:
     rows = [row("random", 85, 70, 80, 85), row("no_update", 86, 69, 81, 86), row("dnw", 87, 60, 82, 87)]
     (said,) = order(rows)
