@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dnw.invocation import RUNS, SUBMIT
+from dnw.preemption import STOPPED
 from dnw.runs import divergence, ledger, lock
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run
@@ -22,7 +23,7 @@ from launch.commands.wait import wait
 from launch.compose import compose
 from launch.config import FOREGROUND, Launch, without_effect
 from launch.errors import LaunchError
-from launch.node import torchrun
+from launch.node import signals, torchrun
 from launch.node.exit_reason import FAILED
 from launch.prepare import RunPlan
 from launch.query.result import read_result
@@ -154,6 +155,9 @@ def _work_on(plan: RunPlan, pack: prepare.Packs) -> int:
         _show_checks(plan)
         of_code = existing.notes(plan)
         prepare.write(plan, pack)
+        if signals.requested():  # of the sweep, when the run before it had nothing left to stop
+            print(f"{plan.run.name}: not begun; the same command goes on with it", file=sys.stderr)
+            return STOPPED
         made = submission(launch, "foreground", "-", plan.run.slurm, plan.words)
         dataclasses.replace(made, attempts=ledger.next_attempt(plan.run) - 1).write(plan.run)
         for note in (*plan.notes, *_without_effect(plan), *of_code):

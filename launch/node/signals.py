@@ -20,6 +20,15 @@ from shards.terminal import ONE_PRESS_S
 SIGNALS = (*preemption.SIGNALS, signal.SIGHUP)
 
 
+def requested() -> bool:
+    """Return whether the job that listens in this process, or has listened last, was asked to stop.
+
+    Its handlers stay when it has ended: a request that comes between two runs of a sweep is told here.
+    """
+    listening = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return isinstance(listening, StopRequests) and listening.signal is not None
+
+
 class StopRequests:
     """Signals that ask this process to stop."""
 

@@ -5,9 +5,10 @@ import dataclasses
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED, Divergence
 from launch import app, prepare
+from launch.node.signals import SIGNALS, StopRequests
 from launch.prepare import RunPlan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -195,6 +197,40 @@ def test_a_sweep_in_the_foreground(typed: Typed) -> None:
     words = ["-m", "+exp=static_dnw", "width=0.1,0.2", "dry_run=true"]
     code, out, _err = typed(*words, launch=app.foreground)
     assert (code, out.count("# torchrun, as")) == (0, 2)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Those of this process, put back."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_as_a_run_of_a_sweep_ends_begins_no_other(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """It came too late for the run, which is done, and must not be lost on the sweep."""
+    begun: list[RunPlan] = []
+
+    class Done:
+        def __init__(self, plan: RunPlan, foreground: bool) -> None:
+            self.stop = StopRequests(impatient=foreground)
+            begun.append(plan)
+
+        def run(self, begun: Callable[[], None]) -> int:
+            self.stop.listen()
+            begun()
+            os.kill(os.getpid(), number)
+            return 0
+
+    monkeypatch.setattr(app, "job", Done)
+    code, _out, err = typed("-m", "+exp=static_dnw", "width=0.1,0.2", "nproc=1", launch=app.foreground)
+    assert (code, len(begun)) == (75, 1)
+    assert re.search(r"static_dnw/width=0.2-\w+: not begun; the same command goes on with it", err)
 
 
 def normal(text: str, *places: tuple[object, str]) -> str:
