@@ -242,4 +242,4 @@ def test_two_hundred_runs(tmp_path: Path, cluster: Slurm, capsys: pytest.Capture
     assert time.monotonic() - started < 10
     found = json.loads(capsys.readouterr().out)
     assert [one["state"] for one in found].count("queued") == 50
-    assert [call.split()[0] for call in cluster.calls] == ["squeue", "sacct"]
+    assert [call.split()[0] for call in cluster.calls] == ["squeue", "sacct", "squeue"]
