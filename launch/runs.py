@@ -56,6 +56,7 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
   python launch/runs.py table                    results of finished runs, beside those of the paper
   python launch/runs.py compare 41cb 9f3e        settings in which runs differ, results, curves
   python launch/runs.py clean                    what may be deleted, and how large it is; asks first
+  python launch/runs.py serve                    status, curves and costs as a page, in a browser
   python launch/runs.py tensorboard              curves and pictures of all runs, in a browser
   python launch/runs.py COMMAND --help           more of each
 
@@ -156,6 +157,17 @@ Exit code: 1 if nothing was deleted though something may be.
 
 {RUN}"""
 
+SERVE = f"""\
+Serves the status of runs as a page to a browser on this machine until Ctrl-C: what status shows, and curves,
+attempts with their causes, costs and energy; sorted and filtered there. Prints the address, which holds a
+secret, new each time, since all users of a machine reach its ports; and the ssh command by which a browser
+elsewhere gets there. Nothing can be changed by it. Without a RUN: all of them, those that begin later too.
+
+  python launch/runs.py serve
+  python launch/runs.py serve 41cb 9f3e --port 8800
+
+{RUN}"""
+
 TENSORBOARD = f"""\
 Serves the curves and pictures of runs to a browser on this machine, and to nobody else, until Ctrl-C; prints
 the address, and the ssh command by which a browser elsewhere gets there. Without a RUN: all of them, those
@@ -241,6 +253,12 @@ def _tensorboard(asked: argparse.Namespace) -> int:
     return tensorboard.show(lambda: runs if asked.run else select.below(asked.runs_dir), asked.port)
 
 
+def _serve(asked: argparse.Namespace) -> int:
+    from launch.commands.serve import server  # noqa: PLC0415
+
+    return server.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.port)
+
+
 def _parser() -> command.Parser:
     parser = command.Parser(
         prog=RUNS.removeprefix("python "),
@@ -294,6 +312,10 @@ def _add_results(commands: argparse._SubParsersAction[command.Parser]) -> None:
     clean = _command(commands, "clean", CLEAN, _clean, "delete what nobody needs", runs="*")
     clean.add_argument("--yes", action="store_true", help="delete without asking")
     clean.add_argument("--dry-run", action="store_true", help="list alone")
+    page = _command(commands, "serve", SERVE, _serve, "status as a page in a browser", runs="*")
+    page.add_argument(
+        "--port", metavar="N", type=command.port, help="this one; else 8790, or the next that is free"
+    )
     board = _command(commands, "tensorboard", TENSORBOARD, _tensorboard, "curves in a browser", runs="*")
     board.add_argument(
         "--port", metavar="N", type=command.port, help="this one; else 6006, or the next that is free"

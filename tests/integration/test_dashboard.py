@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from documents import wait_for
 from example import train
+from integration.browser import BROWSER, look
 from slurm import packages
 from torch.utils.tensorboard import SummaryWriter
 from worker import ROOT
@@ -26,7 +27,6 @@ from dnw.runs.folder import Run
 from dnw.training.monitoring import dashboard
 
 NAMES = ("demo_dnw/seed=1,width=0.1-0123456789", "demo_random/default-9876543210")
-(BROWSER,) = packages.BROWSER.values()
 
 
 def draw(folder: Path, scale: float) -> None:
@@ -62,28 +62,6 @@ def serving(runs: Path) -> Iterator[str]:
             yield said[0]
         finally:
             server.terminate()
-
-
-def look(address: str, screenshot: Path) -> str:
-    """The page when its scripts have come to rest, as text; a picture of it into a file.
-
-    Time passes in the browser as fast as its work is done, and stands still while it waits for an answer.
-    Without WebGL curves are drawn as paths, which are part of the text.
-    """
-    options = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis", "--hide-scrollbars", "--no-proxy-server"]
-    what = [
-        "--window-size=1400,1500",
-        "--virtual-time-budget=10000",
-        f"--screenshot={screenshot}",
-        "--dump-dom",
-    ]
-    home = {**os.environ, "HOME": str(screenshot.parent)}
-    done = subprocess.run(
-        [BROWSER, *options, *what, address],
-        capture_output=True, text=True, timeout=120, check=False, env=home,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.skipif(bool(packages.missing(packages.BROWSER)), reason=f"{BROWSER}: not there")
