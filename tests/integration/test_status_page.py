@@ -121,9 +121,10 @@ def test_a_command_of_the_document(few: Path, line: str) -> None:
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
+        assert process.stderr
         first = [process.stdout.readline() for _ in range(3)]
         if {"serve", "--watch"} & set(words):
             process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.stdout.read(), process.stderr.read()
     assert (process.returncode, err) == (0, "")
     assert "exp" in "".join(first) + rest or "http://127.0.0.1" in first[0]
