@@ -55,13 +55,14 @@ def show(select: Callable[[], Sequence[Run]], port: int | None) -> int:
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
-    count, token = len(select()), secrets.token_urlsafe(24)
-    with _bound(port, token, Snapshots(select)) as server:
-        print(_told(count, server.server_port, token), flush=True)
-        try:
+    token = secrets.token_urlsafe(24)
+    try:
+        count = len(select())
+        with _bound(port, token, Snapshots(select)) as server:
+            print(_told(count, server.server_port, token), flush=True)
             server.serve_forever()
-        except KeyboardInterrupt:
-            return 0
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
