@@ -33,6 +33,7 @@ class Web:
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)  # path, headers, body
     answer: tuple[int, str] = (200, "ok")
     location: str = ""  # where it sends others on to
+    is_busy: bool = False  # for the first request
 
 
 @contextmanager
@@ -43,7 +44,10 @@ def web() -> Iterator[Web]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.requests.append((self.path, dict(self.headers), json.loads(body)))
-            self.send_response(found.answer[0])
+            busy = found.is_busy and len(found.requests) == 1
+            self.send_response(429 if busy else found.answer[0])
+            if busy:
+                self.send_header("Retry-After", "1")
             if found.location:
                 self.send_header("Location", found.location)
             self.end_headers()

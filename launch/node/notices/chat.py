@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,6 +16,7 @@ from launch.node.notices import secret
 from launch.node.notices.message import Message, NoticeError, printable
 
 ANSWER_CHARACTERS = 100  # of a refusal, that are shown
+BUSY_S = 2.0  # until a server is asked again that has too much to do and doesn't say until when
 NTFY_BYTES = 4000  # of 4096, above which ntfy makes an attachment of a message
 
 
@@ -60,16 +63,38 @@ def _post(
     request = urllib.request.Request(
         address, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}, method="POST"
     )
-    try:
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s) as answer:
-            answer.read(ANSWER_CHARACTERS)
-    except urllib.error.HTTPError as error:
-        said = error.read(1000).decode(errors="replace")
-        for one in (address, parts.path, *secrets):
-            said = said.replace(one, "...") if len(one) > 1 else said
-        said = " ".join(printable(said).split())[:ANSWER_CHARACTERS]
-        raise NoticeError(f"{host} answers {error.code}{f': {said}' if said else ''}") from None
-    except urllib.error.URLError as error:
-        raise NoticeError(f"{host}: {error.reason}") from None
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: a port that is no number
-        raise NoticeError(f"{host}: {type(error).__name__}") from None
+    opener, deadline = urllib.request.build_opener(_NoRedirects), time.monotonic() + timeout_s
+    while True:
+        try:
+            with opener.open(request, timeout=timeout_s) as answer:
+                answer.read(ANSWER_CHARACTERS)
+            return
+        except urllib.error.HTTPError as error:
+            pause_s = _pause_s(error)
+            if pause_s is None or time.monotonic() + pause_s > deadline:
+                raise NoticeError(f"{host} answers {_told(error, (address, parts.path, *secrets))}") from None
+        except urllib.error.URLError as error:
+            raise NoticeError(f"{host}: {error.reason}") from None
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a port that is no number
+            raise NoticeError(f"{host}: {type(error).__name__}") from None
+        time.sleep(pause_s)
+
+
+def _pause_s(error: urllib.error.HTTPError) -> float | None:
+    """Return when to try again; None: it would be refused again.
+
+    The runs of a sweep may end together, and both services take about one message a second.
+    """
+    if error.code != HTTPStatus.TOO_MANY_REQUESTS:
+        return None
+    said = error.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else BUSY_S
+
+
+def _told(error: urllib.error.HTTPError, secrets: Collection[str]) -> str:
+    """Return what a server said against a request, in one line that holds no secret."""
+    said = error.read(1000).decode(errors="replace")
+    for one in secrets:
+        said = said.replace(one, "...") if len(one) > 1 else said
+    said = " ".join(printable(said).split())[:ANSWER_CHARACTERS]
+    return f"{error.code}: {said}" if said else str(error.code)

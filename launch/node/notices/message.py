@@ -49,7 +49,7 @@ def compose(run: Run, facts: Mapping[str, Any]) -> Message:
     if not is_good:
         lines.append(f"cause: {facts['reason']}")
         if facts["detail"]:
-            lines.append(_cut(without_credentials(str(facts["detail"]))))
+            lines.append(_cut(_without_secrets(str(facts["detail"]), run)))
     lines += ["", *_commands(run, event)]
     title = " ".join(printable(f"{run.name}: {event}{result}").split())
     return Message(title[:TITLE_CHARACTERS], "\n".join(map(printable, lines)), is_good)
@@ -73,13 +73,27 @@ def _commands(run: Run, event: str) -> list[str]:
 
 
 def _again(run: Run) -> list[str]:
-    """Return the line that goes on with the run, as it was typed; no value that may be a secret is in it."""
-    if not run.launch.exists():
-        return []
-    record = json.loads(run.launch.read_bytes())
-    words = [
-        _VARIABLE.sub(r"\1=...", without_credentials(word))
-        for word in record.get("words", ())
-        if word.lstrip("+").partition("=")[0] != "fresh"
-    ]
-    return [shlex.join([*shlex.split(RUN if record.get("cluster") == "foreground" else SUBMIT), *words])]
+    """Return the line that goes on with the run, as it was typed, without secrets."""
+    typed = [word for word in _words(run) if word.lstrip("+").partition("=")[0] != "fresh"]
+    return [shlex.join([*shlex.split(_command(run)), *map(_hidden, typed)])] if run.launch.exists() else []
+
+
+def _without_secrets(text: str, run: Run) -> str:
+    """Return a text, in which what was typed may be repeated, without secrets."""
+    for word in _words(run):
+        text = text.replace(shlex.quote(word), shlex.quote(_hidden(word)))
+    return without_credentials(text)
+
+
+def _hidden(word: str) -> str:
+    """Return a word that was typed, without what may be a secret: variables, passwords in addresses."""
+    return _VARIABLE.sub(r"\1=...", without_credentials(word))
+
+
+def _command(run: Run) -> str:
+    return RUN if json.loads(run.launch.read_bytes()).get("cluster") == "foreground" else SUBMIT
+
+
+def _words(run: Run) -> list[str]:
+    """Return the words that the run was launched with last."""
+    return list(json.loads(run.launch.read_bytes()).get("words", ())) if run.launch.exists() else []

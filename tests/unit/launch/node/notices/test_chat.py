@@ -86,6 +86,16 @@ def test_no_redirect_is_followed(server: Web, tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
+def test_a_server_that_is_busy_is_asked_again(server: Web, tmp_path: Path) -> None:
+    server.is_busy = True
+    kept_in = kept(tmp_path, f"{server.address}/services/SECRET")
+    with pytest.raises(NoticeError, match=r"answers 429: ok$"):
+        chat.to_slack(SAID, kept_in, 0.5)  # which ends before it would be asked again
+    server.requests.clear()
+    chat.to_slack(SAID, kept_in, 20)
+    assert len(server.requests) == 2
+
+
 def test_through_a_proxy(server: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.address)
     chat.to_slack(SAID, kept(tmp_path, "http://chat.example.org/hooks/SECRET"), 20)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from run_folder import make
 
+from dnw.runs import divergence
 from dnw.runs.folder import Run
+from dnw.runs.ledger import Attempt
 from launch.node.notices import message
 
 
@@ -69,6 +71,16 @@ def test_no_secret_of_the_line_is_in_it(run: Run) -> None:
     said = message.compose(run, facts("failed", detail="GET https://me:s3cr3t@host/x: 403"))
     assert "s3cr3t" not in said.text
     assert "data.url=https://host/x +environment.WANDB_API_KEY=... +environment=..." in said.text
+
+
+def test_no_secret_of_the_line_is_in_what_helps_a_run_that_diverged(run: Run) -> None:
+    typed(run, "+exp=demo_dnw", "+environment.WANDB_API_KEY=s3cr3t 1", "data.url=https://me:s3cr3t@host/x")
+    end = {"diverged": {"step": 2, "what": "the loss", "rate": 0.1, "rank": 0}}
+    detail = divergence.message(run, Attempt(2, end=end))
+    assert "s3cr3t" in detail
+    said = message.compose(run, facts("diverged", detail=detail))
+    assert "s3cr3t" not in said.text
+    assert "what helps: a lower rate, from the start:\n    python launch/slurm.py +exp=demo_dnw " in said.text
 
 
 def test_no_control_characters_and_one_line_as_title(run: Run) -> None:
