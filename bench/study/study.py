@@ -51,6 +51,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--images", type=command.path, default=ROOT / "data" / "fashion_mnist", metavar="SHARDS"
     )
     group.add_argument("--slurm", action="store_true", help="job arrays of Slurm's, not runs here")
+    group.add_argument("--report", action="store_true", help="report what is done so far, and train nothing")
     group.add_argument("--list", action="store_true", help="print the sweeps, one a line, and train nothing")
 
 
@@ -90,7 +91,7 @@ def study(chosen: argparse.Namespace) -> int:
         chosen: what was typed: `options`, and words, seeds and out.
 
     Returns:
-        0: all runs have ended. 1: on Slurm, some have not.
+        0: all runs have ended. 1: with --slurm or --report, some have not.
 
     Raises:
         ConfigError: a word that the study can't follow.
@@ -171,6 +172,8 @@ def _work(
     made = [(part, sweep, planned(sweep, _settings(chosen, part), part.index)) for part, sweep in declared]
     for part, _, runs in made:
         part.runs.extend(runs)
+    if chosen.report:
+        return
     told = Progress([one for part in parts for one in part.runs], to_come)
     for part, sweep, runs in made:
         if chosen.slurm:

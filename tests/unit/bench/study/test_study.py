@@ -31,6 +31,29 @@ def test_words_that_the_study_sets_are_refused(word: str, message: str, tmp_path
     assert str(told.value) == message
 
 
+def test_a_report_trains_nothing(
+    few_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--report",
+        "--only",
+        "random,dnw",
+        "--networks",
+        "static",
+        "--rates",
+        "0.1,0.01",
+        "--steps",
+        "2",
+    ]
+    chosen = parsed(*words, f"--images={few_images}", f"runs_dir={tmp_path / 'runs'}")
+    chosen.seeds, chosen.out = 2, tmp_path / "out" / "study"
+    assert study(chosen) == 1
+    told = capsys.readouterr()
+    assert "0 of 4 runs have ended; type the same again when more have" in told.err
+    assert told.out == (tmp_path / "out" / "study.md").read_text()
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
