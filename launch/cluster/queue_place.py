@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ class _Waiting(NamedTuple):
     @property
     def order(self) -> tuple[int, list[int]]:
         """By what Slurm tries jobs one after the other."""
-        return -self.priority, [int(part) for part in self.id.split("_")]
+        return -self.priority, [
+            int(part) for part in re.findall(r"\d+", self.id)
+        ]  # 7_2, or 7+0 of several parts
 
 
 def places(jobs: Sequence[QueuedJob]) -> Places:

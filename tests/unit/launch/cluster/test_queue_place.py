@@ -28,11 +28,13 @@ def test_by_priority_then_by_number(cluster: Slurm) -> None:
         "7_2|low|500|bob",
         "7_11|low|500|bob",
         "5|low|0|me",
+        "6+0|low|500|eve",  # of a job of several parts
+        "6+1|low|500|eve",
     ]
     cluster.says("places", "\n".join(queue))
     cluster.says("squeue")
     found = places([job("9"), job("10"), job("5"), job("4", "low", "RUNNING")])
-    assert found.found == {"9": Place(3, 5, True), "10": Place(4, 5, True)}  # 5 is held: it has none
+    assert found.found == {"9": Place(5, 7, True), "10": Place(6, 7, True)}  # 5 is held: it has none
     (call,) = cluster.calls
     assert call == (
         "squeue --noheader --array --priority --states=PENDING --partition=low --format=%i|%P|%Q|%u"
