@@ -10,6 +10,7 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dnw.config import Train, load
@@ -76,15 +77,13 @@ def _healthy(run: Run) -> str:
 
 def _remedies(run: Run) -> list[str]:
     """Lines to type, as the run was submitted last."""
-    from dnw.compose import training  # noqa: PLC0415  (brings hydra, and tables need none)
-
     command, words = _typed(run)
     train = load(run.config)
     others = [word for word in words if _key(word) not in {"optim.lr", "fresh", "resume_diverged"}]
     lower = train.optim.lr / 10
     settings = {field.name for field in dataclasses.fields(Train)}
     ours = [word for word in others if _key(word).split(".")[0] in settings]
-    if ours and (usual := training(ours).optim.lr) < train.optim.lr:
+    if ours and (usual := _usual_rate(ours)) is not None and usual < train.optim.lr:
         lower = usual
     anew = shlex.join([*others, f"optim.lr={lower:g}", "fresh=true"]) if others else ""
     again = shlex.join([*(word for word in words if _key(word) != "fresh"), "resume_diverged=true"])
@@ -95,6 +94,15 @@ def _remedies(run: Run) -> list[str]:
         "  the same steps give the same values again. Where a fault of the machine was the cause, or it is "
         f"another machine now, go on from the last healthy checkpoint:\n    {command} {again}",
     ]
+
+
+def _usual_rate(words: Sequence[str]) -> float | None:
+    """Return the rate of a run for which none is typed; None in a job, where configs/ lies in an archive."""
+    if not Path(__file__).is_file():
+        return None
+    from dnw.compose import training  # noqa: PLC0415  (brings hydra, and tables need none)
+
+    return training(words).optim.lr
 
 
 def _typed(run: Run) -> tuple[str, Sequence[str]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from run_folder import make, submit
 from dnw.runs import divergence, ledger
 from dnw.runs.divergence import DIVERGED, Divergence
 from dnw.runs.folder import Run, step_path
+from launch import snapshot
 from launch.node.job import Job
 
 FOUND = Divergence(step=7, what="the loss", rate=0.05, rank=1, layer="blocks.0 (weight)", tensors="3 of 54")
@@ -59,6 +63,25 @@ def test_the_message_says_where_how_far_back_and_what_helps(run: Run) -> None:
     assert shlex.split(lower) == ["python", "launch/slurm.py", *typed, "optim.lr=0.01", "fresh=true"]
     others = ["+exp=demo_dnw", "optim.lr=5", *typed[1:]]
     assert shlex.split(again) == ["python", "launch/slurm.py", *others, "resume_diverged=true"]
+
+
+def test_what_a_job_says_whose_code_is_an_archive(run: Run, tmp_path: Path) -> None:
+    """configs/ lies in it, where Hydra can't read; a job that raised here told nobody."""
+    submit(run, "7", words=["+exp=demo_dnw", "optim.lr=5"])
+    code = tmp_path / "code.zip"
+    code.write_bytes(snapshot.pack())
+    show = (
+        "import sys; from pathlib import Path; "
+        "from dnw.runs import divergence; from dnw.runs.folder import Run; "
+        "run = Run(Path(sys.argv[1])); print(divergence.message(run, divergence.last(run)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", show, str(run.folder)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "python launch/slurm.py +exp=demo_dnw optim.lr=0.01 fresh=true" in done.stdout
 
 
 def test_without_a_record_of_what_was_typed_it_names_the_setting(run: Run) -> None:
