@@ -44,6 +44,11 @@ def main(launch: Callable[[Sequence[RunPlan]], int]) -> int:
     """
     found = compose(sys.argv[1:])
     here = launch is foreground or (bool(found) and found[0].in_foreground)
+    if found and found[0].study is not None:
+        from launch.study import command as study  # noqa: PLC0415  (nothing of it where there is none)
+
+        terminal.go_on_without_output()
+        return study.follow(found[0], foreground if here else launch, here)
     ask = functools.cache(gres.node_kinds)  # the runs of a sweep, once
     plans = [prepare.plan(composed, here, ask) for composed in found]
     if not plans:

@@ -12,7 +12,7 @@ import os
 import string
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,12 +74,22 @@ _ANSWERED = frozenset({"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-c
 
 
 @dataclass(frozen=True)
+class StudyWords:
+    """What a command line with hydra/sweeper=optuna asks for besides: launch/study/settings.py reads it."""
+
+    sweeper: Mapping[str, Any]  # hydra.sweeper.NAME
+    words: tuple[str, ...]  # settings as typed, those to choose from among them
+    kept: tuple[str, ...]  # words for Hydra itself that each run is composed with
+
+
+@dataclass(frozen=True)
 class Composed:
     """One configuration as Hydra put it together: plain values, and the words that overrode the defaults."""
 
     values: dict[str, Any]
     overrides: tuple[str, ...]
     in_foreground: bool = False  # of a sweep with hydra/launcher=basic
+    study: StudyWords | None = None  # this is a run of a study, with the first of the values to choose from
 
 
 def compose(arguments: Sequence[str]) -> list[Composed]:
@@ -94,8 +104,9 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     if "--version" in arguments:
         print(f"dnw {__version__}")  # Hydra would print its own
         sys.exit(0)
-    words = _fit(arguments)
-    found: list[tuple[DictConfig, tuple[str, ...], bool]] = []
+    settings, options = _fit(arguments)
+    words = [*settings, *options]
+    found: list[tuple[DictConfig, tuple[str, ...], bool, StudyWords | None]] = []
 
     def collect(config: DictConfig) -> None:
         chosen = HydraConfig.get()
@@ -105,11 +116,14 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         if chosen.job.env_set and isinstance(config.environment, DictConfig):
             with open_dict(config):
                 config.environment = {**config.environment, **chosen.job.env_set}
-        found.append((config, tuple(overrides), is_basic and chosen.mode == RunMode.MULTIRUN))
+        is_sweep = chosen.mode == RunMode.MULTIRUN
+        is_study = is_sweep and chosen.runtime.choices["hydra/sweeper"] == hydra_words.STUDY
+        study = _study_words(chosen.sweeper, settings) if is_study else None
+        found.append((config, tuple(overrides), is_basic and is_sweep, study))
 
     try:
         _run_hydra(collect, words)
-        composed = [Composed(resolved(config), typed, here) for config, typed, here in found]
+        composed = [Composed(resolved(config), typed, here, study) for config, typed, here, study in found]
     except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     _check_experiment(composed)
@@ -122,14 +136,22 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     return composed
 
 
-def _fit(arguments: Sequence[str]) -> list[str]:
-    """Return settings, made fit for Hydra, then options with their values as they are."""
+def _study_words(sweeper: DictConfig, settings: Sequence[str]) -> StudyWords:
+    values = resolved(sweeper)
+    keys = {word.lstrip("+").partition("=")[0] for word in settings}
+    given = [f"{key}={value}" for key, value in (values["params"] or {}).items() if key not in keys]
+    ours = [word for word in settings if not hydra_words.is_of_hydra(word)]
+    return StudyWords(values, (*given, *ours), tuple(filter(hydra_words.is_of_each_run, settings)))
+
+
+def _fit(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return settings, made fit for Hydra, and options with their values as they are."""
     taken = [False, *(word in WITH_VALUE for word in arguments)]
     ours = [not word.startswith("-") and not taken[place] for place, word in enumerate(arguments)]
     words = last_of_each([word for word, is_ours in zip(arguments, ours, strict=True) if is_ours])
-    hydra_words.check(words)
+    hydra_words.check(words, is_sweep=_is_sweep(arguments))
     options = [word for word, is_ours in zip(arguments, ours, strict=True) if not is_ours]
-    return [*fit(words, CONFIGS, KEYS, is_sweep=_is_sweep(arguments)), *options]
+    return fit(words, CONFIGS, KEYS, is_sweep=_is_sweep(arguments)), options
 
 
 def _is_sweep(arguments: Sequence[str]) -> bool:

@@ -6,15 +6,24 @@ settings of this project; words for them would be taken and dropped, so they are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from dnw.config import ConfigError
 from launch.config import SETTINGS
+from shards.errors import did_you_mean
 
 ENVIRONMENT = "hydra.job.env_set"
 # Hydra's launchers, and what of configs/hydra/launcher stands for them. Files of the same names won't do, as
 # Hydra would hold them against the settings of its own.
 LAUNCHERS = {"submitit_slurm": "prepared", "submitit_local": "background", "basic": "foreground"}
+STUDY = (
+    "adaptive"  # of configs/hydra/sweeper, typed as optuna: Hydra's plugin of that name has other settings
+)
+_OF_STUDY = (
+    *("n_trials", "study_name", "objectives", "direction", "sampler", "seed", "pruner"),
+    *("startup_trials", "warmup_evaluations", "params"),
+)
+_SWEEPER = "hydra.sweeper."
 _TAKEN = ("hydra/launcher", "hydra/sweeper", "hydra.sweeper", "hydra.searchpath", "hydra.mode", ENVIRONMENT)
 _LAUNCHER = "hydra.launcher."
 _CLUSTER = {
@@ -35,15 +44,17 @@ _INSTEAD = {
     "hydra.job.env_copy": "jobs get the whole environment; set more with hydra.job.env_set.NAME=VALUE",
     "hydra.job_logging": "logs lie in the run folder",
     "hydra/job_logging": "logs lie in the run folder",
+    "hydra/sweeper/sampler": "write hydra.sweeper.sampler=tpe, nsgaii or random",
     "hydra.callbacks": "notify.command=COMMAND is told how a run ends",
 }
 
 
-def check(words: Iterable[str]) -> None:
+def check(words: Sequence[str], is_sweep: bool = True) -> None:
     """Refuse words for Hydra that would have no effect.
 
     Args:
         words: settings as typed, without options.
+        is_sweep: -m is among these.
 
     Raises:
         ConfigError: with all of them, a line for each.
@@ -53,16 +64,51 @@ def check(words: Iterable[str]) -> None:
         _refusal(key) for key in keys if key.startswith(("hydra.", "hydra/")) and not _is_taken(key)
     ]:
         raise ConfigError("\n".join(problems))
+    if problems := list(_of_study(words, is_sweep)):
+        raise ConfigError("\n".join(problems))
+
+
+def is_of_hydra(word: str) -> bool:
+    """Whether a word is for Hydra itself."""
+    return word.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def is_of_each_run(word: str) -> bool:
+    """Whether a word for Hydra itself says what each run of a sweep is composed from."""
+    return is_of_hydra(word) and _is_below(
+        word.lstrip("+").partition("=")[0], (ENVIRONMENT, "hydra.searchpath")
+    )
 
 
 def as_hydra_has_it(word: str) -> str:
     """Return a word with this project's launcher in place of Hydra's, and a + where it adds a variable."""
     key, _, value = word.partition("=")
+    if word == "hydra/sweeper=optuna":
+        return f"{key}={STUDY}"
     if key == "hydra/launcher":
         return f"{key}={LAUNCHERS.get(value, value)}"
     if _is_below(key.lstrip("+"), (ENVIRONMENT, "environment", "cluster.additional_parameters")):
         return "++" + word.lstrip("+")
     return word
+
+
+def _of_study(words: Sequence[str], is_sweep: bool) -> Iterator[str]:
+    """Yield what is wrong with words of adaptive sweeps."""
+    is_study = any(word in {"hydra/sweeper=optuna", f"hydra/sweeper={STUDY}"} for word in words)
+    if is_study and not is_sweep:
+        yield "hydra/sweeper=optuna: of sweeps alone; type -m as well"
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        name = key.removeprefix(_SWEEPER).partition(".")[0]
+        if "interval(" in value and not is_study and not key.startswith(_SWEEPER):
+            yield f"{word}: Optuna chooses from an interval: type -m hydra/sweeper=optuna as well"
+        elif key.startswith(_SWEEPER) and name in _OF_STUDY and not is_study and name != "params":
+            yield f"{key}: of hydra/sweeper=optuna alone; type -m hydra/sweeper=optuna as well"
+        elif key.startswith(f"{_SWEEPER}params.") and is_study:
+            yield f"{key}: type the setting itself: {key.removeprefix(f'{_SWEEPER}params.')}={value}"
+        elif key.startswith(_SWEEPER) and (name not in _OF_STUDY or key.count(".") > 2) and is_study:
+            meant = did_you_mean(name, _OF_STUDY) or f"; there are: {', '.join(_OF_STUDY)}"
+            yield f"{key}: no such setting of a study{meant}"
 
 
 def _is_taken(key: str) -> bool:

@@ -55,6 +55,7 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
   python launch/runs.py drill 41cb               preempt a run on purpose: what does it cost?
   python launch/runs.py table                    results of finished runs, beside those of the paper
   python launch/runs.py compare 41cb 9f3e        settings in which runs differ, results, curves
+  python launch/runs.py study                    trials of an adaptive sweep, and its Pareto front
   python launch/runs.py clean                    what may be deleted, and how large it is; asks first
   python launch/runs.py serve                    status, curves and costs as a page, in a browser
   python launch/runs.py tensorboard              curves and pictures of all runs, in a browser
@@ -168,6 +169,15 @@ elsewhere gets there. Nothing can be changed by it. Without a RUN: all of them, 
 
 {RUN}"""
 
+STUDY = """\
+The trials of an adaptive sweep (-m hydra/sweeper=optuna): values, results, why one was stopped early or
+failed. A * marks those on the Pareto front: no other is as good in all objectives, and better in one. STUDY
+is its folder in that of the runs, or a part of its name; it may be left out where there is but one.
+
+  python launch/runs.py study
+  python launch/runs.py study demo_dnw-study --csv > trials.csv
+  python launch/runs.py study --plot pareto.png"""
+
 TENSORBOARD = f"""\
 Serves the curves and pictures of runs to a browser on this machine, and to nobody else, until Ctrl-C; prints
 the address, and the ssh command by which a browser elsewhere gets there. Without a RUN: all of them, those
@@ -228,6 +238,20 @@ def _table(asked: argparse.Namespace) -> int:
         from launch.commands import results_plot  # noqa: PLC0415
 
         results_plot.draw(found, asked.plot)
+    return 0
+
+
+def _study(asked: argparse.Namespace) -> int:
+    from launch.commands import plot  # noqa: PLC0415
+    from launch.study import record, settings, table  # noqa: PLC0415
+
+    settings.check_installed()
+    if asked.plot is not None:
+        plot.check(asked.plot)
+    study = record.look(table.find(asked.run, asked.runs_dir))
+    table.show(study, asked.form)
+    if asked.plot is not None:
+        table.draw(study, asked.plot)
     return 0
 
 
@@ -305,9 +329,16 @@ def _add_results(commands: argparse._SubParsersAction[command.Parser]) -> None:
     for form in ("csv", "markdown", "json"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"as {form}")
     table.set_defaults(form="terminal")
+    study = _command(
+        commands, "study", STUDY, _study, "trials of an adaptive sweep", runs="?", metavar="STUDY"
+    )
+    forms = study.add_mutually_exclusive_group()
+    for form in ("csv", "json"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"as {form}")
+    study.set_defaults(form="terminal")
     compare = _command(commands, "compare", COMPARE, _compare, "runs side by side", runs="+")
     compare.add_argument("--json", action="store_true", help="a list of objects, with the curves")
-    for drawn in (table, compare):
+    for drawn in (table, compare, study):
         drawn.add_argument("--plot", metavar="FILE", type=command.path, help="draw it: .png, .svg or .pdf")
     clean = _command(commands, "clean", CLEAN, _clean, "delete what nobody needs", runs="*")
     clean.add_argument("--yes", action="store_true", help="delete without asking")
@@ -329,6 +360,7 @@ def _command(
     act: Act,
     summary: str,
     runs: str | None,
+    metavar: str = "RUN",
 ) -> command.Parser:
     parser = commands.add_parser(
         name,
@@ -338,7 +370,7 @@ def _command(
     )
     parser.set_defaults(act=act)
     parser.add_argument(
-        "run", metavar="RUN", nargs=runs, type=command.name, help="folder, name, or part of a name"
+        "run", metavar=metavar, nargs=runs, type=command.name, help="folder, name, or part of a name"
     )
     parser.add_argument(
         "--runs-dir", metavar="DIR", type=command.path, default=Path("runs"), help="where runs lie (runs)"

@@ -52,6 +52,7 @@ LAYERS = {
         "existing",
         "commands/",
         "dry_run",
+        "study/",
         "app",
         "cli demo local runs slurm",
     ),
