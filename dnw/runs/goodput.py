@@ -48,7 +48,12 @@ class _Span:
     productive_s: float
 
 
-def goodput(run: Run, now: float | None = None, scan: MetricsScan | None = None) -> Goodput:
+def goodput(
+    run: Run,
+    now: float | None = None,
+    scan: MetricsScan | None = None,
+    ledgered: Sequence[Attempt] | None = None,
+) -> Goodput:
     """Return the goodput of a run so far.
 
     What counts is a step, an evaluation or a checkpoint from which the run has gone on. Which of an attempt's
@@ -59,8 +64,9 @@ def goodput(run: Run, now: float | None = None, scan: MetricsScan | None = None)
         now: seconds since 1970, if an attempt is under way; None: one without an end lasted until its last
             sign of life, as does one that was lost with its node.
         scan: what has been read of its metrics; None: they are read now.
+        ledgered: its attempts, if they have been read.
     """
-    attempts = ledger.read(run)
+    attempts = ledger.read(run) if ledgered is None else ledgered
     lines, logged = _lines(run, scan), _logged(attempts)
     spans = []
     for attempt in attempts:

@@ -42,6 +42,7 @@ class MetricsScan:
         """
         self.path, self.has_curves = path, has_curves
         self.bytes_read = 0
+        self._whole: tuple[int, ...] | None = None  # number, size and time of a file that was read to its end
         self._begin_anew(None)
 
     def read_on(self, most_bytes: int | None = None) -> bool:
@@ -56,8 +57,12 @@ class MetricsScan:
         Raises:
             OSError: it can't be read.
         """
-        if not self.path.exists():
+        try:
+            before = self._stamp_of(self.path.stat())
+        except FileNotFoundError:
             self._begin_anew(None)
+            return True
+        if before == self._whole:
             return True
         with open_file(self.path) as file:
             there = os.fstat(file.fileno())
@@ -67,6 +72,7 @@ class MetricsScan:
             while left > 0:
                 taken = self._take_chunk(file)
                 if not taken:
+                    self._whole = before
                     return True
                 left -= taken
         return False
@@ -88,11 +94,16 @@ class MetricsScan:
 
     def _begin_anew(self, file: tuple[int, int] | None) -> None:
         self._file, self._offset, self._mark = file, 0, b""
+        self._whole = None
         self._saves: defaultdict[int, list[Line]] = defaultdict(list)
         self._last: dict[int, float] = {}
         self._train: list[dict[str, Any]] = []
         self._val: list[dict[str, Any]] = []
         self._next, self._stride = 0, 1
+
+    @staticmethod
+    def _stamp_of(found: os.stat_result) -> tuple[int, ...]:
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _is_as_read(self, file: BinaryIO) -> bool:
         """Whether what was read last is where it was: numbers of files come again."""

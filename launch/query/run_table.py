@@ -6,6 +6,8 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,7 +19,7 @@ from launch.query.cost import Cost, cost, energies
 from launch.query.progress import Progress, length, progress
 from launch.query.remembered import Remembered
 from launch.query.run_row import Beside, Row, make_row
-from launch.query.run_status import DAMAGED, RunStatus, damaged, query_status
+from launch.query.run_status import DAMAGED, READERS, RunStatus, damaged, query_status
 from shards import command
 
 PLACES_S = 60.0  # between two questions for the queues of others
@@ -55,26 +57,28 @@ class RunTable:
         with self._lock:
             self._forget_all_but(runs)
             left = [self.scan_bytes]
-            found = []
-            for one in statuses:
-                job = one.job.id if one.job else ""
-                beside = Beside(place=places.get(job), energy_kwh=energy.get(str(one.run.folder)))
-                found.append(self._row(one, beside, left, notes))
+            beside = [
+                Beside(place=places.get(_job(one)), energy_kwh=energy.get(str(one.run.folder)))
+                for one in statuses
+            ]
+            with ThreadPoolExecutor(READERS) as readers:
+                made = list(readers.map(partial(self._row, left), statuses, beside))
+        found = [row for row, _ in made]
+        notes += [problem for _, problem in made if problem]
         notes += [f"{one.run.name}: {said}" for one in statuses if (said := _problem(one))]
         notes += [f"{row.run}: slow, {said}" for row in found for said in row.slow]
         return found, notes
 
-    def _row(self, one: RunStatus, beside: Beside, left: list[int | None], notes: list[str]) -> Row:
-        """Return the row of a run, without what is in files that can't be read, which is noted."""
-        run = one.run
+    def _row(self, left: list[int | None], one: RunStatus, beside: Beside) -> tuple[Row, str]:
+        """Return the row of a run, without what is in files that can't be read; and why they can't."""
         try:
             far, read = self._progress(one), self._goodput(one, left)
-            return make_row(one, dataclasses.replace(beside, far=far, goodput=read[0], cost=read[1]))
+            return make_row(one, dataclasses.replace(beside, far=far, goodput=read[0], cost=read[1])), ""
         except OSError as error:
-            notes.append(f"{run.name}: {command.explain(error) or error}")
+            problem = f"{one.run.name}: {command.explain(error) or error}"
         except DAMAGED as error:
-            notes.append(f"{run.name}: {damaged(error)}")
-        return make_row(dataclasses.replace(one, attempts=()), beside)
+            problem = f"{one.run.name}: {damaged(error)}"
+        return make_row(dataclasses.replace(one, attempts=()), beside), problem
 
     def _progress(self, one: RunStatus) -> Progress:
         run = one.run
@@ -96,7 +100,7 @@ class RunTable:
             return None, cost(one.attempts, now)
         if left[0] is not None:
             left[0] -= scan.bytes_read - before
-        return goodput(one.run, now, scan), cost(one.attempts, now, scan)
+        return goodput(one.run, now, scan, one.attempts), cost(one.attempts, now, scan)
 
     def _asked(
         self, statuses: Sequence[RunStatus]
@@ -146,6 +150,10 @@ class _Asked(Generic[T]):
 def rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     """Return a row for each run, and notes on what could not be found out."""
     return RunTable().look(runs)
+
+
+def _job(one: RunStatus) -> str:
+    return one.job.id if one.job else ""
 
 
 def _went_to_slurm(one: RunStatus) -> bool:

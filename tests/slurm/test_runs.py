@@ -105,8 +105,11 @@ def test_status_of_a_running_run_and_a_queued_one(desk: Desk, running: Run) -> N
         assert first["nodes"] == "n[1-2]"
         assert first["step"] > 0
         assert (second["state"], second["nodes"], second["attempts"]) == ("queued", "2", 0)
-        table = desk.typed("runs.py", "status").stdout
-        assert f"queued ({second['reason']})" in table
+        place = second["place"]
+        assert 0 <= place["ahead"] < place["waiting"]
+        table = desk.typed("runs.py", "status", "--energy").stdout
+        assert f"queued ({second['reason']}, {place['ahead'] + 1} of {place['waiting']}" in table
+        assert "known" not in table  # squeue and sacct have understood what they were asked
     finally:
         desk.cluster.run("scancel", blocker)
         done = desk.typed("runs.py", "cancel", "seed=2", "--now")

@@ -50,7 +50,7 @@ class Snapshots:
         self._states: dict[str, str] = {}
         self._newest: Answer | None = None
         self._at = -FRESH_S  # by time.monotonic
-        self._is_looking = False
+        self._is_looking = self._is_in_slurm = False
         self._scans: dict[str, MetricsScan] = {}
         self._scanning = threading.Lock()
 
@@ -96,6 +96,8 @@ class Snapshots:
         try:
             if self._newest is None:
                 self._publish(self._found(asks_slurm=False))
+                if not self._is_in_slurm:
+                    return
             self._publish(self._found(asks_slurm=True))
         finally:
             with self._changed:
@@ -117,8 +119,12 @@ class Snapshots:
         names = [identified(run) for run in runs]
         self._runs = dict(zip(names, runs, strict=True))
         self._states = {name: row.state for name, row in zip(names, rows, strict=True)}
+        self._is_in_slurm = any(row.cluster == "slurm" for row in rows)
         found = [_shown(name, row) for name, row in zip(names, rows, strict=True)]
-        return _answer({"rows": found, "notes": notes, "is_asking": not asks_slurm}, {"at": time.time()})
+        return _answer(
+            {"rows": found, "notes": notes, "is_asking": self._is_in_slurm and not asks_slurm},
+            {"at": time.time()},
+        )
 
 
 def identified(run: Run) -> str:
