@@ -4,8 +4,9 @@
     python bench/status_page.py --runs 20 --open-ms 0
 
 The runs are made up: finished ones, of which the log isn't read, and others with --lines lines of it. Each
-time that a file is opened --open-ms are waited for, as for a file server. `runs.py serve` is asked, from the request for the rows to their last byte, at once after its start, and again when all is
-remembered. Slurm isn't asked. Prints a table, writes bench/out/status_page.json (--out).
+time that a file is opened --open-ms are waited for, as for a file server. `runs.py serve` is timed, from a
+request for the rows to their last byte: at once after its start, and again when all is remembered. Slurm isn't
+asked. Prints a table, writes bench/out/status_page.json (--out).
 """
 
 from __future__ import annotations

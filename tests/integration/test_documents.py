@@ -236,7 +236,7 @@ def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
         ("large_job.py --followers 2 --answers 0 --late 1 --work 1", "2, answers after 0 s"),
         ("loader.py --images 192 --warm 1 --batches 1 --turns 1", "webdataset"),
         ("writing.py --images 40 --turns 1", "decoding"),
-        ("status_page.py --runs 20 --lines 50 --open-ms 1", "first_s"),
+        ("status_page.py --runs 20 --lines 50 --open-ms 1", "1.0"),
     ],
 )
 def test_bench(words: str, measured: str, tmp_path: Path) -> None:
