@@ -5,7 +5,7 @@
 
 The runs are made up: finished ones, of which the log isn't read, and others with --lines lines of it. Each
 time that a file is opened --open-ms are waited for, as for a file server. `runs.py serve` is timed, from a
-request for the rows to their last byte: at once after its start, and again when all is remembered. Slurm isn't
+request for the rows to their last byte: at once after its start, and again later. Slurm is not
 asked. Prints a table, writes bench/out/status_page.json (--out).
 """
 
