@@ -23,6 +23,7 @@ _HUGE_PAGE = 2 << 20  # bytes, of x86-64 and most of ARM
 _STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where vectors do
 _SMALL_SIDE = 28  # maps up to this are one strip
 _IN_CACHE = 1 << 15  # floats of maps that stay in the level-2 cache, with what else is there
+_DENSE = 1 / 15  # edges of those that are possible: with fewer, a target has too few in a part
 _GROUP = 4  # targets whose strips stay in the level-1 cache
 
 
@@ -95,14 +96,18 @@ class Received:
     streams: bool  # summed up a few pixels at a time by all targets: more sources than the cache holds
 
     @classmethod
-    def of(cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None, sources: int = 0) -> Received:
+    def of(
+        cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None, sources: int = 0, edges: int = 0
+    ) -> Received:
         """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None).
 
-        `sources` are the maps that the targets choose theirs from.
+        `sources` are the maps that the targets choose theirs from, by so many edges in all.
         """
         whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
         rows = side + side % 2 if whole else _STRIP
-        return cls(side, rows, targets, whole and sources * side * (side + 1) > _IN_CACHE)
+        is_large = sources * side * (side + 1) > _IN_CACHE
+        is_dense = edges > _DENSE * targets * sources
+        return cls(side, rows, targets, whole and is_large and is_dense)
 
     @property
     def above(self) -> int:
@@ -218,15 +223,23 @@ def zeros(floats: int) -> NDArray[np.float32]:
 
     They lie in huge pages where there are such: each is found by one look into the table of pages.
     """
+    size = -(-4 * floats // _HUGE_PAGE) * _HUGE_PAGE  # a page that is begun is a huge one, too
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages = mmap.mmap(-1, 4 * floats + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages = mmap.mmap(-1, size + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with contextlib.suppress(OSError):  # a kernel without them
             pages.madvise(mmap.MADV_HUGEPAGE)
         spare = np.frombuffer(pages, np.float32)
     else:
-        spare = np.zeros(floats + _HUGE_PAGE // 4, np.float32)
+        spare = np.zeros((size + _HUGE_PAGE) // 4, np.float32)
     start = -spare.ctypes.data % _HUGE_PAGE // 4
     return spare[start : start + floats]
+
+
+def in_huge_pages(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy as `zeros` lie: the CPU fetches ahead what follows within a page."""
+    copy = zeros(values.size).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def in_lines(floats: int) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact
 from dnw.engines.native.kernel import INSTRUCTIONS, classify, run
+from dnw.engines.native.memory import in_huge_pages
 from dnw.engines.native.plan import plan as plan_for
 
 Floats = NDArray[np.float32]
@@ -62,7 +63,7 @@ class Native:
     def __init__(self, compact: Compact[Arrays], threads: int) -> None:
         assert compact.stem is not None
         self.image_size = compact.image_size
-        self._weight_KN = np.array(compact.head.weight)
+        self._weight_KN = in_huge_pages(compact.head.weight)
         self._bias_K = np.array(compact.head.bias)
         self._plan = plan_for(compact, threads)
         self._memories = [self._plan.memory() for _ in range(threads)]

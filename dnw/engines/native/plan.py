@@ -135,8 +135,8 @@ def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_S
     for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
         for layer, sums in enumerate(block.sums, 1):
             following, there = _next(compact, given, number, layer)
-            received = Received.of(block.side, sums.count, following, sums.columns)
             pick = here.pick(sums, memory)
+            received = Received.of(block.side, sums.count, following, sums.columns, len(pick.weights))
             stages.append(_Stage(there, received, pick, sums.bias, following))
     return stages
 

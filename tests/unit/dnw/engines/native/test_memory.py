@@ -12,7 +12,17 @@ from drawn_compact import some_network, some_nodes
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, CompactNodes, InstanceNorm
-from dnw.engines.native.memory import LINE, Given, Memory, Pick, Planes, Received, in_lines, zeros
+from dnw.engines.native.memory import (
+    LINE,
+    Given,
+    Memory,
+    Pick,
+    Planes,
+    Received,
+    in_huge_pages,
+    in_lines,
+    zeros,
+)
 from dnw.engines.native.stream_vector import STREAMED
 from dnw.engines.native.vector import LANES
 
@@ -103,18 +113,27 @@ def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
     assert ("normed" in phase, "rectified" in phase) == (normed, not normed)
 
 
-def test_maps_that_no_cache_holds_stream() -> None:
-    few, many, strips = (
-        Received.of(side, 300, arrays_of_nodes(normed=False), sources)
-        for side, sources in (
-            (14, 100),
-            (14, 1000),
-            (56, 1000),
+def test_maps_that_no_cache_holds_stream_where_targets_have_many_edges() -> None:
+    few, many, sparse, strips = (
+        Received.of(side, 300, arrays_of_nodes(normed=False), sources, edges)
+        for side, sources, edges in (
+            (14, 100, 10000),
+            (14, 1000, 30000),
+            (14, 1000, 10000),
+            (56, 1000, 30000),
         )
     )
-    assert (few.streams, many.streams, strips.streams) == (False, True, False)
+    assert (few.streams, many.streams, sparse.streams, strips.streams) == (False, True, False, False)
     assert few.floats(threads=2) == 8 * few.size
     assert many.floats(threads=2) == 300 * many.size
+
+
+def test_huge_pages_hold_a_copy() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    copy = in_huge_pages(values)
+    assert np.array_equal(copy, values)
+    assert copy.flags.writeable
+    assert copy.ctypes.data % (2 << 20) == 0
 
 
 def test_a_block_takes_the_room_of_those_that_are_done_with() -> None:

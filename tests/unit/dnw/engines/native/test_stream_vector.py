@@ -62,6 +62,7 @@ def test_finishes_sums() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_networks_that_stream(size: int, normed: bool, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_IN_CACHE", 0)
+    monkeypatch.setattr(memory, "_DENSE", 0)
     monkeypatch.setattr(streams, "_PART", 8)
     torch.manual_seed(size)
     network = some_network(size, 1, 2, normed)
