@@ -36,6 +36,7 @@ from dnw.engines.native.vector import (
     add_up_4,
     halve,
     move,
+    total_of,
 )
 
 Floats = NDArray[np.float32]
@@ -311,11 +312,10 @@ def _normalize(maps: Floats, phase: Any, norm: Floats, received: int) -> None:
 @_compiled
 def _mean(maps: Floats, phase: Any, received: int) -> Any:
     """Return the mean over the pixels that the head reads."""
+    if phase.window == phase.received_side:  # what lies between rows and behind them is zero
+        vectors = (phase.window * phase.received_pitch + LANES - 1) // LANES
+        return np.float32(total_of(vectors, maps, received) / (phase.window * phase.window))
     total = _ZERO
-    if phase.window == phase.received_side:  # the pixels between rows are zero
-        for pixel in range(phase.window * phase.received_pitch):
-            total += maps[received + pixel]
-        return np.float32(total / (phase.window * phase.window))
     for row in range(phase.corner, phase.corner + phase.window):
         for x in range(phase.corner, phase.corner + phase.window):
             total += maps[received + row * phase.received_pitch + x]

@@ -23,6 +23,7 @@ from dnw.engines.native.vector import (
 )
 
 STREAMED = 2  # vectors of each map at a time: with four targets they fill eight registers
+AHEAD = 4  # pieces: so much earlier, what a piece adds to is fetched from the level-2 cache
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(64)
@@ -104,6 +105,15 @@ def _pieces(builder: ir.IRBuilder, pieces: Any, edges: Any, targets: int, *, beg
         for at in range(targets)
         for part in range(STREAMED)
     ]
+    _fetch(
+        builder,
+        builder.gep(
+            target,
+            [builder.sext(builder.load(builder.gep(places, [builder.add(piece, integer(AHEAD))])), _INT)],
+        ),
+        size,
+        targets,
+    )
     started = [builder.load(pixel, align=4) if begun else _ZEROS for pixel in pixels]
     for pixel, total in zip(pixels, _summed(builder, edge, stop, base, edges, started), strict=True):
         builder.store(total, pixel, align=4)
@@ -111,6 +121,20 @@ def _pieces(builder: ir.IRBuilder, pieces: Any, edges: Any, targets: int, *, beg
     edge.add_incoming(stop, builder.block)
     builder.branch(head)
     builder.position_at_end(end)
+
+
+def _fetch(builder: ir.IRBuilder, place: ir.Value, size: ir.Value, targets: int) -> None:
+    """Emit a hint that what some targets have received will be read and written."""
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+    for_writing, in_all_levels, data = (ir.Constant(number, value) for value in (0, 3, 1))
+    for at in range(targets):
+        start = builder.gep(place, [builder.mul(size, integer(at))])
+        for part in range(STREAMED):
+            line = builder.bitcast(vector_at(builder, start, part), byte)
+            builder.call(fetch, [line, for_writing, in_all_levels, data])
 
 
 def _summed(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnw.engines.native.memory import Pick
-from dnw.engines.native.stream_vector import STREAMED
+from dnw.engines.native.stream_vector import AHEAD, STREAMED
 from dnw.engines.native.vector import LANES, TOGETHER
 
 Ints = NDArray[np.int64]
@@ -29,7 +29,9 @@ class Streams(NamedTuple):
     begun: NDArray[np.int64]  # whether its targets have received something before
     pieces: NDArray[np.int64]  # [runs + 1], its pieces
     first_weights: NDArray[np.int64]  # where its weights begin
-    places: NDArray[np.int32]  # of a piece: where its target receives, from where the first target does
+    places: NDArray[
+        np.int32
+    ]  # of a piece (and AHEAD more): where its target receives, from where the first does
     stops: NDArray[np.int32]  # [pieces + 1], its edges
     offsets: NDArray[np.int32]  # of an edge
     weights: NDArray[np.float32]  # of an edge, for each target
@@ -71,7 +73,7 @@ def streams(shares: list[Share | None]) -> Streams:
         np.array([run.begun for run in runs], np.int64),
         np.cumsum([0, *(len(run.counts) for run in runs)]),
         np.cumsum([0, *(len(run.weights) for run in runs)]),
-        joined("places").astype(np.int32),
+        np.pad(joined("places"), (0, AHEAD)).astype(np.int32),
         np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
         joined("offsets").astype(np.int32),
         joined("weights").astype(np.float32),

@@ -165,6 +165,29 @@ def move(typingctx: Any, vectors: Any, maps: Any, source: Any, place: Any) -> An
 
 
 @intrinsic
+def total_of(typingctx: Any, vectors: Any, maps: Any, place: Any) -> Any:
+    """Return the sum of `vectors` times LANES floats from maps[place:] on."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        vectors, maps, place = arguments
+        start = builder.gep(data_of(context, builder, signature.args[1], maps), [place])
+        sums = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None))  # type: ignore[no-untyped-call]
+        with cgutils.for_range(builder, vectors) as loop:
+            at = builder.gep(start, [builder.mul(loop.index, integer(LANES))])
+            value = builder.load(vector_at(builder, at, 0), align=4)
+            builder.store(builder.fadd(builder.load(sums), value), sums)
+        total, lanes = builder.load(sums), LANES
+        while lanes > 1:
+            lanes //= 2
+            upper = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes, 2 * lanes)))
+            lower = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
+            total = builder.fadd(*(builder.shuffle_vector(total, total, half) for half in (lower, upper)))
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(vectors, maps, place), emit
+
+
+@intrinsic
 def arrive(typingctx: Any, counter: Any) -> Any:
     """Add one to counter[0]; what was written before is seen by those who see the new count."""
 

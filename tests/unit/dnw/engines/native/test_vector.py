@@ -67,6 +67,16 @@ def test_moves_vectors(maps: Floats) -> None:
     assert np.array_equal(maps, expected)
 
 
+def test_adds_vectors_up(maps: Floats) -> None:
+    total_of: Any = vector.total_of
+
+    @compiled
+    def run(maps: Floats) -> float:
+        return float(total_of(3, maps, 5))
+
+    assert run(maps) == pytest.approx(float(maps[5 : 5 + 3 * LANES].sum()), rel=1e-4, abs=1e-4)
+
+
 def test_halves_vectors(maps: Floats) -> None:
     halve: Any = vector.halve
 
