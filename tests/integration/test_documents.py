@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,8 @@ def test_command_of_the_readme(  # noqa: C901, PLR0912, PLR0915
             assert "demo_dnw" in typed(command, f"--runs-dir={runs}").stdout
         case "python launch/runs.py tensorboard":
             look_at_tensorboard(command, runs)
+        case "python launch/runs.py serve":
+            look_at_status(command, runs)
         case _ if command in OF_A_FINISHED_RUN:
             words = command.replace("runs/demo_dnw/default-...", run_folder)
             printed = forked(words, first=measure_briefly).stdout
@@ -169,21 +172,39 @@ def like_imagenet(folder: Path, shards: Path) -> Path:
     return folder
 
 
-def look_at_tensorboard(command: str, runs: Path) -> None:
-    """Serve the runs on loopback and ask TensorBoard's own server for the curves."""
+@contextmanager
+def serving(command: str, runs: Path) -> Iterator[str]:
+    """The address at which a command serves the runs on loopback."""
     words = [*shlex.split(command), f"--runs-dir={runs}"]
     with subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout
-            address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
-
-            def has_curves() -> bool:
-                with urllib.request.urlopen(f"{address}data/plugin/scalars/tags") as answer:
-                    return any("train/loss" in tags for tags in json.load(answer).values())
-
-            wait_for(has_curves, 60)
+            yield next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
         finally:
             server.terminate()
+
+
+def look_at_tensorboard(command: str, runs: Path) -> None:
+    """Ask TensorBoard's own server for the curves."""
+    with serving(command, runs) as address:
+
+        def has_curves() -> bool:
+            with urllib.request.urlopen(f"{address}data/plugin/scalars/tags") as answer:
+                return any("train/loss" in tags for tags in json.load(answer).values())
+
+        wait_for(has_curves, 60)
+
+
+def look_at_status(command: str, runs: Path) -> None:
+    """Ask for the rows that the page shows, and for the curves of one that trained."""
+    with serving(command, runs) as address:
+        with urllib.request.urlopen(f"{address}runs.json") as answer:
+            rows = [row for row in json.load(answer)["rows"] if row["state"] == "finished"]
+        with urllib.request.urlopen(f"{address}runs/{rows[0]['id']}") as answer:
+            found = json.load(answer)
+        assert found["attempts"][0]["cause"] == "done"
+        assert found["attempts"][0]["last_step"] == 4
+        assert rows[0]["cost"]["node_hours"] > 0
 
 
 def test_demo(tmp_path: Path, few_images: Path) -> None:

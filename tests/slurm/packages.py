@@ -71,7 +71,7 @@ def main() -> int:
     """Install what is missing where that is possible; 0 in any case: tests without their packages skip."""
     _bring(missing(), "the tests on a Slurm cluster")
     _bring(missing(COMPILER), "the tests on a fake GPU")
-    _bring(missing(BROWSER), "the test in a browser")
+    _bring(missing(BROWSER), "the tests in a browser")
     _bring(missing(CONTAINER), "the tests in a container")
     if reason := why_not():
         print(f"the tests on a Slurm cluster will be skipped: {reason}")
@@ -80,7 +80,7 @@ def main() -> int:
     if missing(CONTAINER):
         print("the tests in a container will be skipped: bubblewrap is missing")
     if absent := missing(BROWSER):
-        print(f"the test in a browser will be skipped: {absent[0]} is missing")
+        print(f"the tests in a browser will be skipped: {absent[0]} is missing")
     return 0
 
 
