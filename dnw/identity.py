@@ -13,6 +13,7 @@ NOT_IDENTITY = frozenset(
     {
         *("data.dir", "data.url", "data.cache", "data.cache_gb", "data.workers", "data.max_bad"),
         *("checkpoint", "log", "watchdog", "eval_batch", "wiring.source", "init", "profile"),
+        "track",
     }
 )
 

@@ -49,6 +49,7 @@ from dnw.training.init_from_run import init_from_run
 from dnw.training.loop import Loop
 from dnw.training.machine import warn_of_others, warn_of_unlike
 from dnw.training.monitor import Monitor
+from dnw.training.monitoring.board import preload as preload  # noqa: PLC0414  (launch/node/agent.py calls it)
 from dnw.training.monitoring.pictures import wiring_png
 from dnw.training.trainer import Trainer
 from dnw.training.watchdog import Watchdog, patience_s

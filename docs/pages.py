@@ -57,6 +57,7 @@ def build(folder: Path) -> None:
         out.write_text(render(page, folder))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", "Suppressed execution of")  # libraries that ask what machine it is
         warnings.filterwarnings("ignore", r"(?s).* for [\w.]+\.__init__\b")
         pdoc.render.configure(docformat="google", show_source=False)
         pdoc.pdoc(*_named(), output_directory=folder / "api")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def main(launch: Callable[[Sequence[RunPlan]], int]) -> int:
     plans = [prepare.plan(composed, here, ask) for composed in found]
     if not plans:
         return 0  # Hydra has answered: --cfg, --info, a completion
-    _check_sweep(plans)
+    plans = _as_sweep(plans)
     terminal.go_on_without_output()
     return foreground(plans) if here else launch(plans)
 
@@ -188,11 +189,21 @@ def _check_port(launch: Launch) -> None:
         torchrun.check_port(launch.port)
 
 
-def _check_sweep(plans: Sequence[RunPlan]) -> None:
+def _as_sweep(plans: Sequence[RunPlan]) -> list[RunPlan]:
+    """Return the runs with the name of their sweep, if they are several: the same when it is typed again.
+
+    Raises:
+        LaunchError: a run comes up more than once.
+    """
     folders = [plan.run.folder for plan in plans]
     for folder in folders:
         if folders.count(folder) > 1:
             raise LaunchError(f"-m: {folder.parent.name}/{folder.name} comes up more than once in this sweep")
+    if len(plans) == 1:
+        return list(plans)
+    digest = hashlib.sha256("\n".join(sorted(folder.name for folder in folders)).encode()).hexdigest()
+    name = f"{plans[0].train.exp}-sweep-{digest[:8]}"
+    return [dataclasses.replace(plan, sweep=name) for plan in plans]
 
 
 def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:

@@ -28,12 +28,14 @@ from dnw.pretrained.resolve import NotFetchedError, resolve_weights
 from dnw.runs import class_names, source_run
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
+from dnw.tracking import sweep
 from launch import earlier_run, frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_agent, check_effect, check_processes, split
 from launch.errors import LaunchError, not_written
 from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
+from launch.node import tracking
 from launch.node.notices.channels import check as check_notify
 from launch.scheduler import gres
 from launch.self_test import settings as self_test
@@ -63,6 +65,7 @@ class RunPlan:
     refused: tuple[str, ...] = ()  # in a dry run, what else the line would be refused for
     classes: Names = None  # of its images
     files: tuple[tuple[str, bytes], ...] = ()  # of the user's own classes, by their names in the code
+    sweep: str | None = None  # the name of the sweep that it is one of
 
     @property
     def outside(self) -> tuple[Path, ...]:
@@ -115,7 +118,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     there = _to_go_on_with(run, launch.fresh)
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     notes = (
-        *request.notes,
+        *(*request.notes, *tracking.check(train, launch.environment)),
         *filter(None, [loader_cores.doubt(train, launch)]),
         *(earlier_run.earlier(train, run) if is_known else ()),
         *filter(None, [_compare_classes(val, train, there)]),
@@ -232,6 +235,7 @@ def write(planned: RunPlan, pack: Packs = snapshot.pack) -> bool:
                 )
             # what changes no result is as typed last
             frozen_config.write(planned.run.config, planned.train, keeps_code=planned.launch.code != "new")
+            sweep.write(planned.run, planned.sweep)
             return False
         return _make(planned, pack)
     except OSError as error:
@@ -277,6 +281,7 @@ def _fill(run: Run, planned: RunPlan, pack: Packs) -> None:
         folder.mkdir()
     frozen_config.write(run.config, planned.train)
     class_names.write(run, planned.classes)
+    sweep.write(run, planned.sweep)
 
 
 def _freeze(train: Train, dry_run: bool) -> tuple[Train, Index]:

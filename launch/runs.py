@@ -59,6 +59,7 @@ What became of runs, wherever launch/slurm.py and launch/local.py have sent them
   python launch/runs.py clean                    what may be deleted, and how large it is; asks first
   python launch/runs.py serve                    status, curves and costs as a page, in a browser
   python launch/runs.py tensorboard              curves and pictures of all runs, in a browser
+  python launch/runs.py track 41cb --to mlflow   send it to a tracker, nothing twice
   python launch/runs.py COMMAND --help           more of each
 
 {RUN}"""
@@ -188,6 +189,15 @@ that begin meanwhile too; a folder of runs, or the name of an experiment, stands
 
 {RUN}"""
 
+TRACK = f"""\
+Sends what isn't there yet: curves, settings, attempts, result, pictures; again, nothing twice. Where to,
+these libraries' own variables say: docs/tracking.md. Exit code: 1 if something could not be sent.
+
+  python launch/runs.py track 41cb --to mlflow   without --to: those that its track= names
+  python launch/runs.py track imagenet_dnw/ --to mlflow --to wandb
+
+{RUN}"""
+
 
 @command.answers(MISUSED)
 def main(arguments: Sequence[str]) -> int:
@@ -283,6 +293,12 @@ def _serve(asked: argparse.Namespace) -> int:
     return server.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.port)
 
 
+def _track(asked: argparse.Namespace) -> int:
+    from launch.commands import track  # noqa: PLC0415
+
+    return track.send(select.select_runs(asked.run, asked.runs_dir), asked.to)
+
+
 def _parser() -> command.Parser:
     parser = command.Parser(
         prog=RUNS.removeprefix("python "),
@@ -344,12 +360,13 @@ def _add_results(commands: argparse._SubParsersAction[command.Parser]) -> None:
     clean.add_argument("--yes", action="store_true", help="delete without asking")
     clean.add_argument("--dry-run", action="store_true", help="list alone")
     page = _command(commands, "serve", SERVE, _serve, "status as a page in a browser", runs="*")
-    page.add_argument(
-        "--port", metavar="N", type=command.port, help="this one; else 8790, or the next that is free"
-    )
     board = _command(commands, "tensorboard", TENSORBOARD, _tensorboard, "curves in a browser", runs="*")
-    board.add_argument(
-        "--port", metavar="N", type=command.port, help="this one; else 6006, or the next that is free"
+    for of, first in ((page, 8790), (board, 6006)):
+        said = f"this one; else {first}, or the next that is free"
+        of.add_argument("--port", metavar="N", type=command.port, help=said)
+    track = _command(commands, "track", TRACK, _track, "send runs to MLflow or Weights & Biases", runs="+")
+    track.add_argument(
+        "--to", choices=["mlflow", "wandb"], action="append", default=[], help="or both, twice"
     )
 
 

@@ -23,7 +23,9 @@ from launch.node.topology import LOOPBACK, Node
 ROOT = Path(__file__).resolve().parents[1]
 # Starts processes from one that has imported what they import.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["dnw.train", "torch.distributed.run", "launch.node.agent"])
+SERVER.set_forkserver_preload(
+    ["dnw.train", "dnw.training.monitoring.dashboard", "torch.distributed.run", "launch.node.agent"]
+)
 
 
 def prepare(folder: Path, shards: Path, **changes: Any) -> Run:

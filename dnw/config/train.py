@@ -13,6 +13,7 @@ from dnw.config.data import Data
 from dnw.config.model import Model
 from dnw.config.optim import Optim
 from dnw.config.steps import RecordedSteps
+from dnw.config.trackers import Trackers
 from dnw.config.weights import Weights
 from dnw.config.wiring import Wiring
 from dnw.ranges import STRICT, Count, Duration, Magnitude, Positive, Share
@@ -77,6 +78,7 @@ class Train:
     checkpoint: CheckpointSettings
     log: Log
     profile: RecordedSteps = ""  # FIRST:LAST, steps that torch's profiler records on each rank
+    track: Trackers = ("tensorboard",)  # who shows its curves: docs/tracking.md
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
     user_fingerprint: str = ""  # of the user's own classes; set when the run is frozen
     watchdog: Watchdog = dataclasses.field(default_factory=Watchdog)

@@ -92,6 +92,16 @@ class Run:
         return self.folder / "tb"
 
     @property
+    def tracking(self) -> Path:
+        """The run's identity at trackers, what their processes print, and wandb's files, if offline."""
+        return self.folder / "tracking"
+
+    @property
+    def sweep(self) -> Path:
+        """The name of the sweep that it is one of, if it is."""
+        return self.folder / "sweep.txt"
+
+    @property
     def profile(self) -> Path:
         """What torch's profiler recorded, for each rank: rank-*.json.gz, a trace, and rank-*.txt, tables."""
         return self.folder / "profile"

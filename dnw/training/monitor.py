@@ -14,7 +14,6 @@ from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from dnw.config import Train
 from dnw.hardware.stragglers import STEPS, Change
@@ -24,7 +23,7 @@ from dnw.runs.claim import Claim
 from dnw.runs.goodput import goodput
 from dnw.training.checkpoint import Position
 from dnw.training.evaluation import Accuracy
-from dnw.training.monitoring import dashboard
+from dnw.training.monitoring import board as boards
 from dnw.training.monitoring.drawing import Drawing
 from dnw.training.monitoring.pictures import Pixels
 from shards.index import Index
@@ -51,12 +50,11 @@ class Monitor:
         self._last_line = (step, time.monotonic())
         for lines in (run.metrics, run.digests):
             jsonl.keep(lines, lambda record: _is_over(record, step, is_evaluated), claim.replacing)
-        # TensorBoard hides what earlier event files hold from purge_step on.
         purge_step = step + is_evaluated if step else None
-        self._board = SummaryWriter(str(run.tensorboard), purge_step=purge_step)
+        self._board = boards.open_board(run, train, purge_step)
         if purge_step == step:
             self._show_again(step)
-        dashboard.introduce(self._board, run, train, step)
+        boards.introduce(self._board, run, train, step)
         self._drawing = Drawing()
         self._bar = _bar() if sys.stdout.isatty() else None
         self._task = self._bar.add_task("", total=steps, completed=step, text="") if self._bar else None
@@ -211,7 +209,7 @@ class Monitor:
 
     def done(self) -> None:
         """Log that the run is done."""
-        dashboard.conclude(self._board)
+        boards.conclude(self._board)
 
     def diverged(self, step: int, told: str) -> None:
         """Note that the run has diverged: a text, and a curve of one point."""

@@ -21,6 +21,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -86,7 +87,10 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str], peers: Peers) -> int:
     logging.disable(logging.ERROR)  # torchrun's: a stop that was asked for, and what `_report` says better
-    meeting.load(arguments[arguments.index("-m") + 1])
+    module, folder = arguments[arguments.index("-m") + 1 :][:2]
+    meeting.load(module)
+    if (preload := getattr(sys.modules[module], "preload", None)) is not None:
+        preload(Path(folder))
     from torch.distributed import run  # noqa: PLC0415  (launch imports no torch on the login node)
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415

@@ -53,6 +53,7 @@ from launch.node.notices.channels import Channels
 from launch.node.peer_failure import NO_FAILURE
 from launch.node.signals import StopRequests
 from launch.node.topology import Node, this_node
+from launch.node.tracking import Followers
 
 HELD = 73  # sysexits.h: EX_CANTCREAT; another attempt works on the run
 
@@ -109,6 +110,17 @@ class Job:
             return exit_reason.FAILED
         if node.rank > 0:
             return self._follow(run, node, stop)
+        with Followers(run, self.variables) as followers:
+
+            def is_held() -> None:
+                followers.start()
+                if begun is not None:
+                    begun()
+
+            return self._led(run, node, stop, is_held)
+
+    def _led(self, run: Run, node: Node, stop: StopRequests, begun: Callable[[], None]) -> int:
+        """Work on the run on the first node, and have what became of it told; the exit code."""
         try:
             code, event = self.lead(node, stop, begun=begun)
         except HeldError as error:

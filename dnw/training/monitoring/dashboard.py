@@ -5,17 +5,13 @@ All of it is written to the run's own event files, so that no other run appears 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from dnw.config import Train, dump_for_people, plain
-from dnw.identity import NOT_IDENTITY
 from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
-from dnw.runs.ledger import Attempt
+from dnw.tracking.facts import attempts_table, settings
 
 # Curves whose last values stand in the table of the HParams tab, beside the settings.
 METRICS = ("val/top1", "wiring/params", "wiring/macs", "goodput/share")
@@ -50,19 +46,17 @@ def introduce(board: SummaryWriter, run: Run, train: Train, step: int) -> None:
     """
     board.add_text("run/configuration", f"```yaml\n{dump_for_people(train)}```", step)
     board.add_text("run/code", _code(run), step)
-    board.add_text("run/attempts", _attempts(ledger.read(run)), step)
+    board.add_text("run/attempts", attempts_table(ledger.read(run)), step)
     board.add_custom_scalars(
         {
             group: {title: ["Multiline", tags] for title, tags in charts.items()}
             for group, charts in CHARTS.items()
         }
     )
-    settings = dict(_settings(plain(train)))
+    values = dict(settings(plain(train)))
     # Of the runs of a sweep TensorBoard takes the columns from one: each lists all, set or not.
-    columns, _, _ = hparams(
-        {name: value or 0 for name, value in settings.items()}, dict.fromkeys(METRICS, 0.0)
-    )
-    _, begun, _ = hparams(settings, {})
+    columns, _, _ = hparams({name: value or 0 for name, value in values.items()}, dict.fromkeys(METRICS, 0.0))
+    _, begun, _ = hparams(values, {})
     for summary in (columns, begun):
         board._get_file_writer().add_summary(summary)
 
@@ -73,20 +67,6 @@ def conclude(board: SummaryWriter) -> None:
     board._get_file_writer().add_summary(done)
 
 
-def _settings(
-    values: dict[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, bool | int | float | str | None]]:
-    """Yield what changes the result and is a single value: `optim.lr`, 0.1; None where it isn't set."""
-    for key, value in values.items():
-        name = prefix + key
-        if name in NOT_IDENTITY or name == "version" or name.endswith("fingerprint"):
-            continue
-        if isinstance(value, dict):
-            yield from _settings(value, f"{name}.")
-        elif not isinstance(value, list | tuple):
-            yield name, value
-
-
 def _code(run: Run) -> str:
     """Of which commit the code is, and the digest over all of its files."""
     record = frozen_code.read_record(run.code)
@@ -95,21 +75,3 @@ def _code(run: Run) -> str:
     commit = f"commit `{record['commit']}`" if record["commit"] else "of no commit"
     changed = ", with uncommitted changes" if record["dirty"] else ""
     return f"{commit}{changed}; digest `{record['digest'][:10]}`"
-
-
-def _attempts(attempts: list[Attempt]) -> str:
-    """Return a table: each attempt's job, nodes and first step, how far it came, and why it ended."""
-    rows = ["| Attempt | Job | Nodes | From step | To step | Ended |", "|---:|---|---|---:|---:|---|"]
-    for attempt in attempts:
-        claim = attempt.claim or {}
-        cells = [attempt.number, claim.get("job"), ", ".join(claim.get("hosts", []))]
-        cells += [attempt.first_step, attempt.last_step, _ending(attempt)]
-        rows.append(f"| {' | '.join('-' if cell is None else str(cell) for cell in cells)} |")
-    return "\n".join(rows)
-
-
-def _ending(attempt: Attempt) -> str | None:
-    if attempt.end is None:
-        return None
-    detail = " ".join(str(attempt.end.get("detail", "")).split()).replace("|", "\\|")
-    return f"{attempt.cause}: {detail}" if detail and attempt.reason != "stopped" else attempt.cause

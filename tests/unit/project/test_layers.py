@@ -25,6 +25,7 @@ LAYERS = {
         "hardware/",
         "wiring/",
         "runs/",
+        "tracking/",
         "models/",
         "profile/",
         "compact/",

@@ -1,0 +1,56 @@
+"""What every tracker can do, and what it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from dnw.tracking.credentials import redact
+from dnw.tracking.facts import Facts
+from dnw.tracking.rows import Row
+from shards.errors import ExpectedError
+
+NAMES = ("mlflow", "wandb")  # TensorBoard's files are written with the run
+PACKAGES = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
+
+
+class TrackerError(ExpectedError):
+    """A tracker that can't be reached, or refuses; the message has no credentials in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
+
+
+class Tracker(Protocol):
+    """One run at one tracker. Sending the same again changes nothing there."""
+
+    def begin(self, facts: Facts) -> None:
+        """Find the run there, or make it, and ask what of it is there.
+
+        Raises:
+            TrackerError: that can't be done now.
+        """
+
+    def send(self, facts: Facts, rows: Sequence[Row]) -> int:
+        """Send what isn't there; the number of rows that were sent.
+
+        Raises:
+            TrackerError: that can't be done now; then nobody knows how much of it was.
+        """
+
+    def end(self, facts: Facts) -> None:
+        """Let go of the run there: for now, or for good if it is over.
+
+        Raises:
+            TrackerError: that can't be done now.
+        """
+
+    @property
+    def address(self) -> str:
+        """Where people look at the run, without credentials."""
+
+
+def remedy(name: str) -> str:
+    """Return what installs a tracker's library into the environment that runs this."""
+    return f"{sys.executable} -m pip install {PACKAGES[name]}"

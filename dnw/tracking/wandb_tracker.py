@@ -1,0 +1,164 @@
+"""A run at Weights & Biases, under the run folder's identity.
+
+Each row bears its kind and step, by which the service is asked which of them it has. Offline, a folder in the
+run's own is written, whole, anew each time: metrics.jsonl has all that stood in the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import wandb
+from wandb.errors import Error
+
+from dnw.tracking.facts import Facts, attempt_row, attempts_table
+from dnw.tracking.rows import Row
+from dnw.tracking.tracker import TrackerError
+from shards.errors import without_credentials
+
+MODE, OFFLINE = "WANDB_MODE", frozenset({"offline", "dryrun"})
+STEP, KIND = "step", "kind"  # columns of a row
+COLUMNS: list[str | int] = ["attempt", "job", "nodes", "from step", "to step", "ended"]
+INIT_S = 60.0  # to reach the service in
+_FAILURES = (Error, OSError, ValueError)
+
+
+class WandbTracker:
+    """One run there."""
+
+    def __init__(self) -> None:
+        if (mode := os.environ.get(MODE, "online")) == "disabled":
+            raise TrackerError(f"wandb: {MODE}=disabled, so nothing is sent; unset it")
+        self._is_offline = mode in OFFLINE
+        self._run: Any = None
+        self._there: set[tuple[str, int]] = set()  # kind and step
+        self._files: dict[str, Any] = {}  # what this process has sent
+        self._scratch = tempfile.TemporaryDirectory(prefix="dnw-wandb-")
+
+    @property
+    def address(self) -> str:
+        """Where people look at the run; offline, the folder to sync."""
+        if self._is_offline:
+            return str(self._run.settings.sync_dir)
+        return without_credentials(str(self._run.url))
+
+    def begin(self, facts: Facts) -> None:
+        """Find the run, or make it, and ask which rows are there."""
+        folder = facts.run.tracking if self._is_offline else self._scratch.name
+        if self._is_offline:
+            for before in (facts.run.tracking / "wandb").glob(f"offline-run-*-{facts.id}"):
+                shutil.rmtree(before)
+        with _told_in_one_line():
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT") or facts.exp,
+                id=facts.id,
+                name=facts.name,
+                group=facts.sweep,
+                job_type="train",
+                config=_nested(facts),
+                resume=None if self._is_offline else "allow",
+                dir=str(folder),
+                settings=_settings(facts, self._is_offline),
+            )
+            self._there = set() if self._is_offline else self._rows_there()
+            self._files = {}
+            self._run.define_metric(STEP, hidden=True)
+            self._run.define_metric("*", step_metric=STEP)
+
+    def send(self, facts: Facts, rows: Sequence[Row]) -> int:
+        """Send rows that aren't there, then what has changed of the rest."""
+        new = [row for row in rows if (row.kind, row.step) not in self._there]
+        with _told_in_one_line():
+            for row in new:
+                self._run.log({**row.values, STEP: row.step, KIND: row.kind})
+                self._there.add((row.kind, row.step))
+            self._send_summary(facts)
+            self._send_pictures(facts)
+            self._send_checkpoints(facts)
+        return len(new)
+
+    def end(self, facts: Facts) -> None:
+        """Have all of it written, or sent."""
+        with _told_in_one_line():
+            self._run.finish(exit_code=1 if facts.state == "failed" else 0)
+        self._scratch.cleanup()
+
+    def _rows_there(self) -> set[tuple[str, int]]:
+        """Ask the service which rows it has."""
+        if not self._run.resumed:
+            return set()
+        run = wandb.Api().run(self._run.path)
+        return {(str(row[KIND]), int(row[STEP])) for row in run.scan_history(keys=[KIND, STEP])}
+
+    def _send_summary(self, facts: Facts) -> None:
+        if not self._is_news("attempts", (facts.attempts, facts.state)):
+            return
+        table = wandb.Table(columns=COLUMNS, data=[list(attempt_row(one)) for one in facts.attempts])
+        self._run.summary.update(
+            {"attempts": table, "causes": facts.causes, "state": facts.state, "folder": str(facts.run.folder)}
+            | {f"code/{name}": value for name, value in facts.code.items()}
+            | {f"checkpoint/{name}": str(path) for name, path in facts.checkpoints.items()}
+        )
+
+    def _send_pictures(self, facts: Facts) -> None:
+        for name, path in facts.pictures.items():
+            if self._is_news(f"picture {name}", path.stat().st_mtime_ns):
+                self._run.summary[f"pictures/{name}"] = wandb.Image(str(path))
+
+    def _send_checkpoints(self, facts: Facts) -> None:
+        """Name the checkpoints of a run that is over as what it has made; their bytes stay where they are."""
+        if facts.state == "finished" and self._is_news("checkpoints", dict(facts.checkpoints)):
+            made = wandb.Artifact(f"checkpoints-{facts.id}", type="model")
+            for path in facts.checkpoints.values():
+                made.add_reference(path.resolve().as_uri(), name=path.name, checksum=False)
+            self._run.log_artifact(made)
+
+    def _is_news(self, name: str, state: Any) -> bool:
+        before, self._files[name] = self._files.get(name), state
+        return bool(before != state)
+
+
+def _settings(facts: Facts, is_offline: bool) -> Any:
+    """Return the library's settings: by itself it collects nothing, neither words typed nor variables."""
+    return wandb.Settings(
+        mode="offline" if is_offline else "online",
+        console="off",
+        silent=True,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        disable_job_creation=True,
+        reinit="finish_previous",  # what a failure has left
+        git_commit=facts.code.get("commit"),
+        run_notes=attempts_table(facts.attempts),
+        init_timeout=INIT_S,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+    )
+
+
+def _nested(facts: Facts) -> dict[str, Any]:
+    """Return the settings, nested as in the configuration."""
+    nested: dict[str, Any] = {}
+    for name, value in facts.settings.items():
+        *groups, last = name.split(".")
+        inside = nested
+        for group in groups:
+            inside = inside.setdefault(group, {})
+        inside[last] = value
+    return nested
+
+
+@contextlib.contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Make of what the library raises one line."""
+    try:
+        yield
+    except _FAILURES as error:
+        raise TrackerError(f"wandb: {type(error).__name__}: {' '.join(str(error).split())[:400]}") from None

@@ -1,0 +1,69 @@
+"""TensorBoard's writer; for a run that goes without it one that writes nothing, and imports nothing.
+
+launch/node/agent.py imports it before workers are forked (`preload`), so that no attempt waits for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnw.config import ConfigError, Train, load
+from dnw.runs.folder import Run
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class NoBoard:
+    """Takes what TensorBoard's writer takes."""
+
+    def add_scalar(self, *_: Any) -> None:
+        """Write nothing."""
+
+    def add_text(self, *_: Any) -> None:
+        """Write nothing."""
+
+    def add_image(self, *_: Any, dataformats: str) -> None:
+        """Write nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Write nothing."""
+
+
+def preload(folder: Path) -> None:
+    """Import what `open_board` will need for the run of a folder, before its workers are forked."""
+    try:
+        train = load(Run(folder).config)
+    except ConfigError:  # which each worker tells
+        return
+    if "tensorboard" in train.track:
+        from dnw.training.monitoring import dashboard  # noqa: F401, PLC0415  (brings TensorBoard)
+
+
+def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter | NoBoard:
+    """Return a writer; TensorBoard hides what earlier event files hold from `purge_step` on."""
+    if "tensorboard" not in train.track:
+        return NoBoard()
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
+    return SummaryWriter(str(run.tensorboard), purge_step=purge_step)
+
+
+def introduce(board: SummaryWriter | NoBoard, run: Run, train: Train, step: int) -> None:
+    """Say what run this is: dnw/training/monitoring/dashboard.py."""
+    if not isinstance(board, NoBoard):
+        from dnw.training.monitoring import dashboard  # noqa: PLC0415
+
+        dashboard.introduce(board, run, train, step)
+
+
+def conclude(board: SummaryWriter | NoBoard) -> None:
+    """Say that the run is done."""
+    if not isinstance(board, NoBoard):
+        from dnw.training.monitoring import dashboard  # noqa: PLC0415
+
+        dashboard.conclude(board)

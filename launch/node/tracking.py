@@ -1,0 +1,155 @@
+"""Trackers beside a run: a process for each feeds it from the run folder, and the run goes on without it.
+
+The first node's launcher starts them. They run where it does, outside a container, with its interpreter; what
+they print goes to a file of their own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import netrc
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import dnw
+from dnw import config
+from dnw.config import Train
+from dnw.invocation import RUNS
+from dnw.runs.folder import Run
+from dnw.tracking import tracker
+from dnw.tracking.credentials import VARIABLES as CREDENTIALS
+from launch.errors import LaunchError
+
+DONE_S, STOPPED_S = 30.0, 5.0  # that trackers get to take the rest in, once the job has ended
+MLFLOW_URI, WANDB_MODE = "MLFLOW_TRACKING_URI", "WANDB_MODE"
+_WANDB = "https://api.wandb.ai"
+
+
+class Followers:
+    """The processes that feed trackers while a job works on a run."""
+
+    def __init__(self, run: Run, variables: Mapping[str, str]) -> None:
+        """Begin with none; `variables` are those that the user has set for the run."""
+        self._run, self._variables = run, variables
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def start(self) -> None:
+        """Start one for each tracker that the run names; one that can't be started costs a line."""
+        for name in followed(config.load(self._run.config)):
+            try:
+                self._started[name] = self._start(name)
+            except OSError as error:
+                print(
+                    f"{self._run.name}: {name}: {error}; the run goes on without", file=sys.stderr, flush=True
+                )
+
+    def __exit__(self, *_: object) -> None:
+        """Have them send what is left, for as long as that may take, then end them."""
+        deadline = time.monotonic() + (DONE_S if self._run.result.exists() else STOPPED_S)
+        for process in self._started.values():
+            assert process.stdin is not None
+            process.stdin.close()
+        for name, process in self._started.items():
+            try:
+                code = process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                code = process.wait()
+            if code:
+                self._tell(name)
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        self._run.tracking.mkdir(exist_ok=True)
+        code = str(Path(dnw.__file__).parents[1])  # this process's own, from a zip file perhaps
+        with log(self._run, name).open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dnw.tracking", str(self._run.folder), name],
+                env={**os.environ, **self._variables, "PYTHONPATH": code, "PYTHONSAFEPATH": "1"},
+                stdin=subprocess.PIPE,  # its end is that of the job
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def _tell(self, name: str) -> None:
+        sent = f"{RUNS} track {shlex.quote(str(self._run.folder))} --to {name}"
+        print(
+            f"{self._run.name}: {name}: not all is sent ({log(self._run, name)} says why); later: {sent}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def followed(train: Train) -> list[str]:
+    """Return the trackers of a run that have a process of their own."""
+    return [name for name in train.track if name in tracker.NAMES]
+
+
+def log(run: Run, name: str) -> Path:
+    """Return the file that the process of a tracker prints to."""
+    return run.tracking / f"{name}.log"
+
+
+def check(train: Train, variables: Mapping[str, str]) -> list[str]:
+    """Refuse trackers that this environment can't feed; what else to say of them.
+
+    Args:
+        train: the configuration.
+        variables: that the user has set for the run.
+
+    Raises:
+        LaunchError: one isn't installed, nothing says where its server is, or a variable is a credential.
+    """
+    if found := sorted(CREDENTIALS & variables.keys()):
+        raise LaunchError(
+            f"environment: {found[0]} is a credential, which would be written to files: export it instead"
+        )
+    names = followed(train)
+    check_installed(names)
+    environment = {**os.environ, **variables}
+    if "mlflow" in names and not environment.get(MLFLOW_URI):
+        raise LaunchError(
+            f"track: mlflow: {MLFLOW_URI} isn't set, so nobody knows where the server is: "
+            f"export {MLFLOW_URI}=http://HOST:5000"
+        )
+    if (
+        "wandb" in names
+        and environment.get(WANDB_MODE, "online") == "online"
+        and not _knows_wandb(environment)
+    ):
+        return ["track: wandb: no key is known here: wandb login; or export WANDB_MODE=offline, for later"]
+    return []
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Refuse trackers whose libraries aren't here.
+
+    Raises:
+        LaunchError: with the command that installs one.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise LaunchError(f"track: {name} is not installed in this environment: {tracker.remedy(name)}")
+
+
+def _knows_wandb(environment: Mapping[str, str]) -> bool:
+    """Whether there is a key, where wandb looks for one."""
+    if environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(environment.get("WANDB_BASE_URL", _WANDB)).hostname or ""
+    path = Path(environment.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

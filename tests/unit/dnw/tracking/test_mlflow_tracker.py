@@ -1,0 +1,117 @@
+"""MLflow's own store, without a server; with one: tests/integration/test_tracking.py."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from run_folder import finish, log, make, note
+
+from dnw.runs.folder import Run
+from dnw.tracking import sweep
+from dnw.tracking.facts import read_facts
+from dnw.tracking.follow import Sender
+from dnw.tracking.mlflow_tracker import METRICS, MlflowTracker
+from dnw.tracking.tracker import TrackerError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy of MLflow
+LINES = METRICS // 4 + 5  # of four values each
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def client(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.chdir(tmp_path)  # where such a store puts files
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    return MlflowClient(database)
+
+
+def working(folder: Path, name: str) -> Run:
+    run = make(folder / "runs", name, exp=name)
+    note(run, 1, "claim", time.time() - 9, job="7", hosts=["n1"])
+    note(run, 1, "start", time.time() - 8, step=0)
+    return run
+
+
+def found(client: MlflowClient, tag: str, value: str, exp: str) -> list[Any]:
+    experiment = client.get_experiment_by_name(exp)
+    return client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'")
+
+
+def test_a_response_that_is_lost(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server had taken isn't sent again, and the rest is."""
+    run = working(tmp_path, "lost")
+    for step in range(LINES):
+        log(run, step, time=1e9 + step, attempt=1)
+    sender, send = Sender(run, "mlflow"), MlflowClient.log_batch
+
+    def lose(at: MlflowClient, *words: Any, **given: Any) -> None:
+        send(at, *words, **given)
+        raise MlflowException("cut off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_batch", lose)
+        with pytest.raises(TrackerError, match="mlflow: MlflowException: cut off"):
+            sender.send()
+    sender.drop()
+    again = Sender(run, "mlflow")
+    assert again.send() == 5 + 250 - METRICS // 4
+    again.end()
+    (one,) = found(client, "dnw.run", read_facts(run).id, "lost")
+    steps = Counter(point.step for point in client.get_metric_history(one.info.run_id, "train/loss"))
+    assert steps == Counter(range(LINES))
+
+
+def test_runs_of_a_sweep_stand_below_one(client: MlflowClient, tmp_path: Path) -> None:
+    runs = [working(tmp_path / name, "swept") for name in "ab"]
+    for run in runs:
+        sweep.write(run, "swept-sweep-01234567")
+        Sender(run, "mlflow").end()
+    (parent,) = found(client, "dnw.sweep", "swept-sweep-01234567", "swept")
+    children = found(client, "mlflow.parentRunId", parent.info.run_id, "swept")
+    assert {child.data.tags["dnw.run"] for child in children} == {read_facts(run).id for run in runs}
+
+
+def test_a_state_that_changes(client: MlflowClient, tmp_path: Path) -> None:
+    run = working(tmp_path, "state")
+    sender = Sender(run, "mlflow")
+
+    def status() -> str:
+        sender.send()
+        (one,) = found(client, "dnw.run", read_facts(run).id, "state")
+        return str(one.info.status)
+
+    assert status() == "RUNNING"
+    note(run, 1, "end", time.time(), reason="stopped", cause="preempted", step=3)
+    assert status() == "SCHEDULED"
+    finish(run)
+    assert status() == "FINISHED"
+    (one,) = found(client, "dnw.run", read_facts(run).id, "state")
+    assert one.data.tags["dnw.causes"] == "1 preempted"
+    assert one.data.metrics["result/top1"] == 61.5
+    assert "preempted" in one.data.tags["mlflow.note.content"]
+    sender.end()
+
+
+def test_an_experiment_that_was_deleted_is_told(client: MlflowClient, tmp_path: Path) -> None:
+    run = working(tmp_path, "deleted")
+    client.delete_experiment(client.create_experiment("deleted"))
+    with pytest.raises(TrackerError, match="experiment deleted is deleted there; restore it, or set"):
+        Sender(run, "mlflow")
+
+
+def test_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackerError, match="MLFLOW_TRACKING_URI is not set"):
+        MlflowTracker()

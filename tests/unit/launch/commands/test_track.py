@@ -1,0 +1,40 @@
+"""launch/runs.py track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from run_folder import log, make
+from trackers.wandb_files import history, the_file
+
+from launch import runs
+
+
+def test_offline_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = make(tmp_path, track=["wandb"])
+    log(run, 1, time=1.0, attempt=1)
+    for _ in range(2):
+        assert runs.main(["track", str(run.folder)]) == 0
+    assert "rows sent to wandb: 1; " in capsys.readouterr().out
+    assert [row["step"] for row in history(the_file(run.tracking))] == [1]
+
+
+def test_what_cannot_be_sent_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make(tmp_path)
+    assert runs.main(["track", str(run.folder)]) == 2
+    assert "names no tracker to send it to: --to mlflow, or --to wandb" in capsys.readouterr().err
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert runs.main(["track", str(run.folder), "--to", "mlflow"]) == 1
+    assert "mlflow: MLFLOW_TRACKING_URI is not set: export it, as http://HOST:5000" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    assert runs.main(["track", str(run.folder), "--to", "mlflow"]) == 1
+    said = capsys.readouterr().err
+    assert "mlflow: " in said
+    assert "secret" not in said
+    assert said.count("\n") == 1

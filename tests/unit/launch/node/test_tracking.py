@@ -1,0 +1,82 @@
+"""The processes that feed trackers, beside a run; and what is refused on the login node."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from example import train
+from run_folder import make
+
+from launch.errors import LaunchError
+from launch.node import tracking
+from launch.node.tracking import Followers, check
+
+ENDS = "import sys; sys.stdin.read(); print('over'); sys.exit({code})"
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str) -> None:
+    """Have Python run this in place of dnw.tracking."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+
+@pytest.mark.parametrize(("code", "is_told"), [(0, False), (1, True)])
+def test_they_end_with_the_job(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    is_told: bool,
+) -> None:
+    run = make(tmp_path / "runs", track=["tensorboard", "mlflow"])
+    stand_in(monkeypatch, tmp_path, ENDS.format(code=code))
+    with Followers(run, {}) as followers:
+        followers.start()
+    assert tracking.log(run, "mlflow").read_text() == "over\n"
+    told = f"example/{run.folder.name}: mlflow: not all is sent"
+    assert (told in capsys.readouterr().err) == is_told
+
+
+def test_one_that_hangs_is_killed_and_one_that_cannot_start_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make(tmp_path / "runs", track=["wandb"])
+    stand_in(monkeypatch, tmp_path, "import time; time.sleep(600)")
+    monkeypatch.setattr(tracking, "STOPPED_S", 0.1)
+    with Followers(run, {}) as followers:
+        followers.start()
+    assert "wandb: not all is sent" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with Followers(run, {}) as followers:
+        followers.start()
+    assert "the run goes on without" in capsys.readouterr().err
+
+
+def test_tensorboard_alone_starts_nothing(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    with Followers(run, {}) as followers:
+        followers.start()
+    assert not run.tracking.exists()
+
+
+def test_checks_on_the_login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    netrc = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert check(train(), {}) == []
+    with pytest.raises(LaunchError, match="export MLFLOW_TRACKING_URI=http://HOST:5000"):
+        check(train(track=["mlflow"]), {})
+    assert check(train(track=["mlflow"]), {"MLFLOW_TRACKING_URI": "http://h:1"}) == []
+    assert "wandb login" in check(train(track=["wandb"]), {})[0]
+    assert check(train(track=["wandb"]), {"WANDB_MODE": "offline"}) == []
+    netrc.write_text("machine api.wandb.ai login user password " + 40 * "a")
+    assert check(train(track=["wandb"]), {}) == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(LaunchError, match=r"wandb is not installed in this environment: .*pip install wandb"):
+        check(train(track=["wandb"]), {})
