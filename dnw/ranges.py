@@ -26,6 +26,8 @@ Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 Deviation = Annotated[float, Field(ge=1e-6, le=LARGEST)]  # of pixels in [0, 1], which are divided by it
 Duration = Annotated[float, Field(ge=0, le=1e9)]  # minutes or seconds; timedelta and sleep take no more
 Size = Annotated[float, Field(gt=0, le=1e9)]  # GB
+# of names: a list of them, or one alone
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: [str(v)] if isinstance(v, str | int) else v)]
 
 
 def _finite(value: Any) -> Any:

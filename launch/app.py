@@ -26,6 +26,7 @@ from launch.config import FOREGROUND, Launch, without_effect
 from launch.errors import LaunchError
 from launch.node import signals, torchrun
 from launch.node.exit_reason import FAILED
+from launch.pipeline import predecessors
 from launch.prepare import RunPlan
 from launch.query.result import read_result
 from launch.query.run_status import RunStatus
@@ -51,10 +52,9 @@ def main(launch: Callable[[Sequence[RunPlan]], int]) -> int:
         terminal.go_on_without_output()
         return study.follow(found[0], foreground if here else launch, here)
     ask = functools.cache(gres.node_kinds)  # the runs of a sweep, once
-    plans = [prepare.plan(composed, here, ask) for composed in found]
-    if not plans:
+    if not found:
         return 0  # Hydra has answered: --cfg, --info, a completion
-    plans = _as_sweep(plans)
+    plans = _as_sweep(predecessors.plan_all(found, here, ask))
     terminal.go_on_without_output()
     return foreground(plans) if here else launch(plans)
 
@@ -68,8 +68,8 @@ def background(plans: Sequence[RunPlan]) -> int:
         with start_lock.held(plan.run for plan in ready):
             # again: whoever held the lock before may have started one, which may have diverged since
             ready, found_since = _startable(ready)
-            _start(ready)
-        code = code or found_since
+            refused = _start(ready)
+        code = refused or code or found_since
     waited = wait([plan.run for plan in plans]) if plans[0].launch.wait else 0
     return code or waited
 
@@ -84,22 +84,32 @@ def _startable(plans: Sequence[RunPlan]) -> tuple[list[RunPlan], int]:
     return ready, DIVERGED if any(map(existing.has_diverged, plans, found)) else 0
 
 
-def _start(ready: Sequence[RunPlan]) -> None:
-    """Submit runs on which nobody works."""
-    groups = prepare.alike(ready)
+def _start(ready: Sequence[RunPlan]) -> int:
+    """Submit runs on which nobody works; 0, or 2 if one would have waited in vain for another."""
+    known = predecessors.query(ready)
+    ready, refused = predecessors.waitable(ready, known)
+    for line in refused:
+        print(line, file=sys.stderr)
+    groups = predecessors.alike(ready)
     checks = [_preflight(group) for group in groups]
     told = [*_notes(ready), *dict.fromkeys(note for plan in ready for note in existing.notes(plan))]
     pack = functools.cache(snapshot.pack)  # the code that all of them keep, once
     for plan in ready:
         _show_checks(plan)
         prepare.write(plan, pack)
+    made: dict[Path, Submission] = {}
     for group, its_terms in zip(groups, checks, strict=True):
-        for plan, one in zip(group, submit(group, its_terms), strict=True):
+        waiting = predecessors.with_jobs(its_terms, group[0], made, known)
+        told_of = [f"after   {line}" for line in predecessors.describe_wait(group[0], made, known)]
+        for plan, one in zip(group, submit(group, waiting), strict=True):
+            made[plan.run.folder] = one
             _say_submitted(plan.run, one)
+            print(*told_of, sep="\n", end="\n" if told_of else "")
         for line in (*its_terms.notes, *its_terms.doubts):
             print(f"note    {line}")
     for line in told:
         print(f"note    {line}")
+    return MISUSED if refused else 0
 
 
 def _notes(plans: Sequence[RunPlan]) -> list[str]:
@@ -157,6 +167,7 @@ def _work_on(plan: RunPlan, pack: prepare.Packs) -> int:
         ready, code = _startable([plan])
         if not ready:  # whoever held the lock before has started it
             return code
+        predecessors.check_done(plan)
         _check_port(launch)
         _show_checks(plan)
         of_code = existing.notes(plan)

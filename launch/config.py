@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from dnw import processes, setting_errors
 from dnw.config import ConfigError, Folder, Train, parse_as
-from dnw.ranges import STRICT, Count, Positive, Size
+from dnw.ranges import STRICT, Count, Positive, Size, Words
 from dnw.setting_errors import known_keys
 from launch.gpus import visible_gpus
 from launch.scheduler import gres, time_limit
@@ -197,6 +197,7 @@ class Launch:
     dry_run: bool
     port: Annotated[int, Field(gt=0, lt=65536)] | None
     wait: bool = False
+    after: Words = ()  # runs that have to be done before
     environment: Variables = dataclasses.field(default_factory=dict)  # of agent and workers
     error_retries: Count = 0
     resume_diverged: bool = False
@@ -332,9 +333,8 @@ def _both_ways(launch: Launch) -> Iterator[str]:
 
 def is_path(image: str) -> bool:
     """Whether an image is a file or a folder, and not what a registry has under that name."""
-    return "://" not in image and (
-        image.startswith(("/", ".", "~")) or image.endswith((".sif", ".simg", ".sqsh"))
-    )
+    is_file = image.startswith(("/", ".", "~")) or image.endswith((".sif", ".simg", ".sqsh"))
+    return is_file and "://" not in image
 
 
 def check_agent(cluster: Cluster) -> None:

@@ -15,7 +15,9 @@ from launch.cluster.submit import job, script, trial
 from launch.node import torchrun
 from launch.node.container import NAMES, SCRIPT, outside_paths
 from launch.node.topology import LOOPBACK, Node
-from launch.prepare import RunPlan, alike
+from launch.pipeline import predecessors
+from launch.pipeline.predecessors import Statuses, alike
+from launch.prepare import RunPlan
 from launch.self_test.series import Series
 from shards.errors import ExpectedError
 
@@ -27,9 +29,10 @@ def show(plans: Sequence[RunPlan], in_foreground: bool) -> bool:
         whether the line would go through without dry_run=true, as far as can be told here: a machine without
         Slurm leaves open what Slurm would say.
     """
-    refusals = [refusal for plan in plans for refusal in _show_frozen(plan)]
+    known = predecessors.query(plans)
+    refusals = [refusal for plan in plans for refusal in _show_frozen(plan, known)]
     if plans[0].launch.cluster.name == "slurm" and not in_foreground:
-        refusals += [refusal for group in alike(plans) for refusal in _show_submission(group)]
+        refusals += [refusal for group in alike(plans) for refusal in _show_submission(group, known)]
     else:
         for plan in plans:
             _show_command(plan)
@@ -38,7 +41,7 @@ def show(plans: Sequence[RunPlan], in_foreground: bool) -> bool:
     return not refusals
 
 
-def _show_frozen(plan: RunPlan) -> list[str]:
+def _show_frozen(plan: RunPlan, known: Statuses) -> list[str]:
     """Print what would be frozen; what the run would be refused for."""
     refusals = [*plan.missing, *plan.refused]
     try:
@@ -59,15 +62,17 @@ def _show_frozen(plan: RunPlan) -> list[str]:
     print(f"# run folder: {told}\n{plan.run.folder}\n")
     for note in (*plan.to_fetch, *plan.notes):
         print(f"# {note}\n")
+    for line in predecessors.describe_wait(plan, {}, known):
+        print(f"# after {line}\n")
     if plan.launch.environment:
         print(f"# variables of the processes\n{_assignments(plan)}\n")
     print(f"# frozen configuration\n{config.dump_for_people(plan.train)}")
     return refusals
 
 
-def _show_submission(plans: Sequence[RunPlan]) -> list[str]:
+def _show_submission(plans: Sequence[RunPlan], known: Statuses) -> list[str]:
     """Print the script, and what Slurm says of it, where there is one; why Slurm would not take it."""
-    checks = preflight(plans)
+    checks = predecessors.shown(preflight(plans), plans[0], known)
     stopping = [f"stopping takes up to {need}" for need in dict.fromkeys(plan.need for plan in plans) if need]
     grants = checks.grants
     granted = [f"after the TERM of a preemption: {grace_period.granted(grants)}"] if grants else []

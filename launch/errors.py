@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from shards.command import is_full
@@ -23,3 +24,17 @@ def not_written(folder: Path, error: OSError) -> LaunchError:
         f"{folder}: not written, {(error.strerror or str(error)).lower()}; "
         f"{remedy} another folder with runs_dir="
     )
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder of runs that can't be made, or written to. Raises LaunchError."""
+    above = (folder, *folder.parents)
+    existing = next(path for path in above if path.exists())
+    if broken := next((path for path in above if path.is_symlink() and not path.exists()), None):
+        raise LaunchError(
+            f"runs_dir: {broken} is a link to {broken.readlink()}, which isn't there; make that"
+        )
+    if not existing.is_dir():
+        raise LaunchError(f"runs_dir: {existing} is a file; name a folder for the runs with runs_dir=")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise LaunchError(f"runs_dir: {existing} can't be written to; name another folder with runs_dir=")

@@ -51,7 +51,7 @@ def _note_job(found: RunStatus) -> None:
 
 def is_at_work(found: RunStatus) -> bool:
     """Whether someone works on a run, or is going to; not where that is only guessed from its files."""
-    return found.is_at_work and not (found.is_out_of_sight and not found.is_held)
+    return found.is_surely_at_work
 
 
 def has_diverged(plan: RunPlan, found: RunStatus | None) -> bool:

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import os
 import re
 import shlex
 import shutil
@@ -17,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +30,7 @@ from dnw.tracking import sweep
 from launch import earlier_run, frozen_config, gpu_request, grace_period, loader_cores, new_code, snapshot
 from launch.compose import Composed
 from launch.config import Launch, SelfTest, check_agent, check_effect, check_processes, split
-from launch.errors import LaunchError, not_written
+from launch.errors import LaunchError, check_writable, not_written
 from launch.gpu_request import Asks, Request
 from launch.grace_period import Need
 from launch.node import tracking
@@ -66,6 +64,7 @@ class RunPlan:
     classes: Names = None  # of its images
     files: tuple[tuple[str, bytes], ...] = ()  # of the user's own classes, by their names in the code
     sweep: str | None = None  # the name of the sweep that it is one of
+    follows: tuple[Run, ...] = ()  # runs that have to be done first, and aren't: launch/pipeline/
 
     @property
     def outside(self) -> tuple[Path, ...]:
@@ -74,12 +73,12 @@ class RunPlan:
         return (self.launch.runs_dir, self.train.data.dir, *([weights] if weights.is_absolute() else []))
 
 
-def alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
-    """Those that follow each other and are launched in the same way, together."""
-    return [list(alike) for _, alike in groupby(plans, key=lambda plan: plan.launch)]
-
-
-def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_kinds) -> RunPlan:
+def plan(
+    composed: Composed,
+    in_foreground: bool = False,
+    ask: Asks = gres.node_kinds,
+    planned: source_run.Configs | None = None,
+) -> RunPlan:
     """Check a configuration against itself, the processes, the images and the file system; name its folder.
 
     A run that exists already keeps its folder: all that its result depends on is the same, or the signature
@@ -89,20 +88,14 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
         composed: what was typed.
         in_foreground: it is to run here and now.
         ask: tells which kinds of nodes Slurm has.
+        planned: runs of the same command line that it may begin with; None: it may with finished ones alone.
 
     Raises:
         ConfigError: settings that can't be run.
         shards.errors.ShardError: shards that can't be used.
         LaunchError: no run folder can be made there.
     """
-    values, launch = split(composed.values)
-    train = config.parse(values)
-    launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
-    check_effect(launch, composed.overrides)
-    check_agent(launch.cluster)
-    check_notify(launch.notify)
-    if launch.self_test is None:
-        _check_names(train, composed.overrides)
+    train, launch = _checked(composed)
     request = _gpus(train, launch, in_foreground, ask)
     launch = request.launch
     if launch.self_test is not None:
@@ -112,7 +105,7 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     if launch.gpus:
         nondeterministic.check(train)
     parent = _parent(launch, train)
-    train, val, missing, to_fetch = _resolved(train, launch)
+    train, val, missing, to_fetch = _resolved(train, launch, planned)
     is_known = not (missing or to_fetch)
     run = _named(parent, composed.overrides, train if is_known else None, launch.fresh)
     there = _to_go_on_with(run, launch.fresh)
@@ -131,10 +124,23 @@ def plan(composed: Composed, in_foreground: bool = False, ask: Asks = gres.node_
     )
 
 
+def _checked(composed: Composed) -> tuple[Train, Launch]:
+    """Return the configurations, each checked by itself. Raises ConfigError."""
+    values, launch = split(composed.values)
+    train = config.parse(values)
+    launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
+    check_effect(launch, composed.overrides)
+    check_agent(launch.cluster)
+    check_notify(launch.notify)
+    if launch.self_test is None:
+        _check_names(train, composed.overrides)
+    return train, launch
+
+
 def _to_go_on_with(run: Run, fresh: bool) -> Run | None:
     """Return the run if it is there; None of one that begins, and for which there has to be a place."""
     if fresh or not run.result.exists():  # else there is nothing to write: it says what came out
-        _check_writable(run.folder.parent)
+        check_writable(run.folder.parent)
     if fresh or not run.folder.exists():
         return None
     config.load(run.config)  # it can be gone on with
@@ -179,7 +185,9 @@ def _gpus(train: Train, launch: Launch, in_foreground: bool, ask: Asks) -> Reque
     raise LaunchError(found.refusal)
 
 
-def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[str, ...], tuple[str, ...]]:
+def _resolved(
+    train: Train, launch: Launch, planned: source_run.Configs | None
+) -> tuple[Train, Index | None, tuple[str, ...], tuple[str, ...]]:
     """Return it with the identity of its images, weights and source, and the index of the validation split.
 
     In a dry run then follow what keeps these from being known, and what is to be fetched.
@@ -191,7 +199,7 @@ def _resolved(train: Train, launch: Launch) -> tuple[Train, Index | None, tuple[
             frozen = resolve_weights(frozen, launch.runs_dir / train.exp, download=not launch.dry_run)
         except NotFetchedError as error:
             to_fetch = (str(error),)
-        return source_run.resolve_source_run(frozen, launch.runs_dir), val, (), to_fetch
+        return source_run.resolve_source_run(frozen, launch.runs_dir, planned), val, (), to_fetch
     except (ConfigError, ShardError) as error:
         if not launch.dry_run:
             raise
@@ -204,7 +212,7 @@ def _plan_self_test(train: Train, request: Request, asked: SelfTest, overrides: 
     self_test.check(asked, overrides)
     launch = request.launch
     parent = _parent(launch, train)
-    _check_writable(parent)
+    check_writable(parent)
     run = Run(self_test.folder(parent, train, launch))
     data = dataclasses.replace(train.data, dir=run.folder / "images")
     train = dataclasses.replace(train, data=data, steps=len(self_test.checks(asked)))
@@ -374,22 +382,6 @@ def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
             f"{parent}: the same run is there {len(existing)} times ({names}); move all but one away"
         )
     return existing[0] if existing else parent / f"{earlier_run.overridden(overrides)}-{signature}"
-
-
-def _check_writable(folder: Path) -> None:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if broken := next((path for path in (folder, *folder.parents) if _leads_nowhere(path)), None):
-        raise LaunchError(
-            f"runs_dir: {broken} is a link to {broken.readlink()}, which isn't there; make that"
-        )
-    if not existing.is_dir():
-        raise LaunchError(f"runs_dir: {existing} is a file; name a folder for the runs with runs_dir=")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise LaunchError(f"runs_dir: {existing} can't be written to; name another folder with runs_dir=")
-
-
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
 
 
 def _free_name(folder: Path) -> Path:

@@ -22,8 +22,8 @@ from dnw.runs.folder import Run
 
 # stopped: on request, saved. hung: the watchdog ended it. lost: it vanished with its node, or was cut off.
 # unfit: a node could not take part, or (`fault` is "node" then) was found so before the first step.
-# diverged: dnw/runs/divergence.py
-Reason = Literal["done", "stopped", "error", "killed", "hung", "lost", "unfit", "diverged"]
+# diverged: dnw/runs/divergence.py. dependency: a run that has to be done before won't be; nothing began.
+Reason = Literal["done", "stopped", "error", "killed", "hung", "lost", "unfit", "diverged", "dependency"]
 EVENTS = frozenset({"claim", "start", "step", "end"})
 Cause = Literal["preempted", "timeout", "requeued", "cancelled", "signalled", "node failure"]
 

@@ -1,11 +1,11 @@
-"""The finished run that another begins with: which one it is, found before a node is spent."""
+"""The run that another begins with: which one it is, found before a node is spent."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,59 +35,81 @@ _OF_THE_IMAGES = ("data.train_fingerprint", "data.val_fingerprint")
 _SHOWN = 3  # settings in a message
 
 
-def resolve_source_run(train: Train, runs_dir: Path) -> Train:
+Configs = Mapping[Path, Train]  # of runs, by folder
+
+
+def resolve_source_run(train: Train, runs_dir: Path, planned: Configs | None = None) -> Train:
     """Put the folder and the signature of the source into a configuration that is frozen but for them.
 
-    wiring.source names a run folder, a run below `runs_dir`, or an experiment: then its only finished run
-    below `runs_dir` with wiring=complete and the same network, images and seed. Other wirings have no source.
+    wiring.source names a run folder, a run below `runs_dir`, or an experiment: then its run in `planned`, or
+    its only finished run below `runs_dir`, with wiring=complete and the same network, images and seed. Other
+    wirings have no source.
+
+    Args:
+        train: the configuration.
+        runs_dir: where names are looked for.
+        planned: runs of the same command line, which may not be there yet; then others need not have
+            finished, either. None: the source has.
 
     Raises:
         ConfigError: there is none, it has not finished or doesn't fit, or there are several; says what to do.
     """
     if train.wiring.name not in FROM_A_RUN:
         return train
-    run = _named(train, runs_dir) or _of_experiment(train, runs_dir)
-    wiring = dataclasses.replace(
-        train.wiring, source=str(run.folder), source_signature=signature(load(run.config))
-    )
+    may_be_unfinished, planned = planned is not None, planned or {}
+    run = _named(train, runs_dir, planned) or _of_experiment(train, runs_dir, planned, may_be_unfinished)
+    if run.folder not in planned and not may_be_unfinished and not finished(run):
+        raise ConfigError(unfinished(run))
+    source = _config(run, planned)
+    wiring = dataclasses.replace(train.wiring, source=str(run.folder), source_signature=signature(source))
     return dataclasses.replace(train, wiring=wiring)
 
 
-def _named(train: Train, runs_dir: Path) -> Run | None:
+def _config(run: Run, planned: Configs) -> Train:
+    return planned[run.folder] if run.folder in planned else load(run.config)
+
+
+def _named(train: Train, runs_dir: Path, planned: Configs) -> Run | None:
     """Return the run that wiring.source is the folder or the name of."""
     source = train.wiring.source
     folders = (Path(source).expanduser().absolute(), runs_dir / source)
-    found = next((Run(folder) for folder in folders if Run(folder).config.exists()), None)
+    there = (Run(folder) for folder in folders if folder in planned or Run(folder).config.exists())
+    found = next(there, None)
     if found is None:
         experiments = config_file.options(CONFIGS / "exp")
         if source not in experiments:
             nearest = did_you_mean(source, experiments)
             raise ConfigError(f"wiring.source: {source} is neither a run folder nor an experiment{nearest}")
         return None
-    if differing := _differences(load(found.config), train):
+    if differing := _differences(_config(found, planned), train):
         raise ConfigError(f"wiring.source: {found.folder} doesn't fit this run: {_listed(differing)}")
-    if not finished(found):
-        raise ConfigError(_unfinished(found))
     return found
 
 
-def _of_experiment(train: Train, runs_dir: Path) -> Run:
+def _of_experiment(train: Train, runs_dir: Path, planned: Configs, may_be_unfinished: bool) -> Run:
     """Return the run that an experiment's name stands for."""
     exp = train.wiring.source
+    fitting = [Run(path) for path, one in planned.items() if one.exp == exp and not _differences(one, train)]
+    if fitting:
+        return _only(fitting, f"several runs of {exp} in this sweep fit; type it in lines of their own, and")
     differing = {run: _differences(load(run.config), train) for run in _prepared(runs_dir / exp)}
     fitting = [run for run, lines in differing.items() if not lines]
-    done = [run for run in fitting if finished(run)]
-    if len(done) == 1:
-        return done[0]
-    if done:
-        words = (shlex.quote(f"wiring.source={quoted(run.folder)}") for run in done)
-        folders = "\n".join(f"  {word}" for word in words)
-        raise ConfigError(f"wiring.source: several finished runs of {exp} fit; name one of them:\n{folders}")
+    if done := [run for run in fitting if finished(run)]:
+        return _only(done, f"several finished runs of {exp} fit;")
     if fitting:
-        raise ConfigError(_unfinished(fitting[0]))
+        return _only(fitting, f"several runs of {exp} fit;") if may_be_unfinished else fitting[0]
     unfit = "".join(f"\n  {run.folder}: {_listed(lines)}" for run, lines in differing.items())
     none = f"none of the runs of {exp} fits this one" if unfit else f"no run of {exp} is in {runs_dir / exp}"
     raise ConfigError(f"wiring.source: {none}{unfit}\nTrain it first:\n  {_command(train, runs_dir)}")
+
+
+def _only(found: list[Run], said: str) -> Run:
+    """Return the run that fits, where it is the only one."""
+    if len(found) > 1:
+        words = (shlex.quote(f"wiring.source={quoted(run.folder)}") for run in found)
+        folders = "\n".join(f"  {word}" for word in words)
+        raise ConfigError(f"wiring.source: {said} name one of them:\n{folders}")
+    return found[0]
 
 
 def _prepared(parent: Path) -> list[Run]:
@@ -156,7 +178,8 @@ def _listed(differing: list[str]) -> str:
     return "; ".join([*differing[:_SHOWN], *more])
 
 
-def _unfinished(run: Run) -> str:
+def unfinished(run: Run) -> str:
+    """Return what to say of a source that has not finished, and on which nobody works."""
     if divergence.last(run) is not None:
         return f"wiring.source: {run.folder} has diverged; its command, typed again, says what helps"
     return f"wiring.source: {run.folder} has not finished; type its command again to go on with it"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from launch.cluster.gated import Gated
 from launch.config import Cluster
 from launch.errors import LaunchError
 from launch.gpus import visible_gpus
@@ -22,7 +23,7 @@ from launch.node.job import Job
 from launch.self_test.series import Series
 
 
-def start(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> str:
+def start(job: Job | Series | Gated, code: Path, cluster: Cluster, folder: Path) -> str:
     """Start a job that lives on when this terminal is closed.
 
     Args:
@@ -40,7 +41,7 @@ def start(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> str:
     return _detached(lambda: _submit(job, code, cluster, folder), folder / "controller.log")
 
 
-def _submit(job: Job | Series, code: Path, cluster: Cluster, folder: Path) -> str:
+def _submit(job: Job | Series | Gated, code: Path, cluster: Cluster, folder: Path) -> str:
     from submitit import LocalExecutor  # noqa: PLC0415  (slow to import)
 
     searched = filter(None, [str(code), os.environ.get("PYTHONPATH")])

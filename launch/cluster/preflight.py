@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnw.runs import ledger
+from dnw.runs.folder import Run
 from launch import grace_period
 from launch.cluster.lanes import lanes
 from launch.cluster.sbatch_errors import unreached
@@ -31,6 +32,8 @@ class SubmissionChecks:
     refusal: str | None = None  # why these jobs would wait for ever, or can't be handed in
     largest_array: int = array.DEFAULT_LARGEST  # runs that an array may have
     grants: Grants | None = None  # how long a preempted job lives on, where that was asked
+    after: tuple[Run, ...] = ()  # runs that have to be done first
+    jobs: tuple[str, ...] = ()  # those of Slurm's that work on them, or will
 
 
 AS_SET = SubmissionChecks()

@@ -33,6 +33,7 @@ class Submission:
     settings: Mapping[str, Any]  # of the cluster
     words: Sequence[str] = ()  # that were typed
     attempts: int | None = None  # that the run had before it; None: not known, an earlier version wrote this
+    after: Sequence[str] = ()  # folders of the runs that had to be done first, and were not
 
     @property
     def stop_command(self) -> str:
@@ -50,8 +51,11 @@ class Submission:
 
     def write(self, run: Run) -> None:
         """Note it in the run folder."""
+        record = asdict(self)
+        if not self.after:
+            del record["after"]  # for earlier versions, which don't know it
         with replacing(run.launch) as file:
-            file.write((json.dumps(asdict(self), indent=1) + "\n").encode())
+            file.write((json.dumps(record, indent=1) + "\n").encode())
 
 
 def submission(launch: Launch, cluster: str, job: str, folder: Path, words: Sequence[str] = ()) -> Submission:
@@ -65,7 +69,6 @@ def submission(launch: Launch, cluster: str, job: str, folder: Path, words: Sequ
         words: that were typed.
     """
     settings = {key: value for key, value in asdict(launch.cluster).items() if key != "name"}
-    sizes = {"nodes": launch.nodes, "nproc": launch.processes_per_node}
     return Submission(
         cluster=cluster,
         job=job,
@@ -74,7 +77,8 @@ def submission(launch: Launch, cluster: str, job: str, folder: Path, words: Sequ
         folder=str(folder),
         settings=settings,
         words=list(words),
-        **sizes,
+        nodes=launch.nodes,
+        nproc=launch.processes_per_node,
     )
 
 

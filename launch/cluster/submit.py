@@ -18,6 +18,7 @@ from dnw.invocation import RUN
 from dnw.runs import ledger
 from launch import node
 from launch.cluster import local_controller, sbatch, sbatch_errors
+from launch.cluster.gated import GATE, Gated
 from launch.cluster.lanes import Lane, lanes
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import Submission, submission
@@ -55,7 +56,7 @@ def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[
     """
     local = plans[0].launch.cluster.name == "local"
     with terminal.uninterrupted():  # a job that no run folder knows of would be submitted a second time
-        made = [_to_this_machine(plan) for plan in plans] if local else _to_slurm(plans, checks)
+        made = [_to_this_machine(plan, checks) for plan in plans] if local else _to_slurm(plans, checks)
         try:
             _note(plans, made)
         except OSError as error:
@@ -86,14 +87,21 @@ def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
     """Return the sbatch script that `submit` would hand to Slurm; of several arrays, the first one's."""
     first = _lanes(plans, checks)[0]
     array = plans[: first.sizes[0]]
-    return _script(array, parameters(array, checks, first.share), _files_folder(array))
+    return _script(array, parameters(array, checks, first.share), _files_folder(array), checks)
 
 
-def _script(plans: Sequence[RunPlan], asked: Mapping[str, Any], folder: Path) -> str:
+def _script(
+    plans: Sequence[RunPlan], asked: Mapping[str, Any], folder: Path, checks: SubmissionChecks
+) -> str:
     from submitit.slurm.slurm import _make_sbatch_string  # noqa: PLC0415  (slow to import)
 
     count = len(plans) if len(plans) > 1 else None
     command = f"{_python(folder)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
+    if checks.after:
+        others = shlex.join(str(run.folder) for run in checks.after)
+        gate = f'{_python(folder)} -u -m {GATE} "${{{CODE}%/code*}}" {others} || exit'
+        setup = [*asked["setup"], gate]
+        asked = {**asked, "setup": setup}
     return _make_sbatch_string(command=command, folder=folder, map_count=count, **asked)
 
 
@@ -112,9 +120,9 @@ def parameters(
     cluster = launch.cluster
     cpus = cluster.cpus_per_task or max(_cpus(plan) for plan in plans)
     more = {key.replace("-", "_"): value for key, value in (cluster.additional_parameters or {}).items()}
-    if after is not None:
+    if jobs := [*checks.jobs, *filter(None, [after])]:
         theirs = more.get("dependency")
-        more["dependency"] = ",".join(filter(None, [str(theirs or ""), f"afterany:{after}"]))
+        more["dependency"] = ",".join(filter(None, [str(theirs or ""), f"afterany:{':'.join(jobs)}"]))
     asked = {
         "job_name": f"dnw-{plans[0].train.exp}",
         "time": cluster.limit_min,
@@ -282,7 +290,7 @@ def _sbatch(
     """Submit one job or one array; its id. What was made of the runs is appended to `made`."""
     folder, asked = _files_folder(plans), parameters(plans, checks, share, after)
     before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
-    text = _script(plans, asked, folder)
+    text = _script(plans, asked, folder, checks)
     try:
         folder.mkdir(parents=True)
         shutil.copy(Path(node.__file__).with_name(START), folder / START)
@@ -298,7 +306,7 @@ def _sbatch(
     names = [job_id] if len(plans) == 1 else [f"{job_id}_{index}" for index in range(len(plans))]
     for plan, name, count in zip(plans, names, before, strict=True):
         one = submission(plan.launch, "slurm", name, folder, plan.words)
-        made.append(dataclasses.replace(one, attempts=count))
+        made.append(dataclasses.replace(one, attempts=count, after=_folders(checks)))
     if found.job is None:
         _note(plans, made[-len(plans) :])
         raise LaunchError(
@@ -355,10 +363,17 @@ def check_slurm() -> None:
             )
 
 
-def _to_this_machine(plan: RunPlan) -> Submission:
+def _to_this_machine(plan: RunPlan, checks: SubmissionChecks) -> Submission:
     folder = _files_folder([plan])
     folder.mkdir(parents=True)
     before = ledger.next_attempt(plan.run) - 1  # the job may begin one at once
-    process_id = local_controller.start(job(plan), plan.run.code, plan.launch.cluster, folder)
+    work = job(plan)
+    others = tuple(run.folder for run in checks.after)
+    gated = Gated(work, plan.run.folder, others, work.nproc) if others else work
+    process_id = local_controller.start(gated, plan.run.code, plan.launch.cluster, folder)
     one = submission(plan.launch, "local", process_id, folder, plan.words)
-    return dataclasses.replace(one, attempts=before)
+    return dataclasses.replace(one, attempts=before, after=_folders(checks))
+
+
+def _folders(checks: SubmissionChecks) -> list[str]:
+    return [str(run.folder) for run in checks.after]

@@ -53,7 +53,7 @@ DISPENSABLE = (  # in this order
     ),
 )
 MAYBE = frozenset({"Node h", "GPU h", "kWh"})  # columns only where there is something to say
-FOLDED = frozenset({"Run", "Last ended"})
+FOLDED = frozenset({"Run", "State", "Last ended"})
 FOLDED_TO = 20  # characters
 BETWEEN = 3  # characters between two columns
 MOST_LIVELY: tuple[State, ...] = (

@@ -47,7 +47,9 @@ def wait(runs: Sequence[Run], poll_s: float = POLL_S) -> int:
 
 
 def _reason(one: RunStatus) -> str:
-    """Why it ended so, or can't be told."""
+    """Why it ended so, waits, or can't be told."""
+    if one.waits_for:
+        return f"after {', '.join(one.waits_for)}"
     if one.state in {"failed", "stopped", "diverged"}:
         return one.why
     return one.problems[0] if one.state == "unreadable" else ""

@@ -28,13 +28,14 @@ SCRIPT, START = "job_submission.sh", "start.sh"  # of any submission, in its fol
 SUBMISSION = "DNW_SUBMISSION"  # the variable in which start.sh says what its folder is
 
 
-def submit(run: Run, node: Node, exclude: Sequence[str] = ()) -> str | None:
+def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[str] = ()) -> str | None:
     """Submit the script of this job once more, to start when it has ended; why that can't be, or None.
 
     Args:
         run: what it works on.
         node: the first one of the job.
         exclude: nodes to keep out, besides those that the script does.
+        after: other jobs that it waits for the end of.
     """
     if not run.launch.exists():
         return "the run was never submitted"
@@ -46,7 +47,8 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = ()) -> str | None:
     text = script.read_text()
     task = node.job.partition("_")[2]
     element = f"_{task}" if task else ""
-    options = [f"--dependency=afterany:{node.job}", *([f"--array={task}"] if task else [])]
+    jobs = ":".join([node.job, *after])
+    options = [f"--dependency=afterany:{jobs}", *([f"--array={task}"] if task else [])]
     if exclude:
         options.append(
             f"--exclude={','.join([*re.findall(r'^#SBATCH --exclude=(.*)$', text, re.MULTILINE), *exclude])}"

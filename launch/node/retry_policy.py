@@ -56,7 +56,7 @@ def decide(attempts: Sequence[Attempt], error_retries: int, has_others: bool = T
         if errors > error_retries:
             tried = f" after {error_retries} retries" if error_retries else ""
             return Decision(False, f"not started again{tried} (error_retries={error_retries})")
-    return _by_progress([one for one in attempts if one.reason != "unfit"])
+    return _by_progress([one for one in attempts if one.reason not in {"unfit", "dependency"}])
 
 
 def _unfit(attempts: Sequence[Attempt], has_others: bool) -> Decision:

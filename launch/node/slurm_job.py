@@ -100,6 +100,11 @@ def exclude(job: str, hosts: Sequence[str]) -> str | None:
     return _refused("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join([*kept, *hosts])}")
 
 
+def depend(job: str, others: Sequence[str]) -> str | None:
+    """Have Slurm keep a job that waits to start again until others have ended; what it says against it."""
+    return _refused("scontrol", "update", f"JobId={job}", f"Dependency=afterany:{':'.join(others)}")
+
+
 def has_others(node: Node, hosts: Sequence[str]) -> bool:
     """Whether the partition of this job has enough nodes besides these and those that it leaves out already.
 

@@ -26,7 +26,7 @@ class Row:
     exp: str  # the folder of runs that it is in, which bears the experiment's name
     folder: str
     state: State
-    reason: str | None  # why it waits, in Slurm's words
+    reason: str | None  # why it waits: after which runs, or in Slurm's words
     place: Place | None  # among the jobs that wait
     starts: float | None  # when Slurm expects to start it, seconds since 1970
     job: str | None
@@ -87,7 +87,7 @@ def make_row(one: RunStatus, beside: Beside) -> Row:
         exp=one.run.folder.parent.name,
         folder=str(one.run.folder),
         state=one.state,
-        reason=_waits_for(job) if job and is_waiting else None,
+        reason=_waits_for(one) if is_waiting else None,
         place=beside.place if is_waiting else None,
         starts=_starts(job) if job and is_waiting else None,
         job=last.job if last and last.job != "-" else None,
@@ -113,8 +113,14 @@ def _starts(job: QueuedJob) -> float | None:
     return job.starts if job.starts is not None and job.starts > time.time() else None
 
 
-def _waits_for(job: QueuedJob) -> str:
-    """Why a job waits, in Slurm's words; of one that it holds, and won't start by itself, how to free it."""
+def _waits_for(one: RunStatus) -> str | None:
+    """Return what a queued run waits for: other runs, or why its job does, in Slurm's words.
+
+    Of a job that Slurm holds, and won't start by itself, how to free it, too.
+    """
+    job = one.job
+    if one.waits_for or job is None:
+        return f"after {', '.join(one.waits_for)}" if one.waits_for else None
     is_held = re.search("held|hold", job.reason, re.IGNORECASE) and "Admin" not in job.reason
     return f"{job.reason}: scontrol release {job.id}" if is_held else job.reason
 

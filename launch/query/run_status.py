@@ -77,6 +77,11 @@ class RunStatus:
         return self.state in AT_WORK
 
     @property
+    def is_surely_at_work(self) -> bool:
+        """Whether someone works on it, or is going to; not where that is only guessed from its files."""
+        return self.is_at_work and not (self.is_out_of_sight and not self.is_held)
+
+    @property
     def is_unknown(self) -> bool:
         """Whether a job may be queued or at work that nobody can see, since Slurm doesn't answer."""
         in_slurm = self.submission is not None and self.submission.cluster == "slurm"
@@ -95,6 +100,16 @@ class RunStatus:
         if self.submission is None or not self.is_at_work:
             return ""
         return f"job {self.submission.job} on {self.submission.cluster}"
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The names of the runs that have to be done before a queued one begins, and aren't."""
+        if self.state != "queued" or self.submission is None:
+            return ()
+        if self.job is not None and not self.job.reason.startswith("Dependency"):
+            return ()
+        before = [Run(Path(folder)) for folder in self.submission.after]
+        return tuple(run.name for run in before if not run.result.exists())
 
     @property
     def current(self) -> Attempt | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dnw.runs.folder import Run
@@ -63,7 +63,20 @@ def select_runs(words: Sequence[str], runs_dir: Path) -> list[Run]:
 def _one(word: str, runs_dir: Path) -> Run:
     if is_run(Path(word)):
         return Run(Path(word).resolve())
-    runs = {run.name: run for run in below(runs_dir)}
+    return by_name(word, {run.name: run for run in below(runs_dir)}, runs_dir)
+
+
+def by_name(word: str, runs: Mapping[str, Run], runs_dir: Path) -> Run:
+    """Return the run of a name, or of a beginning or other part of one that fits no other.
+
+    Args:
+        word: as typed.
+        runs: by name.
+        runs_dir: where they are, for the message.
+
+    Raises:
+        LaunchError: it fits no run, or several.
+    """
     name = word.rstrip("/")
     fitting = (
         [name] if name in runs else [known for known in runs if known.startswith(name)]

@@ -50,6 +50,7 @@ LAYERS = {
         "prepare",
         "cluster/",
         "query/",
+        "pipeline/",
         "existing",
         "commands/",
         "dry_run",

@@ -1,0 +1,158 @@
+"""On a node, before the run of this job begins: have the runs that it waits for been done?
+
+    python -m launch.pipeline.gate [--wait] RUN OTHER...
+
+Slurm alone can't tell. A run is not one job: at its time limit it may go on under the id of another one
+(launch/node/follow_up.py), or be typed again. With `afterok` a job would wait for ever once the other one has
+failed (DependencyNeverSatisfied), unless the site has set kill_invalid_depend: then it would be cancelled
+without a word. So the job depends on the end of the other job, however that ends (`afterany`), which always
+comes, and asks here, when it has begun:
+
+- the others are done: exit code 0, and the script goes on;
+- one is queued or running: this job is put back into the queue, to depend on that job, which costs no
+  attempt and a few seconds of its nodes;
+- one won't be done by itself: that goes into the ledger, as the end of an attempt, and the job ends with 1.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from dnw.preemption import STOPPED
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.lock import HeldError, Lock
+from launch.cluster.gated import WAIT
+from launch.node import follow_up, slurm_job
+from launch.node.requeue import NEVER
+from launch.node.topology import LOOPBACK, Node
+from launch.pipeline.outcome import describe, job_of
+from launch.query.run_status import RunStatus, query_status
+from launch.scheduler import array
+
+DONE, OVER, HELD = 0, 1, 73
+PAUSE_S = 5.0  # between two looks, under Slurm
+POLL_S = 2.0  # the same where this waits itself: files are read
+ASK_S = 30.0  # the same where Slurm has to be asked
+SETTLE_S = 75.0  # by which files may be seen late: NFS keeps for 60 s that a file wasn't there
+ANSWER_S = 300.0  # for which Slurm may not answer
+
+
+def main(words: Sequence[str]) -> int:
+    """Return 0 if the run may begin, 75 if its job waits again, 1 if it won't, 73 if someone works on it."""
+    is_waiting = words[0] == WAIT
+    run, *others = (Run(Path(word)) for word in words[is_waiting:])
+    if run.result.exists():
+        return DONE
+    found = wait(others) if is_waiting else look(others)
+    open_ones = [one for one in found if not one.is_finished]
+    if not open_ones:
+        return DONE
+    if not is_waiting and all(job_of(one) for one in open_ones):
+        return _again(run, open_ones)
+    lost = next(one for one in open_ones if not job_of(one) or is_waiting)
+    return _give_up(run, describe(lost))
+
+
+def look(others: Sequence[Run]) -> list[RunStatus]:
+    """Return how runs stand, once that is certain: what other nodes wrote, or Slurm says, comes late."""
+    began = time.monotonic()
+    while True:
+        found = query_status(others)[0]
+        waited_s = time.monotonic() - began
+        if not any(_may_change(one, waited_s) for one in found):
+            return found
+        time.sleep(PAUSE_S)
+
+
+def wait(others: Sequence[Run]) -> list[RunStatus]:
+    """Return how runs stand, once all are done, or one won't be by itself."""
+    changed = time.monotonic()
+    while True:
+        found = query_status(others)[0]
+        over = [
+            one for one in found if not one.is_finished and not one.is_surely_at_work and not one.is_unknown
+        ]
+        if all(one.is_finished for one in found):
+            return found
+        if not over:
+            changed = time.monotonic()
+        elif not any(_may_change(one, time.monotonic() - changed) for one in over):
+            return over
+        is_asking = any(one.submission is not None and one.submission.cluster == "slurm" for one in found)
+        time.sleep(ASK_S if is_asking else POLL_S)
+
+
+def _may_change(one: RunStatus, waited_s: float) -> bool:
+    """Whether to look again at a run after so long: what is seen of it may not be what is so."""
+    if one.is_finished or one.is_surely_at_work:
+        return False
+    if one.is_unknown:
+        return waited_s < ANSWER_S
+    is_told = one.account is not None or (
+        one.current is not None and one.current.reason not in {None, "done"}
+    )
+    return not is_told and waited_s < SETTLE_S
+
+
+def _again(run: Run, others: Sequence[RunStatus]) -> int:
+    """Have this job start again when the jobs of others have ended; or one that follows it."""
+    node, jobs = _here(), [str(job_of(one)) for one in others]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes once Slurm has agreed
+    told = "; ".join(map(describe, others))
+    refused = slurm_job.requeue(node.job) if slurm_job.can_requeue() else NEVER
+    if refused is None:
+        refused = slurm_job.depend(node.job, jobs)
+        _say(f"{run.name}: waits again: {told}" + (f"; {refused}" if refused else ""))
+        return STOPPED
+    followed = follow_up.submit(run, node, after=jobs)
+    if followed is None:
+        _say(f"{run.name}: waits again, in a job that follows {node.job}: {told}")
+        return STOPPED
+    why = followed if refused == NEVER else f"{refused}; {followed}"
+    return _give_up(run, f"{told}; this job can't wait again ({why})")
+
+
+def _give_up(run: Run, why: str) -> int:
+    """Note in the ledger that the run has not begun, and why."""
+    said = f"{why}; once that is mended, type the command of both again"
+    node = _here()
+    try:
+        with Lock.take(run.lock, holder_state=partial(slurm_job.holder_state, node)):
+            number = ledger.next_attempt(run)
+            facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname()}
+            ledger.claim(run, number, hosts=[], pid=os.getpid(), **facts)
+            ledger.end(run, number, "dependency", by="launcher", detail=said)
+    except HeldError as error:
+        _say(str(error))
+        return HELD
+    _say(f"{run.name}: not begun: {said}")
+    return OVER
+
+
+def _here() -> Node:
+    """Return this node, of this job."""
+    in_slurm = "SLURM_JOB_ID" in os.environ
+    job = (
+        array.own_name(os.environ) if in_slurm else os.environ.get("SUBMITIT_LOCAL_JOB_ID", str(os.getpid()))
+    )
+    name, restart = (
+        os.environ.get("SLURMD_NODENAME", socket.gethostname()),
+        os.environ.get("SLURM_RESTART_COUNT"),
+    )
+    return Node(0, 1, LOOPBACK, job, int(restart or 0), (name,), in_slurm=in_slurm)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

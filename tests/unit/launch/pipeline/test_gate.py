@@ -1,0 +1,166 @@
+"""What a job does that begins when others may be done; tests/slurm/pipelines has real jobs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from run_folder import Slurm, finish, make, note, slurm, submit
+
+from dnw.preemption import STOPPED
+from dnw.runs import ledger
+from dnw.runs.folder import Run
+from dnw.runs.lock import Lock
+from launch.cluster.gated import WAIT
+from launch.pipeline import gate
+
+QUEUED = "{job}|PENDING|Priority||low|{at}|N/A|{script}"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    monkeypatch.setenv("SLURM_JOB_ID", "9")
+    monkeypatch.setattr(gate, "SETTLE_S", 0.0)
+    monkeypatch.setattr(gate, "ANSWER_S", 0.0)
+    monkeypatch.setattr(gate, "PAUSE_S", 0.01)
+    monkeypatch.setattr(gate, "POLL_S", 0.01)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    made = slurm(tmp_path, monkeypatch)
+    made.says("squeue")
+    made.says("sacct")
+    made.says("scontrol")
+    return made
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Run:
+    return make(tmp_path / "runs", "default-0000000001", exp="first")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return make(tmp_path / "runs", "default-0000000002", exp="second")
+
+
+def passed(run: Run, *others: Run) -> int:
+    return gate.main([str(run.folder), *(str(other.folder) for other in others)])
+
+
+def in_queue(cluster: Slurm, other: Run, job: str) -> None:
+    one = submit(other, job)
+    cluster.says("squeue", QUEUED.format(job=job, at=int(time.time()), script=f"{one.folder}/script.sh"))
+
+
+def test_done_it_begins(cluster: Slurm, run: Run, other: Run) -> None:
+    finish(other)
+    assert passed(run, other) == gate.DONE
+    assert not run.attempts.exists()
+    assert cluster.calls == []
+
+
+@pytest.mark.parametrize("job", ["12", "12_3"])
+@pytest.mark.parametrize(
+    "own", [{"SLURM_JOB_ID": "9"}, {"SLURM_ARRAY_JOB_ID": "8", "SLURM_ARRAY_TASK_ID": "2"}]
+)
+def test_at_work_it_waits_again(
+    cluster: Slurm, monkeypatch: pytest.MonkeyPatch, run: Run, other: Run, job: str, own: dict[str, str]
+) -> None:
+    """For whichever job it is by now; that is no attempt."""
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    in_queue(cluster, other, job)
+    assert passed(run, other) == STOPPED
+    name = "8_2" if len(own) > 1 else "9"
+    orders = [call for call in cluster.calls if call.startswith("scontrol")]
+    assert orders == [f"scontrol requeue {name}", f"scontrol update JobId={name} Dependency=afterany:{job}"]
+    assert not run.attempts.exists()
+
+
+def test_where_a_job_may_not_be_requeued_another_follows(cluster: Slurm, run: Run, other: Run) -> None:
+    in_queue(cluster, other, "12")
+    submit(run, "9")
+    files = run.slurm / "1"
+    for name in ("9_submission.sh", "start.sh", "9_submitted.pkl"):
+        (files / name).write_text("x")
+    cluster.says("scontrol", err="Requested operation is presently disabled for job 9\n", code=1)
+    cluster.says("sbatch", "Submitted batch job 17\n")
+    assert passed(run, other) == STOPPED
+    (order,) = [call for call in cluster.calls if call.startswith("sbatch")]
+    assert "--dependency=afterany:9:12 " in order
+    assert json.loads(run.launch.read_text())["job"] == "17"
+
+
+def test_failed_it_says_so_and_ends(
+    cluster: Slurm, run: Run, other: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit(other, "12", at=1.0)
+    note(other, 1, "claim", 2.0, job="12", restart=0, hosts=["n1"])
+    note(other, 1, "end", 3.0, reason="error", detail="no room")
+    assert passed(run, other) == gate.OVER
+    said = (
+        "first/default-0000000001 has failed (error: no room); once that is mended, type the command of both"
+    )
+    (attempt,) = ledger.read(run)
+    assert attempt.end is not None
+    assert (attempt.reason, attempt.job, attempt.end["detail"]) == ("dependency", "9", f"{said} again")
+    assert capfd.readouterr().err == f"{run.name}: not begun: {said} again\n"
+
+
+def test_one_of_several(cluster: Slurm, tmp_path: Path, run: Run, other: Run) -> None:
+    """That one waits changes nothing for a run that another keeps from beginning."""
+    in_queue(cluster, other, "12")
+    third = make(tmp_path / "runs", "default-0000000003", exp="third")
+    assert passed(run, other, third) == gate.OVER
+    assert "third/default-0000000003 was never submitted" in run.attempts.read_text()
+
+
+def test_what_is_seen_late(cluster: Slurm, monkeypatch: pytest.MonkeyPatch, run: Run, other: Run) -> None:
+    """A file that another node has just written, on NFS."""
+    submit(other, "12", at=1.0)
+    monkeypatch.setattr(gate, "SETTLE_S", 60.0)
+    monkeypatch.setattr(time, "sleep", lambda _: finish(other))
+    assert passed(run, other) == gate.DONE
+
+
+def test_slurm_does_not_answer(cluster: Slurm, run: Run, other: Run) -> None:
+    cluster.says("squeue", err="squeue: error: Unable to contact slurm controller\n", code=1)
+    submit(other, "12")
+    assert passed(run, other) == gate.OVER
+    assert "nobody knows whether job 12 still works on it" in run.attempts.read_text()
+
+
+def test_someone_works_on_the_run(cluster: Slurm, run: Run, other: Run) -> None:
+    with Lock.take(run.lock) as held:
+        held.write(attempt=1, job="-", pid=os.getpid(), host="here")
+        assert passed(run, other) == gate.HELD
+    assert not run.attempts.exists()
+
+
+def test_here_it_waits_for_as_long_as_it_takes(tmp_path: Path, run: Run, other: Run) -> None:
+    """A process that works on the other one, and is killed."""
+    script = f"""
+import sys
+from pathlib import Path
+from dnw.runs.lock import Lock
+with Lock.take(Path({str(other.lock)!r})) as held:
+    held.write(attempt=1, job="-", pid=0, host="here")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    line = [sys.executable, "-c", script]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "held\n"
+        note(other, 1, "claim", 2.0, job="-", restart=0, hosts=["here"])
+        words = [sys.executable, "-m", "launch.pipeline.gate", WAIT, str(run.folder), str(other.folder)]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as waiting:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(timeout=1.5)
+            note(other, 1, "end", 3.0, reason="killed", detail="by SIGKILL")
+            worker.kill()
+            assert waiting.wait(timeout=60) == gate.OVER
+    assert "first/default-0000000001 has failed (killed: by SIGKILL)" in run.attempts.read_text()
