@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import typed, wait_for
+from documents import dry_run, typed, wait_for
+from run_folder import log, make
 from trackers.mlflow_server import MlflowServer
 from trackers.wandb_files import history, the_file
 from worker import ROOT
@@ -20,11 +23,35 @@ from worker import ROOT
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.tracking.facts import read_facts
+from launch import runs
 
 KEY = "feedbeef01" * 4
 STEPS = 60
 WORDS = ["+exp=demo_dnw", "nproc=1", "batch=8", "micro_batch=8", "data.workers=0", f"steps={STEPS}"]
 WORDS += ["log.every_steps=1", "checkpoint.every_steps=10", "track=[tensorboard,mlflow,wandb]"]
+
+
+def shown() -> list[str]:
+    """The commands of docs/tracking.md."""
+    return re.findall(r"^    (python .*)$", (ROOT / "docs" / "tracking.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy's, of MLflow
+@pytest.mark.parametrize("command", shown())
+def test_command_of_the_document(
+    command: str, few_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)  # where such a store puts files
+    run = make(tmp_path / "runs", exp="demo_dnw")
+    log(run, 1, time=1.0, attempt=1)
+    if " track " in command:
+        words = shlex.split(command)[2:]
+        assert runs.main([*words, f"--runs-dir={tmp_path / 'runs'}"]) == 0
+        assert (run.tracking / "id.json").exists()
+    else:
+        assert "- mlflow" in dry_run(command, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}")
 
 
 @pytest.fixture
@@ -46,9 +73,9 @@ def logged(run: Run, kind: str, name: str) -> dict[int, float]:
     return {record["step"]: record[name] for record in jsonl.read(run.metrics) if record["kind"] == kind}
 
 
-def begin(images: Path, runs: Path, fault: str = "") -> subprocess.Popen[bytes]:
-    words = [*WORDS, f"data.dir={images}", f"runs_dir={runs}"]
-    with (runs.parent / "printed").open("ab") as printed:
+def begin(images: Path, below: Path, fault: str = "") -> subprocess.Popen[bytes]:
+    words = [*WORDS, f"data.dir={images}", f"runs_dir={below}"]
+    with (below.parent / "printed").open("ab") as printed:
         return subprocess.Popen(
             [sys.executable, "launch/local.py", *words],
             cwd=ROOT,
@@ -70,10 +97,10 @@ def test_killed_run_and_killed_server(
         "DNW_TRACK_EVERY_S": "0.2",
     }.items():
         monkeypatch.setenv(name, value)
-    runs = tmp_path / "runs"
-    process = begin(few_images, runs)
-    wait_for(lambda: list(runs.glob("demo_dnw/*/attempts.jsonl")))
-    (folder,) = runs.glob("demo_dnw/[!.]*")
+    below = tmp_path / "runs"
+    process = begin(few_images, below)
+    wait_for(lambda: list(below.glob("demo_dnw/*/attempts.jsonl")))
+    (folder,) = below.glob("demo_dnw/[!.]*")
     run = Run(folder)
     wait_for(lambda: len(sent(server, run)) >= 2)  # while it trains
     server.kill()
@@ -82,11 +109,11 @@ def test_killed_run_and_killed_server(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     server.start()
-    again = begin(few_images, runs)
+    again = begin(few_images, below)
     assert again.wait(200) == 0, (tmp_path / "printed").read_text()
 
     name = folder.name
-    printed = typed(f"python launch/runs.py track {name} --runs-dir={runs}").stdout
+    printed = typed(f"python launch/runs.py track {name} --runs-dir={below}").stdout
     assert "rows sent to mlflow: 0; " in printed
     (found,) = server.client().search_runs(["1"], f"tags.`dnw.run` = '{read_facts(run).id}'")
     assert found.info.status == "FINISHED"
