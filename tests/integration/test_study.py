@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from documents import dry_run, environment, typed, wait_for
+from documents import dry_run, environment, forked, typed, wait_for
 from worker import ROOT
 
 STUDY = (ROOT / "docs" / "study.md").read_text()
@@ -23,7 +23,8 @@ def test_each_command_stands_for_lines_of_the_launcher(tmp_path: Path, few_image
     assert SHORT in SHOWN
     for command in {*SHOWN, "python bench/wirings.py --study"} - {SHORT}:
         images = f"--images={few_images}"
-        lines = typed(command, "--list", images, f"runs_dir={tmp_path}").stdout.splitlines()
+        lines = forked(command, "--list", images, f"runs_dir={tmp_path}").stdout.splitlines()
+        assert lines
         script = "slurm" if "--slurm" in command else "local"
         assert all(line.startswith(f"python launch/{script}.py -m +exp=") for line in lines)
         if command.endswith("cluster.partition=cpu"):
