@@ -171,9 +171,9 @@ def _draw_rates(panel: Axes, runs: Sequence[Trained]) -> None:
         means = [statistics.mean(top1s) for top1s in points.values()]
         bars = [statistics.stdev(top1s) if len(top1s) > 1 else 0.0 for top1s in points.values()]
         panel.errorbar(list(points), means, yerr=bars, fmt="o-", capsize=3, label=contestant)
-    rates = sorted({one.rate for one in runs})
+    tried = sorted({one.rate for one in runs})
     panel.set_xscale("log")
-    panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    panel.set_xticks(tried, [f"{rate:g}" for rate in tried])
     panel.set_xticks([], minor=True)
     panel.set_xlabel("learning rate")
 
