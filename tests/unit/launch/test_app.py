@@ -73,7 +73,7 @@ def left(folder: Path) -> list[str]:
         (["+exp=static_dnv"], r"^exp: no experiment 'static_dnv'; did you mean static_dnw\?$"),
         (["exp=static_dnw"], r"exp: write it as \+exp=NAME"),
         (["--exp=static_dnw"], r"--exp=static_dnw: write it as \+exp=static_dnw"),
-        (["--exp", "static_dnw"], r"--exp: write it as \+exp=NAME"),
+        (["--exp", "static_dnw"], r"--exp: write it as \+exp=static_dnw"),
         (["+exp=static_dnw", "--nodes=2"], r"--nodes=2: a setting, which has no dashes: nodes=2"),
         (["+exp=static_dnw", "--multi"], r"--multi: no such option; did you mean --multirun\?"),
         (
