@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -227,3 +228,11 @@ def test_code_of_an_earlier_version(line: Typed, lab: Path, tmp_path: Path, capf
     assert said in capfd.readouterr().err
     assert line("+exp=static_dnw", "seed=2", "after=seed=1", "code=new") == 0
     assert dependencies(lab)[1] == "afterany:40_0"
+
+
+def test_the_commands_of_the_documents(line: Typed, lab: Path) -> None:
+    text = (Path(__file__).resolve().parents[4] / "docs" / "launching.md").read_text()
+    section = text.partition("## Pipelines\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    python launch/slurm.py (.*)$", section, re.MULTILINE)
+    assert [line(*shlex.split(command)) for command in commands] == [0, 0]
+    assert dependencies(lab) == ["", "afterany:40", "afterany:40"]
