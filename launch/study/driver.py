@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
 from dnw.config import ConfigError
 from launch.commands import cancel
-from launch.errors import LaunchError
 from launch.prepare import RunPlan
 from launch.query.run_status import RunStatus, query_status
 from launch.study import early_stop, sampler, trials
@@ -117,12 +117,20 @@ class Driver:
                 self.study.failed(trial, problem)
             else:
                 self.study.complete(trial, values)
-        elif status.state in {"failed", "diverged"} and has_ended and status.run.folder.exists():
-            self.study.failed(trial, f"{status.state}: {status.why}")
+        elif self._has_failed(trial, status) and has_ended:
+            is_said = status.why.startswith(status.state)
+            self.study.failed(trial, status.why if is_said else f"{status.state}: {status.why}")
         else:
             return False
         _say(describe(self.study.trials()[trial.number], self.settings.typed.objectives))
         return True
+
+    def _has_failed(self, trial: Trial, status: RunStatus) -> bool:
+        """Whether a run has come to nothing; one that broke off without a word, by a power cut, goes on."""
+        if status.state != "failed":
+            return status.state == "diverged"
+        last = status.current
+        return trial.number in self.seen if last is None else last.end is not None
 
     def statuses(self, found: Sequence[Trial]) -> dict[int, RunStatus]:
         """Return how the runs of trials stand, all asked for at once."""
@@ -214,16 +222,12 @@ class Driver:
 
         Returns:
             0; 1 if some failed; 75 after Ctrl-C, saved; or what else ended the work on a run.
-
-        Raises:
-            LaunchError: another process works on one of them.
         """
         while (one := next(iter(self.open_trials()), None) or self.add()) is not None:
             status = self.statuses([one]).get(one.number)
             if status is not None and status.may_be_at_work:
-                raise LaunchError(
-                    f"trial {one.number}: {one.run} is {status.state}, {status.who}; stop it first"
-                )
+                self._wait_for(one, status)
+                continue
             if status is not None and self.settle(one, status):
                 continue
             code = self._work_on(one, work)
@@ -231,6 +235,13 @@ class Driver:
             if status is None or not self.settle(one, status):
                 return code or 1
         return self._conclude()
+
+    def _wait_for(self, trial: Trial, status: RunStatus) -> None:
+        """Let whatever else works on a run go on a while: what a killed command has left ends by itself."""
+        if trial.number not in self.seen:
+            _say(f"trial {trial.number}: {trial.run} is {status.state}, {status.who}: waiting for its end")
+        self.seen.add(trial.number)
+        time.sleep(POLL_S)
 
     def _work_on(self, trial: Trial, work: Start) -> int:
         """Work on the run of a trial, while a thread looks whether it falls behind."""

@@ -1,6 +1,11 @@
-"""A sweep on a real Slurm: preempted on its way it ends in a table, typed again it submits what is left."""
+"""A sweep on a real Slurm: preempted on its way it ends in a table, typed again it submits what is left.
+
+So does an adaptive one, whose command is killed as well.
+"""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +16,17 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from slurm import events
 from slurm.cluster import Cluster
-from slurm.events import ROOT, finishes, job_of, steps, typed
+from slurm.events import ROOT, WORDS, all_logs, finishes, is_training, job_of, steps, typed
 from slurm.job import until
 
 pytestmark = pytest.mark.xdist_group("slurm runs")
 WIDTHS = ("0.05", "0.1", "0.15", "0.2")
 ONE_EACH = ("nodes=1", "nproc=1", "steps=12", "hydra.launcher.array_parallelism=3")
+STUDY = [
+    *["-m", "hydra/sweeper=optuna", "width=interval(0.02,0.2)", "hydra.sweeper.n_trials=2"],
+    *["hydra.launcher.array_parallelism=1", "cluster.partition=low"],
+    *[word for word in WORDS if word != "nodes=2"],
+]
 
 
 def jobs_in(printed: str) -> list[str]:
@@ -74,3 +84,48 @@ def test_slurm_is_asked_as_often_as_benchmarks_say(
     assert calls == {"first": {"scontrol": 2, "sbatch": 1}, "again": {"squeue": 1}}
     assert found["first"]["CPU, s"] > 0
     assert cluster.run("squeue", "--noheader", "--name=dnw-demo_dnw") == ""
+
+
+def begins(cluster: Cluster, shards: Path, here: Path) -> subprocess.Popen[str]:
+    """Type the line in a folder."""
+    here.mkdir(exist_ok=True)
+    line = [sys.executable, str(ROOT / "launch" / "slurm.py"), *STUDY, f"data.dir={shards}"]
+    return subprocess.Popen(
+        line, cwd=here, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def ends(process: subprocess.Popen[str]) -> str:
+    """Wait for its end: what it has printed."""
+    try:
+        printed, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed
+    return printed
+
+
+def table(here: Path) -> str:
+    line = [sys.executable, str(ROOT / "launch" / "runs.py"), "study", "--csv"]
+    return subprocess.run(line, cwd=here, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_study_that_is_killed_and_preempted(cluster: Cluster, few_images: Path, tmp_path: Path) -> None:
+    """Its table is that of one that nothing happened to, and no run was submitted twice."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert "trial 1: done" in ends(begins(cluster, few_images, whole))
+
+    process = begins(cluster, few_images, broken)
+    until(lambda: list(broken.glob("runs/demo_dnw/*")) and is_training(runs_in(broken)[0]), timeout_s=180)
+    (run,) = runs_in(broken)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    events.preempted(cluster, run)
+    until(lambda: len(ledger.read(run)) > 1, timeout_s=180)
+    printed = ends(begins(cluster, few_images, broken))
+    assert ledger.read(run)[0].cause == "preempted", all_logs(run)
+    assert "trial 0: done" in printed
+    assert "trial 0: width" not in printed, "its values were chosen again"
+    assert table(broken) == table(whole)
+    assert table(whole).count(",complete,") == len(runs_in(broken)) == 2
+    assert [len(list(one.slurm.glob("[0-9]*"))) for one in runs_in(broken)] == [1, 1]

@@ -79,6 +79,11 @@ class Cluster:
                 note(one.run, 1, "end", time.time(), reason="stopped", step=8)
                 self._held.pop(one.run.folder).close()
 
+    def vanish(self) -> None:
+        """End all that is at work without a word, as a power cut does."""
+        while self._held:
+            self._held.popitem()[1].close()
+
     def _evaluate(self, plan: RunPlan, step: int) -> None:
         assert plan.train.width is not None
         log(plan.run, step, "val", top1=self.top1(plan.train.width, step))

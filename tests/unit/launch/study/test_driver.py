@@ -167,6 +167,25 @@ def test_a_run_that_somebody_stops_stays_until_the_line_is_typed_again(
     assert [row.state for row in shown(settings.read(composed).folder)] == ["complete", "complete"]
 
 
+def test_a_run_that_broke_off_without_a_word_goes_on(
+    study: Study, played: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed, start = study(*FEW, "hydra.sweeper.n_trials=2"), played.start
+
+    def broken(plans: Any) -> int:
+        start(plans)
+        played.vanish()
+        raise Killed
+
+    monkeypatch.setattr(played, "start", broken)
+    with pytest.raises(Killed):
+        goes_on(composed, played)
+    monkeypatch.setattr(played, "start", start)
+    assert goes_on(composed, played) == 0
+    assert played.started[0] == played.started[1]
+    assert [row.state for row in shown(settings.read(composed).folder)] == ["complete", "complete"]
+
+
 def test_every_combination_once(study: Study, played: Cluster, capfd: Captured) -> None:
     assert goes_on(study("width=choice(0.1,0.2,0.3)", ONE_AT_ONCE, "hydra.sweeper.n_trials=9"), played) == 0
     assert sorted(name.partition("width=")[2][:3] for name in played.started) == ["0.1", "0.2", "0.3"]
