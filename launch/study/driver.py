@@ -58,7 +58,7 @@ class Driver:
         """Enter the next trial, its run planned; None where there is none left.
 
         Raises:
-            ConfigError: the very first values make no run: nothing has begun.
+            ConfigError: the very first values make no run, or none do any more, as files in configs/ changed.
         """
         while not self.is_exhausted and len(known := self.study.trials()) < self.settings.typed.n_trials:
             params = sampler.propose(self.settings, self.study)
@@ -70,6 +70,7 @@ class Driver:
             except ConfigError as error:
                 if not known:
                     raise
+                trials.plan(self.settings, self.settings.first, self.in_foreground)  # else configs/ is broken
                 self.study.add_failed(params, self.settings.space, trials.why_not(error))
                 _say(f"trial {len(known)}: {_words(self.settings, params)}: {trials.why_not(error)}")
                 continue

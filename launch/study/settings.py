@@ -81,6 +81,11 @@ class StudySettings:
         """The objective beside it, which a trial that falls behind may have less of."""
         return next((one for one in self.typed.objectives if one in COSTS), None)
 
+    @property
+    def first(self) -> dict[str, spaces.Value]:
+        """The first value of each setting."""
+        return {key: values.first for key, values in self.space.items()}
+
     def trial_words(self, params: spaces.Params) -> list[str]:
         """Return what is typed for a run with these values."""
         chosen = [f"{key}={self.space[key].text(value)}" for key, value in params.items()]

@@ -58,11 +58,10 @@ def unfit_bounds(settings: StudySettings, in_foreground: bool) -> Iterator[str]:
         settings: of the study.
         in_foreground: it is to run here and now.
     """
-    lows = {key: values.first for key, values in settings.space.items()}
     for key, values in settings.space.items():
         if isinstance(values, Numbers):
             try:
-                plan(settings, {**lows, key: values.fit(values.high)}, in_foreground)
+                plan(settings, {**settings.first, key: values.fit(values.high)}, in_foreground)
             except ConfigError as error:
                 yield f"{why_not(error)}: trials up there will fail"
 
