@@ -12,7 +12,7 @@ import pytest
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from slurm.cluster import Cluster
-from slurm.events import ROOT, all_logs, job_of
+from slurm.events import ROOT, all_logs, finishes, job_of
 from slurm.job import fields, state, until
 
 pytestmark = pytest.mark.xdist_group("slurm runs")
@@ -83,3 +83,23 @@ def test_one_that_will_not_be_done(cluster: Cluster, typed: Typing) -> None:
     assert again.stderr == (
         f"after: {first.name} was stopped (cancelled); type its command again, then this one\n"
     )
+
+
+def test_one_that_goes_on_as_another_job(cluster: Cluster, typed: Typing) -> None:
+    """What waits for it waits again, for that job, without an attempt; then it begins, once."""
+    words = ["seed=4", "steps=2"]
+    first = typed.run(*words, LATER)
+    second = typed.run("seed=5", "steps=2", "after=seed=4")
+    cluster.run("scontrol", "hold", job_of(second))
+    cluster.run("scancel", job_of(first))
+    until(lambda: state(cluster, job_of(first)) == "CANCELLED")
+    assert typed(*words, LATER).returncode == 0
+    cluster.run("scontrol", "release", job_of(second))
+    until(lambda: job_of(first) in fields(cluster, job_of(second))["Dependency"])
+    assert (typed.status(second)["state"], ledger.read(second)) == ("queued", [])
+    cluster.run("scontrol", "update", f"JobId={job_of(first)}", "StartTime=now")
+    finishes(second)
+    (attempt,) = ledger.read(second)
+    assert attempt.claim is not None
+    assert attempt.claim["restart"] >= 1
+    assert attempt.claim["time"] >= first.result.stat().st_mtime
