@@ -115,6 +115,10 @@ def check(train: Train, variables: Mapping[str, str]) -> list[str]:
         raise LaunchError(
             f"environment: {found[0]} is a credential, which would be written to files: export it instead"
         )
+    if urlsplit(variables.get(MLFLOW_URI, "")).password is not None:
+        raise LaunchError(
+            f"environment: {MLFLOW_URI} holds a password, which would be written to files: export it instead"
+        )
     names = followed(train)
     check_installed(names)
     environment = {**os.environ, **variables}

@@ -24,6 +24,8 @@ from launch.cluster.submission import Submission
 from launch.compose import Composed
 from launch.errors import LaunchError
 from launch.gpu_request import Asks
+from launch.node.notices.channels import channels
+from launch.node.tracking import followed
 from launch.pipeline.outcome import describe, job_of
 from launch.prepare import RunPlan
 from launch.query import select
@@ -75,8 +77,7 @@ def waitable(plans: Sequence[RunPlan], known: Statuses) -> tuple[list[RunPlan], 
     refused = {}
     for plan in plans:
         try:
-            if plan.follows:
-                _check_code(plan)
+            _check_code(plan)
             for run in plan.follows:
                 if run.folder in refused:
                     raise LaunchError(f"it waits for {run.name}")
@@ -231,14 +232,21 @@ def _refusals(plan: RunPlan, before: Sequence[Run], known: Statuses, in_foregrou
 
 
 def _check_code(plan: RunPlan) -> None:
-    """Refuse a run whose own code can't wait, as it is of an earlier version. Raises LaunchError."""
+    """Refuse what a run's own code, of an earlier version, can't do. Raises LaunchError."""
     if plan.launch.fresh or plan.launch.code == "new" or not plan.run.code.exists():
         return
-    if f"{GATE.replace('.', '/')}.py" not in frozen_code.read_record(plan.run.code)["files"]:
-        raise LaunchError(
-            "it keeps the code that it began with, of an earlier version, which can't wait for other runs; "
-            "type this again once they are done, or with code=new"
-        )
+    needed = {GATE: "wait for other runs"} if plan.follows else {}
+    if channels(plan.launch.notify) is not None:
+        needed[channels.__module__] = "send mail or messages; take notify.command"
+    if followed(plan.train):
+        needed["dnw.tracking.follow"] = "feed trackers"
+    files = frozen_code.read_record(plan.run.code).get("files", {})
+    for module, what in needed.items():
+        if f"{module.replace('.', '/')}.py" not in files:
+            raise LaunchError(
+                f"it keeps the code that it began with, of an earlier version, which can't {what}; "
+                "leave that out, or type this again with code=new"
+            )
 
 
 def _is_source(run: Run, plan: RunPlan) -> bool:

@@ -213,21 +213,36 @@ def test_one_of_the_line_that_has_diverged(line: Typed, lab: Path, tmp_path: Pat
     assert len(dependencies(lab)) == 1
 
 
-def test_code_of_an_earlier_version(line: Typed, lab: Path, tmp_path: Path, capfd: Captured) -> None:
+LACKING = [
+    ("launch/pipeline/gate.py", "after=seed=1", "can't wait for other runs; leave that out, or type"),
+    (
+        "launch/node/notices/channels.py",
+        "notify.mail=me@example.org notify.smtp=localhost",
+        "can't send mail or messages; take",
+    ),
+    ("dnw/tracking/follow.py", "track=[wandb]", "can't feed trackers; leave that out, or type this again"),
+]
+
+
+@pytest.mark.parametrize(("file", "word", "said"), LACKING, ids=["after", "notify", "track"])
+def test_code_of_an_earlier_version(
+    line: Typed, lab: Path, tmp_path: Path, capfd: Captured, file: str, word: str, said: str
+) -> None:
     assert line("-m", "+exp=static_dnw", "seed=1,2") == 0
     second = runs_of(tmp_path, "static_dnw")[1]
     record = frozen_code.read_record(second.code)
-    del record["files"]["launch/pipeline/gate.py"]
-    damage(second.code, "launch/pipeline/gate.py", None)
+    del record["files"][file]
+    damage(second.code, file, None)
     damage(second.code, "code.json", json.dumps(record))
     queue = (lab / "queue").read_text().splitlines()
     (lab / "queue").write_text(f"{queue[0]}\n")
     capfd.readouterr()
-    assert line("+exp=static_dnw", "seed=2", "after=seed=1") == 2
-    said = "it keeps the code that it began with, of an earlier version, which can't wait for other runs"
-    assert said in capfd.readouterr().err
-    assert line("+exp=static_dnw", "seed=2", "after=seed=1", "code=new") == 0
-    assert dependencies(lab)[1] == "afterany:40_0"
+    assert line("+exp=static_dnw", "seed=2", *word.split()) == 2
+    assert (
+        f"it keeps the code that it began with, of an earlier version, which {said}" in capfd.readouterr().err
+    )
+    assert line("+exp=static_dnw", "seed=2", *word.split(), "code=new") == 0
+    assert dependencies(lab)[1] == ("afterany:40_0" if word.startswith("after") else "")
 
 
 def test_the_commands_of_the_documents(line: Typed, lab: Path) -> None:
