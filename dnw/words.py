@@ -35,6 +35,7 @@ PATHS = frozenset(
     {"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "init", "cluster.python"}
 )
 _RANGE = re.compile(r"([\w.]+)=([-+.\deE]+):([-+.\deE]+):([-+.\deE]+)")  # as other tools write one
+_TIMES = re.compile(r"cluster\.|environment\.|\+")  # 24:00:00 is a time limit
 _AROUND = "write it without spaces around the ="
 
 
@@ -75,7 +76,7 @@ def fit(words: Sequence[str], configs: Path, known: Collection[str], is_sweep: b
     for word, typed in zip(fitted, words, strict=True):
         if is_sweep and (parsed := _parsed(word)) and parsed.is_range_sweep() and _is_single(word, parsed):
             raise ConfigError(f"{word}: one value alone; name a smaller step, say range(0.1,0.5,0.1)")
-        if is_sweep and (ends := _RANGE.fullmatch(typed)):
+        if is_sweep and (ends := _RANGE.fullmatch(typed)) and not _TIMES.match(typed):
             raise ConfigError(f"{typed}: a range is written '{ends[1]}=range({ends[2]},{ends[3]},{ends[4]})'")
         if is_sweep and word != typed and "," in typed:
             _check_values(typed)
