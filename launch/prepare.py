@@ -132,6 +132,7 @@ def _checked(composed: Composed) -> tuple[Train, Launch]:
     check_effect(launch, composed.overrides)
     check_agent(launch.cluster)
     check_notify(launch.notify)
+    tracking.check_variables(launch.environment)
     if launch.self_test is None:
         _check_names(train, composed.overrides)
     return train, launch

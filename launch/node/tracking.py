@@ -27,6 +27,7 @@ from dnw.runs.folder import Run
 from dnw.tracking import tracker
 from dnw.tracking.credentials import VARIABLES as CREDENTIALS
 from launch.errors import LaunchError
+from launch.node.notices import secret
 
 DONE_S, STOPPED_S = 30.0, 5.0  # that trackers get to take the rest in, once the job has ended
 MLFLOW_URI, WANDB_MODE = "MLFLOW_TRACKING_URI", "WANDB_MODE"
@@ -71,11 +72,16 @@ class Followers:
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         self._run.tracking.mkdir(exist_ok=True)
+        variables = {**os.environ, **self._variables}
         code = str(Path(dnw.__file__).parents[1])  # this process's own, from a zip file perhaps
+        others = [
+            path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path not in {"", code}
+        ]
+        path = os.pathsep.join([code, *others])  # where the trackers' libraries lie, perhaps
         with log(self._run, name).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "dnw.tracking", str(self._run.folder), name],
-                env={**os.environ, **self._variables, "PYTHONPATH": code, "PYTHONSAFEPATH": "1"},
+                env=variables | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
                 stdin=subprocess.PIPE,  # its end is that of the job
                 stdout=output,
                 stderr=output,
@@ -101,6 +107,22 @@ def log(run: Run, name: str) -> Path:
     return run.tracking / f"{name}.log"
 
 
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Refuse credentials among the variables that the user has set for the run, which stand in its files.
+
+    Raises:
+        LaunchError: one is, or holds, a credential of a tracker or of what tells how the run ended.
+    """
+    if found := sorted((CREDENTIALS | set(secret.VARIABLES.values())) & variables.keys()):
+        raise LaunchError(
+            f"environment: {found[0]} is a credential, which would be written to files: export it instead"
+        )
+    if urlsplit(variables.get(MLFLOW_URI, "")).password is not None:
+        raise LaunchError(
+            f"environment: {MLFLOW_URI} holds a password, which would be written to files: export it instead"
+        )
+
+
 def check(train: Train, variables: Mapping[str, str]) -> list[str]:
     """Refuse trackers that this environment can't feed; what else to say of them.
 
@@ -109,16 +131,8 @@ def check(train: Train, variables: Mapping[str, str]) -> list[str]:
         variables: that the user has set for the run.
 
     Raises:
-        LaunchError: one isn't installed, nothing says where its server is, or a variable is a credential.
+        LaunchError: one isn't installed, or nothing says where its server is.
     """
-    if found := sorted(CREDENTIALS & variables.keys()):
-        raise LaunchError(
-            f"environment: {found[0]} is a credential, which would be written to files: export it instead"
-        )
-    if urlsplit(variables.get(MLFLOW_URI, "")).password is not None:
-        raise LaunchError(
-            f"environment: {MLFLOW_URI} holds a password, which would be written to files: export it instead"
-        )
     names = followed(train)
     check_installed(names)
     environment = {**os.environ, **variables}

@@ -13,6 +13,7 @@ from dnw.tracking.tracker import TrackerError
 def test_credentials_are_left_out_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "abcdef123")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "x")  # too short to be told from other text
+    monkeypatch.setenv("MLFLOW_TRACKING_AWS_SIGV4", "true")  # a switch
     out = io.StringIO()
     stream = Redacted(out)
     stream.write("key abc")
@@ -21,4 +22,4 @@ def test_credentials_are_left_out_line_by_line(monkeypatch: pytest.MonkeyPatch) 
     stream.flush()
     assert stream.writable()
     assert out.getvalue() == "key ***, http://host:5000/x\n"
-    assert str(TrackerError("abcdef123 is wrong")) == "*** is wrong"
+    assert str(TrackerError("abcdef123 is wrong, true")) == "*** is wrong, true"

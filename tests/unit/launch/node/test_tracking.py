@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from example import train
 from run_folder import make
+from worker import ROOT
 
 from launch.errors import LaunchError
 from launch.node import tracking
@@ -55,6 +56,17 @@ def test_one_that_hangs_is_killed_and_one_that_cannot_start_is_told(
     with Followers(run, {}) as followers:
         followers.start()
     assert "the run goes on without" in capsys.readouterr().err
+
+
+def test_the_users_search_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the trackers' libraries may lie; the code of the launcher comes first."""
+    run = make(tmp_path / "runs", track=["mlflow"])
+    stand_in(monkeypatch, tmp_path, "import os; print(os.environ['PYTHONPATH'])")
+    monkeypatch.setenv("PYTHONPATH", f":{ROOT}:/of/the/job")
+    for variables, found in (({}, "/of/the/job"), ({"PYTHONPATH": "/of/the/run"}, "/of/the/run")):
+        with Followers(run, variables) as followers:
+            followers.start()
+        assert tracking.log(run, "mlflow").read_text().splitlines()[-1] == f"{ROOT}:{found}"
 
 
 def test_tensorboard_alone_starts_nothing(tmp_path: Path) -> None:
