@@ -23,7 +23,7 @@ from dnw.tracking.credentials import Redacted
 from dnw.tracking.facts import read_facts
 from dnw.tracking.making import make
 from dnw.tracking.rows import rows
-from dnw.tracking.tracker import NAMES, Tracker, TrackerError
+from dnw.tracking.tracker import NAMES, Tracker
 from shards.errors import ExpectedError
 from shards.flock import flock
 
@@ -66,19 +66,18 @@ def follow(run: Run, name: str, is_over: Callable[[float], bool], period_s: floa
         try:
             sender = sender or Sender(run, name)
             sender.send(time.time())
+            problem = sender.tracker.unsent
             if over:
                 sender.end()
             pause_s = period_s
-            if said:
-                _say("sent again")
-            said = ""
-        except (TrackerError, HeldError) as error:
+        except (ExpectedError, OSError) as error:
             if sender is not None:
                 sender.drop()
             sender, pause_s = None, min(2 * pause_s, LONGEST_PAUSE_S)
-            if str(error) != said:
-                said = str(error)
-                _say(said)
+            problem = str(error)
+        if problem != said:
+            _say(problem or "sent again")
+        said = problem
         if over:
             return 1 if said else 0
 

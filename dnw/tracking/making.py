@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dnw.tracking.tracker import Tracker, TrackerError, remedy
+from dnw.tracking.tracker import Tracker, TrackerError, in_one_line, remedy
 
 
 def make(name: str) -> Tracker:
     """Return a tracker by its name, which imports its library.
 
     Raises:
-        TrackerError: it isn't installed, or nothing says where it is.
+        TrackerError: it isn't installed, can't be imported, or nothing says where it is.
     """
     makes: dict[str, Callable[[], Tracker]] = {"mlflow": _mlflow, "wandb": _wandb}
-    try:
-        return makes[name]()
-    except ModuleNotFoundError as error:
-        raise TrackerError(f"{name}: {error.name} is not installed; {remedy(name)}") from None
+    with in_one_line(name):
+        try:
+            return makes[name]()
+        except ModuleNotFoundError as error:
+            raise TrackerError(f"{name}: {error.name} is not installed; {remedy(name)}") from None
 
 
 def _mlflow() -> Tracker:

@@ -7,10 +7,11 @@ the steps that it has of each metric are asked for first, and again after every 
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from requests.exceptions import RequestException
 
 from dnw.runs.ledger import Attempt
-from dnw.tracking.facts import Facts, attempts_table
+from dnw.tracking.facts import Facts, State, attempts_table
+from dnw.tracking.files import Files
 from dnw.tracking.rows import Row
-from dnw.tracking.tracker import TrackerError
+from dnw.tracking.tracker import TrackerError, in_one_line
 from shards.errors import without_credentials
 
 URI = "MLFLOW_TRACKING_URI"
@@ -41,7 +42,6 @@ STATUS = {
     "failed": "FAILED",
     "finished": "FINISHED",
 }
-_FAILURES = (MlflowException, RequestException, OSError)
 
 
 class MlflowTracker:
@@ -53,7 +53,8 @@ class MlflowTracker:
         self._client = MlflowClient()
         self._run_id = self._experiment = ""
         self._there: dict[str, set[int]] = {}  # steps, by metric
-        self._told: dict[str, str] = {}  # tags, and digests of files, that this process has sent
+        self._told: dict[str, str] = {}  # tags that this process has sent
+        self._files = Files()
 
     @property
     def address(self) -> str:
@@ -63,9 +64,14 @@ class MlflowTracker:
             return f"{uri} (run {self._run_id})"
         return f"{uri}/#/experiments/{self._experiment}/runs/{self._run_id}"
 
+    @property
+    def unsent(self) -> str:
+        """Which files could not be sent, and why."""
+        return self._files.unsent
+
     def begin(self, facts: Facts) -> None:
         """Find the run, or make it, and ask which steps of which metrics are there."""
-        with _told_in_one_line():
+        with in_one_line("mlflow"):
             self._experiment = self._find_experiment(facts)
             parent = self._find_sweep(facts.sweep) if facts.sweep else None
             tags = {IDENTITY: facts.id, **({"mlflow.parentRunId": parent} if parent else {})}
@@ -80,7 +86,7 @@ class MlflowTracker:
             self._send_settings(missing)
 
     def send(self, facts: Facts, rows: Sequence[Row]) -> int:
-        """Send values that aren't there, then what has changed of the rest."""
+        """Send values that aren't there, then what has changed of the rest, files last."""
         new = [row for row in rows if any(row.step not in self._steps(name) for name in row.values)]
         metrics = [
             Metric(name, value, round(row.time * 1000), row.step)
@@ -88,13 +94,14 @@ class MlflowTracker:
             for name, value in row.values.items()
             if row.step not in self._steps(name)
         ]
-        with _told_in_one_line():
+        tags = {name: value[:LONGEST_TAG] for name, value in _tags(facts).items() if value}
+        with in_one_line("mlflow"):
             for batch in _batches(metrics, METRICS):
                 self._client.log_batch(self._run_id, metrics=batch)
                 for metric in batch:
                     self._there.setdefault(metric.key, set()).add(metric.step)
-            self._send_tags(facts)
-            self._send_files(facts)
+            self._send_tags(tags, facts.state)
+        self._send_files(facts)
         return len(new)
 
     def end(self, facts: Facts) -> None:
@@ -149,33 +156,41 @@ class MlflowTracker:
         for batch in _batches(params, PARAMS):
             self._client.log_batch(self._run_id, params=batch)
 
-    def _send_tags(self, facts: Facts) -> None:
-        tags = {name: value[:LONGEST_TAG] for name, value in _tags(facts).items() if value}
+    def _send_tags(self, tags: Mapping[str, str], state: State) -> None:
         changed = [RunTag(name, value) for name, value in tags.items() if self._told.get(name) != value]
         for batch in _batches(changed, TAGS):
             self._client.log_batch(self._run_id, tags=batch)
-        if self._told.get("status") != facts.state:
-            if facts.state == "finished":
-                self._client.set_terminated(self._run_id, STATUS[facts.state])
+        if self._told.get("status") != state:
+            if state == "finished":
+                self._client.set_terminated(self._run_id, STATUS[state])
             else:
-                self._client.update_run(self._run_id, STATUS[facts.state])
-        self._told |= tags | {"status": facts.state}
+                self._client.update_run(self._run_id, STATUS[state])
+        self._told |= {**tags, "status": state}
 
     def _send_files(self, facts: Facts) -> None:
         """Send files whose content is another one than when they were sent last."""
-        run = facts.run
+        run, log = facts.run, self._client.log_artifact
         files = {"attempts.jsonl": run.attempts, "result.json": run.result}
         for name, path in (files | {f"pictures/{one.name}": one for one in facts.pictures.values()}).items():
-            if path.exists() and self._is_news(name, path.read_bytes()):
+            if path.exists():
                 folder = str(Path(name).parent)
-                self._client.log_artifact(self._run_id, str(path), None if folder == "." else folder)
-        if self._is_news("config.yaml", facts.configuration.encode()):
-            self._client.log_text(self._run_id, facts.configuration, "config.yaml")
+                where = None if folder == "." else folder
+                self._send_file(
+                    name, path.read_bytes(), functools.partial(log, self._run_id, str(path), where)
+                )
+        text = facts.configuration
+        self._send_file(
+            "config.yaml",
+            text.encode(),
+            functools.partial(self._client.log_text, self._run_id, text, "config.yaml"),
+        )
 
-    def _is_news(self, name: str, content: bytes) -> bool:
-        digest = hashlib.sha256(content).hexdigest()
-        before, self._told[f"file {name}"] = self._told.get(f"file {name}"), digest
-        return before != digest
+    def _send_file(self, name: str, content: bytes, act: Callable[[], object]) -> None:
+        def send() -> None:
+            with in_one_line("mlflow"):
+                act()
+
+        self._files.send(name, hashlib.sha256(content).hexdigest(), send)
 
 
 def _tags(facts: Facts) -> dict[str, str]:
@@ -214,13 +229,3 @@ def _user() -> str:
 def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
     for first in range(0, len(items), size):
         yield list(items[first : first + size])
-
-
-@contextlib.contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """Make of what the library raises one line."""
-    try:
-        yield
-    except _FAILURES as error:
-        said = " ".join(str(error).split())
-        raise TrackerError(f"mlflow: {type(error).__name__}: {said[:400]}") from None

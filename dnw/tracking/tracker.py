@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from dnw.tracking.credentials import redact
@@ -33,7 +34,7 @@ class Tracker(Protocol):
         """
 
     def send(self, facts: Facts, rows: Sequence[Row]) -> int:
-        """Send what isn't there; the number of rows that were sent.
+        """Send what isn't there, files last; the number of rows that were sent.
 
         Raises:
             TrackerError: that can't be done now; then nobody knows how much of it was.
@@ -49,6 +50,29 @@ class Tracker(Protocol):
     @property
     def address(self) -> str:
         """Where people look at the run, without credentials."""
+
+    @property
+    def unsent(self) -> str:
+        """Which files could not be sent, and why, for people; empty if all were. `send` tries them again."""
+
+
+@contextlib.contextmanager
+def in_one_line(name: str) -> Iterator[None]:
+    """Make one line of whatever calls of a tracker's library raise.
+
+    They raise what those of its stores and connections do, which are no OSError and have no class in common:
+    botocore's NoCredentialsError, an ImportError where the store's library is missing.
+
+    Raises:
+        TrackerError: with the name of what was raised.
+    """
+    try:
+        yield
+    except TrackerError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise TrackerError(f"{name}: {type(error).__name__}: {said[:400]}") from None
 
 
 def remedy(name: str) -> str:

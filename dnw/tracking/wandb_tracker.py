@@ -6,26 +6,24 @@ run's own is written, whole, anew each time: metrics.jsonl has all that stood in
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import wandb
-from wandb.errors import Error
 
 from dnw.tracking.facts import Facts, attempt_row, attempts_table
+from dnw.tracking.files import Files
 from dnw.tracking.rows import Row
-from dnw.tracking.tracker import TrackerError
+from dnw.tracking.tracker import TrackerError, in_one_line
 from shards.errors import without_credentials
 
 MODE, OFFLINE = "WANDB_MODE", frozenset({"offline", "dryrun"})
 STEP, KIND = "step", "kind"  # columns of a row
 COLUMNS: list[str | int] = ["attempt", "job", "nodes", "from step", "to step", "ended"]
 INIT_S = 60.0  # to reach the service in
-_FAILURES = (Error, OSError, ValueError)
 
 
 class WandbTracker:
@@ -37,7 +35,8 @@ class WandbTracker:
         self._is_offline = mode in OFFLINE
         self._run: Any = None
         self._there: set[tuple[str, int]] = set()  # kind and step
-        self._files: dict[str, Any] = {}  # what this process has sent
+        self._told: Any = None  # attempts and state that this process has sent
+        self._files = Files()
         self._scratch = tempfile.TemporaryDirectory(prefix="dnw-wandb-")
 
     @property
@@ -47,13 +46,18 @@ class WandbTracker:
             return str(self._run.settings.sync_dir)
         return without_credentials(str(self._run.url))
 
+    @property
+    def unsent(self) -> str:
+        """Which pictures and references could not be sent, and why."""
+        return self._files.unsent
+
     def begin(self, facts: Facts) -> None:
         """Find the run, or make it, and ask which rows are there."""
         folder = facts.run.tracking if self._is_offline else self._scratch.name
         if self._is_offline:
             for before in (facts.run.tracking / "wandb").glob(f"offline-run-*-{facts.id}"):
                 shutil.rmtree(before)
-        with _told_in_one_line():
+        with in_one_line("wandb"):
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT") or facts.exp,
                 id=facts.id,
@@ -66,25 +70,25 @@ class WandbTracker:
                 settings=_settings(facts, self._is_offline),
             )
             self._there = set() if self._is_offline else self._rows_there()
-            self._files = {}
+            self._told, self._files = None, Files()
             self._run.define_metric(STEP, hidden=True)
             self._run.define_metric("*", step_metric=STEP)
 
     def send(self, facts: Facts, rows: Sequence[Row]) -> int:
-        """Send rows that aren't there, then what has changed of the rest."""
+        """Send rows that aren't there, then what has changed of the rest, files last."""
         new = [row for row in rows if (row.kind, row.step) not in self._there]
-        with _told_in_one_line():
+        with in_one_line("wandb"):
             for row in new:
                 self._run.log({**row.values, STEP: row.step, KIND: row.kind})
                 self._there.add((row.kind, row.step))
-            self._send_summary(facts)
-            self._send_pictures(facts)
-            self._send_checkpoints(facts)
+        self._send_summary(facts)
+        self._send_pictures(facts)
+        self._send_checkpoints(facts)
         return len(new)
 
     def end(self, facts: Facts) -> None:
         """Have all of it written, or sent."""
-        with _told_in_one_line():
+        with in_one_line("wandb"):
             self._run.finish(exit_code=1 if facts.state == "failed" else 0)
         self._scratch.cleanup()
 
@@ -96,31 +100,38 @@ class WandbTracker:
         return {(str(row[KIND]), int(row[STEP])) for row in run.scan_history(keys=[KIND, STEP])}
 
     def _send_summary(self, facts: Facts) -> None:
-        if not self._is_news("attempts", (facts.attempts, facts.state)):
+        if self._told == (facts.attempts, facts.state):
             return
-        table = wandb.Table(columns=COLUMNS, data=[list(attempt_row(one)) for one in facts.attempts])
-        self._run.summary.update(
-            {"attempts": table, "causes": facts.causes, "state": facts.state, "folder": str(facts.run.folder)}
-            | {f"code/{name}": value for name, value in facts.code.items()}
-            | {f"checkpoint/{name}": str(path) for name, path in facts.checkpoints.items()}
-        )
+        attempts = [list(attempt_row(one)) for one in facts.attempts]
+        with in_one_line("wandb"):
+            self._run.summary.update(
+                {"attempts": wandb.Table(columns=COLUMNS, data=attempts)}
+                | {"causes": facts.causes, "state": facts.state, "folder": str(facts.run.folder)}
+                | {f"code/{name}": value for name, value in facts.code.items()}
+                | {f"checkpoint/{name}": str(path) for name, path in facts.checkpoints.items()}
+            )
+        self._told = (facts.attempts, facts.state)
 
     def _send_pictures(self, facts: Facts) -> None:
-        for name, path in facts.pictures.items():
-            if self._is_news(f"picture {name}", path.stat().st_mtime_ns):
-                self._run.summary[f"pictures/{name}"] = wandb.Image(str(path))
+        def send() -> None:
+            with in_one_line("wandb"):
+                self._run.summary[name] = wandb.Image(str(path))
+
+        for name, path in ((f"pictures/{name}", path) for name, path in facts.pictures.items()):
+            self._files.send(name, path.stat().st_mtime_ns, send)
 
     def _send_checkpoints(self, facts: Facts) -> None:
         """Name the checkpoints of a run that is over as what it has made; their bytes stay where they are."""
-        if facts.state == "finished" and self._is_news("checkpoints", dict(facts.checkpoints)):
-            made = wandb.Artifact(f"checkpoints-{facts.id}", type="model")
-            for path in facts.checkpoints.values():
-                made.add_reference(path.resolve().as_uri(), name=path.name, checksum=False)
-            self._run.log_artifact(made)
 
-    def _is_news(self, name: str, state: Any) -> bool:
-        before, self._files[name] = self._files.get(name), state
-        return bool(before != state)
+        def send() -> None:
+            with in_one_line("wandb"):
+                made = wandb.Artifact(f"checkpoints-{facts.id}", type="model")
+                for path in facts.checkpoints.values():
+                    made.add_reference(path.resolve().as_uri(), name=path.name, checksum=False)
+                self._run.log_artifact(made)
+
+        if facts.state == "finished":
+            self._files.send("checkpoints", dict(facts.checkpoints), send)
 
 
 def _settings(facts: Facts, is_offline: bool) -> Any:
@@ -153,12 +164,3 @@ def _nested(facts: Facts) -> dict[str, Any]:
             inside = inside.setdefault(group, {})
         inside[last] = value
     return nested
-
-
-@contextlib.contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """Make of what the library raises one line."""
-    try:
-        yield
-    except _FAILURES as error:
-        raise TrackerError(f"wandb: {type(error).__name__}: {' '.join(str(error).split())[:400]}") from None

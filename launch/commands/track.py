@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from dnw import config
 from dnw.runs.folder import Run
-from dnw.tracking.follow import HeldError, Sender
-from dnw.tracking.tracker import TrackerError
+from dnw.tracking.follow import Sender
 from launch.errors import LaunchError
 from launch.node.tracking import check_installed, followed
+from shards.errors import ExpectedError
 
 
 def send(runs: Sequence[Run], to: Sequence[str]) -> int:
@@ -37,20 +37,24 @@ def send(runs: Sequence[Run], to: Sequence[str]) -> int:
     for run in runs:
         for name in chosen[run.folder]:
             try:
-                print(f"{run.name}: {_send(run, name)}", flush=True)
-            except (TrackerError, HeldError) as error:
+                problem = _send(run, name)
+            except (ExpectedError, OSError) as error:
+                problem = str(error)
+            if problem:
                 failed = True
-                print(f"{run.name}: {error}", file=sys.stderr, flush=True)
+                print(f"{run.name}: {problem}", file=sys.stderr, flush=True)
     return int(failed)
 
 
 def _send(run: Run, name: str) -> str:
+    """Send a run to a tracker, and print what was; which files could not be sent, and why."""
     sender = Sender(run, name)
     try:
         count = sender.send()
-        address = sender.tracker.address
+        address, unsent = sender.tracker.address, sender.tracker.unsent
         sender.end()
     except BaseException:
         sender.drop()
         raise
-    return f"rows sent to {name}: {count}; {address}"
+    print(f"{run.name}: rows sent to {name}: {count}; {address}", flush=True)
+    return unsent

@@ -24,7 +24,7 @@ class Tracker:
         self.there: list[tuple[str, int]] = []
         self.failures: list[str] = []
         self.ended = 0
-        self.address = "here"
+        self.address, self.unsent = "here", ""
 
     def begin(self, facts: Facts) -> None:
         if self.failures:
@@ -70,6 +70,31 @@ def test_failures_are_said_once_and_tried_again(
     assert at.ended == 1
     said = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()]
     assert said == ["away", "elsewhere", "sent again"]
+
+
+def test_a_file_that_cannot_be_sent_costs_a_line_and_an_exit_code(
+    run: Run, at: Tracker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at.unsent = "no bucket"
+    looks = iter([False, False, True])
+    assert follow.follow(run, "mlflow", lambda _: next(looks)) == 1
+    assert capsys.readouterr().out.count("no bucket") == 1
+    assert at.ended == 1
+
+
+def test_a_folder_that_cannot_be_read_is_tried_again(
+    run: Run, at: Tracker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = run.config.read_bytes()
+    run.config.unlink()
+
+    def is_over(seconds: float) -> bool:
+        if seconds > 1:
+            run.config.write_bytes(configuration)
+        return seconds > 1
+
+    assert follow.follow(run, "mlflow", is_over, period_s=1) == 0
+    assert "config.yaml: " in capsys.readouterr().out
 
 
 def test_what_is_not_sent_at_the_end_is_an_exit_code(run: Run, at: Tracker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ from dnw.tracking.facts import read_facts
 from dnw.tracking.follow import Sender
 from dnw.tracking.mlflow_tracker import METRICS, MlflowTracker
 from dnw.tracking.tracker import TrackerError
+from launch import runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy of MLflow
 LINES = METRICS // 4 + 5  # of four values each
@@ -74,13 +76,13 @@ def test_a_response_that_is_lost(
 
 
 def test_runs_of_a_sweep_stand_below_one(client: MlflowClient, tmp_path: Path) -> None:
-    runs = [working(tmp_path / name, "swept") for name in "ab"]
-    for run in runs:
+    swept = [working(tmp_path / name, "swept") for name in "ab"]
+    for run in swept:
         sweep.write(run, "swept-sweep-01234567")
         Sender(run, "mlflow").end()
     (parent,) = found(client, "dnw.sweep", "swept-sweep-01234567", "swept")
     children = found(client, "mlflow.parentRunId", parent.info.run_id, "swept")
-    assert {child.data.tags["dnw.run"] for child in children} == {read_facts(run).id for run in runs}
+    assert {child.data.tags["dnw.run"] for child in children} == {read_facts(run).id for run in swept}
 
 
 def test_a_state_that_changes(client: MlflowClient, tmp_path: Path) -> None:
@@ -102,6 +104,37 @@ def test_a_state_that_changes(client: MlflowClient, tmp_path: Path) -> None:
     assert one.data.metrics["result/top1"] == 61.5
     assert "preempted" in one.data.tags["mlflow.note.content"]
     sender.end()
+
+
+def test_a_bucket_without_credentials_costs_the_files_alone(
+    client: MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With `--default-artifact-root s3://...` the client sends files itself, by botocore."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://127.0.0.1:9")
+    client.create_experiment("bucket", artifact_location="s3://bucket/of/mine")
+    run = working(tmp_path, "bucket")
+    log(run, 1, time=1e9, attempt=1)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "boto3", None)
+        assert runs.main(["track", str(run.folder), "--to", "mlflow"]) == 1
+    said = capsys.readouterr()
+    assert "rows sent to mlflow: 1; " in said.out
+    assert "mlflow: ModuleNotFoundError: " in said.err
+    assert runs.main(["track", str(run.folder), "--to", "mlflow"]) == 1
+    said = capsys.readouterr()
+    assert "rows sent to mlflow: 0; " in said.out
+    assert "mlflow: NoCredentialsError: Unable to locate credentials" in said.err
+    assert "these files are not sent, all else is: attempts.jsonl, config.yaml)" in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_an_experiment_that_was_deleted_is_told(client: MlflowClient, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import wandb
 from PIL import Image
 from run_folder import finish, log, make, note
 from trackers.wandb_files import history, records, the_file
+from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
 
 from dnw.runs.folder import Run
 from dnw.tracking import sweep
@@ -92,6 +93,26 @@ def test_the_service_is_asked_which_rows_it_has(run: Run, monkeypatch: pytest.Mo
     assert not list(run.tracking.glob("wandb/*"))
 
 
+def test_what_the_library_raises_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process that sends may be gone, of which it tells by exceptions without a class in common."""
+    monkeypatch.delenv("WANDB_MODE")
+    service = Service([])
+    monkeypatch.setattr(wandb, "init", service.init)
+    monkeypatch.setattr(wandb, "Api", lambda: service)
+    note(run, 1, "end", time.time(), reason="done", step=2)
+    finish(run, steps=2)
+    facts, at = read_facts(run), WandbTracker()
+    at.begin(facts)
+    service.raises["log_artifact"] = HandleAbandonedError("gone")
+    at.send(facts, rows(run))
+    assert at.unsent.startswith("wandb: HandleAbandonedError: gone (so these files are not sent")
+    service.raises["log"] = HandleAbandonedError("gone")
+    log(run, 3, attempt=1, time=time.time())
+    with pytest.raises(TrackerError, match="wandb: HandleAbandonedError: gone"):
+        at.send(facts, rows(run))
+    at.end(facts)
+
+
 def test_disabled_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with pytest.raises(TrackerError, match="WANDB_MODE=disabled, so nothing is sent; unset it"):
@@ -104,14 +125,25 @@ class Service:
     def __init__(self, there: list[dict[str, Any]]) -> None:
         self._there = there
         self.asked: dict[str, Any] = {}
+        self.raises: dict[str, Exception] = {}
         self.summary: dict[str, Any] = {}
 
     def init(self, **asked: Any) -> Any:
         self.asked = asked
-        ignored = {name: lambda *_, **__: None for name in ("define_metric", "finish", "log_artifact")}
+        ignored = {name: lambda *_, **__: None for name in ("define_metric", "finish")}
         return SimpleNamespace(
-            path="me/example/id", resumed=True, log=self._there.append, summary=self.summary, **ignored
+            path="me/example/id",
+            resumed=True,
+            log=lambda row: self._take("log", row),
+            log_artifact=lambda _: self._take("log_artifact"),
+            summary=self.summary,
+            **ignored,
         )
+
+    def _take(self, call: str, *rows: dict[str, Any]) -> None:
+        if call in self.raises:
+            raise self.raises[call]
+        self._there += rows
 
     def run(self, path: str) -> Service:
         assert path == "me/example/id"
