@@ -27,7 +27,7 @@ def look(address: str, screenshot: Path, size: str = "1400,1500") -> str:
     home = {**os.environ, "HOME": str(screenshot.parent)}
     done = subprocess.run(
         [BROWSER, *options, *what, address],
-        capture_output=True, text=True, timeout=120, check=False, env=home,
+        capture_output=True, text=True, timeout=300, check=False, env=home,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
