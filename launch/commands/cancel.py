@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from launch.scheduler import slurm_command
 from launch.scheduler.slurm_command import SlurmError
 
 POLL_S = 1.0  # between two looks at runs that are ending
+NO_STEP = "invalid (job|step) id|already completing or completed|not running"  # as Slurm says of one
 
 
 def cancel(runs: Sequence[Run], now: bool, wait: bool) -> int:
@@ -75,13 +77,26 @@ def stop(working: Sequence[RunStatus], now: bool = False) -> None:
 def _scancel(working: Sequence[RunStatus], now: bool) -> None:
     jobs = {one.submission.job: one for one in working if one.submission}
     steps = [f"{job}.0" for job, one in jobs.items() if one.state == "running"]
+    refused = _kill_steps(steps) if now and steps else ""
     try:
-        if now and steps:
-            # Of a job, even --signal=KILL begins with TERM; of its step, it kills.
-            slurm_command.ask("scancel", "--signal=KILL", *steps)
         slurm_command.ask("scancel", *jobs)
     except SlurmError as error:
         raise LaunchError(str(error)) from None
+    if refused:
+        raise LaunchError(f"{refused}; asked to save and stop instead")
+
+
+def _kill_steps(steps: Sequence[str]) -> str:
+    """Kill what runs of jobs; return why Slurm refuses, empty where it doesn't or there is no such step.
+
+    Of a job, even --signal=KILL begins with TERM; of its step, it kills. A job has no step yet while its
+    script prepares, or waits for another run (launch/pipeline/gate.py), and none any more once it has ended.
+    """
+    try:
+        slurm_command.ask("scancel", "--signal=KILL", *steps)
+    except SlurmError as error:
+        return "" if re.search(NO_STEP, str(error), re.IGNORECASE) else str(error)
+    return ""
 
 
 def _to_ask(one: RunStatus) -> list[int]:

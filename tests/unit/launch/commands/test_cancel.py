@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,35 @@ def test_killing_goes_to_the_step_first(run: Run, cluster: Slurm, tmp_path: Path
     cluster.says("scancel")
     assert stop_runs([run, waiting], now=True, wait=False) == 0
     assert cluster.calls[1:] == ["scancel --signal=KILL 7.0", "scancel 7 8"]
+
+
+# Slurm's own scancel says so of a step of a job that has ended; this one refuses every step, and no job.
+STEPLESS = """#!/bin/sh
+echo "scancel $*" >>"$LAB/calls"
+case $1 in --signal=KILL) echo "scancel: error: Kill job error on job step id 7.0: $SAYS" >&2; exit 1 ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Invalid job id specified", None),
+        ("Job/step already completing or completed", None),
+        ("Zero Bytes were transmitted", "Zero Bytes were transmitted; asked to save and stop instead$"),
+    ],
+)
+def test_a_job_without_a_step_is_cancelled_as_a_whole(
+    run: Run, cluster: Slurm, monkeypatch: pytest.MonkeyPatch, said: str, told: str | None
+) -> None:
+    """Its script prepares or waits for another run, or it has ended meanwhile; others typed with it go on."""
+    submit(run, "7", at=NOW - 9)
+    cluster.says("squeue", queue(("7", "RUNNING", run)))
+    cluster.says("scancel")
+    monkeypatch.setenv("SAYS", said)
+    (cluster.lab / "bin" / "scancel").write_text(STEPLESS)
+    with nullcontext() if told is None else pytest.raises(LaunchError, match=told):
+        assert stop_runs([run], now=True, wait=False) == 0
+    assert cluster.calls[1:] == ["scancel --signal=KILL 7.0", "scancel 7"]
 
 
 def test_slurm_refuses(run: Run, cluster: Slurm) -> None:
