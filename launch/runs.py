@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
 def _status(asked: argparse.Namespace) -> int:
     from launch.commands import status  # noqa: PLC0415  (each command imports what it needs)
 
-    status.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.json, asked.watch, asked.energy)
+    status.show(select.selection(asked.run, asked.runs_dir), asked.json, asked.watch, asked.energy)
     return 0
 
 
@@ -290,7 +290,7 @@ def _tensorboard(asked: argparse.Namespace) -> int:
 def _serve(asked: argparse.Namespace) -> int:
     from launch.commands.serve import server  # noqa: PLC0415
 
-    return server.show(lambda: select.select_runs(asked.run, asked.runs_dir), asked.port)
+    return server.show(select.selection(asked.run, asked.runs_dir), asked.port)
 
 
 def _track(asked: argparse.Namespace) -> int:

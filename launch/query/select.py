@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from dnw.runs.folder import Run
@@ -58,6 +59,25 @@ def select_runs(words: Sequence[str], runs_dir: Path) -> list[Run]:
     if not words:
         return below(runs_dir)
     return list(dict.fromkeys(_one(word, runs_dir) for word in words))
+
+
+def selection(words: Sequence[str], runs_dir: Path) -> Callable[[], list[Run]]:
+    """Return what gives the runs of a command that looks again and again.
+
+    Words are resolved once, since a run that begins later may fit them, too. Without words all runs are found
+    anew at each call.
+
+    Args:
+        words: as in `select_runs`.
+        runs_dir: where names are looked for.
+
+    Raises:
+        LaunchError: a word that fits no run, or several.
+    """
+    if not words:
+        return partial(below, runs_dir)
+    named = select_runs(words, runs_dir)
+    return lambda: named
 
 
 def _one(word: str, runs_dir: Path) -> Run:

@@ -6,9 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from run_folder import make, slurm, submit
+
+from dnw.runs.folder import Run
+from launch import runs
+from launch.commands import status
+from launch.commands.serve import server
 
 ROOT = Path(__file__).resolve().parents[3]
 Typed = Callable[..., subprocess.CompletedProcess[str]]
@@ -106,6 +112,19 @@ def test_watching_ends_quietly_with_ctrl_c(here: Path) -> None:
         watching.send_signal(signal.SIGINT)
         _, err = watching.communicate(timeout=30)
     assert (watching.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize(("module", "words"), [(status, "status --watch 5 seed=1"), (server, "serve seed=1")])
+def test_what_looks_again_stays_with_the_run_that_was_named(
+    here: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, words: str
+) -> None:
+    monkeypatch.chdir(here)
+    shown: list[Callable[[], list[Run]]] = []
+    monkeypatch.setattr(module, "show", lambda select, *_: shown.append(select))
+    named = make(here / "runs", "seed=1-0123456789")
+    runs.main(words.split())
+    make(here / "runs", "seed=1-aaaaaaaaaa")
+    assert shown[0]() == [named]
 
 
 def test_a_reader_that_goes_away(here: Path) -> None:

@@ -7,7 +7,7 @@ from run_folder import make
 
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
-from launch.query.select import below, select_runs
+from launch.query.select import below, select_runs, selection
 
 
 @pytest.fixture
@@ -70,6 +70,16 @@ def test_a_word_that_fits_none_or_several(tmp_path: Path, three: list[Run], word
     with pytest.raises(LaunchError, match=said.replace("?", r"\?")) as error:
         select_runs([word], tmp_path / "runs")
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_word_means_the_same_run_at_every_look(tmp_path: Path, three: list[Run]) -> None:
+    runs_dir = tmp_path / "runs"
+    named, whole = selection(["bbbb"], runs_dir), selection([], runs_dir)
+    assert (named(), len(whole())) == ([three[1]], 3)
+    make(runs_dir, "width=0.2-bbbb111111")
+    assert (named(), len(whole())) == ([three[1]], 4)
+    with pytest.raises(LaunchError, match=r"^bbbb: fits 2 runs"):
+        selection(["bbbb"], runs_dir)
 
 
 def test_no_folder_of_runs(tmp_path: Path) -> None:
