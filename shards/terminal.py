@@ -106,6 +106,16 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, _Interrupt())
 
 
+def unwind_when_ended() -> None:
+    """Raise SystemExit for SIGTERM and SIGHUP from now on: there is something to clean up.
+
+    What is ignored stays so: `nohup` has a command outlive the terminal.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _unwind)
+
+
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Ignore Ctrl-C in this block, and in processes that are started in it."""
@@ -152,6 +162,10 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     """End the process at once, while it is importing: what is imported may swallow an exception."""
     os.write(_STDERR, f"{name()}: stopped by Ctrl-C\n".encode())
     os._exit(INTERRUPTED)
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _open_closed() -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import getpass
 import io
 import os
-import signal
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
+from shards import terminal
 
 HOST = "127.0.0.1"  # the curves are nobody else's business: TensorBoard asks no one for a password
 RELOAD_S = 5.0  # TensorBoard looks for news as often
@@ -41,8 +39,7 @@ def show(select: Callable[[], Sequence[Run]], port: int | None) -> int:
     Raises:
         LaunchError: the port is taken, or may not be used.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal: the folder of links goes too
-        signal.signal(number, _end)
+    terminal.unwind_when_ended()  # the folder of links goes too
     with tempfile.TemporaryDirectory(prefix="dnw-tensorboard-") as folder:
         try:
             runs = select()
@@ -104,7 +101,3 @@ def _told(runs: int, port: int | None) -> str:
         user=getpass.getuser(),
         node=socket.gethostname(),
     )
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

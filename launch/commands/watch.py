@@ -7,10 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, TypeVar
 
 from rich.console import Console, RenderableType
+
+from shards import terminal
 
 T = TypeVar("T")
 # Waited for, instead of handled: a redraw within one that is under way would mix both.
@@ -50,8 +51,7 @@ def redraw(
         draw: how it looks in so many lines; None: however many it takes.
         every_s: seconds between two looks.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal gets its own screen back
-        signal.signal(number, _end)
+    terminal.unwind_when_ended()  # the terminal gets its own screen back
     before = signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
     last: _Seen[T] | None = None
     try:
@@ -82,7 +82,3 @@ def _pause(seconds: float) -> int | None:
     """Wait; return the signal that ended it, if one did."""
     told = signal.sigtimedwait(TAKEN, max(0.0, seconds))
     return told.si_signo if told else None
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

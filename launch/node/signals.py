@@ -49,7 +49,8 @@ class StopRequests:
         submitit's own handlers would checkpoint a pickle, and requeue a job that has just been dealt with.
         """
         for number in SIGNALS:
-            signal.signal(number, self._receive)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
+                signal.signal(number, self._receive)
 
     def watch(
         self,

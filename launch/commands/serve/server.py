@@ -5,18 +5,16 @@ from __future__ import annotations
 import errno
 import getpass
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
-from types import FrameType
-from typing import NoReturn
 
 from dnw.runs.folder import Run
 from launch.commands.serve.request_handler import handler
 from launch.commands.serve.snapshot import Snapshots
 from launch.errors import LaunchError
+from shards import terminal
 
 HOST = "127.0.0.1"  # a login node has many users, and a network around it
 FIRST_PORT, TRIED = 8790, 100
@@ -53,8 +51,7 @@ def show(select: Callable[[], Sequence[Run]], port: int | None) -> int:
     Raises:
         LaunchError: the port is taken, or may not be used; or as `select`.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    terminal.unwind_when_ended()
     token = secrets.token_urlsafe(24)
     try:
         count = len(select())
@@ -88,7 +85,3 @@ def _told(runs: int, port: int, token: str) -> str:
         user=getpass.getuser(),
         node=socket.gethostname(),
     )
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -74,6 +74,23 @@ def test_who_ignores_ctrl_c_is_left_alone() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_command_unwinds_it_unless_it_is_ignored(number: signal.Signals) -> None:
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(number, signal.SIG_IGN)  # by nohup, before the command begins
+        terminal.unwind_when_ended()
+        signal.raise_signal(number)
+        signal.signal(number, signal.SIG_DFL)
+        terminal.unwind_when_ended()
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(number)
+        assert ended.value.code == 128 + number
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
 def test_a_block_that_is_not_interrupted() -> None:
     before = signal.getsignal(signal.SIGINT)
     with terminal.uninterrupted():

@@ -92,5 +92,20 @@ def test_a_second_ctrl_c_kills_unless_it_bounced(
     assert len(told) == lines
 
 
+def test_under_nohup_a_hangup_asks_for_nothing() -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stop = StopRequests(impatient=False)
+        stop.listen()
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.signal is None
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _press() -> None:
     os.kill(os.getpid(), signal.SIGINT)

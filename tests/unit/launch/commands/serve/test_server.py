@@ -42,7 +42,7 @@ class Client:
         self.port, self.token = int(found[1]), found[2]
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, headers={"Host": f"127.0.0.1:{self.port}", **headers})
             answer = connection.getresponse()
@@ -128,6 +128,15 @@ def test_what_is_no_request_ends_no_server(client: Client) -> None:
     assert client.ask(f"/{client.token}/")[0] == 200
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as a terminal's shell leaves it, should the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -137,9 +146,19 @@ def test_it_ends_at_once_and_quietly(tmp_path: Path, number: int, code: int) -> 
         client = Client(said)
         waiting = socket.create_connection(("127.0.0.1", client.port))
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         waiting.close()
     assert (process.returncode, out, err) == (code, "", "")
+
+
+@pytest.mark.usefixtures("hangup")
+def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    make(tmp_path / "runs")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as what nohup does
+    with serving(tmp_path) as (process, said):
+        client = Client(said)
+        process.send_signal(signal.SIGHUP)
+        assert client.ask(f"/{client.token}/")[0] == 200
 
 
 def test_a_port_of_choice(tmp_path: Path) -> None:
@@ -147,7 +166,7 @@ def test_a_port_of_choice(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving(tmp_path, "--port", str(port)) as (process, said):
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
     refusal = f"port {port}: address already in use; name another with --port\n"
     assert (process.returncode, said, out, err) == (2, "", "", refusal)
     with serving(tmp_path, "--port", str(port)) as (_, said):
@@ -158,6 +177,6 @@ def test_a_port_of_choice(tmp_path: Path) -> None:
 
 def test_no_runs(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, said):
-        answer: tuple[Any, ...] = process.communicate(timeout=30)
+        answer: tuple[Any, ...] = process.communicate(timeout=120)
     assert (process.returncode, said) == (2, "")
     assert "no such folder; name that of your runs with --runs-dir" in answer[1]
