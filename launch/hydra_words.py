@@ -44,7 +44,7 @@ _INSTEAD = {
     "hydra.job.env_copy": "jobs get the whole environment; set more with hydra.job.env_set.NAME=VALUE",
     "hydra.job_logging": "logs lie in the run folder",
     "hydra/job_logging": "logs lie in the run folder",
-    "hydra/sweeper/sampler": "write hydra.sweeper.sampler=tpe, nsgaii or random",
+    "hydra/sweeper/sampler": "write hydra.sweeper.sampler=tpe or random",
     "hydra.callbacks": "notify.command=COMMAND is told how a run ends",
 }
 

@@ -61,8 +61,6 @@ def _sampler(settings: StudySettings, of_draw: int) -> BaseSampler:
 
     if settings.typed.sampler == "random":
         return samplers.RandomSampler(seed=of_draw)
-    if settings.typed.sampler == "nsgaii":
-        return samplers.NSGAIISampler(seed=of_draw)
     return samplers.TPESampler(seed=of_draw)
 
 

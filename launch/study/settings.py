@@ -46,7 +46,7 @@ class Typed:
     study_name: str | None = None
     objectives: Annotated[tuple[Objective, ...], BeforeValidator(_tuple)] = ("top1", "macs")
     direction: Annotated[tuple[Direction, ...] | None, BeforeValidator(_tuple)] = None
-    sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
+    sampler: Literal["tpe", "random"] = "tpe"
     seed: Count = 0
     pruner: Literal["median"] | None = "median"
     startup_trials: Count = 5
@@ -97,8 +97,9 @@ class StudySettings:
         kept = {key: value for key, value in typed.items() if key not in {"n_trials", "study_name"}}
         kept["direction"] = list(self.directions)
         words = sorted(word for word in self.words if not is_launch_key(_key(word)))
-        plain: dict[str, Any] = json.loads(json.dumps({**kept, "words": words}))
-        return {**plain, "space": spaces.as_json(self.space)}
+        of_study = {**kept, "words": words, "space": spaces.as_json(self.space)}
+        plain: dict[str, Any] = json.loads(json.dumps(of_study))  # as the journal gives it back
+        return plain
 
 
 def read(composed: Composed) -> StudySettings:
@@ -128,6 +129,11 @@ def read(composed: Composed) -> StudySettings:
             raise ConfigError(
                 f"{key}: not in a study, whose trials go on; another one: {PREFIX}.study_name=NAME"
             )
+    if values.get("after"):
+        raise ConfigError(
+            "after: not in a study, whose trials begin at once; leave it out, and type the line of the run "
+            "before with wait=true first: LINE wait=true && this line"
+        )
     if values.get("self_test") is not None:
         raise ConfigError("exp: the self-test has no result to choose by; name an experiment that trains")
     at_once, is_typed = _at_once(composed)

@@ -8,7 +8,7 @@ from unit.launch.study.conftest import Study
 from launch.study import record, sampler, settings
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsgaii", "random"])
+@pytest.mark.parametrize("name", ["tpe", "random"])
 def test_the_same_is_proposed_again(study: Study, tmp_path: Path, name: str) -> None:
     of = settings.read(
         study(f"hydra.sweeper.sampler={name}", "optim.lr=tag(log,interval(0.01,1))", "width=0.1")

@@ -47,6 +47,8 @@ def test_what_is_looked_for(study: Study) -> None:
         (["hydra.sweeper.study_name=a/b"], "must be the name of a folder"),
         (["fresh=true"], r"another one: hydra\.sweeper\.study_name=NAME"),
         (["resume_diverged=true"], "not in a study"),
+        (["after=demo_dnw"], "after: not in a study.*wait=true"),
+        (["hydra.sweeper.sampler=nsgaii"], r"hydra\.sweeper\.sampler: must be 'tpe' or 'random'"),
     ],
 )
 def test_what_is_refused(study: Study, words: list[str], said: str) -> None:
