@@ -19,6 +19,7 @@ from launch.node.topology import Node
 
 DONE, FAILED = 0, 1
 LAST_LINES = 15
+UNSAVED = "not saved in the time granted"  # how the detail of an attempt begins that was killed on request
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _stopped(found: Attempt, ended: Ended) -> dict[str, Any]:
         return _as("stopped")  # saved; what signals came while it was ending doesn't matter
     if found.start is None:
         return _as("stopped", "before the first step")
-    return _as("killed", f"not saved in the time granted after {ended.asked.name}")
+    return _as("killed", f"{UNSAVED} after {ended.asked.name}")
 
 
 def _as(reason: Reason, detail: str = "", node: str = "") -> dict[str, Any]:

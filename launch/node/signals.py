@@ -25,8 +25,13 @@ def requested() -> bool:
 
     Its handlers stay when it has ended: a request that comes between two runs of a sweep is told here.
     """
+    return count() > 0
+
+
+def count() -> int:
+    """Return how many signals have asked that job to stop."""
     listening = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    return isinstance(listening, StopRequests) and listening.signal is not None
+    return listening.count if isinstance(listening, StopRequests) else 0
 
 
 class StopRequests:
@@ -40,6 +45,7 @@ class StopRequests:
         """
         self.impatient = impatient
         self.signal: signal.Signals | None = None
+        self.count = 0  # of the signals that came
         self._agent: subprocess.Popen[bytes] | None = None
         self._asked_at = 0.0
 
@@ -107,6 +113,7 @@ class StopRequests:
             time.sleep(min(left_s, POLL_S))
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.count += 1
         if self.signal is None:
             self.signal, self._asked_at = signal.Signals(number), time.monotonic()
             self._say("saving, then stopping; Ctrl-C again kills without saving")

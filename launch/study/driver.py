@@ -12,10 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 
 from dnw.config import ConfigError
+from dnw.preemption import STOPPED
 from launch.commands import cancel
+from launch.node import exit_reason, signals
 from launch.prepare import RunPlan
 from launch.query.run_status import RunStatus, query_status
 from launch.study import early_stop, sampler, trials
@@ -106,7 +109,7 @@ class Driver:
     def settle(self, trial: Trial, status: RunStatus) -> bool:
         """Enter how a trial has ended, if it has; whether it has."""
         trial = self.judge(trial, status)
-        at_work = status.may_be_at_work
+        at_work = _is_at_work(status)
         self.quiet[trial.number] = 0 if at_work else self.quiet.get(trial.number, 0) + 1
         self.seen |= {trial.number} if at_work else set()
         has_ended = status.is_finished or self.quiet[trial.number] >= LOOKS or self.in_foreground
@@ -127,11 +130,17 @@ class Driver:
         return True
 
     def _has_failed(self, trial: Trial, status: RunStatus) -> bool:
-        """Whether a run has come to nothing; one that broke off without a word, by a power cut, goes on."""
+        """Whether a run has come to nothing.
+
+        One that broke off without a word, by a power cut, goes on; so does one that was asked to stop and
+        killed before it had saved.
+        """
         if status.state != "failed":
             return status.state == "diverged"
         last = status.current
-        return trial.number in self.seen if last is None else last.end is not None
+        if last is None:
+            return trial.number in self.seen
+        return last.end is not None and not str(last.end.get("detail", "")).startswith(exit_reason.UNSAVED)
 
     def statuses(self, found: Sequence[Trial]) -> dict[int, RunStatus]:
         """Return how the runs of trials stand, all asked for at once."""
@@ -156,7 +165,7 @@ class Driver:
                 to_start.append(one)
             elif self.settle(one, status):
                 continue
-            elif status.may_be_at_work:
+            elif _is_at_work(status):
                 active += 1
                 self._stop_early(one, status)
             elif self.quiet[one.number] < LOOKS:
@@ -175,7 +184,7 @@ class Driver:
 
     def _stop_early(self, trial: Trial, status: RunStatus) -> None:
         now = self.study.trials()[trial.number]
-        if now.behind and trial.number not in self.asked and status.is_at_work:
+        if now.behind and trial.number not in self.asked and status.is_surely_at_work:
             cancel.stop([status])
             self.asked.add(trial.number)
 
@@ -226,15 +235,20 @@ class Driver:
         """
         while (one := next(iter(self.open_trials()), None) or self.add()) is not None:
             status = self.statuses([one]).get(one.number)
-            if status is not None and status.may_be_at_work:
+            if status is not None and _is_at_work(status):
                 self._wait_for(one, status)
                 continue
             if status is not None and self.settle(one, status):
                 continue
-            code = self._work_on(one, work)
+            code, is_asked = self._work_on(one, work)
             status = self.statuses([one]).get(one.number)
+            if is_asked and (status is None or not status.is_finished):
+                _say(f"trial {one.number}: {one.run} was stopped; type the same again to go on")
+                return code or STOPPED
             if status is None or not self.settle(one, status):
                 return code or 1
+            if is_asked:
+                return STOPPED
         return self._conclude()
 
     def _wait_for(self, trial: Trial, status: RunStatus) -> None:
@@ -244,30 +258,47 @@ class Driver:
         self.seen.add(trial.number)
         time.sleep(POLL_S)
 
-    def _work_on(self, trial: Trial, work: Start) -> int:
-        """Work on the run of a trial, while a thread looks whether it falls behind."""
-        is_over = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(trial, is_over), name="early stop", daemon=True)
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    def _work_on(self, trial: Trial, work: Start) -> tuple[int, bool]:
+        """Work on the run of a trial, while a thread looks whether it falls behind.
+
+        Returns:
+            the exit code, and whether anybody else than that thread has asked for the end.
+        """
+        is_over, sent = threading.Event(), list[int]()
+        watch = partial(self._watch, trial, is_over, sent)
+        watcher = threading.Thread(target=watch, name="early stop", daemon=True)
+        before = {number: signal.getsignal(number) for number in signals.SIGNALS}
         watcher.start()
         try:
-            return work([self.plans[trial.number]])
+            code = work([self.plans[trial.number]])
+            is_over.set()
+            watcher.join()
+            return code, signals.count() > len(sent)
         finally:
             is_over.set()
             watcher.join()
             for number, handler in before.items():  # those of the job, which has ended
                 signal.signal(number, handler)
 
-    def _watch(self, trial: Trial, is_over: threading.Event) -> None:
-        """Ask the job in this process to save and stop, once its trial falls behind."""
+    def _watch(self, trial: Trial, is_over: threading.Event, sent: list[int]) -> None:
+        """Ask the job in this process to save and stop, once its trial falls behind; note that in `sent`."""
         run = self.plans[trial.number].run
         while not is_over.wait(early_stop.LOOK_S):
             if not run.folder.exists():  # it is made by the work that is beginning
                 continue
             (status,), _ = query_status([run])
             if status.is_held and self.judge(trial, status).behind:
+                sent.append(signal.SIGTERM)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+
+
+def _is_at_work(status: RunStatus) -> bool:
+    """Whether to wait for a run, as the launcher sees it, or Slurm doesn't tell.
+
+    Not where only the files say so of a run on another machine, which may be gone.
+    """
+    return status.is_surely_at_work or status.is_unknown
 
 
 def _words(settings: StudySettings, params: Params) -> str:

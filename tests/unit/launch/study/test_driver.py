@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from login_node import Captured
+from run_folder import note
 from unit.launch.study.conftest import Cluster, Study, goes_on, top1, use
 
+from launch.cluster.submission import submission
 from launch.errors import LaunchError
+from launch.node import exit_reason, signals
+from launch.node.signals import StopRequests
+from launch.query.run_status import query_status
 from launch.study import driver, early_stop, record, settings, table, trials
 from launch.study.driver import Driver
 from launch.study.record import Study as Record
@@ -187,9 +194,12 @@ def test_a_run_that_broke_off_without_a_word_goes_on(
 
 
 def test_every_combination_once(study: Study, played: Cluster, capfd: Captured) -> None:
-    assert goes_on(study("width=choice(0.1,0.2,0.3)", ONE_AT_ONCE, "hydra.sweeper.n_trials=9"), played) == 0
+    composed = study("width=choice(0.1,0.2,0.3)", ONE_AT_ONCE, "hydra.sweeper.n_trials=9")
+    assert goes_on(composed, played) == 0
     assert sorted(name.partition("width=")[2][:3] for name in played.started) == ["0.1", "0.2", "0.3"]
     assert "every combination of values has been tried" in capfd.readouterr().out
+    assert goes_on(composed, played) == 0  # what is typed now is what the journal has
+    assert len(played.started) == 3
 
 
 def test_values_that_make_no_run_are_told(study: Study, played: Cluster) -> None:
@@ -253,6 +263,65 @@ def test_in_the_foreground_one_after_the_other(
         (one.evaluations.keys(), len(one.evaluations)) for one in record.look(of.folder).trials()
     ]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("falls_behind", [False, True])
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_in_the_foreground_a_run_that_is_interrupted_goes_on(
+    study: Study, played: Cluster, is_saved: bool, falls_behind: bool
+) -> None:
+    """Ctrl-C, and Ctrl-C again before it has saved: no failure; right after it fell behind: no next trial."""
+    of = settings.read(study(*FEW, "hydra.sweeper.n_trials=1"))
+    before = [signal.getsignal(number) for number in signals.SIGNALS]
+
+    def interrupted(plans: Any) -> int:
+        StopRequests(impatient=False).listen()
+        played.start(plans)
+        (status,), _ = query_status([plans[0].run])
+        signal.raise_signal(signal.SIGINT)
+        if falls_behind:
+            opened.fell_behind(opened.trials()[0], "after step 4")
+        if is_saved:
+            played.stop([status])
+            return 75
+        detail = f"{exit_reason.UNSAVED} after SIGINT"
+        note(status.run, 1, "start", time.time(), step=0)
+        note(status.run, 1, "end", time.time(), reason="killed", by="launcher", detail=detail)
+        played.vanish()
+        return 1
+
+    def finished(plans: Any) -> int:
+        played.start(plans)
+        while not plans[0].run.result.exists():
+            played.look([plans[0].run])
+        return 0
+
+    with record.opened(of.folder, of.directions) as opened:
+        trials.check_same(opened, of)
+        code = Driver(of, opened, in_foreground=True).run_in_foreground(interrupted)
+        assert code == (75 if is_saved else 1)
+        assert [one.state for one in opened.trials()] == ["running"]
+        assert [signal.getsignal(number) for number in signals.SIGNALS] == before
+        assert Driver(of, opened, in_foreground=True).run_in_foreground(finished) == 0
+        assert [one.state for one in opened.trials()] == ["pruned" if falls_behind else "complete"]
+
+
+def test_a_run_that_died_on_another_machine_is_not_waited_for(study: Study, played: Cluster) -> None:
+    of = settings.read(study(*FEW, "hydra.sweeper.n_trials=1"))
+
+    def gone(plans: Any) -> int:
+        played.start(plans)
+        made = submission(plans[0].launch, "local", "7", plans[0].run.slurm)
+        dataclasses.replace(made, host="another").write(plans[0].run)
+        played.vanish()
+        raise Killed
+
+    with record.opened(of.folder, of.directions) as opened:
+        trials.check_same(opened, of)
+        with pytest.raises(Killed):
+            Driver(of, opened, in_foreground=False).run_in_background(gone)
+        assert Driver(of, opened, in_foreground=False).run_in_background(played.start) == 0
+    assert len(played.started) == 2
 
 
 def test_in_the_foreground_ctrl_c_ends_the_study(study: Study, played: Cluster) -> None:
