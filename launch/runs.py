@@ -191,7 +191,8 @@ that begin meanwhile too; a folder of runs, or the name of an experiment, stands
 
 TRACK = f"""\
 Sends what isn't there yet: curves, settings, attempts, result, pictures; again, nothing twice. Where to,
-these libraries' own variables say: docs/tracking.md. Exit code: 1 if something could not be sent.
+these libraries' own variables say: docs/tracking.md. A folder of runs, or the name of an experiment, stands
+for its runs. Exit code: 1 if something could not be sent.
 
   python launch/runs.py track 41cb --to mlflow   without --to: those that its track= names
   python launch/runs.py track imagenet_dnw/ --to mlflow --to wandb
@@ -294,9 +295,9 @@ def _serve(asked: argparse.Namespace) -> int:
 
 
 def _track(asked: argparse.Namespace) -> int:
-    from launch.commands import track  # noqa: PLC0415
+    from launch.commands import results, track  # noqa: PLC0415
 
-    return track.send(select.select_runs(asked.run, asked.runs_dir), asked.to)
+    return track.send(results.select_finished(asked.run, asked.runs_dir), asked.to)
 
 
 def _parser() -> command.Parser:

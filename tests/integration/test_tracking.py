@@ -44,12 +44,16 @@ def test_command_of_the_document(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)  # where such a store puts files
-    run = make(tmp_path / "runs", exp="demo_dnw")
-    log(run, 1, time=1.0, attempt=1)
+    two = [
+        make(tmp_path / "runs", name, exp="demo_dnw") for name in ("default-0123456789", "seed=1-0123456789")
+    ]
+    for run in two:
+        log(run, 1, time=1.0, attempt=1)
     if " track " in command:
         words = shlex.split(command)[2:]
         assert runs.main([*words, f"--runs-dir={tmp_path / 'runs'}"]) == 0
-        assert (run.tracking / "id.json").exists()
+        sent = [(run.tracking / "id.json").exists() for run in two]
+        assert sent == [True, " demo_dnw/ " in command]
     else:
         assert "- mlflow" in dry_run(command, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}")
 

@@ -8,6 +8,7 @@ import pytest
 from run_folder import log, make
 from trackers.wandb_files import history, the_file
 
+from dnw.runs.lock import Lock
 from launch import runs
 
 
@@ -21,6 +22,22 @@ def test_offline_and_again(
         assert runs.main(["track", str(run.folder)]) == 0
     assert "rows sent to wandb: 1; " in capsys.readouterr().out
     assert [row["step"] for row in history(the_file(run.tracking))] == [1]
+
+
+def test_an_experiment_stands_for_its_runs_and_one_that_is_being_sent_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    names = ("default-0123456789", "seed=1-0123456789", "seed=2-0123456789")
+    working, done, damaged = (make(tmp_path, name, track=["wandb"]) for name in names)
+    damaged.config.write_text("{")
+    with Lock.take(working.lock):
+        assert runs.main(["track", "example/", "--to", "wandb", f"--runs-dir={tmp_path}"]) == 1
+    said = capsys.readouterr()
+    assert [line.split(": ")[0] for line in said.out.splitlines()] == [done.name]
+    assert f"{working.name}: wandb: left out: the run is at work, and its own process sends it" in said.err
+    assert f"{damaged.name}: " in said.err
+    assert not working.tracking.exists()
 
 
 def test_what_cannot_be_sent_is_told(
