@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dnw import config
 from dnw.config import ConfigError, Train
 from dnw.dotted import dotted
 from dnw.identity import NOT_IDENTITY, identity, signature
+from dnw.invocation import RUNS
 from dnw.runs.folder import Run
 from dnw.runs.source_run import quoted
+from dnw.tracking import tracker
+from launch import frozen_config
 from launch.config import is_launch_key
 
 _NAMED = re.compile(r".*-[0-9a-f]{10}(\.old-.*)?")  # by its signature, or moved aside by fresh=true
@@ -61,6 +64,22 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
                 f"{run.name} is a new run: {name}, which the same words made earlier, has other settings; "
                 f"type also {typed} to go on with that one"
             )
+
+
+def left_out(train: Train, run: Run, words: Sequence[str]) -> Iterator[str]:
+    """Yield what to say of each setting that was typed, but that the code a run keeps doesn't know.
+
+    Args:
+        train: the configuration.
+        run: that is there, and goes on with its own code.
+        words: that were typed.
+    """
+    for key in frozen_config.left_out(run.config, train, words):
+        to = [f"--to {name}" for name in train.track if name in tracker.NAMES] if key == "track" else []
+        later = f", or {RUNS} track {shlex.quote(str(run.folder))} {' '.join(to)}" if to else ""
+        yield (
+            f"{key}: this run keeps code of an earlier version, which knows no such setting: code=new{later}"
+        )
 
 
 def overridden(overrides: tuple[str, ...]) -> str:

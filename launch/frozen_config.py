@@ -6,7 +6,7 @@ What was typed last overwrites the settings that change no result, which would u
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,26 @@ def write(path: Path, train: Train, keeps_code: bool = False) -> None:
     if not path.exists() or path.read_bytes() != content:
         with replacing(path) as file:
             file.write(content)
+
+
+def left_out(path: Path, train: Train, words: Sequence[str]) -> Iterator[str]:
+    """Yield the settings that were typed and that `write` with `keeps_code` leaves out.
+
+    Args:
+        path: what was frozen before.
+        train: what was typed last.
+        words: of the command line.
+
+    Raises:
+        dnw.config.ConfigError: the file is damaged.
+    """
+    keys = [word.partition("=")[0].lstrip("+~") for word in words]
+    known, values = dotted(config.read(path)), config.plain(train)
+    there, typed = dotted(config.plain(config.load(path))), dotted(values)
+    for key, value in typed.items():
+        was_typed = any(key == one or key.startswith(f"{one}.") for one in keys)
+        if was_typed and key not in known and there.get(key) != value:
+            yield key
 
 
 def edited(path: Path, train: Train) -> dict[str, tuple[Any, Any]]:

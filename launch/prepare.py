@@ -114,6 +114,7 @@ def plan(
         *(*request.notes, *tracking.check(train, launch.environment)),
         *filter(None, [loader_cores.doubt(train, launch)]),
         *(earlier_run.earlier(train, run) if is_known else ()),
+        *(earlier_run.left_out(train, there, composed.overrides) if there and launch.code != "new" else ()),
         *filter(None, [_compare_classes(val, train, there)]),
     )
     launch = dataclasses.replace(launch, cluster=grace_period.settled(launch.cluster, need))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from login_node import Captured, Typed, runs
 
 from dnw import config
@@ -34,6 +35,24 @@ def test_the_same_words_with_other_defaults(
     assert typed("micro_batch=64", "precision=fp32") == 0  # as it says
     assert "note" not in capfd.readouterr().out
     assert len(runs(tmp_path)) == 2
+
+
+def test_what_the_code_of_a_run_does_not_know_is_told(
+    typed: Typed, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://h:1")
+    assert typed() == 0
+    (run,) = runs(tmp_path)
+    values = config.read(run.config)
+    del values["track"]
+    run.config.write_text(yaml.safe_dump(values))
+    capfd.readouterr()
+    said = "track: this run keeps code of an earlier version, which knows no such setting: code=new, or "
+    assert typed("track=[tensorboard,mlflow]", "dry_run=true") == 0
+    assert f"{said}python launch/runs.py track {run.folder} --to mlflow\n" in capfd.readouterr().out
+    for words in (["track=[tensorboard]"], ["track=[mlflow]", "code=new"], ["checkpoint.keep=7"]):
+        assert typed(*words, "dry_run=true") == 0
+        assert "knows no such setting" not in capfd.readouterr().out
 
 
 def test_a_run_that_was_renamed_does_not_begin_anew(typed: Typed, tmp_path: Path, capfd: Captured) -> None:
