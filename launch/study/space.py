@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -51,9 +52,12 @@ class Numbers:
         return [self.fit(self.low + number * (self.step or 1)) for number in range(int(self.count))]
 
     def fit(self, value: float) -> Value:
-        """Return a number as it is typed: of few digits, and within the bounds."""
+        """Return a number as it is typed: of the nearest step, or of few digits; and within the bounds."""
         if self.whole:
             return int(value)
+        if self.step is not None:
+            number = round((value - self.low) / self.step)
+            return _stepped(self.low, min(max(number, 0), int(self.count) - 1), self.step)
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
     def text(self, value: Value) -> str:
@@ -177,9 +181,11 @@ def _values(override: Override, word: str) -> Numbers | Choice:
         listed = list(sweep.range())
         if not listed:
             raise ConfigError(f"{word}: no value to choose from")
-        whole = all(isinstance(one, int) for one in listed)
-        low, high = (min(listed), max(listed)) if whole else (_few(min(listed)), _few(max(listed)))
-        return Numbers(low, high, step=abs(sweep.step), whole=whole)
+        if all(isinstance(one, int) for one in listed):
+            return Numbers(min(listed), max(listed), step=abs(sweep.step), whole=True)
+        assert sweep.start is not None
+        ends = float(sweep.start), _stepped(sweep.start, len(listed) - 1, sweep.step)
+        return Numbers(min(ends), max(ends), step=abs(sweep.step))
     return Choice(tuple(dict.fromkeys(map(str, override.sweep_string_iterator()))))
 
 
@@ -194,5 +200,6 @@ def _interval(sweep: IntervalSweep, word: str) -> Numbers:
     return Numbers(low, high, log=is_log, whole=isinstance(low, int) and isinstance(high, int))
 
 
-def _few(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _stepped(start: float, number: int, step: float) -> float:
+    """Return start + number * step, without the digits that binary fractions add to it."""
+    return float(Decimal(str(start)) + number * Decimal(str(step)))

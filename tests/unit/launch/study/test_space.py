@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from dnw.config import ConfigError
 from launch.study.space import Choice, Numbers, Params, Space, read, untried
@@ -55,6 +56,15 @@ def test_numbers_have_few_digits_and_keep_their_bounds() -> None:
     assert numbers.fit(0.123456789) == 0.123457
     assert numbers.fit(0.3000000001) == 0.3
     assert Numbers(0.1, 0.5, step=0.1).values() == [0.1, 0.2, 0.3, 0.4, 0.5]
+    thousandths = read(["steps=range(1000.5,1001,0.125)"])["steps"]
+    assert thousandths.values() == [1000.5, 1000.625, 1000.75, 1000.875]
+    thirds = read(["width=range(0,1,0.3333333)"])["width"]
+    assert thirds.values() == [0.0, 0.3333333, 0.6666666, 0.9999999]
+    for some in (thousandths, thirds, read(["width=range(0.5,0.1,-0.1)"])["width"]):
+        for value in some.values():  # Optuna refuses what is not of the distribution
+            create_trial(
+                state=TrialState.RUNNING, params={"x": value}, distributions={"x": some.distribution()}
+            )
     assert Numbers(16, 64, step=16, whole=True).values() == [16, 32, 48, 64]
 
 
