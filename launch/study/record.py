@@ -25,6 +25,7 @@ from dnw.runs.lock import HeldError, Lock
 from launch.errors import LaunchError, not_written
 from launch.study.settings import Direction
 from launch.study.space import Params, Space
+from shards.flock import flock
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -59,7 +60,8 @@ class Trial:
 class Study:
     """A study, and the trials in it."""
 
-    def __init__(self, storage: BaseStorage, name: str) -> None:
+    def __init__(self, storage: BaseStorage, name: str, folder: Path) -> None:
+        self.folder = folder
         self._storage, self._id = storage, storage.get_study_id_from_name(name)
         directions = storage.get_study_directions(self._id)
         self.directions: list[Direction] = [
@@ -84,8 +86,8 @@ class Study:
 
     def add(self, params: Params, space: Space, run: str) -> Trial:
         """Enter a trial: its values, and the run that it is."""
-        self._create("RUNNING", params, space, {RUN: run})
-        return self.trials()[-1]
+        made = self._create("RUNNING", params, space, {RUN: run})
+        return _trial(self._storage.get_trial(made))
 
     def add_failed(self, params: Params, space: Space, cause: str) -> None:
         """Enter a trial whose values make no run."""
@@ -121,7 +123,7 @@ class Study:
         self._set(trial, CAUSE, cause)
         self._end(trial, "FAIL", None)
 
-    def _create(self, state: str, params: Params, space: Space, attributes: Mapping[str, Any]) -> None:
+    def _create(self, state: str, params: Params, space: Space, attributes: Mapping[str, Any]) -> int:
         from optuna.trial import TrialState, create_trial  # noqa: PLC0415  (slow to import)
 
         template = create_trial(
@@ -130,7 +132,7 @@ class Study:
             distributions={key: values.distribution() for key, values in space.items()},
             user_attrs=dict(attributes),
         )
-        self._storage.create_new_trial(self._id, template_trial=template)
+        return self._storage.create_new_trial(self._id, template_trial=template)
 
     def _set(self, trial: Trial, name: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._id_of(trial), name, value)
@@ -157,6 +159,7 @@ def opened(folder: Path, directions: Sequence[str]) -> Iterator[Study]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_elsewhere(folder)
         held = Lock.take(folder / LOCK)
     except HeldError:
         raise LaunchError(
@@ -172,7 +175,7 @@ def opened(folder: Path, directions: Sequence[str]) -> Iterator[Study]:
             from optuna.study import StudyDirection  # noqa: PLC0415  (slow to import)
 
             storage.create_new_study([StudyDirection[one.upper()] for one in directions], folder.name)
-        yield Study(storage, folder.name)
+        yield Study(storage, folder.name, folder)
 
 
 def look(folder: Path) -> Study:
@@ -187,7 +190,7 @@ def look(folder: Path) -> Study:
     names = _names(storage)
     if not names:
         raise LaunchError(f"{folder}: a study that has not begun")
-    return Study(storage, folder.name if folder.name in names else names[0])
+    return Study(storage, folder.name if folder.name in names else names[0], folder)
 
 
 def _storage(folder: Path) -> BaseStorage:
@@ -220,12 +223,36 @@ def _cut_off(journal: Path) -> None:
             os.fsync(file.fileno())
 
 
+def _refuse_elsewhere(folder: Path) -> None:
+    """Refuse where there are no locks, and a process of another machine has said that it goes on with it.
+
+    Whether that one lives, nothing here tells; one of this machine, `Lock.take` looks for.
+
+    Raises:
+        LaunchError: with what to do if it has ended.
+    """
+    record = _record(folder)
+    if not record or record["host"] == socket.gethostname():
+        return
+    with (folder / LOCK).open("rb") as file:
+        has_locks = flock(file, shared=True) != "none"
+    if not has_locks:
+        raise LaunchError(
+            f"{folder.name}: {_holder(folder)} goes on with it, as far as can be told without "
+            f"locks, which this file system has not; if that process has ended, delete {folder / LOCK}"
+        )
+
+
 def _holder(folder: Path) -> str:
-    try:
-        record = lock.read(folder / LOCK)
-    except json.JSONDecodeError:
-        record = {}
+    record = _record(folder)
     return f"process {record['pid']} on {record['host']}" if record else "another process"
+
+
+def _record(folder: Path) -> lock.Record:
+    try:
+        return lock.read(folder / LOCK)
+    except json.JSONDecodeError:
+        return {}
 
 
 def _trial(one: FrozenTrial) -> Trial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from rich import box
 from rich.table import Table
 
 from dnw.console import PlainConsole
+from dnw.invocation import RUN, SUBMIT
+from dnw.runs.folder import Run
+from launch.cluster.submission import newest
 from launch.commands import plot
 from launch.errors import LaunchError
 from launch.study.outcome import cell, front
@@ -62,6 +66,9 @@ def show(study: Study, form: Form = "terminal") -> list[Row]:
         print(_csv(found, objectives(study)), end="")
     else:
         PlainConsole(width=200).print(_table(found, objectives(study)) if found else "no trial has begun")
+        for row in found:
+            if line := _line(row, study.folder):
+                print(f"trial {row.trial} is saved; to go on with it: {line}")
     return found
 
 
@@ -107,6 +114,15 @@ def find(word: str | None, runs_dir: Path) -> Path:
 def _row(one: Trial, names: Sequence[str], is_best: bool) -> Row:
     values = dict(zip(names, one.values, strict=True)) if one.values is not None else {}
     return Row(one.number, one.state, dict(one.params), values, is_best, one.cause or one.behind, one.run)
+
+
+def _line(row: Row, folder: Path) -> str:
+    """Return what goes on with a trial that was stopped early; empty if there is nothing to go on with."""
+    run = Run(folder.parent / row.run)
+    made = newest(run) if row.state == "pruned" and not run.result.exists() else None
+    if made is None:
+        return ""
+    return f"{RUN if made.cluster == 'foreground' else SUBMIT} {shlex.join(made.words)}"
 
 
 def _keys(found: Sequence[Row]) -> list[str]:

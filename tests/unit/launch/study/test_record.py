@@ -1,5 +1,7 @@
 """The study on disk is Optuna's own, and bears what killed processes leave."""
 
+import errno
+import fcntl
 from pathlib import Path
 
 import optuna
@@ -56,6 +58,35 @@ def test_a_journal_that_is_damaged(tmp_path: Path) -> None:
     (folder / JOURNAL).write_bytes(b"nonsense\n" + text)
     with pytest.raises(LaunchError, match=r"optuna\.journal: damaged .*study_name=NAME"):
         record.look(folder)
+
+
+def test_without_locks_a_process_of_another_machine_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    with record.opened(folder, ["maximize"]):
+        pass
+    said = '{"attempt": 0, "job": "-", "host": "another", "pid": 7}\n'
+    (folder / record.LOCK).write_text(said)
+    with record.opened(folder, ["maximize"]):  # its lock is free: it has ended
+        pass
+    (folder / record.LOCK).write_text(said)
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with (
+        pytest.raises(
+            LaunchError, match=r"process 7 on another goes on .*without locks, .* delete .*mine/lock"
+        ),
+        record.opened(folder, ["maximize"]),
+    ):
+        pass
+    assert (folder / record.LOCK).read_text() == said
+    (folder / record.LOCK).unlink()
+    with record.opened(folder, ["maximize"]) as study:
+        assert study.add({"width": 0.2}, SPACE, "a/b-0123456789").number == 0
 
 
 def test_looking_where_there_is_none(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from login_node import Captured
 
+from dnw.runs.folder import Run
 from launch import runs
+from launch.cluster.submission import Submission
 from launch.errors import LaunchError
 from launch.study import record, table
 from launch.study.record import SETTINGS
@@ -27,6 +29,10 @@ def folder(tmp_path: Path) -> Path:
         one = study.add({"width": 0.5, "wiring": "random"}, SPACE, "a/3-0123456789")
         study.fell_behind(one, "after step 4: top1 1.00 % at best")
         study.pruned(one)
+    run = Run(made.parent / "a" / "3-0123456789")
+    run.folder.mkdir(parents=True)
+    typed = ["+exp=static_dnw", "data.dir=a b"]
+    Submission("slurm", "7", "login", 2e9, 1, 1, str(run.slurm), {}, typed).write(run)
     return made
 
 
@@ -36,6 +42,9 @@ def test_forms(folder: Path, capfd: Captured) -> None:
     printed = capfd.readouterr().out
     assert "after step 4: top1 1.00 % at best" in printed
     assert printed.count("*") == 2
+    assert (
+        "trial 3 is saved; to go on with it: python launch/slurm.py +exp=static_dnw 'data.dir=a b'" in printed
+    )
     assert runs.main([*typed, "--json"]) == 0
     rows = json.loads(capfd.readouterr().out)
     assert [row["is_best"] for row in rows] == [True, True, False, False]
