@@ -86,6 +86,19 @@ def differing(code: Path, root: Path = ROOT) -> list[str]:
     return [name for name in modules if files.get(name) != _digest(root / name)]
 
 
+def differing_configs(code: Path, root: Path = ROOT) -> list[str]:
+    """Return the files of configs/ in which frozen code and the working tree differ."""
+    recorded = read_record(code).get("files", {})
+    names = sorted({*recorded, *map(str, _names(root, ())[0])})
+    return [
+        name
+        for name in names
+        if name.startswith("configs/")
+        and name.endswith(".yaml")
+        and recorded.get(name) != _digest(root / name)
+    ]
+
+
 def _names(root: Path, outside: Iterable[Path]) -> tuple[list[PurePosixPath], bool]:
     """Which files are code, and whether git said so."""
     listed = _git_files(root)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.scheduler.slurm_command import UNSENT, MissingError, SlurmError, records, run
+from launch.scheduler.slurm_command import NO_ANSWER, UNSENT, MissingError, SlurmError, records, run
 from launch.scheduler.slurm_states import slurm_state
 
 UNKNOWN = "?"  # a job whose id nobody knows, which Slurm may have taken or not; ?_INDEX in an array
@@ -121,7 +121,7 @@ def _run(words: Sequence[str], environment: Mapping[str, str], patience_s: float
     try:
         done = run(words, environment, patience_s)
     except subprocess.TimeoutExpired:
-        return "", f"no answer within {patience_s:g} s", 1
+        return "", f"{NO_ANSWER} {patience_s:g} s", 1
     return done.stdout, in_one_line(done.stderr or done.stdout), done.returncode
 
 

@@ -14,6 +14,7 @@ from launch.scheduler import slurm_environment
 PATIENCE_S = 20  # a controller that is down keeps its clients waiting
 FORGOTTEN = "Invalid job id"  # what a Slurm that answers says of a job that it no longer knows
 R = TypeVar("R")
+NO_ANSWER = "no answer within"
 TRIES = 3  # a signal for all processes of a job hits the command that it is running, too
 
 
@@ -67,7 +68,7 @@ def ask(*words: str) -> str:
         except (FileNotFoundError, PermissionError):  # which a folder in PATH raises
             raise MissingError(f"{words[0]}: not found here") from None
         except subprocess.TimeoutExpired:
-            raise SlurmError(f"{words[0]}: no answer within {PATIENCE_S} s") from None
+            raise SlurmError(f"{words[0]}: {NO_ANSWER} {PATIENCE_S} s") from None
         if done.returncode >= 0:
             break
         time.sleep(0.2)
@@ -97,6 +98,11 @@ def _record(parse: Callable[[str], R], command: str, line: str) -> R:
 def is_unreached(said: str) -> bool:
     """Whether what a command of Slurm's said means that no controller answers."""
     return re.search(UNREACHED, said, re.IGNORECASE) is not None
+
+
+def will_pass(said: str) -> bool:
+    """Whether a message tells of a Slurm that doesn't answer now, and may later."""
+    return is_unreached(said) or NO_ANSWER in said
 
 
 def fields(line: str) -> dict[str, str]:

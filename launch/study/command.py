@@ -45,7 +45,7 @@ def follow(composed: Composed, start: Start, in_foreground: bool) -> int:
         trials.check_same(study, settings)
         if note := trials.note_of_code(settings, study):
             print(f"note    {note}")
-        driver = Driver(settings, study, in_foreground)
+        driver = Driver(settings, study, in_foreground, told=note)
         code = driver.run_in_foreground(start) if in_foreground else driver.run_in_background(start)
         table.show(study)
         if code in {0, 1}:

@@ -18,9 +18,11 @@ from types import FrameType
 from dnw.config import ConfigError
 from dnw.preemption import STOPPED
 from launch.commands import cancel
+from launch.errors import LaunchError
 from launch.node import exit_reason, signals
 from launch.prepare import RunPlan
 from launch.query.run_status import RunStatus, query_status
+from launch.scheduler import slurm_command
 from launch.study import early_stop, sampler, trials
 from launch.study.outcome import INTERRUPTED, describe, values_of
 from launch.study.record import Study, Trial
@@ -28,6 +30,7 @@ from launch.study.settings import StudySettings
 from launch.study.space import Params
 
 POLL_S = 5.0  # between two looks at runs in the background
+ENOUGH_FAILED = 3  # trials of a study of which none has come to anything
 LOOKS = 2  # in which nothing works on a run before it counts as ended: between two attempts there may be one
 Start = Callable[[Sequence[RunPlan]], int]
 
@@ -44,6 +47,9 @@ class Driver:
     asked: set[int] = field(default_factory=set)  # trials whose runs were asked to stop
     quiet: dict[int, int] = field(default_factory=dict)  # looks in which nothing worked on the run
     is_exhausted: bool = False  # every combination has been tried
+    failed: list[str] = field(default_factory=list)  # why trials have, since the line was typed
+    told: str = ""  # of what has been edited
+    is_unanswered: bool = False  # Slurm didn't answer in the last turn
 
     # ---- which trials there are
 
@@ -63,7 +69,7 @@ class Driver:
         Raises:
             ConfigError: the very first values make no run, or none do any more, as files in configs/ changed.
         """
-        while not self.is_exhausted and len(known := self.study.trials()) < self.settings.typed.n_trials:
+        while not self._adds_none() and len(known := self.study.trials()) < self.settings.typed.n_trials:
             params = sampler.propose(self.settings, self.study)
             if params is None:
                 self.is_exhausted = True
@@ -74,15 +80,38 @@ class Driver:
                 if not known:
                     raise
                 trials.plan(self.settings, self.settings.first, self.in_foreground)  # else configs/ is broken
-                self.study.add_failed(params, self.settings.space, trials.why_not(error))
-                _say(f"trial {len(known)}: {_words(self.settings, params)}: {trials.why_not(error)}")
+                self._add_failed(len(known), params, trials.why_not(error))
                 continue
+            if same := trials.twin(made, known):
+                self._add_failed(len(known), params, f"the same run as trial {same.number}")
+                continue
+            self._tell_changes()
             trials.check_images(self.study, self.settings, made)
             added = self.study.add(params, self.settings.space, made.run.name)
             self.plans[added.number] = made
             _say(f"trial {added.number}: {_words(self.settings, params)}")
             return added
         return None
+
+    def _adds_none(self) -> bool:
+        """Whether no trial is added any more: all combinations are tried, or none comes to anything."""
+        return self.is_exhausted or self._is_hopeless()
+
+    def _is_hopeless(self) -> bool:
+        """Whether too many have failed since the line was typed, and none has come to anything."""
+        is_any_done = any(one.state in {"complete", "pruned"} for one in self.study.trials())
+        return len(self.failed) >= ENOUGH_FAILED and not is_any_done
+
+    def _add_failed(self, number: int, params: Params, why: str) -> None:
+        self.study.add_failed(params, self.settings.space, why)
+        _say(f"trial {number}: {_words(self.settings, params)}: {why}")
+
+    def _tell_changes(self) -> None:
+        """Tell once what has been edited since the first trial: this one is made of it."""
+        note = trials.note_of_code(self.settings, self.study)
+        if note and note != self.told:
+            _say(f"note    {note}")
+        self.told = note or self.told
 
     # ---- what has become of one
 
@@ -118,12 +147,15 @@ class Driver:
         elif status.is_finished:
             values, problem = values_of(status.result or {}, self.settings.typed.objectives)
             if problem:
+                self.failed.append(problem)
                 self.study.failed(trial, problem)
             else:
                 self.study.complete(trial, values)
         elif self._has_failed(trial, status) and has_ended:
             is_said = status.why.startswith(status.state)
-            self.study.failed(trial, status.why if is_said else f"{status.state}: {status.why}")
+            why = status.why if is_said else f"{status.state}: {status.why}"
+            self.failed += [why] if status.state == "failed" else []  # others diverge by their own settings
+            self.study.failed(trial, why)
         else:
             return False
         _say(describe(self.study.trials()[trial.number], self.settings.typed.objectives))
@@ -213,14 +245,39 @@ class Driver:
         """Make a turn; Ctrl-C waits until it is over, and doesn't end Slurm's commands in it either."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return self.turn(start)
+            return self._answered_turn(start)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    def _answered_turn(self, start: Start) -> bool:
+        """Make a turn; where Slurm doesn't answer, which passes, leave the rest of it to the next one.
+
+        Raises:
+            LaunchError: anything else is wrong.
+        """
+        try:
+            is_more = self.turn(start)
+        except LaunchError as error:
+            if not slurm_command.will_pass(str(error)):
+                raise
+            if not self.is_unanswered:
+                _say(f"{error}; waiting until Slurm answers")
+            self.is_unanswered = True
+            return True
+        if self.is_unanswered:
+            _say("Slurm answers again")
+        self.is_unanswered = False
+        return is_more
 
     def _conclude(self) -> int:
         left = [one for one in self.study.trials() if one.is_open]
         for one in left:
             _say(f"trial {one.number}: {one.run} was stopped; type the same again to resume it")
+        if self._is_hopeless():
+            _say(
+                f"{len(self.failed)} trials have failed and none is done, so no more begin; mend that, type "
+                f"the same again: {self.failed[-1]}"
+            )
         if self.is_exhausted:
             _say("every combination of values has been tried")
         return int(bool(left) or any(one.state == "fail" for one in self.study.trials()))

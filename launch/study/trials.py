@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dnw.config import ConfigError
@@ -117,13 +117,34 @@ def check_run(trial: Trial, made: RunPlan) -> None:
 
 
 def note_of_code(settings: StudySettings, study: Study) -> str:
-    """Return what to say where the code has changed since the first trial; empty if it hasn't."""
+    """Return what to say where code or configs/ have changed since the first trial; empty if they haven't."""
     runs = [Run(settings.folder.parent / one.run) for one in study.trials() if one.run]
     if not runs or not runs[0].code.exists():
         return ""
-    names = snapshot.differing(runs[0].code)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"code has changed since the first trial: {', '.join(names[:3])}{more}" if names else ""
+    told = (
+        ("code has", snapshot.differing(runs[0].code)),
+        ("settings have", snapshot.differing_configs(runs[0].code)),
+    )
+    return "; ".join(
+        f"{what} changed since the first trial: {', '.join(names[:3])}"
+        + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for what, names in told
+        if names
+    )
+
+
+def twin(made: RunPlan, known: Sequence[Trial]) -> Trial | None:
+    """Return the trial that is the same run already; None if there is none.
+
+    Args:
+        made: a run that is to become a trial.
+        known: all trials.
+    """
+    return next((one for one in known if one.run and _signature(one.run) == _signature(made.run.name)), None)
+
+
+def _signature(run: str) -> str:
+    return run.rpartition("-")[2]
 
 
 def why_not(error: Exception) -> str:

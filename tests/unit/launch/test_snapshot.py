@@ -122,3 +122,13 @@ def test_names_are_bytes(checkout: Path, tmp_path: Path) -> None:
     snapshot.write(tmp_path / "code.zip", checkout)
     assert frozen(tmp_path / "code.zip")[name] == "latin"
     assert snapshot.changed(tmp_path / "code.zip") == []
+
+
+def test_configs_that_differ(checkout: Path, tmp_path: Path) -> None:
+    snapshot.write(tmp_path / "code.zip", checkout)
+    assert snapshot.differing_configs(tmp_path / "code.zip", checkout) == []
+    (checkout / "configs/a.yaml").write_text("edited")
+    (checkout / "configs/b.yaml").write_text("new")
+    (checkout / "dnw/train.py").write_text("edited")
+    assert snapshot.differing_configs(tmp_path / "code.zip", checkout) == ["configs/a.yaml", "configs/b.yaml"]
+    assert snapshot.differing(tmp_path / "code.zip", checkout) == ["dnw/train.py"]

@@ -195,11 +195,10 @@ def test_a_run_that_broke_off_without_a_word_goes_on(
 
 def test_every_combination_once(study: Study, played: Cluster, capfd: Captured) -> None:
     composed = study("width=choice(0.1,0.2,0.3)", ONE_AT_ONCE, "hydra.sweeper.n_trials=9")
-    assert goes_on(composed, played) == 0
+    for _ in range(2):  # what is typed again is what the journal has
+        assert goes_on(composed, played) == 0
     assert sorted(name.partition("width=")[2][:3] for name in played.started) == ["0.1", "0.2", "0.3"]
     assert "every combination of values has been tried" in capfd.readouterr().out
-    assert goes_on(composed, played) == 0  # what is typed now is what the journal has
-    assert len(played.started) == 3
 
 
 def test_values_that_make_no_run_are_told(study: Study, played: Cluster) -> None:
@@ -209,6 +208,63 @@ def test_values_that_make_no_run_are_told(study: Study, played: Cluster) -> None
     (failed,) = [row for row in rows if row.state == "fail"]
     assert failed.note.startswith("width: at most 0.414 of all edges")
     assert (failed.trial > 0, failed.run, len(played.started)) == (True, "", 2)
+
+
+def test_one_run_is_one_trial(study: Study, played: Cluster) -> None:
+    composed = study("width=0.1", "data.workers=choice(1,2)", ONE_AT_ONCE)
+    assert goes_on(composed, played) == 1
+    rows = shown(settings.read(composed).folder)
+    assert [row.state for row in rows] == ["complete", "fail"]
+    assert rows[1].note == "the same run as trial 0"
+    assert len(played.started) == 1
+
+
+def test_where_all_fail_it_ends_before_all_trials_are_spent(
+    study: Study, played: Cluster, capfd: Captured
+) -> None:
+    composed = study(*FEW)
+    played.fails = {0, 1, 2}
+    assert goes_on(composed, played) == 1
+    assert "3 trials have failed and none is done, so no more begin" in capfd.readouterr().out
+    assert len(played.started) == 3
+    assert goes_on(composed, played) == 1  # mended
+    assert [row.state for row in shown(settings.read(composed).folder)] == [*["fail"] * 3, *["complete"] * 2]
+
+
+def test_a_slurm_that_does_not_answer_for_a_while_is_waited_for(
+    study: Study, played: Cluster, capfd: Captured
+) -> None:
+    composed = study(*FEW, "hydra.sweeper.n_trials=2")
+    of, start = settings.read(composed), played.start
+    hiccups = [
+        "sbatch: no answer within 20 s; squeue: no answer within 20 s: nobody knows whether",
+        "a/b: squeue: Unable to contact slurm controller (connect failure), so nobody knows whether",
+    ]
+
+    def unsteady(plans: Any) -> int:
+        if hiccups:
+            raise LaunchError(hiccups.pop())
+        return start(plans)
+
+    def refusing(plans: Any) -> int:
+        raise LaunchError("cluster.partition: no such")
+
+    with record.opened(of.folder, of.directions) as opened:
+        trials.check_same(opened, of)
+        with pytest.raises(LaunchError, match="no such"):
+            Driver(of, opened, in_foreground=False).run_in_background(refusing)
+        assert Driver(of, opened, in_foreground=False).run_in_background(unsteady) == 0
+    printed = capfd.readouterr().out
+    assert printed.count("waiting until Slurm answers") == printed.count("Slurm answers again") == 1
+    assert len(played.started) == 2
+
+
+def test_what_is_edited_meanwhile_is_told_once(
+    study: Study, played: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
+    monkeypatch.setattr(trials, "note_of_code", lambda _, known: "edited" if known.trials() else "")
+    assert goes_on(study(*FEW, "hydra.sweeper.n_trials=3"), played) == 0
+    assert capfd.readouterr().out.count("note    edited") == 1
 
 
 def test_ctrl_c_ends_the_waiting_not_the_runs(study: Study, played: Cluster, capfd: Captured) -> None:

@@ -48,7 +48,11 @@ def test_code_that_has_changed_is_told(study: Study, monkeypatch: pytest.MonkeyP
         known.add({"width": 0.2}, of.space, made.run.name)
         write(made, lambda **_: b"")
         monkeypatch.setattr(snapshot, "differing", lambda _: ["a.py", "b.py", "c.py", "d.py"])
-        assert trials.note_of_code(of, known).endswith("a.py, b.py, c.py and 1 more")
+        monkeypatch.setattr(snapshot, "differing_configs", lambda _: ["configs/config.yaml"])
+        assert trials.note_of_code(of, known) == (
+            "code has changed since the first trial: a.py, b.py, c.py and 1 more; "
+            "settings have changed since the first trial: configs/config.yaml"
+        )
 
 
 def test_bounds_that_can_not_be_run_are_told(study: Study) -> None:
