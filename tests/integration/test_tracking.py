@@ -27,6 +27,7 @@ from launch import runs
 
 KEY = "feedbeef01" * 4
 STEPS = 60
+LONGEST_S = 300  # on a loaded machine
 WORDS = ["+exp=demo_dnw", "nproc=1", "batch=8", "micro_batch=8", "data.workers=0", f"steps={STEPS}"]
 WORDS += ["log.every_steps=1", "checkpoint.every_steps=10", "track=[tensorboard,mlflow,wandb]"]
 
@@ -77,7 +78,7 @@ def logged(run: Run, kind: str, name: str) -> dict[int, float]:
     return {record["step"]: record[name] for record in jsonl.read(run.metrics) if record["kind"] == kind}
 
 
-def begin(images: Path, below: Path, fault: str = "") -> subprocess.Popen[bytes]:
+def begin(images: Path, below: Path, fault: str) -> subprocess.Popen[bytes]:
     words = [*WORDS, f"data.dir={images}", f"runs_dir={below}"]
     with (below.parent / "printed").open("ab") as printed:
         return subprocess.Popen(
@@ -101,20 +102,25 @@ def test_killed_run_and_killed_server(
         "DNW_TRACK_EVERY_S": "0.2",
     }.items():
         monkeypatch.setenv(name, value)
-    below = tmp_path / "runs"
-    process = begin(few_images, below)
-    wait_for(lambda: list(below.glob("demo_dnw/*/attempts.jsonl")))
+    below, gone, back = tmp_path / "runs", tmp_path / "server-is-gone", tmp_path / "server-is-back"
+    # neither attempt can be over before trackers have sent a part of it, however slow the machine is
+    process = begin(few_images, below, f"0:step 12:SLOW:1:{gone};0:step 40:HANG:1")
+    wait_for(lambda: list(below.glob("demo_dnw/*/attempts.jsonl")), LONGEST_S)
     (folder,) = below.glob("demo_dnw/[!.]*")
     run = Run(folder)
-    wait_for(lambda: len(sent(server, run)) >= 2)  # while it trains
+    wait_for(lambda: len(sent(server, run)) >= 2, LONGEST_S)  # while it trains
     server.kill()
     seen = len(jsonl.read(run.metrics))
-    wait_for(lambda: len(jsonl.read(run.metrics)) > seen + 2 or run.result.exists())
+    gone.touch()
+    wait_for(lambda: len(jsonl.read(run.metrics)) > seen + 2, LONGEST_S)
+    assert not run.result.exists()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     server.start()
-    again = begin(few_images, below)
-    assert again.wait(200) == 0, (tmp_path / "printed").read_text()
+    again = begin(few_images, below, f"0:step 50:SLOW:2:{back}")
+    wait_for(lambda: len(sent(server, run)) > seen, LONGEST_S)
+    back.touch()
+    assert again.wait(LONGEST_S) == 0, (tmp_path / "printed").read_text()
 
     name = folder.name
     printed = typed(f"python launch/runs.py track {name} --runs-dir={below}").stdout
