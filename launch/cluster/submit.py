@@ -100,7 +100,8 @@ def _script(
     if checks.after:
         others = shlex.join(str(run.folder) for run in checks.after)
         gate = f'{_python(folder)} -u -m {GATE} "${{{CODE}%/code*}}" {others} || exit'
-        setup = [*asked["setup"], gate]
+        # a shell that TERM ended would take the gate with it, before this has said what to wait for
+        setup = [*asked["setup"], "trap : TERM", gate, "trap - TERM"]
         asked = {**asked, "setup": setup}
     return _make_sbatch_string(command=command, folder=folder, map_count=count, **asked)
 

@@ -40,15 +40,14 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[st
     if not run.launch.exists():
         return "the run was never submitted"
     record: dict[str, Any] = json.loads(run.launch.read_bytes())
-    folder = Path(record["folder"])
-    script = next(iter(sorted(folder.glob("*_submission.sh"))), None)
-    if script is None or not _is_ours(record, node):
+    folder, text = Path(record["folder"]), script_of(run)
+    if not text or not _is_ours(record, node):
         return f"no script of job {node.job} in {folder}"
-    text = script.read_text()
     task = node.job.partition("_")[2]
     element = f"_{task}" if task else ""
     jobs = ":".join([node.job, *after])
-    options = [f"--dependency=afterany:{jobs}", *([f"--array={task}"] if task else [])]
+    dependency = ",".join([*lasting(text), f"afterany:{jobs}"])
+    options = [f"--dependency={dependency}", *([f"--array={task}"] if task else [])]
     if exclude:
         options.append(
             f"--exclude={','.join([*re.findall(r'^#SBATCH --exclude=(.*)$', text, re.MULTILINE), *exclude])}"
@@ -70,6 +69,21 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[st
         return f"nobody knows whether a job follows ({found.note})"
     _note(run, record | {"job": found.job + element, "folder": str(new)})
     return None
+
+
+def script_of(run: Run) -> str:
+    """Return the script that was submitted for a run last; empty if there is none."""
+    if not run.launch.exists():
+        return ""
+    folder = Path(json.loads(run.launch.read_bytes())["folder"])
+    script = next(iter(sorted(folder.glob("*_submission.sh"))), None)
+    return script.read_text() if script is not None else ""
+
+
+def lasting(script: str) -> list[str]:
+    """Return what a script has its job wait for that is no single event: singleton, if that is among it."""
+    found = re.findall(r"^#SBATCH --dependency=(.*)$", script, re.MULTILINE)
+    return ["singleton"] if any("singleton" in re.split("[,?]", one) for one in found) else []
 
 
 def _is_ours(record: Mapping[str, Any], node: Node) -> bool:

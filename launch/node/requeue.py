@@ -24,6 +24,7 @@ from dnw.runs.folder import Run
 from dnw.runs.ledger import Cause
 from launch.node import follow_up, retry_policy, slurm_job
 from launch.node.topology import Node
+from launch.scheduler.slurm_command import will_pass
 
 OVER = frozenset({"requeued", "cancelled"})  # what Slurm has decided already
 NEVER = "presently disabled"  # what Slurm says of a job with Requeue=0, as a plug-in may have it
@@ -124,6 +125,25 @@ def _requeue(run: Run, node: Node, why: str) -> None:
         if known in OVER or (known is not None and slurm_job.requeue(node.job) is None):
             return
     _say(f"job {node.job} not requeued ({why}): {refused}; type the submit command again to go on")
+
+
+def ask(node: Node) -> str | None:
+    """Have Slurm start this job again, which nobody stops; what it says against it, or None.
+
+    An order whose answer is lost may have been taken. So it is given again only where Slurm still knows this
+    start of the job.
+    """
+    refused = slurm_job.requeue(node.job)
+    if refused is None or not will_pass(refused):
+        return refused
+    for known in _asked_again(node):
+        if known in OVER:
+            return None
+        if known is not None:
+            refused = slurm_job.requeue(node.job)
+        if refused is None or not will_pass(refused):
+            return refused
+    return refused
 
 
 def _why_stopping(node: Node) -> Cause | None:

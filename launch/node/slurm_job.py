@@ -100,9 +100,16 @@ def exclude(job: str, hosts: Sequence[str]) -> str | None:
     return _refused("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join([*kept, *hosts])}")
 
 
-def depend(job: str, others: Sequence[str]) -> str | None:
-    """Have Slurm keep a job that waits to start again until others have ended; what it says against it."""
-    return _refused("scontrol", "update", f"JobId={job}", f"Dependency=afterany:{':'.join(others)}")
+def depend(job: str, others: Sequence[str], also: Sequence[str] = ()) -> str | None:
+    """Have Slurm keep a job that waits to start again until others have ended; what it says against it.
+
+    Args:
+        job: its id.
+        others: theirs.
+        also: what else it waits for, in Slurm's words: singleton.
+    """
+    dependency = ",".join([*also, f"afterany:{':'.join(others)}"])
+    return _refused("scontrol", "update", f"JobId={job}", f"Dependency={dependency}")
 
 
 def has_others(node: Node, hosts: Sequence[str]) -> bool:

@@ -8,7 +8,8 @@ failed (DependencyNeverSatisfied), unless the site has set kill_invalid_depend: 
 without a word. So the job depends on the end of the other job, however that ends (`afterany`), which always
 comes, and asks here, when it has begun:
 
-- the others are done: exit code 0, and the script goes on;
+- the others are done: exit code 0, and the script goes on; so it does at every later start, once this run has
+  begun, whatever has become of the others since;
 - one is queued or running: this job is put back into the queue, to depend on that job, which costs no
   attempt and a few seconds of its nodes;
 - one won't be done by itself: that goes into the ledger, as the end of an attempt, and the job ends with 1.
@@ -24,13 +25,15 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from dnw.preemption import STOPPED
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.cluster.gated import WAIT
-from launch.node import follow_up, slurm_job
+from launch.node import follow_up, requeue, slurm_job
 from launch.node.requeue import NEVER
 from launch.node.topology import LOOPBACK, Node
 from launch.pipeline.outcome import describe, job_of
@@ -38,10 +41,12 @@ from launch.query.run_status import RunStatus, query_status
 from launch.scheduler import array
 
 DONE, OVER, HELD = 0, 1, 73
+NOT_REQUEUED = "#SBATCH --no-requeue"  # of cluster.requeue=false
 PAUSE_S = 5.0  # between two looks, under Slurm
 POLL_S = 2.0  # the same where this waits itself: files are read
 ASK_S = 30.0  # the same where Slurm has to be asked
 SETTLE_S = 75.0  # by which files may be seen late: NFS keeps for 60 s that a file wasn't there
+DEPEND_PAUSES_S = (1.0, 3.0, 9.0)  # before telling again what to wait for
 ANSWER_S = 300.0  # for which Slurm may not answer
 
 
@@ -49,9 +54,14 @@ def main(words: Sequence[str]) -> int:
     """Return 0 if the run may begin, 75 if its job waits again, 1 if it won't, 73 if someone works on it."""
     is_waiting = words[0] == WAIT
     run, *others = (Run(Path(word)) for word in words[is_waiting:])
-    if run.result.exists():
+    if run.result.exists() or any(one.start is not None for one in ledger.read(run)):
         return DONE
-    found = wait(others) if is_waiting else look(others)
+    try:
+        found = wait(others) if is_waiting else _look(others)
+    except _Stopped:  # preempted, say: Slurm is asked for another start, as the run itself would
+        if NOT_REQUEUED not in follow_up.script_of(run):
+            requeue.after_stop(run, _here(), signal.SIGTERM)
+        return STOPPED
     open_ones = [one for one in found if not one.is_finished]
     if not open_ones:
         return DONE
@@ -59,6 +69,21 @@ def main(words: Sequence[str]) -> int:
         return _again(run, open_ones)
     lost = next(one for one in open_ones if not job_of(one) or is_waiting)
     return _give_up(run, describe(lost))
+
+
+class _Stopped(Exception):
+    """Slurm ends this job."""
+
+
+def _stop(_: int, frame: FrameType | None) -> NoReturn:
+    raise _Stopped
+
+
+def _look(others: Sequence[Run]) -> list[RunStatus]:
+    signal.signal(signal.SIGTERM, _stop)
+    found = look(others)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes once Slurm has agreed to start this job again
+    return found
 
 
 def look(others: Sequence[Run]) -> list[RunStatus]:
@@ -105,19 +130,36 @@ def _may_change(one: RunStatus, waited_s: float) -> bool:
 def _again(run: Run, others: Sequence[RunStatus]) -> int:
     """Have this job start again when the jobs of others have ended; or one that follows it."""
     node, jobs = _here(), [str(job_of(one)) for one in others]
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes once Slurm has agreed
     told = "; ".join(map(describe, others))
-    refused = slurm_job.requeue(node.job) if slurm_job.can_requeue() else NEVER
+    refused: str | None = NEVER
+    if slurm_job.can_requeue():
+        refused = requeue.ask(node)
     if refused is None:
-        refused = slurm_job.depend(node.job, jobs)
+        refused = _depend(run, node, jobs)
         _say(f"{run.name}: waits again: {told}" + (f"; {refused}" if refused else ""))
         return STOPPED
-    followed = follow_up.submit(run, node, after=jobs)
+    followed = follow_up.submit(run, node, after=jobs) if NEVER in refused else "no other job was asked for"
     if followed is None:
         _say(f"{run.name}: waits again, in a job that follows {node.job}: {told}")
         return STOPPED
     why = followed if refused == NEVER else f"{refused}; {followed}"
     return _give_up(run, f"{told}; this job can't wait again ({why})")
+
+
+def _depend(run: Run, node: Node, jobs: Sequence[str]) -> str | None:
+    """Have this job, which Slurm starts again, wait for others; what Slurm says against it, or None.
+
+    Without, it would start at once, again and again, as long as the others work. Of what the user's own
+    settings have it wait for only singleton is more than an event that has been.
+    """
+    also = follow_up.lasting(follow_up.script_of(run))
+    refused: str | None = None
+    for pause_s in (0.0, *DEPEND_PAUSES_S):
+        time.sleep(pause_s)
+        refused = slurm_job.depend(node.job, jobs, also)
+        if refused is None:
+            return None
+    return refused
 
 
 def _give_up(run: Run, why: str) -> int:

@@ -16,6 +16,8 @@ from shards.errors import without_credentials
 DETAIL_CHARACTERS = 2000  # ntfy makes an attachment of what is longer than 4096 bytes
 TITLE_CHARACTERS = 250  # which ntfy shows, and a mail has on one line
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_SIGNED = re.compile(r"(\bhttps?://[^\s?'\"]*)\?[^\s'\",]*")  # what stands behind ? may allow to read it
+_COMMAND = re.compile(r"(\+*notify\.command)=.*", re.DOTALL)
 _VARIABLE = re.compile(r"(\+*(?:environment|hydra\.job\.env_set)(?:\.\w+)?)=.*", re.DOTALL)
 
 
@@ -82,12 +84,17 @@ def _without_secrets(text: str, run: Run) -> str:
     """Return a text, in which what was typed may be repeated, without secrets."""
     for word in _words(run):
         text = text.replace(shlex.quote(word), shlex.quote(_hidden(word)))
-    return without_credentials(text)
+    return _addressed(text)
 
 
 def _hidden(word: str) -> str:
-    """Return a word that was typed, without what may be a secret: variables, passwords in addresses."""
-    return _VARIABLE.sub(r"\1=...", without_credentials(word))
+    """Return a word that was typed, without what may be a secret."""
+    return _COMMAND.sub(r"\1=...", _VARIABLE.sub(r"\1=...", _addressed(word)))
+
+
+def _addressed(text: str) -> str:
+    """Return a text without passwords and signatures in its addresses."""
+    return _SIGNED.sub(r"\1?...", without_credentials(text))
 
 
 def _command(run: Run) -> str:

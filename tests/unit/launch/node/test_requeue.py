@@ -57,6 +57,24 @@ def answers(scontrol: Path, away: int, then: str, refuses: str = "") -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("away", "then", "times"), [(0, "signalled", 1), (3, "requeued", 1), (3, "signalled", 2)]
+)
+def test_asked_where_nobody_stops_the_job(
+    scontrol: Path, slept: list[float], away: int, then: str, times: int
+) -> None:
+    """An order of which nobody knows what became is not given to the next start of the job."""
+    answers(scontrol, away, then)
+    assert requeue.ask(NODE) is None
+    assert requeues(scontrol) == times
+
+
+def test_asked_and_refused(scontrol: Path, slept: list[float]) -> None:
+    answers(scontrol, 0, "signalled", refuses="echo Access denied >&2; exit 1")
+    assert requeue.ask(NODE) == "scontrol: Access denied"
+    assert slept == []
+
+
 def requeues(scontrol: Path) -> int:
     """How often it was asked to requeue the job."""
     return scontrol.read_text().splitlines().count("requeue 7")

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from run_folder import Slurm, finish, make, note, slurm, submit
 
+import launch.node.requeue
 from dnw.preemption import STOPPED
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
 from launch.cluster.gated import WAIT
+from launch.node import slurm_job
 from launch.pipeline import gate
+from launch.query.run_status import RunStatus
 
 QUEUED = "{job}|PENDING|Priority||low|{at}|N/A|{script}"
 
@@ -28,6 +31,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     monkeypatch.setattr(gate, "ANSWER_S", 0.0)
     monkeypatch.setattr(gate, "PAUSE_S", 0.01)
     monkeypatch.setattr(gate, "POLL_S", 0.01)
+    monkeypatch.setattr(gate, "DEPEND_PAUSES_S", (0.01, 0.01))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     made = slurm(tmp_path, monkeypatch)
     made.says("squeue")
@@ -80,17 +84,70 @@ def test_at_work_it_waits_again(
     assert not run.attempts.exists()
 
 
+def test_what_has_begun_waits_no_more(cluster: Slurm, run: Run, other: Run) -> None:
+    """It is started again after a preemption, and the other one's folder was moved away, or made anew."""
+    ledger.claim(run, 1, job="9", restart=0, hosts=["n1"])
+    ledger.start(run, 1, step=0)
+    ledger.end(run, 1, "stopped", step=5, saved=5)
+    in_queue(cluster, other, "12")
+    assert passed(run, other) == gate.DONE
+    assert [one.number for one in ledger.read(run)] == [1]
+
+
+@pytest.mark.parametrize("kept", ["singleton,afterany:3", "afterany:3"])
+def test_what_it_waits_for_besides(cluster: Slurm, run: Run, other: Run, kept: str) -> None:
+    """An event that has been is no more to be waited for; of others of its name it stays the only one."""
+    in_queue(cluster, other, "12")
+    submit(run, "9")
+    (run.slurm / "1" / "9_submission.sh").write_text(f"#!/bin/sh\n#SBATCH --dependency={kept}\n")
+    assert passed(run, other) == STOPPED
+    also = "singleton," * kept.startswith("singleton")
+    assert cluster.calls[-1] == f"scontrol update JobId=9 Dependency={also}afterany:12"
+
+
+def test_what_it_waits_for_is_told_again(
+    cluster: Slurm, monkeypatch: pytest.MonkeyPatch, run: Run, other: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without, the job would start over and over as long as the other one works."""
+    monkeypatch.setattr(slurm_job, "requeue", lambda _: None)
+    in_queue(cluster, other, "12")
+    cluster.says("scontrol", err="Job is completing\n", code=1)
+    assert passed(run, other) == STOPPED
+    assert [call.split()[1] for call in cluster.calls if call.startswith("scontrol")] == ["update"] * 3
+    assert capfd.readouterr().err.endswith("; scontrol: Job is completing\n")
+
+
+@pytest.mark.parametrize("requeues", [True, False])
+def test_preempted_before_it_begins(
+    cluster: Slurm, monkeypatch: pytest.MonkeyPatch, run: Run, other: Run, requeues: bool
+) -> None:
+    """Where Slurm cancels what it preempts, nobody else would start it again."""
+    submit(run, "9")
+    flag = "requeue" if requeues else "no-requeue"
+    (run.slurm / "1" / "9_submission.sh").write_text(f"#!/bin/sh\n#SBATCH --{flag}\n")
+    cluster.says("scontrol", "JobId=9 JobState=RUNNING Restarts=0 PreemptTime=2026-11-23T01:08:04\n")
+    monkeypatch.setattr(launch.node.requeue, "FIRST_PAUSE_S", 0.01)
+
+    def preempted(_: object) -> list[RunStatus]:
+        gate._stop(signal.SIGTERM, None)
+
+    monkeypatch.setattr(gate, "look", preempted)
+    assert passed(run, other) == STOPPED
+    assert ("scontrol requeue 9" in cluster.calls) == requeues
+    assert not run.attempts.exists()
+
+
 def test_where_a_job_may_not_be_requeued_another_follows(cluster: Slurm, run: Run, other: Run) -> None:
     in_queue(cluster, other, "12")
     submit(run, "9")
     files = run.slurm / "1"
     for name in ("9_submission.sh", "start.sh", "9_submitted.pkl"):
-        (files / name).write_text("x")
+        (files / name).write_text("#SBATCH --dependency=afterok:4?singleton\n")
     cluster.says("scontrol", err="Requested operation is presently disabled for job 9\n", code=1)
     cluster.says("sbatch", "Submitted batch job 17\n")
     assert passed(run, other) == STOPPED
     (order,) = [call for call in cluster.calls if call.startswith("sbatch")]
-    assert "--dependency=afterany:9:12 " in order
+    assert "--dependency=singleton,afterany:9:12 " in order
     assert json.loads(run.launch.read_text())["job"] == "17"
 
 

@@ -67,8 +67,12 @@ def test_no_secret_of_the_line_is_in_it(run: Run) -> None:
         "data.url=https://me:s3cr3t@host/x",
         "+environment.WANDB_API_KEY=s3cr3t",
         "+environment={A:s3cr3t}",
+        "notify.command=curl -H 'Authorization: s3cr3t' https://host",
+        "data.dir=https://blob/x?sv=1&sig=s3cr3t",
     )
-    said = message.compose(run, facts("failed", detail="GET https://me:s3cr3t@host/x: 403"))
+    said = message.compose(
+        run, facts("failed", detail="GET https://me:s3cr3t@host/x, https://blob/x?sig=s3cr3t: 403")
+    )
     assert "s3cr3t" not in said.text
     assert "data.url=https://host/x +environment.WANDB_API_KEY=... +environment=..." in said.text
 
