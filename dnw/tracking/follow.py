@@ -8,14 +8,12 @@ has closed that, or is gone. What it could not send, the next one does, or `runs
 
 from __future__ import annotations
 
-import argparse
 import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from dnw.preemption import SIGNALS
 from dnw.runs.folder import Run
@@ -24,6 +22,7 @@ from dnw.tracking.facts import read_facts
 from dnw.tracking.making import make
 from dnw.tracking.rows import rows
 from dnw.tracking.tracker import NAMES, Tracker
+from shards import command
 from shards.errors import ExpectedError
 from shards.flock import flock
 
@@ -37,8 +36,8 @@ class HeldError(ExpectedError):
 
 def main(arguments: Sequence[str]) -> int:
     """Follow a run; 0 if all of it is sent."""
-    parser = argparse.ArgumentParser(prog="python -m dnw.tracking", description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=Path)
+    parser = command.Parser(prog="python -m dnw.tracking", description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=command.path)
     parser.add_argument("tracker", choices=NAMES)
     asked = parser.parse_args(arguments)
     for number in SIGNALS:  # they go to all processes of a job, and its end is what counts

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -156,7 +156,7 @@ def clock(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
-def _shown(seen: Seen, console: Console) -> Group:
+def _shown(seen: Seen, console: PlainConsole) -> Group:
     if not seen.rows:
         return Group(Text("no runs"))
     shown, left_out = table(seen.rows, console.width)
@@ -169,7 +169,7 @@ def _too_narrow(left_out: Sequence[str]) -> list[str]:
     return [f"too narrow here for: {', '.join(left_out)}; a wider window shows them, or --json"]
 
 
-def _drawn(seen: Seen, lines: int | None, console: Console, every_s: float) -> Group:
+def _drawn(seen: Seen, lines: int | None, console: PlainConsole, every_s: float) -> Group:
     """Return as many rows as fit, those first that something happens to; and what the others are."""
     if lines is None or not seen.rows:
         return _shown(seen, console)

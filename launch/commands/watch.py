@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
+from dnw.console import PlainConsole
 from shards import terminal
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ T = TypeVar("T")
 TAKEN = {signal.SIGWINCH, signal.SIGTSTP}
 
 
-def can_redraw(console: Console) -> bool:
+def can_redraw(console: PlainConsole) -> bool:
     """Whether stdout is a terminal that can move its cursor; FORCE_COLOR makes none of a file."""
     return sys.stdout.isatty() and not console.is_dumb_terminal
 
@@ -39,7 +40,10 @@ def repeat(act: Callable[[], None], every_s: float) -> None:
 
 
 def redraw(
-    console: Console, look: Callable[[], T], draw: Callable[[T, int | None], RenderableType], every_s: float
+    console: PlainConsole,
+    look: Callable[[], T],
+    draw: Callable[[T, int | None], RenderableType],
+    every_s: float,
 ) -> None:
     """Show what is seen on a screen of its own until Ctrl-C; what was seen last then stays on the terminal.
 

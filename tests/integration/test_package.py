@@ -53,7 +53,9 @@ def test_two_steps_in_an_empty_folder(installed: Path, tmp_path: Path, few_image
     kept = frozen(run.code)
     assert "dnw/configs/exp/demo_dnw.yaml" in kept
     plugins = sorted(name for name in kept if name.startswith("hydra_plugins/"))
-    assert plugins == [f"hydra_plugins/dnw_{name}.py" for name in ("networks", "sweep", "user_classes")]
+    assert plugins == [
+        f"hydra_plugins/dnw_{name}.py" for name in ("adaptive", "networks", "sweep", "user_classes")
+    ]
     status = typed(installed, tmp_path, "runs", "status")
     assert "finished" in status.stdout, status.stderr
     assert "top-1" in typed(installed, tmp_path, "evaluate", str(run.folder)).stdout

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -78,10 +78,12 @@ def logged(run: Run, kind: str, name: str) -> dict[int, float]:
     return {record["step"]: record[name] for record in jsonl.read(run.metrics) if record["kind"] == kind}
 
 
-def begin(images: Path, below: Path, fault: str) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def begun(images: Path, below: Path, fault: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that is trained, and killed at the end of the block."""
     words = [*WORDS, f"data.dir={images}", f"runs_dir={below}"]
     with (below.parent / "printed").open("ab") as printed:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "launch/local.py", *words],
             cwd=ROOT,
             env={**os.environ, "DNW_FAULT": fault},
@@ -89,6 +91,11 @@ def begin(images: Path, below: Path, fault: str) -> subprocess.Popen[bytes]:
             stderr=printed,
             start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_killed_run_and_killed_server(
@@ -104,23 +111,21 @@ def test_killed_run_and_killed_server(
         monkeypatch.setenv(name, value)
     below, gone, back = tmp_path / "runs", tmp_path / "server-is-gone", tmp_path / "server-is-back"
     # neither attempt can be over before trackers have sent a part of it, however slow the machine is
-    process = begin(few_images, below, f"0:step 12:SLOW:1:{gone};0:step 40:HANG:1")
-    wait_for(lambda: list(below.glob("demo_dnw/*/attempts.jsonl")), LONGEST_S)
-    (folder,) = below.glob("demo_dnw/[!.]*")
-    run = Run(folder)
-    wait_for(lambda: len(sent(server, run)) >= 2, LONGEST_S)  # while it trains
-    server.kill()
-    seen = len(jsonl.read(run.metrics))
-    gone.touch()
-    wait_for(lambda: len(jsonl.read(run.metrics)) > seen + 2, LONGEST_S)
-    assert not run.result.exists()
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with begun(few_images, below, f"0:step 12:SLOW:1:{gone};0:step 40:HANG:1"):
+        wait_for(lambda: list(below.glob("demo_dnw/*/attempts.jsonl")), LONGEST_S)
+        (folder,) = below.glob("demo_dnw/[!.]*")
+        run = Run(folder)
+        wait_for(lambda: len(sent(server, run)) >= 2, LONGEST_S)  # while it trains
+        server.kill()
+        seen = len(jsonl.read(run.metrics))
+        gone.touch()
+        wait_for(lambda: len(jsonl.read(run.metrics)) > seen + 2, LONGEST_S)
+        assert not run.result.exists()
     server.start()
-    again = begin(few_images, below, f"0:step 50:SLOW:2:{back}")
-    wait_for(lambda: len(sent(server, run)) > seen, LONGEST_S)
-    back.touch()
-    assert again.wait(LONGEST_S) == 0, (tmp_path / "printed").read_text()
+    with begun(few_images, below, f"0:step 50:SLOW:2:{back}") as again:
+        wait_for(lambda: len(sent(server, run)) > seen, LONGEST_S)
+        back.touch()
+        assert again.wait(LONGEST_S) == 0, (tmp_path / "printed").read_text()
 
     name = folder.name
     printed = typed(f"python launch/runs.py track {name} --runs-dir={below}").stdout
@@ -147,7 +152,7 @@ def test_killed_run_and_killed_server(
 
 def sent(server: MlflowServer, run: Run) -> list[Any]:
     """What the server has of the loss so far."""
-    if not (run.tracking / "id.json").exists() or server.client().get_experiment("1") is None:
+    if not (run.tracking / "id.json").exists() or server.client().get_experiment_by_name("demo_dnw") is None:
         return []
     found = server.client().search_runs(["1"], f"tags.`dnw.run` = '{read_facts(run).id}'")
     return server.client().get_metric_history(found[0].info.run_id, "train/loss") if found else []

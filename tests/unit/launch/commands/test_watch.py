@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from documents import wait_for
-from rich.console import Console
 from run_folder import make
 
+from dnw.console import PlainConsole
 from launch.commands import watch
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -138,8 +138,8 @@ def test_colours_asked_for_make_no_terminal_of_a_file(
     monkeypatch.setenv("FORCE_COLOR", "1")
     with (tmp_path / "out").open("w") as file:
         monkeypatch.setattr("sys.stdout", file)
-        assert Console().is_terminal
-        assert not watch.can_redraw(Console())
+        assert PlainConsole().is_terminal
+        assert not watch.can_redraw(PlainConsole())
 
 
 def test_nothing_is_acted_on_after_ctrl_c() -> None:

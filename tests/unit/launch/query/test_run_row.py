@@ -232,7 +232,7 @@ def test_one_squeue_and_one_sacct_for_any_number_of_runs(tmp_path: Path, cluster
     assert [one.state for one in rows(made)[0]] == ["finished", "running", *["failed"] * 4]
     assert [call.split(" --format")[0] for call in cluster.calls] == [
         "squeue --noheader --array --jobs=1,2,3,4",
-        "sacct --noheader --parsable2 --allocations --jobs=2,3,4",
+        "sacct --noheader --parsable2 --allocations --jobs=2,3,4 --endtime=now+7days",
     ]
 
 
