@@ -70,9 +70,11 @@ def _post(
                 answer.read(ANSWER_CHARACTERS)
             return
         except urllib.error.HTTPError as error:
-            pause_s = _pause_s(error)
+            with error:  # which holds the connection
+                pause_s = _pause_s(error)
+                told = _told(error, (address, parts.path, *secrets))
             if pause_s is None or time.monotonic() + pause_s > deadline:
-                raise NoticeError(f"{host} answers {_told(error, (address, parts.path, *secrets))}") from None
+                raise NoticeError(f"{host} answers {told}") from None
         except urllib.error.URLError as error:
             raise NoticeError(f"{host}: {error.reason}") from None
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a port that is no number
