@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gc
 import ipaddress
 import json
 import socket
@@ -99,7 +98,6 @@ def mail_server(login: tuple[str, str] | None = None, certificate: Path | None =
         yield f"{controller.hostname}:{controller.port}", mails
     finally:
         controller.stop()
-        gc.collect()  # aiosmtpd leaves to it the socket of a client that broke off, while this may be ignored
 
 
 def free_port() -> int:

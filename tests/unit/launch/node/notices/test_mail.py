@@ -12,10 +12,6 @@ from local_servers import free_port, mail_server, make_certificate
 from launch.node.notices import mail
 from launch.node.notices.message import Message, NoticeError
 
-pytestmark = pytest.mark.filterwarnings(  # of aiosmtpd's, where a client breaks off: see mail_server
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-    "ignore:unclosed .socket:ResourceWarning",
-)
 SAID = Message("demo/a: done, top-1 61.50 %", "größer\n.\nend", is_good=True)
 
 
