@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from slurm import packages
+from worker import ROOT
 
 (BROWSER,) = packages.BROWSER.values()
+
+
+@contextmanager
+def serving(command: str, runs: Path) -> Iterator[str]:
+    """The address that `launch/runs.py serve`, or `tensorboard`, prints, until the end of the block."""
+    words = [sys.executable, "launch/runs.py", command, f"--runs-dir={runs}"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            said = re.search(r"http://\S+", server.stdout.readline())
+            assert said
+            yield said[0]
+        finally:
+            server.terminate()
 
 
 def look(address: str, screenshot: Path, size: str = "1400,1500") -> str:

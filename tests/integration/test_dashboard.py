@@ -6,21 +6,16 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from documents import wait_for
 from example import train
-from integration.browser import BROWSER, look
+from integration.browser import BROWSER, look, serving
 from slurm import packages
 from torch.utils.tensorboard import SummaryWriter
-from worker import ROOT
 
 from dnw.config import dump
 from dnw.runs.folder import Run
@@ -44,24 +39,10 @@ def draw(folder: Path, scale: float) -> None:
         )
 
 
-@contextmanager
-def serving(runs: Path) -> Iterator[str]:
-    """The address of a TensorBoard that has read the runs."""
-    command = [sys.executable, "launch/runs.py", "tensorboard", f"--runs-dir={runs}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout
-            said = re.search(r"http://\S+", server.stdout.readline())
-            assert said
-
-            def has_read() -> bool:
-                with urllib.request.urlopen(f"{said[0]}data/plugin/images/tags") as answer:
-                    return len(json.load(answer)) == len(NAMES)
-
-            wait_for(has_read, 60)
-            yield said[0]
-        finally:
-            server.terminate()
+def has_read(address: str) -> bool:
+    """Whether a TensorBoard has read all of the runs."""
+    with urllib.request.urlopen(f"{address}data/plugin/images/tags") as answer:
+        return len(json.load(answer)) == len(NAMES)
 
 
 @pytest.mark.skipif(bool(packages.missing(packages.BROWSER)), reason=f"{BROWSER}: not there")
@@ -69,7 +50,8 @@ def test_the_page_shows_the_curves(tmp_path: Path) -> None:
     for name, scale in zip(NAMES, (1.0, 0.9), strict=True):
         draw(tmp_path / "runs" / name, scale)
     screenshot = Path(os.environ.get("DNW_SCREENSHOTS", tmp_path)) / "tensorboard.png"
-    with serving(tmp_path / "runs") as address:
+    with serving("tensorboard", tmp_path / "runs") as address:
+        wait_for(lambda: has_read(address), 60)
         page = look(address, screenshot)
     cards = re.findall(r"<scalar-card .*?</scalar-card>", page, re.DOTALL)
     by_tag = {tag: card for card in cards for tag in re.findall(r'class="tag"[^>]*title="([^"]+)"', card)}

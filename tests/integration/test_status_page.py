@@ -10,12 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from integration.browser import BROWSER, look
+from integration.browser import BROWSER, look, serving
 from run_folder import finish, log, make, note, submit
 from slurm import packages
 from worker import ROOT
@@ -56,25 +54,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def serving(runs: Path) -> Iterator[str]:
-    """The address of the page."""
-    command = [sys.executable, "launch/runs.py", "serve", f"--runs-dir={runs}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout
-            said = re.search(r"http://\S+", server.stdout.readline())
-            assert said
-            yield said[0]
-        finally:
-            server.terminate()
-
-
 @pytest.mark.skipif(bool(packages.missing(packages.BROWSER)), reason=f"{BROWSER}: not there")
 def test_the_page_shows_the_runs(runs: Path, tmp_path: Path) -> None:
     good, bad = Run(runs / "preempted" / "width=0.3-00000000aa"), Run(runs / "hostile" / HOSTILE)
     screenshot = Path(os.environ.get("DNW_SCREENSHOTS", tmp_path)) / "status.png"
-    with serving(runs) as address:
+    with serving("serve", runs) as address:
         whole = look(address, tmp_path / "whole.png")
         chosen = f"#sort=Val+top-1&falling&exp=exp3&run={identified(good)}&run={identified(bad)}"
         some = look(address + chosen, screenshot, "1500,1000")

@@ -76,14 +76,6 @@ def children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
-@pytest.fixture
-def hangup() -> Iterator[None]:
-    """SIGHUP as a terminal's shell leaves it, should the tests run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGHUP, 128 + signal.SIGHUP)])
 def test_all_runs_until_it_is_ended(tmp_path: Path, number: int, code: int) -> None:

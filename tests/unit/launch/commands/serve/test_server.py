@@ -128,14 +128,6 @@ def test_what_is_no_request_ends_no_server(client: Client) -> None:
     assert client.ask(f"/{client.token}/")[0] == 200
 
 
-@pytest.fixture
-def hangup() -> Iterator[None]:
-    """SIGHUP as a terminal's shell leaves it, should the tests run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
