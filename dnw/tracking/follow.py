@@ -20,7 +20,7 @@ from dnw.runs.folder import Run
 from dnw.tracking.credentials import Redacted
 from dnw.tracking.facts import read_facts
 from dnw.tracking.making import make
-from dnw.tracking.rows import rows
+from dnw.tracking.rows import RowReader
 from dnw.tracking.tracker import NAMES, Tracker
 from shards import command
 from shards.errors import ExpectedError
@@ -90,7 +90,7 @@ class Sender:
     """
 
     def __init__(self, run: Run, name: str) -> None:
-        self._run = run
+        self._run, self._rows = run, RowReader(run)
         run.tracking.mkdir(exist_ok=True)
         self._lock = (run.tracking / f"{name}.lock").open("ab")
         try:
@@ -105,9 +105,9 @@ class Sender:
             raise
 
     def send(self, now: float | None = None) -> int:
-        """Send what is new; the number of rows that were."""
+        """Send what is new; the number of rows that were. Where that fails, another sender begins anew."""
         facts = read_facts(self._run)
-        return self.tracker.send(facts, rows(self._run, now if facts.state == "running" else None))
+        return self.tracker.send(facts, self._rows.new(now if facts.state == "running" else None))
 
     def end(self) -> None:
         """Let go of it, once all is sent."""

@@ -19,7 +19,7 @@ from dnw.runs.folder import Run
 from dnw.tracking import sweep
 from dnw.tracking.facts import read_facts
 from dnw.tracking.follow import Sender
-from dnw.tracking.rows import rows
+from dnw.tracking.rows import RowReader
 from dnw.tracking.tracker import TrackerError
 from dnw.tracking.wandb_tracker import WandbTracker
 
@@ -85,8 +85,8 @@ def test_the_service_is_asked_which_rows_it_has(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(wandb, "Api", lambda: service)
     facts, at = read_facts(run), WandbTracker()
     at.begin(facts)
-    assert at.send(facts, rows(run)) == 1
-    assert at.send(facts, rows(run)) == 0
+    assert at.send(facts, RowReader(run).new()) == 1
+    assert at.send(facts, RowReader(run).new()) == 0
     at.end(facts)
     assert [row["step"] for row in there] == [1, 2]
     assert (service.asked["id"], service.asked["resume"]) == (facts.id, "allow")
@@ -104,12 +104,12 @@ def test_what_the_library_raises_is_one_line(run: Run, monkeypatch: pytest.Monke
     facts, at = read_facts(run), WandbTracker()
     at.begin(facts)
     service.raises["log_artifact"] = HandleAbandonedError("gone")
-    at.send(facts, rows(run))
+    at.send(facts, RowReader(run).new())
     assert at.unsent.startswith("wandb: HandleAbandonedError: gone (so these files are not sent")
     service.raises["log"] = HandleAbandonedError("gone")
     log(run, 3, attempt=1, time=time.time())
     with pytest.raises(TrackerError, match="wandb: HandleAbandonedError: gone"):
-        at.send(facts, rows(run))
+        at.send(facts, RowReader(run).new())
     at.end(facts)
 
 
