@@ -78,9 +78,10 @@ _AMONG = 3  # settings that a message offers
 def known_keys(kind: Any, prefix: str = "") -> list[str]:
     """Return every key of a configuration dataclass, dotted."""
     keys = []
+    types = typing.get_type_hints(kind)  # evaluates every annotation of the class
     for field in dataclasses.fields(kind):
         keys.append(prefix + field.name)
-        inner = typing.get_type_hints(kind)[field.name]
+        inner = types[field.name]
         if dataclasses.is_dataclass(inner):
             keys += known_keys(inner, f"{prefix}{field.name}.")
     return keys
