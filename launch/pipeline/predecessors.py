@@ -114,6 +114,20 @@ def with_jobs(
     return dataclasses.replace(checks, after=tuple(open_ones), jobs=tuple(dict.fromkeys(filter(None, jobs))))
 
 
+def beyond_limit(groups: Sequence[Sequence[RunPlan]]) -> list[str]:
+    """Return what to say of a limit of runs at a time, which Slurm has for each array, and for no more.
+
+    Args:
+        groups: of runs that are submitted together, each a job or an array.
+    """
+    plans = [plan for group in groups for plan in group]
+    if not any(plan.follows for plan in plans) or plans[0].launch.cluster.name != "slurm":
+        return []
+    limit = plans[0].launch.cluster.array_parallelism
+    said = f"array_parallelism={limit} holds for each stage: what waits for others begins once they are done"
+    return [said] if limit < len(plans) else []
+
+
 def check_done(plan: RunPlan) -> None:
     """Refuse a run that is to begin here and now, while one that it follows isn't done.
 

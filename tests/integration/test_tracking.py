@@ -139,7 +139,10 @@ def test_killed_run_and_killed_server(
     assert metric(server, found.info.run_id, "val/top1") == logged(run, "val", "top1")
     assert list(metric(server, found.info.run_id, "result/top1")) == [STEPS]
     files = {path.path for path in server.client().list_artifacts(found.info.run_id)}
-    assert files == {"attempts.jsonl", "config.yaml", "pictures", "result.json"}
+    assert files == {"attempts.jsonl", "config.yaml", "images", "pictures", "result.json"}
+    images = [Path(one.path).name for one in server.client().list_artifacts(found.info.run_id, "images")]
+    shown = Counter(int(name.split("+")[2]) for name in images if name.endswith(".png"))
+    assert shown == dict.fromkeys(logged(run, "wiring", "macs"), 1)
 
     rows = history(the_file(run.tracking))
     assert Counter((row["kind"], row["step"]) for row in rows).most_common(1)[0][1] == 1

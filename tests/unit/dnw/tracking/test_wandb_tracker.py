@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import wandb
+from event_files import draw
 from PIL import Image
 from run_folder import finish, log, make, note
 from trackers.wandb_files import history, records, the_file
@@ -52,6 +53,7 @@ def test_offline_files_hold_the_run_once(run: Run) -> None:
     log(run, 2, kind="val", attempt=1, time=time.time())
     note(run, 1, "end", time.time(), reason="done", step=2)
     Image.new("L", (2, 2)).save(run.wiring)
+    draw(run, 2, "wiring/graph")
     (run.checkpoints / "step-00000002.pt").write_bytes(b"-")
     finish(run, steps=2)
     assert sent(run) == 4  # all of it anew, in one folder
@@ -62,9 +64,10 @@ def test_offline_files_hold_the_run_once(run: Run) -> None:
         ("train", 2),
         ("val", 2),
         ("result", 2),
+        ("wiring/graph", 2),
     ]
     assert found[0]["train/loss"] == 1.5
-    assert found[-1]["result/top1"] == 61.5
+    assert found[-2]["result/top1"] == 61.5
     (first,) = (record.run for record in records(path) if record.HasField("run"))
     assert (first.run_id, first.run_group) == (read_facts(run).id, "example-sweep-01234567")
     assert {item.key: json.loads(item.value_json) for item in first.config.update}["optim"]["lr"] > 0
