@@ -23,6 +23,8 @@ from dnw.tracking.mlflow_tracker import METRICS, MlflowTracker
 from dnw.tracking.tracker import TrackerError
 from launch import runs
 
+pytestmark = pytest.mark.xdist_group("mlflow tracker")  # one worker makes what they share
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy of MLflow
 LINES = METRICS // 4 + 5  # of four values each
 
