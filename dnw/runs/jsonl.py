@@ -67,6 +67,11 @@ def keep(
     """Rewrite the file with the wanted records alone; cut-off lines go too.
 
     `publish` opens what will replace the file.
+
+    Args:
+        path: of the file; one that isn't there stays away.
+        wanted: whether a record stays.
+        publish: opens what will replace the file.
     """
     if not path.exists():
         return

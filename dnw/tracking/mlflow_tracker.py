@@ -95,7 +95,7 @@ class MlflowTracker:
             self._send_settings({name: settings[name] for name in settings.keys() - run.data.params.keys()})
 
     def send(self, facts: Facts, rows: Sequence[Row], pictures: Sequence[Picture] = ()) -> int:
-        """Send values that aren't there, then what has changed of the rest, files last."""
+        """Send values that aren't there, then what has changed of the rest; as `Tracker.send`."""
         new = [row for row in rows if any(row.step not in self._steps(name) for name in row.values)]
         metrics = [
             Metric(name, value, round(row.time * 1000), row.step)

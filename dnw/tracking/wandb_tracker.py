@@ -83,7 +83,7 @@ class WandbTracker:
             self._run.define_metric("*", step_metric=STEP)
 
     def send(self, facts: Facts, rows: Sequence[Row], pictures: Sequence[Picture] = ()) -> int:
-        """Send rows that aren't there, then what has changed of the rest, files last."""
+        """Send rows that aren't there, then what has changed of the rest; as `Tracker.send`."""
         new = [row for row in rows if (row.kind, row.step) not in self._there]
         with in_one_line("wandb"):
             for row in new:

@@ -90,7 +90,13 @@ def waitable(plans: Sequence[RunPlan], known: Statuses) -> tuple[list[RunPlan], 
 
 
 def shown(checks: SubmissionChecks, plan: RunPlan, known: Statuses) -> SubmissionChecks:
-    """Return checks for a dry run: with the jobs that there are already."""
+    """Return checks for a dry run: with the jobs that there are already.
+
+    Args:
+        checks: without.
+        plan: that is shown.
+        known: how the runs stand that it follows.
+    """
     jobs = [job_of(known[run.folder]) for run in plan.follows if run.folder in known]
     return dataclasses.replace(checks, after=plan.follows, jobs=tuple(filter(None, jobs)))
 
@@ -141,7 +147,13 @@ def check_done(plan: RunPlan) -> None:
 
 
 def describe_wait(plan: RunPlan, made: Mapping[Path, Submission], known: Statuses) -> Iterator[str]:
-    """Yield what to say of each run that a plan waits for."""
+    """Yield what to say of each run that a plan waits for.
+
+    Args:
+        plan: that waits.
+        made: what was submitted for this command line so far, by run folder.
+        known: how other runs stand.
+    """
     for run in plan.follows:
         if run.folder in made:
             yield f"{run.name} (job {made[run.folder].job} on {made[run.folder].cluster})"

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from documents import dry_run, typed, wait_for
 from run_folder import log, make
+from slurm import packages
 from trackers.mlflow_server import MlflowServer
 from trackers.wandb_files import history, the_file
 from worker import ROOT
 
+from bench import mlflow_page
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.tracking.facts import read_facts
@@ -149,6 +151,13 @@ def test_killed_run_and_killed_server(
     assert {row["step"]: row["train/loss"] for row in rows if row["kind"] == "train"} == logged(
         run, "train", "loss"
     )
+    if not packages.missing(packages.BROWSER):
+        picture = tmp_path / "mlflow.png"
+        page = mlflow_page.draw(server, picture, "model-metrics")
+        assert run.name in page
+        assert "share" in page  # of goodput, the first curves
+        assert 10_000 < picture.stat().st_size < 200_000
+
     secret = [path for path in folder.rglob("*") if path.is_file() and _holds(path)]
     assert not secret
 
