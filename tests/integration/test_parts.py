@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ PARTS: dict[str, dict[str, Any]] = {
         for name in OPTIMIZERS
     },
     "mixed": {"augment": {"mixup": 0.2, "cutmix": 1.0}},
-    "sizes": {"augment": {"sizes": [[0, 16], [0.06, 24]]}},  # the second of the second step on
+    "sizes": {"data__image_size": 20, "data__eval_size": 16, "augment": {"sizes": [[0, 16], [0.06, 20]]}},  # the second of the second step on
     "transforms": {"augment": {"randaugment_ops": 2, "color_jitter": 0.4, "random_erase": 0.5}},
     "rigl, adamw, clip, ema": {
         **{"wiring": {"name": "rigl", "every": 1}, "optim__name": "adamw", "optim__lr": 1e-3},
@@ -89,6 +90,15 @@ PARTS: dict[str, dict[str, Any]] = {
     },
 }
 PARTS["n_m"]["width"] = 0.207
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As each of the two processes has: another number would sum in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def config(part: str) -> Train:
