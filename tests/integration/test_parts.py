@@ -82,7 +82,11 @@ PARTS: dict[str, dict[str, Any]] = {
         for name in OPTIMIZERS
     },
     "mixed": {"augment": {"mixup": 0.2, "cutmix": 1.0}},
-    "sizes": {"data__image_size": 20, "data__eval_size": 16, "augment": {"sizes": [[0, 16], [0.06, 20]]}},  # the second of the second step on
+    "sizes": {
+        "data__image_size": 20,
+        "data__eval_size": 16,
+        "augment": {"sizes": [[0, 16], [0.06, 20]]},
+    },  # the second of the second step on
     "transforms": {"augment": {"randaugment_ops": 2, "color_jitter": 0.4, "random_erase": 0.5}},
     "rigl, adamw, clip, ema": {
         **{"wiring": {"name": "rigl", "every": 1}, "optim__name": "adamw", "optim__lr": 1e-3},
