@@ -19,6 +19,11 @@ PEER_FAILED = signal.SIGRTMIN  # to workers: one of you has failed; or from its 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # <linux/prctl.h>
 
 
+def signal_name(number: int) -> str:
+    """Return what a signal is called; most of the real-time ones have but a number."""
+    return next((one.name for one in signal.Signals if one == number), f"signal {number}")
+
+
 class StopRequest:
     """Which signal asked this process to stop, if any did."""
 

@@ -25,7 +25,7 @@ from launch.cluster.submission import Submission, submission
 from launch.config import SETTINGS, Cluster, is_path
 from launch.errors import LaunchError
 from launch.node.container import Container
-from launch.node.follow_up import START
+from launch.node.follow_up import START, make_folder, next_folder
 from launch.node.job import Job
 from launch.node.notices.channels import channels
 from launch.node.notify import handed_on
@@ -88,7 +88,7 @@ def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
     """Return the sbatch script that `submit` would hand to Slurm; of several arrays, the first one's."""
     first = _lanes(plans, checks)[0]
     array = plans[: first.sizes[0]]
-    return _script(array, parameters(array, checks, first.share), _files_folder(array), checks)
+    return _script(array, parameters(array, checks, first.share), next_folder(_files(array)), checks)
 
 
 def _script(
@@ -249,15 +249,13 @@ def _environment(asked: Mapping[str, Any]) -> dict[str, str]:
     return sbatch_environment.for_sbatch(os.environ, {*asked, *asked["additional_parameters"]})
 
 
-def _files_folder(plans: Sequence[RunPlan]) -> Path:
-    """Where submitit's files of this submission go: a new folder each, since job ids come again.
+def _files(plans: Sequence[RunPlan]) -> Path:
+    """Return where submitit's files go: each submission has a new folder there, since job ids come again.
 
     A cluster that was set up anew counts from 1, and a restarted container hands out the same process ids;
     submitit would then take an old job's files for those of the new one.
     """
-    parent = plans[0].run.slurm if len(plans) == 1 else plans[0].launch.runs_dir / ".sweeps"
-    numbers = [int(path.name) for path in parent.glob("[0-9]*")] if parent.exists() else []
-    return parent / str(max(numbers, default=0) + 1)
+    return plans[0].run.slurm if len(plans) == 1 else plans[0].launch.runs_dir / ".sweeps"
 
 
 def _lanes(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Lane]:
@@ -292,11 +290,14 @@ def _sbatch(
     made: list[Submission],
 ) -> str:
     """Submit one job or one array; its id. What was made of the runs is appended to `made`."""
-    folder, asked = _files_folder(plans), parameters(plans, checks, share, after)
+    parent, asked = _files(plans), parameters(plans, checks, share, after)
     before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
+    try:
+        folder = make_folder(parent)
+    except OSError as error:
+        raise _unwritten(parent, error) from None
     text = _script(plans, asked, folder, checks)
     try:
-        folder.mkdir(parents=True)
         shutil.copy(Path(node.__file__).with_name(START), folder / START)
         jobs = [job(plan) for plan in plans]
         found = sbatch.submit(jobs, text, folder, plans[0].launch.cluster.limit_min, _environment(asked))
@@ -368,8 +369,7 @@ def check_slurm() -> None:
 
 
 def _to_this_machine(plan: RunPlan, checks: SubmissionChecks) -> Submission:
-    folder = _files_folder([plan])
-    folder.mkdir(parents=True)
+    folder = make_folder(_files([plan]))
     before = ledger.next_attempt(plan.run) - 1  # the job may begin one at once
     work = job(plan)
     others = tuple(run.folder for run in checks.after)

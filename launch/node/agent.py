@@ -34,6 +34,7 @@ from dnw.preemption import (
     follow,
     follow_parent,
     name_process,
+    signal_name,
 )
 from dnw.training.watchdog import HUNG
 from launch.node import container, fork_server, meeting
@@ -158,7 +159,7 @@ def _report(failures: Mapping[int, Any]) -> int:
     if failure.exitcode == STOPPED:  # it was asked to stop itself, and all stopped with it
         return STOPPED
     number = -int(failure.exitcode)
-    how = f"was killed by {signal.Signals(number).name}" if number > 0 else f"ended with exit code {-number}"
+    how = f"was killed by {signal_name(number)}" if number > 0 else f"ended with exit code {-number}"
     print(f"worker of rank {rank} (process {failure.pid}) {how}", file=sys.stderr)
     if number > 0:
         return KILLED + number

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnw.preemption import PEER_FAILED, STOPPED, TIME_IS_UP
+from dnw.preemption import PEER_FAILED, STOPPED, TIME_IS_UP, signal_name
 from dnw.runs import ledger
 from dnw.runs.divergence import DIVERGED
 from dnw.runs.folder import Run, newest_step
@@ -19,6 +19,7 @@ from launch.node.topology import Node
 
 DONE, FAILED = 0, 1
 LAST_LINES = 15
+LAST_BYTES = 1 << 18  # in which these lines are looked for
 UNSAVED = "not saved in the time granted"  # how the detail of an attempt begins that was killed on request
 
 
@@ -154,7 +155,9 @@ def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
     killed = [
         (number == signal.SIGABRT, rank)
         for rank, number in numbers.items()
-        if number > 0 and number != PEER_FAILED  # which the job sent to an agent that had just begun
+        # 255 is what a container's runtime has for any failure; PEER_FAILED the job sent to an agent that had
+        # just begun
+        if number in signal.valid_signals() and number != PEER_FAILED
     ]
     if not killed:
         return None
@@ -162,7 +165,7 @@ def _killed(found: Attempt, ended: Ended) -> dict[str, Any] | None:
     if is_aborted and found.end is not None and found.end.get("fault") != "peer":
         return None
     where = f" on {ended.node.hosts[rank]}" if ended.node.count > 1 else ""
-    return _as("killed", f"by {signal.Signals(numbers[rank]).name}{where}", ended.node.hosts[rank])
+    return _as("killed", f"by {signal_name(numbers[rank])}{where}", ended.node.hosts[rank])
 
 
 def _out_of_memory(ended: Ended) -> dict[str, Any] | None:
@@ -197,7 +200,11 @@ def _host_of(found: Attempt, ended: Ended) -> str:
 
 def tail(log: Path) -> list[str]:
     """Return the last lines of a log that say anything."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    if not log.exists():
+        return []
+    with log.open("rb") as file:  # which may have grown to gigabytes, of warnings say
+        file.seek(max(0, log.stat().st_size - LAST_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
     return [line for line in lines if line.strip()][-LAST_LINES:]
 
 

@@ -54,7 +54,7 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[st
         )
     stated = {name.replace("-", "_") for name in re.findall(r"^#SBATCH --([a-z-]+)", text, re.MULTILINE)}
     environment = sbatch_environment.for_sbatch(os.environ, stated)
-    new = _made(folder.parent)
+    new = make_folder(folder.parent)
     try:
         _fill(new, folder, node.job, text)
         _note(run, record | {"job": UNKNOWN + element, "folder": str(new)})
@@ -100,11 +100,17 @@ def _fill(new: Path, folder: Path, job: str, script: str) -> None:
     (new / SCRIPT).write_text(re.sub(rf"{re.escape(old_words)}(?!\d)", lambda _: new_words, script))
 
 
-def _made(parent: Path) -> Path:
-    """Make the next one of counted folders, as other elements of an array may do at the same time."""
+def next_folder(parent: Path) -> Path:
+    """Return the next one of counted folders; others beside them, such as copies, don't count."""
+    numbers = [int(path.name) for path in parent.glob("[0-9]*") if path.name.isdecimal()]
+    return parent / str(max(numbers, default=0) + 1)
+
+
+def make_folder(parent: Path) -> Path:
+    """Make the next one, as other elements of an array, or submissions of other runs, may do meanwhile."""
+    parent.mkdir(parents=True, exist_ok=True)
     while True:
-        numbers = [int(path.name) for path in parent.glob("[0-9]*")]
-        new = parent / str(max(numbers, default=0) + 1)
+        new = next_folder(parent)
         try:
             new.mkdir()
         except FileExistsError:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from login_node import Captured, Typed, as_folder, runs, runs_dir_is_empty
@@ -125,6 +126,24 @@ def test_a_sweep_is_one_job_array_each_with_its_own_code(
         assert noted is not None
         assert noted.job == f"4711_{number}"
     assert capfd.readouterr().out.count("job     4711_") == 3
+
+
+def test_a_sweep_of_another_experiment_at_the_same_moment(
+    typed: Typed, tmp_path: Path, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its files, which lie in the same folder, and this one has its own."""
+    theirs, parameters = tmp_path / "runs" / ".sweeps" / "1" / "0.pkl", submit.parameters
+
+    def meanwhile(*arguments: Any) -> dict[str, Any]:
+        if not theirs.exists():
+            theirs.parent.mkdir(parents=True)
+            theirs.touch()
+        return parameters(*arguments)
+
+    monkeypatch.setattr(submit, "parameters", meanwhile)
+    assert typed("-m", "seed=1,2") == 0
+    assert theirs.exists()
+    assert "/.sweeps/2/" in (lab / "script-0").read_text()
 
 
 def queue(lab: Path, state: str, submitted: float, folder: Path | str) -> None:

@@ -91,6 +91,26 @@ def test_nccl_aborts_where_a_peer_went_wrong(tmp_path: Path, ends: list[dict[str
     assert (end["reason"], end["node"], end["detail"]) == ("error", "n2", OWN["detail"])
 
 
+@pytest.mark.parametrize("code", [255, 128 + 99])
+def test_an_exit_code_of_no_signal_is_an_error(tmp_path: Path, code: int) -> None:
+    """As of the runtime of a container, whatever failed there."""
+    assert concluded(tmp_path, [], (code, 0))["reason"] == "error"
+
+
+def test_a_signal_without_a_name(tmp_path: Path) -> None:
+    number = signal.SIGRTMIN + 2
+    assert concluded(tmp_path, [], (-number, 0))["detail"] == f"by signal {int(number)} on n1"
+
+
+def test_only_the_end_of_a_large_log_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.truncate(1 << 40)  # takes no room
+        file.seek(0, 2)
+        file.write(b"\n\xff first\n\nlast\n")
+    assert exit_reason.tail(log)[-2:] == ["\ufffd first", "last"]
+
+
 def test_an_abort_without_a_word(tmp_path: Path) -> None:
     end = concluded(tmp_path, [], (1, ABORTED))
     assert (end["reason"], end["node"], end["detail"]) == ("killed", "n2", "by SIGABRT on n2")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,13 @@ def test_a_run_that_another_job_works_on_by_now(tmp_path: Path, tools: Path) -> 
     run.launch.write_text(json.dumps({"job": "8", "folder": str(run.slurm / "1")}))
     assert follow_up.submit(run, node) == f"no script of job 7 in {run.slurm / '1'}"
     assert not (tools / "asked").exists()
+
+
+def test_each_submission_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Beside what somebody has copied there."""
+    parent = tmp_path / "sweeps"
+    for name in ("3", "7 (copy)", "8.old", "9~"):
+        (parent / name).mkdir(parents=True)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(follow_up.make_folder, [parent] * 8))
+    assert sorted(int(folder.name) for folder in made) == list(range(4, 12))
