@@ -26,7 +26,7 @@ import torch
 from dnw import models, nondeterministic, user_classes
 from dnw.config import FROM_A_RUN, ConfigError, Train, load
 from dnw.hardware import compiler, determinism, gpu_fault, health, memory, precision
-from dnw.hardware.device import DeviceError
+from dnw.hardware.device import DeviceError, is_cpu
 from dnw.hardware.health import UnfitError, node_name
 from dnw.identity import signature
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
@@ -306,7 +306,7 @@ def configure(train: Train) -> None:
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     precision.configure(train.precision)
-    if not torch.cuda.is_available():
+    if is_cpu():
         memory.keep_freed()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dnw.compact import Compact, can_compact, compact
 from dnw.engines.engine import CPU, Engine
 from dnw.engines.names import NAMES
+from dnw.hardware.device import takes_kernels
 from shards.errors import did_you_mean
 
 Precision = Literal["fp32", "bf16"]
@@ -113,6 +114,9 @@ def _engine(name: str, network: Compact, threads: int | None, precision: Precisi
         case _:
             from dnw.engines.native.gpu import gpu  # noqa: PLC0415
 
+            if not takes_kernels(network.device):
+                raise ValueError(f"engine native: Triton has no code for a GPU as old as {network.device}")
+
             return gpu(network)
 
 
@@ -127,7 +131,9 @@ def _auto(network: nn.Module | Compact, left: Compact, threads: int | None, prec
     from dnw.engines import winners  # noqa: PLC0415
     from dnw.engines.auto import Auto  # noqa: PLC0415
 
+    has_native = left.device.type == "cpu" or takes_kernels(left.device)
     names = [name for name in ("native", "csr", "compact") if precision == "fp32" or name in _IN_BF16]
+    names = [name for name in names if name != "native" or has_native]
     candidates = {name: _engine(name, left, threads, precision) for name in names}
     if isinstance(network, nn.Module):
         candidates["dense"] = _dense(network, precision, left.device)

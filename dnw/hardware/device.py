@@ -7,6 +7,7 @@ would take weeks there, and look healthy.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -19,6 +20,8 @@ import torch
 GPUS = "DNW_GPUS"  # how many GPUs were asked for on this node; 0: train on the CPU
 NO_DRIVER = "no driver"
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # for kernels on a GPU; torch for CUDA brings it
+# The least compute capabilities for which Triton compiles, and in bfloat16; before, ptxas refuses it.
+KERNELS_FROM, BF16_FROM = (7, 0), (8, 0)
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -35,6 +38,25 @@ def driver_version() -> str:
     told = _DRIVER.read_text() if _DRIVER.exists() else ""
     found = re.search(r"\b\d+\.\d+(\.\d+)?\b", told)
     return found[0] if found else NO_DRIVER
+
+
+@functools.cache
+def takes_kernels(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this project's kernels can be compiled for a device; elsewhere torch's operations do the same.
+
+    Args:
+        device: where the values are.
+        dtype: of the values that are read and written.
+    """
+    if device.type != "cuda" or not HAS_TRITON:
+        return False
+    least = BF16_FROM if dtype == torch.bfloat16 else KERNELS_FROM
+    return torch.cuda.get_device_capability(device) >= least
+
+
+def is_cpu(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process computes on a CPU: no GPU was asked for, or there is none to be used."""
+    return environment.get(GPUS) == "0" or not torch.cuda.is_available()
 
 
 def choose(environment: Mapping[str, str] = os.environ) -> torch.device:

@@ -28,7 +28,11 @@ OF_THE_RUN = re.compile(
     re.IGNORECASE,
 )
 BROKEN_LIBRARY = re.compile(r"CU(BLAS|DNN)_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR)")
-OUT_OF_MEMORY = re.compile(r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+# CUDA's own words, and those of cuBLAS, cuDNN and NCCL, which allocate beside torch
+OUT_OF_MEMORY = re.compile(
+    r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED|DEVICE_ALLOCATION_FAILED|"
+    r"Cuda failure (\d+ )?'out of memory'"
+)
 MISUSE = re.compile(r"ncclInvalid(Usage|Argument)")
 FAILED_CALL = "ncclUnhandledCudaError"
 # gloo raises a plain RuntimeError
@@ -66,7 +70,9 @@ def what_would_fit(error: BaseException, train: Train) -> str:
     """Return what ran out, in torch's words (bytes wanted, free, in all), and the settings that need less."""
     text = str(error)
     said = re.match(r".*? is free\.", text, re.DOTALL)
-    ran_out = " ".join((said[0] if said else text.partition("\n")[0]).split()).rstrip(".")
+    lines = text.splitlines() or [""]
+    line = next(filter(OUT_OF_MEMORY.search, lines), lines[0])  # NCCL says it last
+    ran_out = " ".join((said[0] if said else line).split()).rstrip(".")
     return f"{ran_out}; {_smaller(error, train)}, or GPUs with more memory (cluster.constraint)"
 
 

@@ -20,6 +20,9 @@ TENSOR_CORES = (8, 0)  # the first compute capability that computes TF32 and bfl
 def configure(precision: Precision) -> None:
     """Set what torch's float32 products and convolutions on CUDA devices compute in, for this process."""
     mode = "tf32" if precision == "tf32" else "ieee"
+    # The older switch isn't moved by the newer ones below; where they differ, whoever asks for it, as
+    # torch.backends.cudnn.flags does, gets an exception (github.com/pytorch/pytorch/issues/179445).
+    torch.backends.cudnn.allow_tf32 = mode == "tf32"
     torch.backends.cuda.matmul.fp32_precision = mode
     torch.backends.cudnn.conv.fp32_precision = mode  # type: ignore[attr-defined]  # not in its stub
     torch.backends.cudnn.rnn.fp32_precision = mode  # type: ignore[attr-defined]

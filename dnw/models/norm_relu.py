@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dnw.hardware.device import HAS_TRITON
+from dnw.hardware.device import takes_kernels
 from dnw.models.graph import maps, pixels
 
 TOGETHER = -1  # beside the numbers that torch has for its norms
@@ -108,7 +108,8 @@ def backward(
 
 
 def _has_kernels(x_BCHW: Tensor) -> bool:
-    return HAS_TRITON and x_BCHW.device.type == "cuda" and x_BCHW.dtype in (torch.float32, torch.bfloat16)
+    is_taken = x_BCHW.dtype in (torch.float32, torch.bfloat16)
+    return is_taken and takes_kernels(x_BCHW.device, x_BCHW.dtype)
 
 
 class _NormRelu(torch.autograd.Function):

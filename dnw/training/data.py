@@ -332,7 +332,7 @@ def _loader(images: Dataset[Batch], spans: Sampler[Any], workers: int) -> DataLo
         sampler=spans,
         num_workers=workers,
         worker_init_fn=leave_signals_to_parent,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_initialized(),  # a process on the CPU has nothing to do with a GPU beside it
         prefetch_factor=PREFETCH if workers else None,
     )
 

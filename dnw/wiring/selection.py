@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnw.hardware.device import HAS_TRITON
+from dnw.hardware.device import takes_kernels
 from dnw.wiring.areas import Area, areas
 from shards import rng
 
@@ -68,7 +68,7 @@ def largest(
     """
     if out is None or not out.is_contiguous():
         out = torch.empty(weight.shape, dtype=torch.bool, device=weight.device)
-    if weight.device.type == "cuda" and HAS_TRITON:
+    if takes_kernels(weight.device):
         return _largest_by_kernels(weight, legal, budget, out)
     if weight.device.type != "cpu":  # torch.topk finds the threshold
         if budget == 0:

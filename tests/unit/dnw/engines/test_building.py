@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dnw import models
 from dnw.compact import Compact, compact
-from dnw.engines import NAMES, build
+from dnw.engines import NAMES, build, building, winners
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ODD = Oddity(density=0.2, unread=0.2, unfed=0.2, silent=0.1)
@@ -147,6 +147,17 @@ def test_kernels_for_a_gpu_on_their_interpreter(kind: str, size: int, batch: int
     done = subprocess.run(words, env=os.environ | paths, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 1e-5
+
+
+def test_a_device_that_kernels_are_not_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = compact(drawn("static", 32), 32)
+    with pytest.raises(ValueError, match="engine native: Triton has no code for a GPU as old as meta"):
+        build("native", left, 32, device="meta")
+    made: list[str] = []
+    monkeypatch.setattr(building, "_engine", lambda name, *_: made.append(name))
+    monkeypatch.setattr(winners, "place", lambda *_: Path("none"))
+    build("auto", left, 32, device="meta")
+    assert made == ["csr", "compact"]
 
 
 def test_an_engine_for_another_device_is_refused() -> None:

@@ -47,6 +47,30 @@ def test_a_run_that_is_to_train_on_the_cpu_does(gpus: int) -> None:
     assert device.choose({"DNW_GPUS": "0"}) == torch.device("cpu")
 
 
+def test_a_process_on_the_cpu_knows_it(gpus: int) -> None:
+    assert device.is_cpu({"DNW_GPUS": "0"})
+    assert not device.is_cpu({"DNW_GPUS": "1"})
+    assert not device.is_cpu({})
+
+
+@pytest.mark.parametrize(
+    ("capability", "in_fp32", "in_bf16"),
+    [((6, 0), False, False), ((7, 0), True, False), ((7, 5), True, False), ((8, 0), True, True)],
+)
+def test_kernels_are_compiled_for_what_triton_knows(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], in_fp32: bool, in_bf16: bool
+) -> None:
+    """P100 and V100: bf16 there is emulated by torch, and refused by ptxas."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    asked = device.takes_kernels.__wrapped__
+    gpu = torch.device("cuda", 0)
+    assert asked(gpu) is in_fp32
+    assert asked(gpu, torch.bfloat16) is in_bf16
+    monkeypatch.setattr(device, "HAS_TRITON", False)
+    assert not asked(gpu)
+    assert not asked(torch.device("cpu"))
+
+
 def test_gpus_that_were_asked_for_and_cannot_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(device, "_DRIVER", tmp_path / "none")
     with pytest.raises(

@@ -15,6 +15,12 @@ from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Normalize
 
 TRAIN = train(batch=48, micro_batch=12)
+# as NCCL and cuDNN say it where torch's tensors have taken all the memory
+NCCL_MEMORY = (
+    "NCCL error in: x.cpp:94, unhandled cuda error (run with NCCL_DEBUG=INFO for details)\n"
+    "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'"
+)
+CUDNN_MEMORY = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,8 @@ TRAIN = train(batch=48, micro_batch=12)
         (torch.AcceleratorError("CUDA error: no kernel image is available for execution"), None),
         (torch.AcceleratorError("CUDA error: out of memory"), None),
         (torch.OutOfMemoryError(faults.MEMORY), None),
+        (dist.DistBackendError(NCCL_MEMORY), None),
+        (RuntimeError(CUDNN_MEMORY), None),
         (RuntimeError("shape '[2, 3]' is invalid for input of size 5"), None),
         (ValueError("CUDNN_STATUS_INTERNAL_ERROR"), None),
     ],
@@ -62,6 +70,11 @@ def test_whose_fault(error: Exception, fault: str | None) -> None:
         (torch.OutOfMemoryError("CUDA out of memory."), True),
         (torch.AcceleratorError("CUDA error: out of memory"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError(CUDNN_MEMORY), True),
+        (dist.DistBackendError(NCCL_MEMORY), True),
+        (dist.DistBackendError(NCCL_MEMORY.replace("2 'out of memory'", "'out of memory'")), True),
+        (dist.DistBackendError(NCCL_MEMORY.replace("2 'out of memory'", "999 'unknown error'")), False),
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), False),
         (ValueError("CUDA error: out of memory"), False),
     ],
@@ -76,6 +89,8 @@ def test_what_would_fit_says_bytes_and_settings() -> None:
         "1.56 GiB is free; try micro_batch=6 (now 12) or precision=bf16, or GPUs with more memory "
         "(cluster.constraint)"
     )
+    told = what_would_fit(dist.DistBackendError(NCCL_MEMORY), TRAIN)
+    assert told.startswith("Cuda failure 2 'out of memory'; try micro_batch=6 (now 12) or precision=bf16")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,10 @@ def test_fp32_is_what_it_says(name: Precision, mode: str) -> None:
     precision.configure("tf32" if mode == "ieee" else "fp32")
     precision.configure(name)
     assert modes() == [mode] * 3
+    assert torch.backends.cudnn.allow_tf32 == (mode == "tf32")  # answers, and says the same
+    with torch.backends.cudnn.flags(enabled=False):  # as networks of a user's own may
+        pass
+    assert torch.backends.cudnn.allow_tf32 == (mode == "tf32")
     for processor in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv):  # type: ignore[attr-defined]
         assert processor.fp32_precision == "none"  # a CPU is left alone
 

@@ -165,6 +165,17 @@ def test_a_larger_batch_of_the_other_split_leaves_the_last_two_alone(few_images:
     assert len(taken) == len(expected) == 10 * (4 + 3)
 
 
+@pytest.mark.parametrize("computes_there", [False, True])
+def test_memory_is_locked_for_a_gpu_that_is_computed_on(
+    few_images: Path, monkeypatch: pytest.MonkeyPatch, computes_there: bool
+) -> None:
+    """A run on the CPU asks nothing of a GPU beside it, which another process may have for itself."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: computes_there)
+    split = Index.load(few_images, "val")
+    assert evaluation_batches(train(), split, 0, 1).pin_memory is computes_there
+
+
 @pytest.mark.parametrize("kind", ["none", "crop_flip", "resized_crop_flip"])
 def test_images_have_the_size_of_their_step_and_of_the_evaluation(few_images: Path, kind: str) -> None:
     """120 images, 32 a step: the third step begins in the second half of the epoch, the fifth behind it."""

@@ -81,6 +81,6 @@ def test_gpu_chooses_among_equal_ones(value: float) -> None:
 @pytest.mark.gpu
 def test_gpu_without_triton_chooses_the_same() -> None:
     weight = torch.randn(300, 280, generator=torch.Generator().manual_seed(3)).half().float().cuda()
-    with mock.patch.object(selection, "HAS_TRITON", False):
+    with mock.patch.object(selection, "takes_kernels", return_value=False):
         by_torch = largest(weight, None, 4_321)
     assert torch.equal(largest(weight, None, 4_321), by_torch)
