@@ -53,13 +53,7 @@ class Card:
 
 
 def write(path: Path, network: Compact, card: Card) -> None:
-    """Write the file, whole or not at all. Raises OSError if that can't be done.
-
-    Args:
-        path: of the file.
-        network: that it holds.
-        card: that describes it.
-    """
+    """Write the file, whole or not at all. Raises OSError if that can't be done."""
     content = encode(network, card)
     with replacing(path) as file:
         file.write(content)

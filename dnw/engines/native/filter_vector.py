@@ -3,7 +3,8 @@
 A vector of 512 bits that begins within a cache line lies in two of them, and takes twice as long to read.
 Six of the nine taps do, whatever the rows begin with; so two vectors on end are read and shifted. A vector
 of 256 bits crosses the end of a line half as often, and takes two instructions to shift: there all taps are
-read.
+read. Where every second pixel is kept, only these are filtered; with 256 bits they stay, until they are
+written, in the order in which one instruction picks them from two vectors, which is within halves.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from dnw.engines.native.vector import (
 SHIFTED = LANES == 16  # registers of 512 bits
 # Vectors at a time: with nine weights and what is read they fill 32 or 16 registers. HALVED are vectors of a
 # row of which every second pixel is kept.
-FILTERED, HALVED = (7, 4) if SHIFTED else (4, 1)
+FILTERED, HALVED = (7, 4) if SHIFTED else (4, 2)
+_HALF = LANES // 2
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
@@ -148,20 +150,49 @@ def _filtered_by_two(
     builder: ir.IRBuilder, vectors: int, source: ir.Value, pitch: ir.Value, weights: list[ir.Value]
 ) -> list[ir.Value]:
     """Vectors on end of every second pixel of what a filter makes of a map."""
-    if not SHIFTED:
-        both = _filtered(builder, 2 * vectors, source, pitch, weights)
-        return [every_second(builder, *both[at : at + 2]) for at in range(0, len(both), 2)]
     sums = [ir.Constant(_VECTOR, None)] * vectors
     for row in range(3):
         begin = builder.gep(source, [builder.sub(builder.mul(pitch, integer(row - 1)), integer(1))])
-        read = _read(builder, begin, 2 * vectors + 1)
-        left, middle = (
-            [every_second(builder, read[2 * at], read[2 * at + 1], first) for at in range(vectors)]
-            for first in range(2)
-        )
-        right = [_shifted(builder, *pair, 1) for pair in itertools.pairwise([*left, read[-1]])]
+        if SHIFTED:
+            read = _read(builder, begin, 2 * vectors + 1)
+            left, middle = (
+                [every_second(builder, read[2 * at], read[2 * at + 1], first) for at in range(vectors)]
+                for first in range(2)
+            )
+            right = [_shifted(builder, *pair, 1) for pair in itertools.pairwise([*left, read[-1]])]
+        else:
+            read = _read(builder, begin, 2 * vectors)
+            shifted = _read(builder, builder.gep(begin, [integer(2)]), 2 * vectors)
+            left, middle = ([_picked(builder, *pair, first) for pair in _pairs(read)] for first in range(2))
+            right = [_picked(builder, *pair, 0) for pair in _pairs(shifted)]
         sums = _added(builder, sums, [left, middle, right], weights[3 * row :])
-    return sums
+    return sums if SHIFTED else [_ordered(builder, total) for total in sums]
+
+
+def _pairs(vectors: list[ir.Value]) -> list[tuple[ir.Value, ir.Value]]:
+    return list(zip(vectors[::2], vectors[1::2], strict=True))
+
+
+def _picked(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, begin: int) -> ir.Value:
+    """Return every second lane from `begin` on: of both lower halves of two vectors, then of both upper."""
+    lanes = [
+        vector * LANES + half + lane
+        for half in (0, _HALF)
+        for vector in (0, 1)
+        for lane in range(begin, _HALF, 2)
+    ]
+    return builder.shuffle_vector(first, second, _lanes(lanes))
+
+
+def _ordered(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return in their order the lanes that `_picked` gives."""
+    quarter = _HALF // 2
+    lanes = [part * quarter + lane for part in (0, 2, 1, 3) for lane in range(quarter)]
+    return builder.shuffle_vector(value, value, _lanes(lanes))
+
+
+def _lanes(lanes: list[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes)
 
 
 def _added(
@@ -179,5 +210,5 @@ def _read(builder: ir.IRBuilder, begin: ir.Value, vectors: int) -> list[ir.Value
 
 def _shifted(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, by: int) -> ir.Value:
     """Return LANES lanes from lane `by` on of two vectors on end."""
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(by, by + LANES)))
+    lanes = _lanes(list(range(by, by + LANES)))
     return first if by == 0 else builder.shuffle_vector(first, second, lanes)

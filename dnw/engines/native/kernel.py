@@ -26,7 +26,16 @@ from numpy.typing import NDArray
 
 from dnw.engines.native import filter_vector, stream_vector, vector
 from dnw.engines.native.filter_vector import filter_by_two, filter_flat
-from dnw.engines.native.stream_vector import STREAMED, finish, stream, stream_2, stream_3, stream_4
+from dnw.engines.native.stream_vector import (
+    ALONE,
+    STREAMED,
+    finish,
+    stream,
+    stream_2,
+    stream_3,
+    stream_4,
+    stream_alone,
+)
 from dnw.engines.native.vector import (
     LANES,
     LARGEST_TILE,
@@ -91,7 +100,9 @@ def _entry(version: int) -> Any:
                 if phase.streams:
                     at_runs = step.phase * size + rank
                     runs = team.streams.runs[at_runs], team.streams.runs[at_runs + 1]
-                    _stream(maps, phase, team.streams, runs)
+                    if not phase.is_whole:
+                        _begin(maps, phase, step, first, last, _received_at(phase, first))
+                    _stream(maps, phase, step, team.streams, runs)
                     _finish(maps, phase, step, targets, first, last, features[image])
                 else:
                     _take(maps, phase, step, targets, edges, first, last, rank, features[image])
@@ -157,29 +168,35 @@ def _take(
 
 
 @_compiled
-def _stream(maps: Floats, phase: Any, streams: Any, runs: tuple[int, int]) -> None:
-    """Add up what targets receive, but for bias, of a whole map a few pixels at a time."""
-    pixels = phase.received_side * phase.received_pitch
-    place, size = phase.received_at, phase.received_size
-    for pixel in range(0, pixels, STREAMED * LANES):
+def _stream(maps: Floats, phase: Any, step: Any, streams: Any, runs: tuple[int, int]) -> None:
+    """Add up what targets receive, but for bias, of a strip a few pixels at a time."""
+    place, size = phase.received_at - step.lag, phase.received_size
+    for pixel in range(step.begun, step.done, phase.streams * LANES):
         for at in range(runs[0], runs[1]):
             together = streams.together[at]
-            pieces = (
+            bundles = (
                 streams.begun[at],
-                streams.pieces[at],
-                streams.pieces[at + 1],
+                streams.bundles[at],
+                streams.bundles[at + 1],
                 streams.places,
                 streams.stops,
             )
-            edges = streams.offsets, streams.weights, streams.first_weights[at]
-            if together == 1:
-                stream(maps, *pieces, *edges, pixel, place, size)
+            edges = (
+                streams.offsets,
+                streams.first_offsets[at],
+                streams.weights,
+                streams.first_weights[at],
+            )
+            if phase.streams == ALONE > STREAMED:
+                stream_alone(maps, *bundles, *edges, pixel, place, size)
+            elif together == 1:
+                stream(maps, *bundles, *edges, pixel, place, size)
             elif together == 2:
-                stream_2(maps, *pieces, *edges, pixel, place, size)
+                stream_2(maps, *bundles, *edges, pixel, place, size)
             elif together == 3:
-                stream_3(maps, *pieces, *edges, pixel, place, size)
+                stream_3(maps, *bundles, *edges, pixel, place, size)
             else:
-                stream_4(maps, *pieces, *edges, pixel, place, size)
+                stream_4(maps, *bundles, *edges, pixel, place, size)
 
 
 @_compiled
@@ -188,12 +205,21 @@ def _finish(
 ) -> None:
     """Bring the sums of the targets first..last to what these targets give out."""
     floor = _ZERO if phase.rectified else _MINUS_INFINITY
-    wide = STREAMED * LANES
-    vectors = (phase.received_side * phase.received_pitch + wide - 1) // wide * STREAMED
+    wide = phase.streams * LANES
+    vectors = (step.done - step.begun + wide - 1) // wide * phase.streams
     for target in range(first, last):
-        place = phase.received_at + (target - phase.target) * phase.received_size
-        finish(vectors, maps, place, targets.biases[target], floor, phase.kept_at)
-        _give(maps, phase, step, targets, target, target + 1, place, features)
+        place = _received_at(phase, target)
+        sums = place + step.begun - step.lag
+        finish(vectors, maps, sums, targets.biases[target], floor, phase.kept_at + step.begun)
+        if step.bottom < phase.side:
+            _leave(maps, phase, step, target, target + 1, place)
+        _give(maps, phase, step, targets, target, target + 1, place - step.lag, features)
+
+
+@_compiled
+def _received_at(phase: Any, target: int) -> int:
+    """Return where a target's strip lies, where all targets of a phase have one."""
+    return int(phase.received_at + (target - phase.target) * phase.received_size)
 
 
 @_compiled

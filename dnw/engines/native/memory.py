@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes, Stem, Sums
-from dnw.engines.native.stream_vector import STREAMED
+from dnw.engines.native.stream_vector import ALONE, STREAMED, WIDEST
 from dnw.engines.native.vector import LANES
 
 LINE = 16  # floats in a cache line
@@ -24,6 +24,7 @@ _STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where
 _SMALL_SIDE = 28  # maps up to this are one strip
 _IN_CACHE = 1 << 15  # floats of maps that stay in the level-2 cache, with what else is there
 _DENSE = 1 / 15  # edges of those that are possible: with fewer, a target has too few in a part
+_EDGES = 8  # of a target, from which on those with sources of their own gain
 _GROUP = 4  # targets whose strips stay in the level-1 cache
 
 
@@ -93,21 +94,31 @@ class Received:
     side: int  # of the whole map
     rows: int  # of a strip
     targets: int
-    streams: bool  # summed up a few pixels at a time by all targets: more sources than the cache holds
+    streams: int  # vectors of pixels that all targets sum up at a time, as no cache holds the sources; or 0
 
     @classmethod
     def of(
-        cls, side: int, targets: int, nodes: CompactNodes[Arrays] | None, sources: int = 0, edges: int = 0
+        cls,
+        side: int,
+        nodes: CompactNodes[Arrays] | None,
+        targets: int,
+        sources: int = 0,
+        edges: int = 0,
+        groups: int = 0,
     ) -> Received:
         """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None).
 
-        `sources` are the maps that the targets choose theirs from, by so many edges in all.
+        `sources` are the maps that the targets choose theirs from, by so many edges in all; neighbouring
+        targets with the same sources are one of the groups.
         """
         whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
         rows = side + side % 2 if whole else _STRIP
-        is_large = sources * side * (side + 1) > _IN_CACHE
-        is_dense = edges > _DENSE * targets * sources
-        return cls(side, rows, targets, whole and is_large and is_dense)
+        if 2 * groups > targets and ALONE > STREAMED:
+            streams = ALONE if edges >= _EDGES * targets else 0
+        else:
+            is_large = sources * side * (side + 1) > _IN_CACHE
+            streams = STREAMED if whole and is_large and edges > _DENSE * targets * sources else 0
+        return cls(side, rows, targets, streams)
 
     @property
     def above(self) -> int:
@@ -117,7 +128,7 @@ class Received:
     @property
     def size(self) -> int:
         """From target to target: a strip, a row above and two below, what vectors write and read past it."""
-        return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + (STREAMED + 2) * LANES)
+        return _odd_lines(self.above + (self.rows + 2) * (self.side + 1) + (WIDEST + 2) * LANES)
 
     def floats(self, threads: int) -> int:
         """Of what is filtered at once, a group for each thread; of all targets where sums stream."""
@@ -142,7 +153,7 @@ class Received:
         """Return all bits set for each pixel of the map, none for what lies between rows and below."""
         bits = np.zeros((self.side, self.side + 1), np.int32)
         bits[:, :-1] = -1
-        return np.pad(bits.ravel(), (0, STREAMED * LANES)).view(np.float32)
+        return np.pad(bits.ravel(), (0, WIDEST * LANES)).view(np.float32)
 
     def phase(
         self, at: int, kept_at: int, seams_at: int, nodes: CompactNodes[Arrays] | None

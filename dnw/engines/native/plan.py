@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dnw.compact.form import Arrays, Compact, CompactNodes
 from dnw.engines.native.memory import Given, Memory, Pick, Planes, Received, zeros
 from dnw.engines.native.schedule import schedule
-from dnw.engines.native.stream_vector import STREAMED
+from dnw.engines.native.stream_vector import WIDEST
 from dnw.engines.native.streams import Share, Streams, streams
 from dnw.engines.native.vector import LANES, TOGETHER
 
@@ -85,6 +85,7 @@ class _Stage:
     phase: dict[str, float]
     received: Received
     pick: Pick
+    alike: NDArray[np.int64]  # of Targets
     bias: NDArray[np.float32]
     nodes: CompactNodes[Arrays] | None
 
@@ -99,7 +100,7 @@ def plan(compact: Compact[Arrays], threads: int) -> KernelPlan:
     planes = Planes.of(compact, memory)
     stages = _stages(compact, planes, memory)
     places = _received([stage.received for stage in stages], threads, memory)
-    memory.reserve(STREAMED * LANES)  # vectors read past the last map
+    memory.reserve(WIDEST * LANES)  # vectors read past the last map
     phases = np.zeros(len(stages), PHASE)
     stops = np.cumsum([len(stage.bias) for stage in stages])
     for phase, stage, place, stop in zip(phases, stages, places, stops, strict=True):
@@ -116,7 +117,7 @@ def _team(stages: list[_Stage], firsts: NDArray[np.int64], targets: Targets, thr
     """Divide the targets, which begin at `firsts`, among so many threads."""
     cuts = [_shares(stage.costs(), threads) for stage in stages]
     streamed = [
-        Share.of(stage.pick, targets.alike[first:], *ends, stage.received.size)
+        Share.of(stage.pick, targets.alike[first:], ends, stage.received.size, stage.received.streams)
         if stage.received.streams
         else None
         for stage, first, cut in zip(stages, firsts.tolist(), cuts, strict=True)
@@ -129,15 +130,17 @@ def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_S
     assert compact.stem is not None
     given = Given.all_of(compact.blocks, memory)
     nodes, there = compact.blocks[0].layers[0], given[0].phase(0)
-    received = Received.of(planes.side, nodes.count, nodes)
+    received = Received.of(planes.side, nodes, nodes.count)
     pick = planes.pick(compact.stem)
-    stages = [_Stage(there, received, pick, compact.stem.bias, nodes)]
+    stages = [_Stage(there, received, pick, _alike(pick), compact.stem.bias, nodes)]
     for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
         for layer, sums in enumerate(block.sums, 1):
             following, there = _next(compact, given, number, layer)
             pick = here.pick(sums, memory)
-            received = Received.of(block.side, sums.count, following, sums.columns, len(pick.weights))
-            stages.append(_Stage(there, received, pick, sums.bias, following))
+            alike = _alike(pick)
+            counts = sums.count, sums.columns, len(pick.weights), _groups(alike)
+            received = Received.of(block.side, following, *counts)
+            stages.append(_Stage(there, received, pick, alike, sums.bias, following))
     return stages
 
 
@@ -197,7 +200,7 @@ def _targets(stages: list[_Stage]) -> Targets:
             filters[start:stop] = stage.nodes.filters.reshape(-1, 9)
             if stage.nodes.norm is not None:
                 norms[start:stop] = np.stack((stage.nodes.norm.scale, stage.nodes.norm.shift), 1)
-    alike = np.concatenate([_alike(stage.pick) for stage in stages])
+    alike = np.concatenate([stage.alike for stage in stages])
     return Targets(starts, alike, biases, filters.ravel(), norms)
 
 
@@ -210,3 +213,12 @@ def _alike(pick: Pick) -> NDArray[np.int64]:
             alike[target] = alike[target + 1] + 1
     capped: NDArray[np.int64] = np.minimum(alike, TOGETHER)
     return capped
+
+
+def _groups(alike: NDArray[np.int64]) -> int:
+    """Return how many groups of neighbours with the same sources there are."""
+    groups, target = 0, 0
+    while target < len(alike):
+        target += int(alike[target])
+        groups += 1
+    return groups

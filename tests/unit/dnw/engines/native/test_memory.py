@@ -23,7 +23,7 @@ from dnw.engines.native.memory import (
     in_lines,
     zeros,
 )
-from dnw.engines.native.stream_vector import STREAMED
+from dnw.engines.native.stream_vector import ALONE, STREAMED, WIDEST
 from dnw.engines.native.vector import LANES
 
 Floats = NDArray[np.float32]
@@ -99,7 +99,7 @@ def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
     side: int, normed: bool, rows: int
 ) -> None:
     nodes = arrays_of_nodes(normed)
-    received = Received.of(side, 5, nodes)
+    received = Received.of(side, nodes, 5)
     assert (received.rows, received.is_whole) == (rows, rows >= side)
     assert received.size % LINE == 0
     assert received.size // LINE % 2 == 1
@@ -115,7 +115,7 @@ def test_large_maps_are_taken_in_strips_unless_a_norm_needs_them_whole(
 
 def test_maps_that_no_cache_holds_stream_where_targets_have_many_edges() -> None:
     few, many, sparse, strips = (
-        Received.of(side, 300, arrays_of_nodes(normed=False), sources, edges)
+        Received.of(side, arrays_of_nodes(normed=False), 300, sources, edges, 75)
         for side, sources, edges in (
             (14, 100, 10000),
             (14, 1000, 30000),
@@ -123,9 +123,18 @@ def test_maps_that_no_cache_holds_stream_where_targets_have_many_edges() -> None
             (56, 1000, 30000),
         )
     )
-    assert (few.streams, many.streams, sparse.streams, strips.streams) == (False, True, False, False)
+    assert (few.streams, many.streams, sparse.streams, strips.streams) == (0, STREAMED, 0, 0)
     assert few.floats(threads=2) == 8 * few.size
     assert many.floats(threads=2) == 300 * many.size
+
+
+@pytest.mark.skipif(ALONE == STREAMED, reason="with registers of 512 bits they stream as others do")
+@pytest.mark.parametrize("side", [14, 56])
+def test_targets_with_sources_of_their_own_stream(side: int) -> None:
+    nodes = arrays_of_nodes(normed=False)
+    few, many = (Received.of(side, nodes, 30, 100, edges, 30) for edges in (100, 300))
+    assert (few.streams, many.streams) == (0, ALONE)
+    assert many.floats(threads=2) == 30 * many.size
 
 
 def test_huge_pages_hold_a_copy() -> None:
@@ -156,10 +165,10 @@ def test_workspaces_begin_at_a_cache_line() -> None:
 
 
 def test_bits_are_kept_of_pixels_alone() -> None:
-    kept = Received.of(3, 5, None).kept().view(np.int32)
+    kept = Received.of(3, None, 5).kept().view(np.int32)
     assert kept[:12].reshape(3, 4).tolist() == [[-1, -1, -1, 0]] * 3
-    assert kept[12:].tolist() == [0] * (STREAMED * LANES)
+    assert kept[12:].tolist() == [0] * (WIDEST * LANES)
 
 
 def test_the_head_needs_whole_maps() -> None:
-    assert Received.of(56, 3, None).is_whole
+    assert Received.of(56, None, 3).is_whole
