@@ -73,6 +73,11 @@ def configuration(words: Sequence[str], state: Mapping[str, Tensor]) -> Train:
 def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
     """Make the checkpoint `out` of a file of the paper's code; returns its configuration.
 
+    Args:
+        path: of the paper's file.
+        words: what makes the configuration, as typed.
+        out: the checkpoint, which must not be there yet.
+
     Raises:
         ConfigError: the words make no configuration, or `out` exists.
         UnsafeFileError, ImportStateError: the file can't be read safely, or holds another network.

@@ -57,12 +57,7 @@ def check(optim: Optim) -> None:
         return  # the usual one, for which nothing needs to be read
     if is_user_class(optim.name):
         return  # dnw/user_classes.py looks at it
-    known = optimizers("timm" if optim.name.startswith(TIMM) else "torch")
-    if optim.name not in known:
-        raise ConfigError(f"optim.name: no optimizer {optim.name!r}{_nearest(optim.name, known)}")
-    if reason := REFUSED.get(optim.name):
-        raise ConfigError(f"optim.name: {optim.name} {reason}; choose another optimizer")
-    found = known[optim.name]
+    found = find(optim.name)
     if optim.weight_decay and "weight_decay" not in found.parameters:
         raise ConfigError(f"optim.weight_decay: {optim.name} has none; leave it out")
     problems = [
@@ -72,6 +67,20 @@ def check(optim: Optim) -> None:
     ]
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def find(name: str) -> Known:
+    """Return what is known of an optimizer, no class of the user's own.
+
+    Raises:
+        ConfigError: there is no such optimizer, it can't be used, or its library isn't installed.
+    """
+    known = optimizers("timm" if name.startswith(TIMM) else "torch")
+    if name not in known:
+        raise ConfigError(f"optim.name: no optimizer {name!r}{_nearest(name, known)}")
+    if reason := REFUSED.get(name):
+        raise ConfigError(f"optim.name: {name} {reason}; choose another optimizer")
+    return known[name]
 
 
 @cache

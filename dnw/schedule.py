@@ -31,7 +31,13 @@ def check_length(train: Train, samples: int) -> None:
 
 
 def epochs_done(train: Train, samples: int, step: int) -> int:
-    """Return how many whole epochs `step` steps make, of an epoch of `samples` images."""
+    """Return how many whole epochs `step` steps make, of an epoch of `samples` images.
+
+    Args:
+        train: says how many images a step takes.
+        samples: images of an epoch.
+        step: steps that are done.
+    """
     return step * train.batch // samples
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import typing
 from collections.abc import Collection, Sequence
@@ -78,9 +79,10 @@ _AMONG = 3  # settings that a message offers
 def known_keys(kind: Any, prefix: str = "") -> list[str]:
     """Return every key of a configuration dataclass, dotted."""
     keys = []
+    types = typing.get_type_hints(kind)  # evaluates every annotation of the class
     for field in dataclasses.fields(kind):
         keys.append(prefix + field.name)
-        inner = typing.get_type_hints(kind)[field.name]
+        inner = types[field.name]
         if dataclasses.is_dataclass(inner):
             keys += known_keys(inner, f"{prefix}{field.name}.")
     return keys
@@ -154,4 +156,6 @@ def _must(key: str, problem: Any) -> str:
     if bounds:  # in pydantic's words 3.4e38 has 39 digits
         text = f"{text.rpartition(' ')[0]} {bounds[0]:g}"
     instead = f"; {INSTEAD[key]}" if key in INSTEAD else ""
+    if problem["type"] == "literal_error" and isinstance(value, str):
+        instead = did_you_mean(value, re.findall("'([^']+)'", context["expected"]))
     return f"be {text} (got {value!r}){instead}"

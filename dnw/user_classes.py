@@ -129,7 +129,13 @@ def build(
 
 
 def call(train: Train, setting: str, make: Callable[[], Any]) -> Any:
-    """Return what a call of a method of such a class returns. Raises ConfigError as `build` does."""
+    """Return what a call of a method of such a class returns. Raises ConfigError as `build` does.
+
+    Args:
+        train: that names the class.
+        setting: the key that names it, for messages.
+        make: makes the call.
+    """
     place, name, found, _ = _looked_up(train, setting)
     try:
         return told(make, found)

@@ -93,6 +93,7 @@ def _start(ready: Sequence[RunPlan]) -> int:
     groups = predecessors.alike(ready)
     checks = [_preflight(group) for group in groups]
     told = [*_notes(ready), *dict.fromkeys(note for plan in ready for note in existing.notes(plan))]
+    told += predecessors.beyond_limit(groups)
     pack = functools.cache(snapshot.pack)  # the code that all of them keep, once
     for plan in ready:
         _show_checks(plan)

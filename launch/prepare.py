@@ -39,6 +39,7 @@ from launch.scheduler import gres
 from launch.self_test import settings as self_test
 from shards.classes import Names
 from shards.errors import ShardError
+from shards.user_class.names import is_user_class
 
 if TYPE_CHECKING:
     from shards.index import Index
@@ -128,6 +129,9 @@ def plan(
 def _checked(composed: Composed) -> tuple[Train, Launch]:
     """Return the configurations, each checked by itself. Raises ConfigError."""
     values, launch = split(composed.values)
+    optim = values.get("optim", {})
+    if optim.get("lr") is None and not is_user_class(optim.get("name", "sgd")):
+        optimizer_registry.find(optim.get("name", "sgd"))  # a wrong name is told before what it lacks
     train = config.parse(values)
     launch = dataclasses.replace(launch, runs_dir=launch.runs_dir.expanduser().absolute())
     check_effect(launch, composed.overrides)

@@ -25,6 +25,11 @@ LIMIT_MB = 64  # code is small: more than that is data that git was not told to 
 def write(path: Path, root: Path = ROOT, outside: Iterable[Path] = ()) -> None:
     """Put the code under `root` into a zip file (dnw/runs/frozen_code.py).
 
+    Args:
+        path: of the zip file.
+        root: folder of the code.
+        outside: folders of which nothing is taken.
+
     Raises:
         LaunchError: the code is larger than LIMIT_MB.
     """

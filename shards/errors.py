@@ -30,7 +30,13 @@ class BadSampleError(ShardError):
 
 
 def remake(folder: Path, skip: Iterable[str] = (), *, same_keys: bool = False) -> str:
-    """Return the command that makes the indexes of a folder anew, leaving out what these patterns name."""
+    """Return the command that makes the indexes of a folder anew, leaving out what these patterns name.
+
+    Args:
+        folder: of the shards.
+        skip: patterns of what is left out.
+        same_keys: keys may stand in several shards.
+    """
     words = ["python -m shards.index", shlex.quote(str(folder))]
     words += [f"--skip {shlex.quote(pattern)}" for pattern in skip]
     return " ".join(words + ["--same-keys"] * same_keys)

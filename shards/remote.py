@@ -196,6 +196,11 @@ class Ahead:
 def fetch_index(url: str, folder: Path, split: str) -> None:
     """Put the index of a split into a folder, unless it is there; what is no index isn't kept.
 
+    Args:
+        url: of the folder that has it.
+        folder: to put it into.
+        split: such as train.
+
     Raises:
         ShardError: there is none at this address, something else is, or it can't be reached.
         OSError: the folder can't be written.

@@ -25,6 +25,11 @@ def run(
     is interrupted or stops listening, tasks under way are finished and the others dropped. Only the main
     thread may call this. With no workers this process does it all.
 
+    Args:
+        function: does a task; a module's own, for spawned processes.
+        tasks: one argument each.
+        workers: processes; 0: none but this one.
+
     Raises:
         Whatever a task raises; BrokenProcessPool when a process was killed.
     """

@@ -1,8 +1,8 @@
 """Order tests by how long they took when it was last measured: those that take longest begin first.
 
-tests/durations.txt holds a line for each test function: seconds of its slowest case, then its name. Functions
-under SHORT_S, or not measured yet, are not in it. `make tests PYTEST=--record-durations` writes it anew;
-`make quick` runs the unit tests that it does not name.
+tests/durations.txt holds a line for each test function: seconds of its slowest case, or of the set-up that
+its group shares, then its name. Functions under SHORT_S, or not measured yet, are not in it.
+`make tests PYTEST=--record-durations` writes it anew; `make quick` runs the unit tests that it does not name.
 """
 
 from __future__ import annotations
@@ -22,21 +22,28 @@ def function(nodeid: str) -> str:
     return nodeid.partition("[")[0].partition("@")[0]
 
 
+def group_in(nodeid: str) -> str:
+    """Return the group that pytest-xdist appends to the name of a case; without one, nothing."""
+    return nodeid.rpartition("]")[2].partition("@")[2]
+
+
 def read(text: str) -> dict[str, float]:
     """Return the seconds of each function that a text in the format of FILE names."""
     lines = (line.split(maxsplit=1) for line in text.splitlines())
     return {name: float(seconds) for seconds, name in lines}
 
 
-def written(seconds: Mapping[str, float]) -> str:
+def written(seconds: Mapping[str, float], set_up: Mapping[str, float]) -> str:
     """Return the text for FILE, the slowest function first.
 
     Args:
         seconds: of each case, by its name.
+        set_up: seconds of each group's longest set-up. Whichever of its tests comes first has to wait for it.
     """
     slowest: dict[str, float] = defaultdict(float)
     for nodeid, measured in seconds.items():
-        slowest[function(nodeid)] = max(slowest[function(nodeid)], measured)
+        name = function(nodeid)
+        slowest[name] = max(slowest[name], measured, set_up.get(group_in(nodeid), 0))
     kept = sorted((-spent, name) for name, spent in slowest.items() if spent >= SHORT_S)
     return "".join(f"{-spent:.1f} {name}\n" for spent, name in kept)
 
@@ -85,14 +92,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 MEASURED: dict[str, float] = defaultdict(float)
+SET_UP: dict[str, float] = defaultdict(float)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add up set-up, call and teardown of a case."""
     MEASURED[report.nodeid] += report.duration
+    if report.when == "setup" and (group := group_in(report.nodeid)):
+        SET_UP[group] = max(SET_UP[group], report.duration)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was measured, on the process that hears of all tests."""
     if session.config.getoption("record_durations") and not hasattr(session.config, "workerinput"):
-        FILE.write_text(written(MEASURED))
+        FILE.write_text(written(MEASURED, SET_UP))

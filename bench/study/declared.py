@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-RATES = (0.005, 0.01, 0.02, 0.05, 0.1)
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 WARMUP = 0.25  # share of the run in which the contestant `warmup` raises its rate
 
 
@@ -22,7 +22,7 @@ class Network:
 
 NETWORKS = (
     Network("mobilenet", "MobileNetV1-like x0.225, images of 16 px", 16, ("+exp=cifar_dnw",), 64),
-    Network("static", "tiny static network, images of 32 px", 32, ("+exp=static_dnw", "optim=medium"), 128),
+    Network("static", "tiny static network, images of 16 px", 16, ("+exp=static_dnw", "optim=medium"), 64),
 )
 # of both: no augmentation, forwards of 64 images, one process of one thread
 ALIKE = (

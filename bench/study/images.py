@@ -15,7 +15,8 @@ from shards.reader import Reader
 from shards.sources.source import Source, pixel_split
 from shards.write import write
 
-HELD_OUT = 6  # one of so many training images, by their keys the last: of Fashion-MNIST 10,000
+TRAINED_ON = 6_000  # of the training images, by their keys the first: a tenth of Fashion-MNIST's
+HELD_OUT = 2_000  # the last of them; of a smaller data set a sixth is held out, and all others are trained on
 PER_SHARD = 2500
 
 
@@ -31,25 +32,27 @@ class Images:
         return Index.load(self.test, "val").fingerprint
 
 
-def images(source: Path, out: Path, size: int) -> Images:
+def images(source: Path, out: Path, size: int, count: int = TRAINED_ON) -> Images:
     """Write the study's shards at a size, unless they are there; killed, it goes on where it was.
 
     Args:
         source: shards of the data set, larger than `size` or as large.
         out: in which a folder is made, named after size and source.
         size: rows and columns; images are averaged down to it.
+        count: of the training images, by their keys the first, that are trained on.
 
     Raises:
         ShardError: the source isn't there, or is damaged.
     """
     train, test = (Index.load(source, split) for split in ("train", "val"))
-    folder = out / f"{size}px-{train.fingerprint[:8]}{test.fingerprint[:8]}"
+    folder = out / f"{size}px-{count}-{train.fingerprint[:8]}{test.fingerprint[:8]}"
     made = Images(folder / "tuning", folder / "test")
     if not all(_is_there(one) for one in (made.tuning, made.test)):
         pixels, labels = _read(train, size)
-        kept = len(labels) - len(labels) // HELD_OUT
-        held_out = (pixels[kept:], labels[kept:])
-        _write(made.tuning, train, {"train": (pixels[:kept], labels[:kept]), "val": held_out})
+        last = len(labels) - min(HELD_OUT, len(labels) // 6)
+        first = min(last, count)
+        kept, held_out = (pixels[:first], labels[:first]), (pixels[last:], labels[last:])
+        _write(made.tuning, train, {"train": kept, "val": held_out})
         _write(made.test, train, {"train": held_out, "val": _read(test, size)})
     return made
 

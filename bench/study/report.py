@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +21,23 @@ PAPER = ("random", "no_update", "dnw")  # the paper's order, from the lowest acc
 
 @dataclass(frozen=True)
 class Row:
-    """A contestant at its best rate: that of the highest mean on the images that are held out."""
+    """A contestant at its best rate, trained for the whole length."""
 
     contestant: str
     rate: float
     held_out: tuple[float, ...]  # top-1 by seed, percent
     test: tuple[float, ...]
     curves: tuple[tuple[tuple[float, float], ...], ...]  # by seed: (epoch, top-1 of what is held out)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came out for a network."""
+
+    network: Network
+    rows: Sequence[Row]
+    tuning: Sequence[Trained]  # short runs at every rate
+    finals: Sequence[Trained]  # those of the whole length
 
 
 def by_rate(runs: Iterable[Trained]) -> dict[str, dict[float, list[Trained]]]:
@@ -41,16 +51,31 @@ def by_rate(runs: Iterable[Trained]) -> dict[str, dict[float, list[Trained]]]:
 def best_rate(rates: dict[float, list[Trained]]) -> float | None:
     """Return the rate of the highest mean on held-out images, the lowest of equal ones; None: there is none.
 
+    Where seeds are missing at some rates, those count alone that are done at all of them.
+    """
+    best = best_rates(_of_common_seeds(rates), 1)
+    return best[0] if best else None
+
+
+def best_rates(rates: dict[float, list[Trained]], count: int) -> list[float]:
+    """Return the rates of the highest means on held-out images, the best first, the lower of equal ones.
+
     Nothing is chosen before all runs have ended. A rate at which one has diverged is no candidate.
     """
     if not all(one.has_ended() for runs in rates.values() for one in runs):
-        return None
+        return []
     means = {
         rate: statistics.mean(done)
         for rate, runs in rates.items()
-        if len(done := [top1 for one in runs if (top1 := one.top1()) is not None]) == len(runs)
+        if runs and len(done := [top1 for one in runs if (top1 := one.top1()) is not None]) == len(runs)
     }
-    return max(means, key=lambda rate: (means[rate], -rate)) if means else None
+    return sorted(means, key=lambda rate: (-means[rate], rate))[:count]
+
+
+def _of_common_seeds(rates: dict[float, list[Trained]]) -> dict[float, list[Trained]]:
+    known = [{one.seed for one in runs} for runs in rates.values() if runs]
+    common = set.intersection(*known) if known else set()
+    return {rate: [one for one in runs if one.seed in common] for rate, runs in rates.items()}
 
 
 def spread(numbers: Sequence[float]) -> str:
@@ -61,8 +86,9 @@ def spread(numbers: Sequence[float]) -> str:
     return f"{mean} ± {statistics.stdev(numbers):.2f}" if len(numbers) > 1 else mean
 
 
-def tables(network: Network, rows: Sequence[Row], runs: Sequence[Trained]) -> str:
-    """Return the results of a network: each at its best rate, then at every rate."""
+def tables(found: Found) -> str:
+    """Return the results of a network: each at its best rate, then what chose the rates."""
+    network, rows = found.network, found.rows
     random = next((row for row in rows if row.contestant == "random"), None)
     lines = [
         f"### {network.title[0].upper()}{network.title[1:]}",
@@ -76,11 +102,22 @@ def tables(network: Network, rows: Sequence[Row], runs: Sequence[Trained]) -> st
             ahead = f"{statistics.mean(row.test) - statistics.mean(random.test):+.2f}"
         results = f"{spread(row.held_out)} | {spread(row.test)} | {ahead} | {len(row.test)}"
         lines.append(f"| {row.contestant} | {row.rate:g} | {results} |")
+    rates = sorted({one.rate for one in found.tuning or found.finals})
+    lines += _at_the_edge(rows, rates)
+    for runs in (found.tuning, found.finals):
+        lines += _at_every_rate(runs)
+    return "\n".join([*lines, "", *order(rows)]) + "\n"
+
+
+def _at_every_rate(runs: Sequence[Trained]) -> list[str]:
+    """Return a table of accuracy on held-out images, unless there is but one rate."""
     rates = sorted({one.rate for one in runs})
-    lines += [
-        *_at_the_edge(rows, rates),
+    if len(rates) < 2:
+        return []
+    steps = ", ".join(f"{count}" for count in sorted({one.steps for one in runs}))
+    lines = [
         "",
-        "Held-out images, at every rate:",
+        f"Held-out images after {steps} steps, by rate:",
         "",
         f"| wiring | {' | '.join(f'{rate:g}' for rate in rates)} |",
         f"|---{'|---' * len(rates)}|",
@@ -89,7 +126,7 @@ def tables(network: Network, rows: Sequence[Row], runs: Sequence[Trained]) -> st
         cells = [_cell(found.get(rate, [])) for rate in rates]
         if any(cells):
             lines.append(f"| {contestant} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *order(rows)]) + "\n"
+    return lines
 
 
 def _at_the_edge(rows: Sequence[Row], rates: Sequence[float]) -> list[str]:
@@ -137,32 +174,30 @@ def mean_curve(row: Row) -> list[tuple[float, float]]:
     ]
 
 
-def draw(found: Sequence[tuple[Network, Sequence[Row], Sequence[Trained]]], path: Path) -> None:
+def draw(found: Sequence[Found], path: Path) -> None:
     """Draw, for each network, accuracy against the rate, and against epochs at the best one.
 
     All of it on held-out images; bars and bands are one deviation to both sides.
     """
-    panels: list[tuple[str, Network, Sequence[Row], Sequence[Trained]]] = []
-    for network, rows, runs in found:
-        if len({one.rate for one in runs}) > 1:
-            panels.append(("rate", network, rows, runs))
-        if any(len(curve) > 1 for row in rows for curve in row.curves):
-            panels.append(("epoch", network, rows, runs))
+    panels: list[tuple[Found, Callable[[Axes, Found], None]]] = []
+    for one in found:
+        if len({run.rate for run in one.tuning or one.finals if run.top1() is not None}) > 1:
+            panels.append((one, _draw_rates))
+        if any(len(curve) > 1 for row in one.rows for curve in row.curves):
+            panels.append((one, _draw_epochs))
     if not panels:
         return
     figure, axes = plot.panels(len(panels))
-    for (kind, network, rows, runs), panel in zip(panels, axes, strict=True):
-        panel.set_title(network.title)
+    for (one, drawn), panel in zip(panels, axes, strict=True):
+        panel.set_title(one.network.title)
         panel.set_ylabel("top-1 on held-out images [%]")
-        if kind == "rate":
-            _draw_rates(panel, runs)
-        else:
-            _draw_epochs(panel, rows)
+        drawn(panel, one)
         panel.legend(fontsize="x-small")
     plot.write(figure, path)
 
 
-def _draw_rates(panel: Axes, runs: Sequence[Trained]) -> None:
+def _draw_rates(panel: Axes, found: Found) -> None:
+    runs = found.tuning or found.finals
     for contestant, rates in by_rate(runs).items():
         done = {
             rate: [top1 for one in rates[rate] if (top1 := one.top1()) is not None] for rate in sorted(rates)
@@ -175,11 +210,12 @@ def _draw_rates(panel: Axes, runs: Sequence[Trained]) -> None:
     panel.set_xscale("log")
     panel.set_xticks(tried, [f"{rate:g}" for rate in tried])
     panel.set_xticks([], minor=True)
-    panel.set_xlabel("learning rate")
+    steps = max(one.steps for one in runs)
+    panel.set_xlabel(f"learning rate, {steps} steps")
 
 
-def _draw_epochs(panel: Axes, rows: Sequence[Row]) -> None:
-    for row in rows:
+def _draw_epochs(panel: Axes, found: Found) -> None:
+    for row in found.rows:
         points = list(zip(*row.curves, strict=False))
         epochs = [at[0][0] for at in points]
         means = [statistics.mean(top1 for _, top1 in at) for at in points]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -78,19 +78,19 @@ def planned(sweep: Sweep, settings: Sequence[str], images: Index) -> list[Traine
     return found
 
 
-def left_s(runs: Iterable[Trained], to_come: int = 0) -> float | None:
+def left_s(runs: Iterable[Trained], to_come: Mapping[str, int]) -> float | None:
     """Estimate the seconds of training that are left, one run after the other; None: no step was timed.
 
     Args:
         runs: those that are declared.
-        to_come: so many of each network will be declared, as long as these.
+        to_come: steps of those that will be declared, by the name of the network.
     """
-    steps_left: dict[str, int] = {}
+    steps_left = dict(to_come)
     timed: dict[str, list[float]] = {}
     for one in runs:
         done, step_s = one.progress()
         name = one.network.name
-        steps_left[name] = steps_left.get(name, one.steps * to_come) + one.steps - done
+        steps_left[name] = steps_left.get(name, 0) + one.steps - done
         if step_s:
             timed.setdefault(name, []).append(step_s)
     if not timed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from types import FrameType
 
 from bench.study import report
 from bench.study.declared import CONTESTANTS, NETWORKS, RATES, Length, Network, Sweep, sweeps
-from bench.study.images import Images, images
+from bench.study.images import TRAINED_ON, Images, images
 from bench.study.runs import Trained, planned
 from bench.study.sweeping import ROOT, Progress, line, submit, train
 from bench.study.tested import tested
@@ -42,10 +43,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=command.positive, default=20)
     group.add_argument("--steps", type=command.positive, help="in place of epochs")
     group.add_argument(
-        "--tuning-seeds",
+        "--tuning",
+        type=command.positive,
+        metavar="EPOCHS",
+        help="length of the runs that choose the rate; with --steps in steps  [a tenth]",
+    )
+    group.add_argument("--tuning-seeds", type=command.positive, default=1, help="so many at every rate")
+    group.add_argument(
+        "--finalists",
         type=command.positive,
         default=1,
-        help="so many seeds at every rate, the others at the best",
+        help="so many of the best rates are trained at length",
+    )
+    group.add_argument(
+        "--train-images", type=command.positive, default=TRAINED_ON, help="the first so many  [%(default)s]"
     )
     group.add_argument(
         "--images", type=command.path, default=ROOT / "data" / "fashion_mnist", metavar="SHARDS"
@@ -81,7 +92,8 @@ class Part:
     network: Network
     images: Images
     index: Index  # of what is trained on
-    runs: list[Trained]  # those that choose the rate, then those at the best one
+    tuning: list[Trained]  # short runs at every rate, which choose it
+    finals: list[Trained]  # those of the whole length, at the best rates
 
 
 def study(chosen: argparse.Namespace) -> int:
@@ -101,32 +113,26 @@ def study(chosen: argparse.Namespace) -> int:
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     plot.check(chosen.out.with_suffix(".png"))
     folder = chosen.images.with_name(f"{chosen.images.name}_study")
-    made = {
-        one.name: images(chosen.images, folder, one.size) for one in NETWORKS if one.name in chosen.networks
-    }
-    parts = [
-        Part(one, made[one.name], Index.load(made[one.name].tuning, "train"), [])
-        for one in NETWORKS
-        if one.name in made
-    ]
-    seeds = list(range(chosen.seeds))
-    tuning, later = seeds[: chosen.tuning_seeds], seeds[chosen.tuning_seeds :]
-    declared = [
-        (part, one) for part in parts for one in _sweeps(chosen, part, chosen.only, chosen.rates, tuning)
-    ]
+    parts = []
+    for one in NETWORKS:
+        if one.name in chosen.networks:
+            made = images(chosen.images, folder, one.size, chosen.train_images)
+            parts.append(Part(one, made, Index.load(made.tuning, "train"), [], []))
+    tuning = [(part, one) for part in parts for one in _tuning(chosen, part)]
     if chosen.list:
-        for part, one in declared:
-            print(shlex.join(line(one, _settings(chosen, part), chosen.slurm)))
+        finals = [] if tuning else [(part, one) for part in parts for one in _finals(chosen, part)]
+        for part, sweep in (*tuning, *finals):
+            print(shlex.join(line(sweep, _settings(chosen, part), chosen.slurm)))
         return 0
-    _work(chosen, parts, declared, len(later) * len(chosen.only))
-    if later:
-        _work(chosen, parts, _of_best(chosen, parts, later), 0)
+    _work(chosen, parts, [(part, one, part.tuning) for part, one in tuning])
+    _work(chosen, parts, [(part, one, part.finals) for part in parts for one in _finals(chosen, part)])
     _report(chosen, parts)
-    runs = [one for part in parts for one in part.runs]
+    runs = _declared(parts)
     ended = sum(one.has_ended() for one in runs)
-    if ended < len(runs):
-        print(f"{ended} of {len(runs)} runs have ended; type the same again when more have", file=sys.stderr)
-    return 0 if ended == len(runs) else 1
+    whole = len(runs) + sum(_to_come(chosen, part) for part in parts)
+    if ended < whole:
+        print(f"{ended} of {whole} runs have ended; type the same again when more have", file=sys.stderr)
+    return 0 if ended == whole else 1
 
 
 def _check(chosen: argparse.Namespace) -> None:
@@ -145,36 +151,69 @@ def _settings(chosen: argparse.Namespace, part: Part) -> list[str]:
     return [f"data.dir={part.images.tuning.absolute()}", *runs_dir, *chosen.words]
 
 
-def _sweeps(
-    chosen: argparse.Namespace, part: Part, only: Sequence[str], rates: Sequence[float], seeds: Sequence[int]
-) -> list[Sweep]:
-    length = Length(chosen.epochs, chosen.steps)
-    return sweeps(part.network, only, rates, seeds, length, part.index.num_samples)
+def _tuning(chosen: argparse.Namespace, part: Part) -> list[Sweep]:
+    """Declare the short runs that choose among several rates."""
+    whole = chosen.epochs if chosen.steps is None else chosen.steps
+    tuning = chosen.tuning or max(1, whole // 10)
+    length = Length(tuning, None if chosen.steps is None else tuning)
+    seeds = range(min(chosen.tuning_seeds, chosen.seeds))
+    images = part.index.num_samples
+    return sweeps(part.network, chosen.only, chosen.rates, seeds, length, images) if _tunes(chosen) else []
 
 
-def _of_best(
-    chosen: argparse.Namespace, parts: Sequence[Part], seeds: Sequence[int]
-) -> list[tuple[Part, Sweep]]:
-    """Declare the seeds that are trained at the best rate alone."""
-    found = []
-    for part in parts:
-        for name, rates in report.by_rate(part.runs).items():
-            best = report.best_rate(rates)
-            if best is not None:
-                found += [(part, one) for one in _sweeps(chosen, part, [name], [best], seeds)]
-    return found
+def _tunes(chosen: argparse.Namespace) -> bool:
+    rates, finalists = len(chosen.rates), int(chosen.finalists)
+    return rates > finalists
+
+
+def _finals(chosen: argparse.Namespace, part: Part) -> list[Sweep]:
+    """Declare the runs of the whole length, of each contestant whose rates are chosen: seed after seed."""
+    length, images = Length(chosen.epochs, chosen.steps), part.index.num_samples
+    by_rate = report.by_rate(part.tuning)
+    of_rates: dict[tuple[float, ...], list[str]] = {}  # that share them, and so a line
+    for name in chosen.only:
+        best = tuple(report.best_rates(by_rate[name], chosen.finalists) if _tunes(chosen) else chosen.rates)
+        if best:
+            of_rates.setdefault(best, []).append(name)
+    return [
+        one
+        for seed in range(chosen.seeds)
+        for best, names in of_rates.items()
+        for one in sweeps(part.network, names, best, [seed], length, images)
+    ]
+
+
+def _to_come(chosen: argparse.Namespace, part: Part) -> int:
+    """Return how many runs of the whole length aren't declared yet, as their rates aren't chosen."""
+    chosen_already = {one.contestant for one in part.finals}
+    undecided = [
+        name
+        for name, rates in report.by_rate(part.tuning).items()
+        if name not in chosen_already and not all(one.has_ended() for runs in rates.values() for one in runs)
+    ]
+    count: int = len(undecided) * chosen.finalists * chosen.seeds
+    return count
+
+
+def _declared(parts: Sequence[Part]) -> list[Trained]:
+    """Return all runs that are known by now; one of the whole length that chose its rate, too, once."""
+    runs = [one for part in parts for one in (*part.tuning, *part.finals)]
+    return list({one.run: one for one in runs}.values())
 
 
 def _work(
-    chosen: argparse.Namespace, parts: Sequence[Part], declared: Sequence[tuple[Part, Sweep]], to_come: int
+    chosen: argparse.Namespace, parts: Sequence[Part], declared: Sequence[tuple[Part, Sweep, list[Trained]]]
 ) -> None:
-    """Train sweeps, or submit them; `to_come`: runs of each network that will be declared after these."""
-    made = [(part, sweep, planned(sweep, _settings(chosen, part), part.index)) for part, sweep in declared]
-    for part, _, runs in made:
-        part.runs.extend(runs)
-    if chosen.report:
+    """Train sweeps, or submit them; the runs of each are noted in its list."""
+    made = []
+    for part, sweep, noted in declared:
+        runs = planned(sweep, _settings(chosen, part), part.index)
+        noted.extend(runs)
+        made.append((part, sweep, runs))
+    if chosen.report or not made:
         return
-    told = Progress([one for part in parts for one in part.runs], to_come)
+    steps = {part.network.name: _to_come(chosen, part) * _final_steps(chosen, part) for part in parts}
+    told = Progress(_declared(parts), sum(_to_come(chosen, part) for part in parts), steps)
     for part, sweep, runs in made:
         if chosen.slurm:
             submit(sweep, runs, _settings(chosen, part))
@@ -185,17 +224,23 @@ def _work(
         told.close()
 
 
+def _final_steps(chosen: argparse.Namespace, part: Part) -> int:
+    if chosen.steps is not None:
+        return int(chosen.steps)
+    epochs: int = chosen.epochs
+    return math.ceil(epochs * part.index.num_samples / part.network.batch)
+
+
 def _report(chosen: argparse.Namespace, parts: Sequence[Part]) -> None:
-    """Write OUT.md, OUT.json and OUT.png, of contestants all of whose runs at their best rate are done."""
-    found = [(part.network, _rows(chosen, part), part.runs) for part in parts]
-    text = "\n".join(report.tables(*one) for one in found)
+    """Write OUT.md, OUT.json and OUT.png, of contestants that have a run of the whole length that is done."""
+    found = [report.Found(part.network, _rows(chosen, part), part.tuning, part.finals) for part in parts]
+    text = "\n".join(report.tables(one) for one in found)
     with replacing(chosen.out.with_suffix(".md")) as file:
         file.write(text.encode())
     runs = [
         {"network": one.network.name, "wiring": one.contestant, "rate": one.rate, "seed": one.seed}
         | {"steps": one.steps, "held_out": one.top1(), "curve": one.curve(), "run": one.run.name}
-        for _, _, runs in found
-        for one in runs
+        for one in _declared(parts)
     ]
     with replacing(chosen.out.with_suffix(".json")) as file:
         file.write((json.dumps(runs, indent=1) + "\n").encode())
@@ -204,24 +249,19 @@ def _report(chosen: argparse.Namespace, parts: Sequence[Part]) -> None:
 
 
 def _rows(chosen: argparse.Namespace, part: Part) -> list[report.Row]:
+    """Return a row for each contestant, of the seeds that are done at the best of its rates."""
     rows = []
-    for name, rates in report.by_rate(part.runs).items():
-        best = _chosen_rate(rates, chosen.tuning_seeds)
-        runs = rates[best] if best is not None else []
-        held_out = [top1 for one in runs if (top1 := one.top1()) is not None]
-        if best is None or len(held_out) < chosen.seeds:
+    for name, rates in report.by_rate(part.finals).items():
+        done = {rate: [one for one in runs if one.top1() is not None] for rate, runs in rates.items()}
+        best = report.best_rate(done)
+        if best is None:
             continue
+        runs = done[best]
         test = tested(runs, part.images, chosen.out.with_suffix(".tested.jsonl"))
+        held_out = tuple(top1 for one in runs if (top1 := one.top1()) is not None)
         curves = tuple(tuple(one.curve()) for one in runs)
-        rows.append(report.Row(name, best, tuple(held_out), tuple(test), curves))
+        rows.append(report.Row(name, best, held_out, tuple(test), curves))
     return rows
-
-
-def _chosen_rate(rates: dict[float, list[Trained]], tuning_seeds: int) -> float | None:
-    """Return the rate that the tuning seeds chose, whatever came of the others."""
-    return report.best_rate(
-        {rate: [one for one in runs if one.seed < tuning_seeds] for rate, runs in rates.items()}
-    )
 
 
 def stop(_: int, frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.study.declared import Sweep
@@ -24,9 +24,13 @@ POLL_S = 2.0
 class Progress:
     """One line on a terminal, which is written over; elsewhere one for each run that ends."""
 
-    def __init__(self, runs: Sequence[Trained], to_come: int = 0) -> None:
+    def __init__(
+        self, runs: Sequence[Trained], to_come: int = 0, steps: Mapping[str, int] | None = None
+    ) -> None:
+        """Show `runs`, and `to_come` more that aren't declared yet, of so many `steps` by network."""
         self._runs = runs
-        self._to_come = to_come  # runs of each network that aren't declared yet
+        self._to_come = to_come
+        self._steps = steps or {}
         self._ended = -1
 
     def show(self) -> None:
@@ -34,14 +38,13 @@ class Progress:
         if not sys.stderr.isatty() and sum(ended) == self._ended:
             return
         self._ended = sum(ended)
-        more = self._to_come * len({one.network.name for one in self._runs})
-        line = f"{self._ended} of {len(ended) + more} runs"
+        line = f"{self._ended} of {len(ended) + self._to_come} runs"
         at_work = [one for one, is_over in zip(self._runs, ended, strict=True) if not is_over]
         begun = [one for one in at_work if one.run.metrics.exists()]
         if begun:
             one = max(begun, key=lambda one: one.run.metrics.stat().st_mtime)
             line += f"; {one.title}: step {one.progress()[0]} of {one.steps}"
-        if at_work and (left := left_s(self._runs, self._to_come)) is not None:
+        if at_work and (left := left_s(self._runs, self._steps)) is not None:
             line += f"; about {datetime.timedelta(seconds=round(left))} left"
         over, end = ("\r\x1b[2K", "") if sys.stderr.isatty() else ("", "\n")
         print(f"{over}{line}", end=end, file=sys.stderr, flush=True)

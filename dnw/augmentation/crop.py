@@ -24,6 +24,12 @@ DECODE_OVERSAMPLE = 2
 def for_training(picture: Picture, data: Data, size: int, random: np.ndarray) -> np.ndarray:
     """Augment one image with NUMBERS[data.augment] uniform numbers: pixels_HWC, uint8, of `size`.
 
+    Args:
+        picture: the encoded image.
+        data: says which augmentation.
+        size: sides of the result, pixels.
+        random: numbers from 0 to below 1, as many as NUMBERS says.
+
     Raises:
         NoImageError: it is damaged.
     """
@@ -63,6 +69,12 @@ def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False)
     """Scale to another size, bilinear, each new pixel an average over all that it covers; then mirror.
 
     By torch's kernel for bytes, which is faster than Pillow and differs from it by rounding.
+
+    Args:
+        pixels_HWC: uint8.
+        width: of the result, pixels.
+        height: likewise.
+        flip: whether to mirror it, left to right.
     """
     image_1CHW = torch.from_numpy(np.ascontiguousarray(pixels_HWC))[None].permute(0, 3, 1, 2)
     scaled_1CHW = functional.interpolate(image_1CHW, (height, width), mode="bilinear", antialias=True)
@@ -71,7 +83,14 @@ def resized(pixels_HWC: np.ndarray, width: int, height: int, flip: bool = False)
 
 
 def crop_of_padded(pixels_HWC: np.ndarray, pad: int, random_y: float, random_x: float) -> np.ndarray:
-    """Return a crop of the image's own size out of the image with `pad` black pixels around it."""
+    """Return a crop of the image's own size out of the image with `pad` black pixels around it.
+
+    Args:
+        pixels_HWC: uint8.
+        pad: pixels on each side.
+        random_y: 0 to below 1: how far down the crop begins.
+        random_x: likewise, to the right.
+    """
     height, width, _ = pixels_HWC.shape
     padded = np.pad(pixels_HWC, ((pad, pad), (pad, pad), (0, 0)))
     top, left = int(random_y * (2 * pad + 1)), int(random_x * (2 * pad + 1))

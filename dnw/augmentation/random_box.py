@@ -14,6 +14,11 @@ def random_box(width: int, height: int, random: np.ndarray) -> tuple[int, int, i
 
     The distribution of torchvision's RandomResizedCrop: boxes that don't fit are drawn again, and after
     TRIES of them the centre is taken.
+
+    Args:
+        width: of the photograph, pixels.
+        height: likewise.
+        random: numbers from 0 to below 1, four for each of TRIES.
     """
     for area_share, log_ratio, y, x in random.reshape(TRIES, 4).tolist():
         area = width * height * (0.08 + 0.92 * area_share)

@@ -53,7 +53,13 @@ class Card:
 
 
 def write(path: Path, network: Compact, card: Card) -> None:
-    """Write the file, whole or not at all. Raises OSError if that can't be done."""
+    """Write the file, whole or not at all. Raises OSError if that can't be done.
+
+    Args:
+        path: of the file.
+        network: that it holds.
+        card: that describes it.
+    """
     content = encode(network, card)
     with replacing(path) as file:
         file.write(content)

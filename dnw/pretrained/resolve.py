@@ -71,8 +71,8 @@ def _begun(train: Train, source: published.Published | None, runs: Path | None) 
 
 def _check_word(word: str) -> None:
     """Refuse what is no file, and was meant for a library."""
-    if word.startswith(LIBRARIES):
-        library = word.partition("/")[0]
+    library, _, name = word.replace(":", "/").partition("/")
+    if name and library in _PUBLISHED:
         raise ConfigError(f"init: no file {word!r}; init={library} takes the weights of model={library}/NAME")
     if nearest := did_you_mean(word, _PUBLISHED):
         raise ConfigError(f"init: no file {word!r}{nearest}")

@@ -44,6 +44,21 @@ def whole(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
                 yield record
 
 
+def lines_with(block: bytes, word: bytes) -> Iterator[bytes]:
+    """Yield the lines of a block in which a word stands, and look at no other one.
+
+    Args:
+        block: of whole lines.
+        word: such as the name of a kind, in its quotes.
+    """
+    place = block.find(word)
+    while place >= 0:
+        begin, end = block.rfind(b"\n", 0, place) + 1, block.find(b"\n", place)
+        end = len(block) if end < 0 else end
+        yield block[begin:end]
+        place = block.find(word, end)
+
+
 def keep(
     path: Path,
     wanted: Callable[[dict[str, Any]], bool],
@@ -52,6 +67,11 @@ def keep(
     """Rewrite the file with the wanted records alone; cut-off lines go too.
 
     `publish` opens what will replace the file.
+
+    Args:
+        path: of the file; one that isn't there stays away.
+        wanted: whether a record stays.
+        publish: opens what will replace the file.
     """
     if not path.exists():
         return

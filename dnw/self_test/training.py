@@ -24,7 +24,10 @@ def ready(train: Train, world: World) -> Trainer:
 
 
 def loader(train: Train, world: World, steps: int, workers: int) -> DataLoader[Batch]:
-    """Return what loads this process's micro-batches of so many steps."""
+    """Return what loads the micro-batches of `steps` steps of `train` for this process of a `world`.
+
+    By `workers` processes; 0: this one does.
+    """
     index, _ = open_splits(train.data)
     data = dataclasses.replace(train.data, workers=workers)
     settings = dataclasses.replace(train, data=data)
@@ -32,5 +35,5 @@ def loader(train: Train, world: World, steps: int, workers: int) -> DataLoader[B
 
 
 def loaded(train: Train, world: World, steps: int) -> Iterator[Batch]:
-    """Return the same micro-batches, all loaded before the first is taken."""
+    """Return the same micro-batches (`steps`, `train`, `world`), all loaded before the first is taken."""
     return iter(list(loader(train, world, steps, workers=0)))

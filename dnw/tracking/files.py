@@ -18,27 +18,33 @@ class Files:
         self._sent: dict[str, Any] = {}
         self._failed: dict[str, tuple[Any, str, float]] = {}  # state, why, when to try it again
 
-    def send(self, name: str, state: Any, act: Callable[[], object]) -> None:
+    def send(self, name: str, state: Any, act: Callable[[], object]) -> bool:
         """Send a file, unless it is there in this state, or failed a moment ago.
 
         Args:
             name: of the file.
             state: what tells it from what was sent before, such as a digest.
             act: sends it, or raises TrackerError.
+
+        Returns:
+            whether it is there.
         """
         began = time.monotonic()
         before, _, again = self._failed.get(name, (None, "", 0.0))
-        if self._sent.get(name) == state or (before == state and began < again):
-            return
+        if self._sent.get(name) == state:
+            return True
+        if before == state and began < again:
+            return False
         try:
             act()
         except TrackerError as error:
             ended = time.monotonic()
             again = ended + max(PAUSE_S, SHARE * (ended - began))
             self._failed[name] = (state, str(error), again)
-        else:
-            self._failed.pop(name, None)
-            self._sent[name] = state
+            return False
+        self._failed.pop(name, None)
+        self._sent[name] = state
+        return True
 
     @property
     def unsent(self) -> str:

@@ -20,13 +20,15 @@ from dnw.runs.folder import Run
 from dnw.tracking.credentials import Redacted
 from dnw.tracking.facts import read_facts
 from dnw.tracking.making import make
-from dnw.tracking.rows import rows
+from dnw.tracking.pictures import PictureReader
+from dnw.tracking.rows import RowReader
 from dnw.tracking.tracker import NAMES, Tracker
 from shards import command
 from shards.errors import ExpectedError
 from shards.flock import flock
 
 PERIOD_S, LONGEST_PAUSE_S = 5.0, 300.0
+LAST_S = (1.0, 2.0)  # before trying again at the end, where the tracker was there until then
 EVERY_S = "DNW_TRACK_EVERY_S"  # a variable: another period
 
 
@@ -59,26 +61,41 @@ def follow(run: Run, name: str, is_over: Callable[[float], bool], period_s: floa
         0 if all was sent at the end, else 1.
     """
     pause_s, said = period_s, ""
-    sender: Sender | None = None
-    while True:
-        over = is_over(pause_s)
+    following = _Following(run, name)
+    while not is_over(pause_s):
+        said = _tell(following.send(), said)
+        pause_s = period_s if following.is_answered else min(2 * pause_s, LONGEST_PAUSE_S)
+    for again_s in (*LAST_S, None) if following.is_answered else [None]:
+        said = _tell(following.send(is_last=True), said)
+        if following.is_answered or again_s is None:
+            break
+        time.sleep(again_s)
+    return 1 if said else 0
+
+
+class _Following:
+    """One run at one tracker, again after each failure."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self._run, self._name = run, name
+        self._sender: Sender | None = None
+        self.is_answered = True  # the last time
+
+    def send(self, is_last: bool = False) -> str:
+        """Send what is new; return what could not be sent, and why."""
         try:
-            sender = sender or Sender(run, name)
-            sender.send(time.time())
-            problem = sender.tracker.unsent
-            if over:
-                sender.end()
-            pause_s = period_s
+            self._sender = self._sender or Sender(self._run, self._name)
+            self._sender.send(time.time())
+            problem = self._sender.tracker.unsent
+            if is_last:
+                self._sender.end()
         except (ExpectedError, OSError) as error:
-            if sender is not None:
-                sender.drop()
-            sender, pause_s = None, min(2 * pause_s, LONGEST_PAUSE_S)
-            problem = str(error)
-        if problem != said:
-            _say(problem or "sent again")
-        said = problem
-        if over:
-            return 1 if said else 0
+            if self._sender is not None:
+                self._sender.drop()
+            self._sender, self.is_answered = None, False
+            return str(error)
+        self.is_answered = True
+        return problem
 
 
 class Sender:
@@ -90,7 +107,7 @@ class Sender:
     """
 
     def __init__(self, run: Run, name: str) -> None:
-        self._run = run
+        self._run, self._rows, self._pictures = run, RowReader(run), PictureReader(run)
         run.tracking.mkdir(exist_ok=True)
         self._lock = (run.tracking / f"{name}.lock").open("ab")
         try:
@@ -105,9 +122,10 @@ class Sender:
             raise
 
     def send(self, now: float | None = None) -> int:
-        """Send what is new; the number of rows that were."""
+        """Send what is new; the number of rows that were. Where that fails, another sender begins anew."""
         facts = read_facts(self._run)
-        return self.tracker.send(facts, rows(self._run, now if facts.state == "running" else None))
+        rows = self._rows.new(now if facts.state == "running" else None)
+        return self.tracker.send(facts, rows, self._pictures.new())
 
     def end(self) -> None:
         """Let go of it, once all is sent."""
@@ -119,8 +137,11 @@ class Sender:
         self._lock.close()
 
 
-def _say(line: str) -> None:
-    print(f"{time.strftime('%F %T')}  {line}", flush=True)
+def _tell(problem: str, before: str) -> str:
+    """Print what is another problem than before, or that there is none any more; return it."""
+    if problem != before:
+        print(f"{time.strftime('%F %T')}  {problem or 'sent again'}", flush=True)
+    return problem
 
 
 def _is_over(seconds: float) -> bool:

@@ -10,7 +10,9 @@ import contextlib
 import functools
 import getpass
 import hashlib
+import io
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,21 +22,25 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # seconds
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from PIL import Image
 
 from dnw.runs.ledger import Attempt
 from dnw.tracking.facts import Facts, State, attempts_table
 from dnw.tracking.files import Files
+from dnw.tracking.pictures import Picture
 from dnw.tracking.rows import Row
 from dnw.tracking.tracker import TrackerError, in_one_line
 from shards.errors import without_credentials
 
 URI = "MLFLOW_TRACKING_URI"
 METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request at most, as the server has it
-LONGEST_PARAM, LONGEST_TAG = 6000, 5000  # characters
+LONGEST_PARAM, LONGEST_TAG = 500, 5000  # characters that servers of any version take
 IDENTITY, SWEEP = "dnw.run", "dnw.sweep"
+# of an image that log_image has sent
+SHOWN = re.compile(r"images/(?P<name>.+)[+%]step[+%](?P<step>\d+)[+%]timestamp[+%].*\.png$")
 STATUS = {
     "running": "RUNNING",
     "interrupted": "SCHEDULED",
@@ -55,6 +61,8 @@ class MlflowTracker:
         self._there: dict[str, set[int]] = {}  # steps, by metric
         self._told: dict[str, str] = {}  # tags that this process has sent
         self._files = Files()
+        self._pictures: list[Picture] = []  # that aren't there yet
+        self._shown: set[tuple[str, int]] | None = None  # pictures that are, by name and step; None: unknown
 
     @property
     def address(self) -> str:
@@ -75,18 +83,19 @@ class MlflowTracker:
             self._experiment = self._find_experiment(facts)
             parent = self._find_sweep(facts.sweep) if facts.sweep else None
             tags = {IDENTITY: facts.id, **({"mlflow.parentRunId": parent} if parent else {})}
-            self._run_id = self._find_or_make(IDENTITY, facts.id, facts.name, tags)
+            self._run_id = self._find_own(facts, tags)
             run = self._client.get_run(self._run_id)
             self._there = {
                 key: {metric.step for metric in self._client.get_metric_history(self._run_id, key)}
                 for key in run.data.metrics
             }
             self._told = {}
-            missing = {name: value for name, value in facts.settings.items() if name not in run.data.params}
-            self._send_settings(missing)
+            settings = {_named(name): value for name, value in facts.settings.items()}
+            # MLflow refuses another value of what it has: the first one stays, config.yaml has the newest
+            self._send_settings({name: settings[name] for name in settings.keys() - run.data.params.keys()})
 
-    def send(self, facts: Facts, rows: Sequence[Row]) -> int:
-        """Send values that aren't there, then what has changed of the rest, files last."""
+    def send(self, facts: Facts, rows: Sequence[Row], pictures: Sequence[Picture] = ()) -> int:
+        """Send values that aren't there, then what has changed of the rest; as `Tracker.send`."""
         new = [row for row in rows if any(row.step not in self._steps(name) for name in row.values)]
         metrics = [
             Metric(name, value, round(row.time * 1000), row.step)
@@ -102,6 +111,7 @@ class MlflowTracker:
                     self._there.setdefault(metric.key, set()).add(metric.step)
             self._send_tags(tags, facts.state)
         self._send_files(facts)
+        self._send_pictures(pictures)
         return len(new)
 
     def end(self, facts: Facts) -> None:
@@ -126,6 +136,16 @@ class MlflowTracker:
             )
         return str(found.experiment_id)
 
+    def _find_own(self, facts: Facts, tags: Mapping[str, str]) -> str:
+        """Return the run, unless somebody has deleted it there: then nothing brings it back but they."""
+        deleted = self._find(IDENTITY, facts.id, ViewType.DELETED_ONLY)
+        if deleted and not self._find(IDENTITY, facts.id):
+            raise TrackerError(
+                f"mlflow: the run {facts.name} was deleted there; mlflow runs restore --run-id {deleted[0]} "
+                f"has it go on, rm {facts.run.tracking / 'id.json'} begins another one"
+            )
+        return self._find_or_make(IDENTITY, facts.id, facts.name, tags)
+
     def _find_sweep(self, name: str) -> str:
         """Return the run that those of a sweep stand below."""
         return self._find_or_make(SWEEP, name, name, {SWEEP: name})
@@ -144,9 +164,9 @@ class MlflowTracker:
             self._client.delete_run(made.info.run_id)
         return first
 
-    def _find(self, tag: str, value: str) -> list[str]:
-        where = f"tags.`{tag}` = '{value}'"
-        found = self._client.search_runs([self._experiment], where, order_by=["attributes.start_time ASC"])
+    def _find(self, tag: str, value: str, among: int = ViewType.ACTIVE_ONLY) -> list[str]:
+        where, oldest_first = f"tags.`{tag}` = '{value}'", ["attributes.start_time ASC"]
+        found = self._client.search_runs([self._experiment], where, among, order_by=oldest_first)
         return [
             run.info.run_id for run in sorted(found, key=lambda one: (one.info.start_time, one.info.run_id))
         ]
@@ -185,6 +205,33 @@ class MlflowTracker:
             functools.partial(self._client.log_text, self._run_id, text, "config.yaml"),
         )
 
+    def _send_pictures(self, new: Sequence[Picture]) -> None:
+        """Send pictures that aren't there, up to the first one that can't be sent."""
+        self._pictures += new
+        while self._pictures:
+            one = self._pictures[0]
+            if not self._files.send("pictures", (one.name, one.step), functools.partial(self._show, one)):
+                return
+            del self._pictures[0]
+
+    def _show(self, one: Picture) -> None:
+        """Send a picture, unless it is there."""
+        with in_one_line("mlflow"):
+            if self._shown is None:
+                files = self._client.list_artifacts(self._run_id, "images")
+                there = filter(None, (SHOWN.match(file.path) for file in files))
+                self._shown = {(found["name"], int(found["step"])) for found in there}
+            name = _named(one.name)
+            place = name.replace("/", "~"), one.step
+            if place in self._shown:
+                return
+            shown, self._shown = self._shown, None  # unless all goes well
+            with Image.open(io.BytesIO(one.png)) as image:
+                image.load()
+                at = round(one.time * 1000)
+                self._client.log_image(self._run_id, image, key=name, step=one.step, timestamp=at)
+            self._shown = shown | {place}
+
     def _send_file(self, name: str, content: bytes, act: Callable[[], object]) -> None:
         def send() -> None:
             with in_one_line("mlflow"):
@@ -210,6 +257,11 @@ def _tags(facts: Facts) -> dict[str, str]:
         "dnw.code.changes": others,
         **{f"dnw.checkpoint.{name}": str(path) for name, path in facts.checkpoints.items()},
     }
+
+
+def _named(name: str) -> str:
+    """Return a name as MLflow takes them; those of a user's own settings may have any characters."""
+    return re.sub(r"[^\w.\- /]", "_", name, flags=re.ASCII)
 
 
 def _note(attempts: Sequence[Attempt]) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from dnw.tracking.credentials import redact
 from dnw.tracking.facts import Facts
+from dnw.tracking.pictures import Picture
 from dnw.tracking.rows import Row
 from shards.errors import ExpectedError
 
@@ -33,7 +34,7 @@ class Tracker(Protocol):
             TrackerError: that can't be done now.
         """
 
-    def send(self, facts: Facts, rows: Sequence[Row]) -> int:
+    def send(self, facts: Facts, rows: Sequence[Row], pictures: Sequence[Picture] = ()) -> int:
         """Send what isn't there, files last; the number of rows that were sent.
 
         Raises:

@@ -6,16 +6,20 @@ run's own is written, whole, anew each time: metrics.jsonl has all that stood in
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import wandb
+from PIL import Image
 
 from dnw.tracking.facts import Facts, attempt_row, attempts_table
 from dnw.tracking.files import Files
+from dnw.tracking.pictures import Picture
 from dnw.tracking.rows import Row
 from dnw.tracking.tracker import TrackerError, in_one_line
 from shards.errors import without_credentials
@@ -23,6 +27,8 @@ from shards.errors import without_credentials
 MODE, OFFLINE = "WANDB_MODE", frozenset({"offline", "dryrun"})
 STEP, KIND = "step", "kind"  # columns of a row
 COLUMNS: list[str | int] = ["attempt", "job", "nodes", "from step", "to step", "ended"]
+DATA = "WANDB_DATA_DIR"
+USERS_DATA = os.environ.get(DATA)
 INIT_S = 60.0  # to reach the service in
 
 
@@ -53,10 +59,12 @@ class WandbTracker:
 
     def begin(self, facts: Facts) -> None:
         """Find the run, or make it, and ask which rows are there."""
-        folder = facts.run.tracking if self._is_offline else self._scratch.name
+        folder = facts.run.tracking if self._is_offline else Path(self._scratch.name)
+        data = folder / "wandb" / "data"  # of tables, sent later perhaps; by default in the home
         if self._is_offline:
-            for before in (facts.run.tracking / "wandb").glob(f"offline-run-*-{facts.id}"):
+            for before in (*data.parent.glob(f"offline-run-*-{facts.id}"), *data.parent.glob(data.name)):
                 shutil.rmtree(before)
+        os.environ[DATA] = USERS_DATA or str(data)
         with in_one_line("wandb"):
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT") or facts.exp,
@@ -74,13 +82,17 @@ class WandbTracker:
             self._run.define_metric(STEP, hidden=True)
             self._run.define_metric("*", step_metric=STEP)
 
-    def send(self, facts: Facts, rows: Sequence[Row]) -> int:
-        """Send rows that aren't there, then what has changed of the rest, files last."""
+    def send(self, facts: Facts, rows: Sequence[Row], pictures: Sequence[Picture] = ()) -> int:
+        """Send rows that aren't there, then what has changed of the rest; as `Tracker.send`."""
         new = [row for row in rows if (row.kind, row.step) not in self._there]
         with in_one_line("wandb"):
             for row in new:
                 self._run.log({**row.values, STEP: row.step, KIND: row.kind})
                 self._there.add((row.kind, row.step))
+            for one in (one for one in pictures if (one.name, one.step) not in self._there):
+                with Image.open(io.BytesIO(one.png)) as image:
+                    self._run.log({one.name: wandb.Image(image), STEP: one.step, KIND: one.name})
+                self._there.add((one.name, one.step))
         self._send_summary(facts)
         self._send_pictures(facts)
         self._send_checkpoints(facts)

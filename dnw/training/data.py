@@ -307,7 +307,13 @@ def batches_of_attempt(
 
 
 def evaluation_count(train: Train, index: Index, world: World) -> int:
-    """Return how many batches every rank takes in an evaluation of the split `index`."""
+    """Return how many batches every rank takes in an evaluation of the split `index`.
+
+    Args:
+        train: says how many images a batch has.
+        index: of the split.
+        world: whose ranks share it.
+    """
     return len(EvaluationBatches(index.num_samples, train.eval_batch, world.rank, world.size))
 
 

@@ -257,13 +257,14 @@ class Loop:
             should_stop=self._should_stop_evaluating,
         )
         is_finite = math.isfinite(accuracy.loss)
+        judged = averaged[0].top1 if averaged else accuracy.top1  # by which best.pt is the best
         trainer.position = dataclasses.replace(
             position,
             evaluated=position.step,
             top1=accuracy.top1,
             top5=accuracy.top5,
             loss=accuracy.loss,
-            best_top1=max(accuracy.top1, position.best_top1) if is_finite else position.best_top1,
+            best_top1=max(judged, position.best_top1) if is_finite else position.best_top1,
             ema_top1=averaged[0].top1 if averaged else None,
         )
         swapped = trainer.swapped()
@@ -276,7 +277,7 @@ class Loop:
             self._monitor.wiring(position.step, trainer.model, trainer.masks, size, swapped)
         if not is_finite:
             self._check_evaluation()
-        elif accuracy.top1 > position.best_top1:
+        elif judged > position.best_top1:
             self._save(best=True)
 
     def _check_evaluation(self) -> None:

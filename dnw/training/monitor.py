@@ -21,6 +21,7 @@ from dnw.profile import Profile
 from dnw.runs import jsonl
 from dnw.runs.claim import Claim
 from dnw.runs.goodput import goodput
+from dnw.runs.metrics_scan import MetricsScan
 from dnw.training.checkpoint import Position
 from dnw.training.evaluation import Accuracy
 from dnw.training.monitoring import board as boards
@@ -51,6 +52,7 @@ class Monitor:
         for lines in (run.metrics, run.digests):
             jsonl.keep(lines, lambda record: _is_over(record, step, is_evaluated), claim.replacing)
         purge_step = step + is_evaluated if step else None
+        self._scan = MetricsScan(run.metrics)
         self._board = boards.open_board(run, train, purge_step)
         if purge_step == step:
             self._show_again(step)
@@ -121,7 +123,8 @@ class Monitor:
             epoch=round(epoch, 4),
             samples=accuracy.samples,
         )
-        told = dataclasses.asdict(goodput(self._run, now=time.time()))
+        self._scan.read_on()
+        told = dataclasses.asdict(goodput(self._run, time.time(), self._scan))
         self._show(step, "goodput", {name: value for name, value in told.items() if value is not None})
         of = " (ema)" if of_average else ""
         self._say(

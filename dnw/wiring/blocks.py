@@ -39,7 +39,13 @@ def from_blocks(flat: Tensor, shape: Sequence[int], size: int) -> Tensor:
 
 
 def there(shape: Sequence[int], legal: Tensor | None, size: int) -> Tensor | None:
-    """Mark by blocks the positions that there are and that are legal, bool; None: all."""
+    """Mark by blocks the positions that there are and that are legal, bool; None: all.
+
+    Args:
+        shape: of the weight.
+        legal: which positions may have an edge, bool of that shape; None: all.
+        size: side of a block, positions.
+    """
     if legal is None and shape[0] % size == 0:
         return None
     return by_blocks(torch.ones(tuple(shape), dtype=torch.bool) if legal is None else legal, size)

@@ -61,10 +61,21 @@ def reference_quota(width: float, dense: int, power: int) -> float:
     """Return the same before rounding, off by the rounding errors of the paper's code.
 
     It is configured by the share to remove, so its width is 1 - (1 - width).
+
+    Args:
+        width: share of the edges that stay, 0 to 1.
+        dense: edges that there could be.
+        power: of the width.
     """
     return math.pow(1 - (1 - width), power) * dense
 
 
 def widest(legal: int, dense: int, power: int) -> float:
-    """Return the largest width, in thousandths, whose budget fits into `legal` edges."""
+    """Return the largest width, in thousandths, whose budget fits into `legal` edges.
+
+    Args:
+        legal: edges that there may be.
+        dense: edges that there could be.
+        power: of the width.
+    """
     return math.floor(1000 * math.pow(min(1.0, legal / dense), 1 / power)) / 1000

@@ -5,10 +5,11 @@ Both start launch/pipeline/gate.py, which asks how these runs stand.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dnw.preemption import STOPPED
@@ -27,6 +28,7 @@ class Gated:
     folder: Path  # of the run
     after: tuple[Path, ...]  # folders of the others
     nproc: int  # of `job`
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the gate's environment
 
     def __call__(self) -> None:
         """Wait, then work.
@@ -36,7 +38,8 @@ class Gated:
         """
         stop = StopRequests(impatient=False)
         stop.listen()
-        gate = subprocess.Popen([sys.executable, "-m", GATE, WAIT, self.folder, *self.after])
+        words = [sys.executable, "-m", GATE, WAIT, *map(str, [self.folder, *self.after])]
+        gate = subprocess.Popen(words, env={**os.environ, **self.variables})
         try:
             while gate.poll() is None and stop.signal is None:
                 stop.pause(POLL_S)

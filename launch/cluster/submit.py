@@ -28,6 +28,7 @@ from launch.node.container import Container
 from launch.node.follow_up import START, make_folder, next_folder
 from launch.node.job import Job
 from launch.node.notices.channels import channels
+from launch.node.notify import handed_on
 from launch.prepare import RunPlan
 from launch.scheduler import handover, sbatch_environment, slurm_command
 from launch.scheduler.array import array_of
@@ -99,7 +100,9 @@ def _script(
     command = f"{_python(folder)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     if checks.after:
         others = shlex.join(str(run.folder) for run in checks.after)
+        told = shlex.join(f"{name}={value}" for name, value in _told(plans[0]).items())
         gate = f'{_python(folder)} -u -m {GATE} "${{{CODE}%/code*}}" {others} || exit'
+        gate = f"env {told} {gate}" if told else gate
         # a shell that TERM ended would take the gate with it, before this has said what to wait for
         setup = [*asked["setup"], "trap : TERM", gate, "trap - TERM"]
         asked = {**asked, "setup": setup}
@@ -370,10 +373,15 @@ def _to_this_machine(plan: RunPlan, checks: SubmissionChecks) -> Submission:
     before = ledger.next_attempt(plan.run) - 1  # the job may begin one at once
     work = job(plan)
     others = tuple(run.folder for run in checks.after)
-    gated = Gated(work, plan.run.folder, others, work.nproc) if others else work
+    gated = Gated(work, plan.run.folder, others, work.nproc, _told(plan)) if others else work
     process_id = local_controller.start(gated, plan.run.code, plan.launch.cluster, folder)
     one = submission(plan.launch, "local", process_id, folder, plan.words)
     return dataclasses.replace(one, attempts=before, after=_folders(checks))
+
+
+def _told(plan: RunPlan) -> dict[str, str]:
+    """Return how the gate of a job knows who is told that its run won't begin."""
+    return handed_on(plan.launch.notify.command, channels(plan.launch.notify))
 
 
 def _folders(checks: SubmissionChecks) -> list[str]:

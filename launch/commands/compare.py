@@ -54,6 +54,11 @@ class Compared:
 def show(runs: Sequence[Run], as_json: bool, picture: Path | None) -> int:
     """Print runs side by side; `picture` is a file to draw their curves in.
 
+    Args:
+        runs: at least two.
+        as_json: print JSON in place of tables.
+        picture: a file to draw their curves in; None: none.
+
     Returns:
         the exit code, 0.
 

@@ -7,6 +7,7 @@ notice, nothing becomes of the run.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -26,8 +27,9 @@ from launch.node.notices import channels
 from launch.node.notices.channels import Channels
 
 # failed: by an error that isn't tried again. no progress: killed, hung or out of time without getting on.
-# diverged: a value isn't finite; dnw/runs/divergence.py
-Event = Literal["done", "failed", "diverged", "no progress"]
+# diverged: a value isn't finite; dnw/runs/divergence.py. not begun: a run that it waits for won't be done.
+Event = Literal["done", "failed", "diverged", "no progress", "not begun"]
+WAYS = "DNW_NOTIFY"  # a variable: the ways as JSON; no secret, but where one is
 LIMIT_S = 60.0  # for the command
 
 
@@ -70,6 +72,34 @@ def tell(
             channels.send(by, run, told(run, last, event))
         except (OSError, ValueError) as error:  # a result that can't be read, no threads left
             print(f"{run.name}: not told: {error}; the run is as it was", file=sys.stderr, flush=True)
+
+
+def handed_on(command: str | None, by: Channels | None) -> dict[str, str]:
+    """Return the variable by which another process can `tell`; none where nobody is to be told.
+
+    Args:
+        command: of the user's, if there is one.
+        by: other ways, if there are any.
+    """
+    if command is None and by is None:
+        return {}
+    ways = None if by is None else dataclasses.asdict(by)
+    return {WAYS: json.dumps({"command": command, "by": ways})}
+
+
+def tell_as_handed_on(run: Run, last: Attempt, event: Event) -> None:
+    """Tell by the ways that the environment names, if it names any. Nothing is raised.
+
+    Args:
+        run: the run.
+        last: its last attempt.
+        event: what there is to tell.
+    """
+    ways = json.loads(os.environ.get(WAYS, "{}"))
+    by = ways.get("by")
+    if by is not None:
+        by = Channels(**by | {"mail": tuple(by["mail"])})
+    tell(run, last, event, run.log(last.number, 0), ways.get("command"), by)
 
 
 def send(command: str, run: Run, last: Attempt, event: Event, log: Path | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import netrc
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -31,6 +32,7 @@ from launch.node.notices import secret
 
 DONE_S, STOPPED_S = 30.0, 5.0  # that trackers get to take the rest in, once the job has ended
 MLFLOW_URI, WANDB_MODE = "MLFLOW_TRACKING_URI", "WANDB_MODE"
+FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"
 _WANDB = "https://api.wandb.ai"
 
 
@@ -131,23 +133,51 @@ def check(train: Train, variables: Mapping[str, str]) -> list[str]:
         variables: that the user has set for the run.
 
     Raises:
-        LaunchError: one isn't installed, or nothing says where its server is.
+        LaunchError: one isn't installed, nothing says where its server is, or it would send nothing.
     """
     names = followed(train)
     check_installed(names)
     environment = {**os.environ, **variables}
-    if "mlflow" in names and not environment.get(MLFLOW_URI):
+    notes = []
+    if "mlflow" in names and (note := _of_mlflow(environment)):
+        notes.append(note)
+    if "wandb" in names and (note := _of_wandb(environment)):
+        notes.append(note)
+    return notes
+
+
+def _of_mlflow(environment: Mapping[str, str]) -> str:
+    """Refuse an address at which nothing is found; what to say of one that depends on the folder."""
+    uri = environment.get(MLFLOW_URI, "")
+    if not uri:
         raise LaunchError(
             f"track: mlflow: {MLFLOW_URI} isn't set, so nobody knows where the server is: "
             f"export {MLFLOW_URI}=http://HOST:5000"
         )
-    if (
-        "wandb" in names
-        and environment.get(WANDB_MODE, "online") == "online"
-        and not _knows_wandb(environment)
-    ):
-        return ["track: wandb: no key is known here: wandb login; or export WANDB_MODE=offline, for later"]
-    return []
+    is_folder = uri.startswith(("file:", "/", ".")) or not re.match(r"[a-z0-9+]+:|databricks|uc", uri)
+    if is_folder and environment.get(FILE_STORE, "").lower() not in {"true", "1"}:
+        raise LaunchError(
+            f"track: mlflow: {MLFLOW_URI} is a folder, which MLflow takes no more: name a server, or a "
+            f"database, {MLFLOW_URI}=sqlite:///{Path.cwd() / 'mlflow.db'}; or export {FILE_STORE}=true"
+        )
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        return (
+            f"track: mlflow: {uri} is a database in whichever folder a command is typed in; "
+            "with four slashes it is the same one everywhere"
+        )
+    return ""
+
+
+def _of_wandb(environment: Mapping[str, str]) -> str:
+    """Refuse to send nothing; what to say where no key is known."""
+    mode = environment.get(WANDB_MODE, "online")
+    if mode == "disabled":
+        raise LaunchError(
+            f"track: wandb: with {WANDB_MODE}=disabled nothing is sent: unset it, or leave wandb out"
+        )
+    if mode == "online" and not _knows_wandb(environment):
+        return "track: wandb: no key is known here: wandb login; or export WANDB_MODE=offline, for later"
+    return ""
 
 
 def check_installed(names: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ comes, and asks here, when it has begun:
   begun, whatever has become of the others since;
 - one is queued or running: this job is put back into the queue, to depend on that job, which costs no
   attempt and a few seconds of its nodes;
-- one won't be done by itself: that goes into the ledger, as the end of an attempt, and the job ends with 1.
+- one won't be done by itself: that goes into the ledger, as the end of an attempt, a notice is sent where one
+  was asked for, and the job ends with 1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
 from launch.cluster.gated import WAIT
-from launch.node import follow_up, requeue, slurm_job
+from launch.node import follow_up, notify, requeue, slurm_job
 from launch.node.requeue import NEVER
 from launch.node.topology import LOOPBACK, Node
 from launch.pipeline.outcome import describe, job_of
@@ -163,7 +164,7 @@ def _depend(run: Run, node: Node, jobs: Sequence[str]) -> str | None:
 
 
 def _give_up(run: Run, why: str) -> int:
-    """Note in the ledger that the run has not begun, and why."""
+    """Note in the ledger that the run has not begun, and why; and tell who asked to be told."""
     said = f"{why}; once that is mended, type the command of both again"
     node = _here()
     try:
@@ -176,6 +177,8 @@ def _give_up(run: Run, why: str) -> int:
         _say(str(error))
         return HELD
     _say(f"{run.name}: not begun: {said}")
+    if (last := ledger.last(run)) is not None:
+        notify.tell_as_handed_on(run, last, "not begun")
     return OVER
 
 

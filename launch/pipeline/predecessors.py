@@ -90,7 +90,13 @@ def waitable(plans: Sequence[RunPlan], known: Statuses) -> tuple[list[RunPlan], 
 
 
 def shown(checks: SubmissionChecks, plan: RunPlan, known: Statuses) -> SubmissionChecks:
-    """Return checks for a dry run: with the jobs that there are already."""
+    """Return checks for a dry run: with the jobs that there are already.
+
+    Args:
+        checks: without.
+        plan: that is shown.
+        known: how the runs stand that it follows.
+    """
     jobs = [job_of(known[run.folder]) for run in plan.follows if run.folder in known]
     return dataclasses.replace(checks, after=plan.follows, jobs=tuple(filter(None, jobs)))
 
@@ -114,6 +120,20 @@ def with_jobs(
     return dataclasses.replace(checks, after=tuple(open_ones), jobs=tuple(dict.fromkeys(filter(None, jobs))))
 
 
+def beyond_limit(groups: Sequence[Sequence[RunPlan]]) -> list[str]:
+    """Return what to say of a limit of runs at a time, which Slurm has for each array, and for no more.
+
+    Args:
+        groups: of runs that are submitted together, each a job or an array.
+    """
+    plans = [plan for group in groups for plan in group]
+    if not any(plan.follows for plan in plans) or plans[0].launch.cluster.name != "slurm":
+        return []
+    limit = plans[0].launch.cluster.array_parallelism
+    said = f"array_parallelism={limit} holds for each stage: what waits for others begins once they are done"
+    return [said] if limit < len(plans) else []
+
+
 def check_done(plan: RunPlan) -> None:
     """Refuse a run that is to begin here and now, while one that it follows isn't done.
 
@@ -127,7 +147,13 @@ def check_done(plan: RunPlan) -> None:
 
 
 def describe_wait(plan: RunPlan, made: Mapping[Path, Submission], known: Statuses) -> Iterator[str]:
-    """Yield what to say of each run that a plan waits for."""
+    """Yield what to say of each run that a plan waits for.
+
+    Args:
+        plan: that waits.
+        made: what was submitted for this command line so far, by run folder.
+        known: how other runs stand.
+    """
     for run in plan.follows:
         if run.folder in made:
             yield f"{run.name} (job {made[run.folder].job} on {made[run.folder].cluster})"

@@ -42,7 +42,13 @@ class UnreachedError(SlurmError):
 def run(
     words: Sequence[str], environment: Mapping[str, str], patience_s: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of Slurm's; what it prints may be no UTF-8. Raises what subprocess.run does."""
+    """Run a command of Slurm's; what it prints may be no UTF-8. Raises what subprocess.run does.
+
+    Args:
+        words: command and arguments.
+        environment: of the process.
+        patience_s: after which it is killed.
+    """
     return subprocess.run(
         words,
         env=environment,

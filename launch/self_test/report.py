@@ -70,7 +70,13 @@ def write(run: Run, hosts: Sequence[str], nproc: int) -> None:
 
 
 def conclude(run: Run, claim: Claim, records: Sequence[Record]) -> None:
-    """Write the result of a self-test of which no check failed."""
+    """Write the result of a self-test of which no check failed.
+
+    Args:
+        run: of the self-test.
+        claim: of the attempt that writes it.
+        records: of all checks.
+    """
     result = {"exp": "self_test", "steps": len(records), **counts(records)}
     with claim.replacing(run.result) as file:
         file.write((json.dumps(result, indent=2) + "\n").encode())

@@ -46,7 +46,13 @@ def checks(asked: SelfTest) -> tuple[str, ...]:
 
 
 def folder(parent: Path, train: Train, launch: Launch) -> Path:
-    """Return the run folder: another one for other nodes, processes or checks, which are what is tested."""
+    """Return the run folder: another one for other nodes, processes or checks, which are what is tested.
+
+    Args:
+        parent: folder of the experiment.
+        train: what is trained.
+        launch: on which nodes, and which checks.
+    """
     assert launch.self_test is not None
     asked = dataclasses.asdict(launch.self_test)
     place = f"{launch.nodes}x{launch.processes_per_node}"

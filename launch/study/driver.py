@@ -45,6 +45,7 @@ class Driver:
     plans: dict[int, RunPlan] = field(default_factory=dict)  # by trial
     seen: set[int] = field(default_factory=set)  # trials that were at work while this process looked
     asked: set[int] = field(default_factory=set)  # trials whose runs were asked to stop
+    logs: dict[int, early_stop.Log] = field(default_factory=dict)  # by trial
     quiet: dict[int, int] = field(default_factory=dict)  # looks in which nothing worked on the run
     is_exhausted: bool = False  # every combination has been tried
     failed: list[str] = field(default_factory=list)  # why trials have, since the line was typed
@@ -121,7 +122,8 @@ class Driver:
         That first: an evaluation that is known is not judged again.
         """
         trial = self.study.trials()[trial.number]  # the thread of `_watch` may have entered more
-        for found in early_stop.evaluations(status.run, self.settings):
+        log = self.logs.setdefault(trial.number, early_stop.Log(status.run))
+        for found in log.evaluations(self.settings):
             if found.ordinal in trial.evaluations:
                 continue
             if not trial.behind:

@@ -11,13 +11,16 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dnw.runs import jsonl
 from dnw.runs.folder import Run
+from dnw.runs.growing_file import GrowingFile
 from launch.query.progress import length
 from launch.study.record import Trial
 from launch.study.settings import UPWARDS, StudySettings
 
+KINDS = ("val", "wiring")  # of lines: quality, cost
 LOOK_S = 1.0  # between two looks at a run in the foreground
 
 
@@ -31,27 +34,43 @@ class Evaluation:
     cost: float | None  # of the network as it is then
 
 
-def evaluations(run: Run, settings: StudySettings) -> Iterator[Evaluation]:
-    """Yield the evaluations that a run has logged, without its last, after which there is nothing to save.
+class Log:
+    """The evaluations that a run has logged, read on from where reading stopped."""
 
-    One counts once its cost is logged, too, which is a moment later.
+    def __init__(self, run: Run) -> None:
+        """Begin with none of a trial's run."""
+        self._run = run
+        self._file = GrowingFile(run.metrics, self._take, self._forget)
+        self._forget()
 
-    Args:
-        run: of a trial.
-        settings: say which of its figures matter.
-    """
-    if settings.quality is None or not run.metrics.exists():
-        return
-    last = length(run.config).steps
-    lines = jsonl.read(run.metrics)
-    found = {line["step"]: line for line in lines if line.get("kind") == "val"}
-    costs = {line["step"]: line for line in lines if line.get("kind") == "wiring"}
-    for ordinal, (step, line) in enumerate(sorted(found.items()), start=1):
-        value = line.get(settings.quality)
-        if step == last or step not in costs:
+    def evaluations(self, settings: StudySettings) -> Iterator[Evaluation]:
+        """Yield all so far without the run's last, after which there is nothing to save.
+
+        One counts once its cost is logged, too, which is a moment later.
+
+        Args:
+            settings: say which of its figures matter.
+        """
+        if settings.quality is None:
             return
-        if value is not None and math.isfinite(value):
-            yield Evaluation(ordinal, step, value, costs[step].get(settings.cost) if settings.cost else None)
+        self._file.read_on()
+        last, costs = length(self._run.config).steps, self._found["wiring"]
+        for ordinal, (step, line) in enumerate(sorted(self._found["val"].items()), start=1):
+            value = line.get(settings.quality)
+            if step == last or step not in costs:
+                return
+            if value is not None and math.isfinite(value):
+                yield Evaluation(
+                    ordinal, step, value, costs[step].get(settings.cost) if settings.cost else None
+                )
+
+    def _forget(self) -> None:
+        self._found: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in KINDS}
+
+    def _take(self, block: bytes, _: int) -> None:
+        for kind, known in self._found.items():
+            lines = jsonl.whole(jsonl.lines_with(block, f'"{kind}"'.encode()))
+            known |= {line["step"]: line for line in lines if line.get("kind") == kind}
 
 
 def behind(found: Evaluation, trial: Trial, others: Sequence[Trial], settings: StudySettings) -> str:

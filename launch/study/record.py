@@ -85,12 +85,24 @@ class Study:
         return [_trial(one) for one in self.frozen()]
 
     def add(self, params: Params, space: Space, run: str) -> Trial:
-        """Enter a trial: its values, and the run that it is."""
+        """Enter a trial: its values, and the run that it is.
+
+        Args:
+            params: its values, by setting.
+            space: that they are from.
+            run: name of its run.
+        """
         made = self._create("RUNNING", params, space, {RUN: run})
         return _trial(self._storage.get_trial(made))
 
     def add_failed(self, params: Params, space: Space, cause: str) -> None:
-        """Enter a trial whose values make no run."""
+        """Enter a trial whose values make no run.
+
+        Args:
+            params: its values, by setting.
+            space: that they are from.
+            cause: why, for people.
+        """
         self._create("FAIL", params, space, {CAUSE: cause})
 
     def report(self, trial: Trial, ordinal: int, value: float, step: int) -> None:

@@ -38,7 +38,13 @@ def propose(settings: StudySettings, study: Study) -> Params | None:
 
 
 def seed(of_study: int, number: int, draw: int) -> int:
-    """Return the seed of one draw, of 32 bits."""
+    """Return the seed of one draw, of 32 bits.
+
+    Args:
+        of_study: its seed.
+        number: of the trial.
+        draw: of this trial, from 0.
+    """
     text = f"{of_study} {number} {draw}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
 

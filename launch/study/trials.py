@@ -42,6 +42,11 @@ def plan(settings: StudySettings, params: Params, in_foreground: bool) -> RunPla
 def first_plan(composed: Composed, settings: StudySettings, in_foreground: bool) -> RunPlan:
     """Return the run that has the first of the values that each setting may take, to show it.
 
+    Args:
+        composed: what was typed, with those values.
+        settings: of the study.
+        in_foreground: trials run here and now.
+
     Raises:
         ConfigError, LaunchError, ShardError: as `plan`.
     """
@@ -85,6 +90,11 @@ def check_same(study: Study, settings: StudySettings) -> None:
 
 def check_images(study: Study, settings: StudySettings, made: RunPlan) -> None:
     """Refuse images that are other than those of the study's earlier trials.
+
+    Args:
+        study: with the trials so far.
+        settings: of the study, for the message.
+        made: the run of the next trial.
 
     Raises:
         LaunchError: they are.

@@ -65,6 +65,11 @@ class Index:
 
         With a store only the index is in the folder, and each shard is checked when it is fetched.
 
+        Args:
+            folder: of the indexes.
+            split: such as train.
+            store: from which shards are fetched; None: they are in the folder.
+
         Raises:
             ShardError: no folder, no shards, no index, a damaged index, one of another version, or a shard
                 that is missing or has another size.

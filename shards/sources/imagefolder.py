@@ -49,6 +49,11 @@ def imagenet(source: Path, ignored: Ignored | None = None, classes: Sequence[str
 
     A key is the file's own name (n01440764_10026).
 
+    Args:
+        source: folder with a folder for each class.
+        ignored: names what may be left out, and counts it; None: nothing may.
+        classes: their names, in order; None: those of the folders.
+
     Raises:
         As `imagefolder`; ShardError also when folders have other names than WordNet's, or two files the same.
     """

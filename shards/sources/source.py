@@ -213,6 +213,12 @@ def smaller(source: Source, longest: int, quality: int, max_pixels: int | None =
     """Return these images, larger ones scaled to `longest` pixels and encoded as JPEG of `quality`.
 
     With `max_pixels` images of up to so many are taken, which else would be refused as bombs.
+
+    Args:
+        source: of the images.
+        longest: side of the result, pixels.
+        quality: of the JPEG files, 1 to 100.
+        max_pixels: of an image at most; None: as Pillow has it.
     """
     splits = {
         name: dataclasses.replace(

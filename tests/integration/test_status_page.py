@@ -21,6 +21,8 @@ from worker import ROOT
 from dnw.runs.folder import Run
 from launch.commands.serve.snapshot import identified
 
+pytestmark = pytest.mark.xdist_group("status page")  # one worker makes what they share
+
 NOW = time.time()
 RUNS = 500
 OWNED = "document.title='owned'"

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from documents import dry_run, typed, wait_for
 from run_folder import log, make
+from slurm import packages
 from trackers.mlflow_server import MlflowServer
 from trackers.wandb_files import history, the_file
 from worker import ROOT
 
+from bench import mlflow_page
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.tracking.facts import read_facts
@@ -139,13 +141,23 @@ def test_killed_run_and_killed_server(
     assert metric(server, found.info.run_id, "val/top1") == logged(run, "val", "top1")
     assert list(metric(server, found.info.run_id, "result/top1")) == [STEPS]
     files = {path.path for path in server.client().list_artifacts(found.info.run_id)}
-    assert files == {"attempts.jsonl", "config.yaml", "pictures", "result.json"}
+    assert files == {"attempts.jsonl", "config.yaml", "images", "pictures", "result.json"}
+    images = [Path(one.path).name for one in server.client().list_artifacts(found.info.run_id, "images")]
+    shown = Counter(int(name.split("+")[2]) for name in images if name.endswith(".png"))
+    assert shown == dict.fromkeys(logged(run, "wiring", "macs"), 1)
 
     rows = history(the_file(run.tracking))
     assert Counter((row["kind"], row["step"]) for row in rows).most_common(1)[0][1] == 1
     assert {row["step"]: row["train/loss"] for row in rows if row["kind"] == "train"} == logged(
         run, "train", "loss"
     )
+    if not packages.missing(packages.BROWSER):
+        picture = tmp_path / "mlflow.png"
+        page = mlflow_page.draw(server, picture, "model-metrics")
+        assert run.name in page
+        assert "share" in page  # of goodput, the first curves
+        assert 10_000 < picture.stat().st_size < 200_000
+
     secret = [path for path in folder.rglob("*") if path.is_file() and _holds(path)]
     assert not secret
 

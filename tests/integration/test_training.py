@@ -31,6 +31,9 @@ from shards.remote import fetch_index
 CHANGES = {"steps": 8, "checkpoint__every_steps": 3, "log__every_steps": 1}
 
 
+together = pytest.mark.xdist_group("killed and resumed")  # one worker makes that run
+
+
 @pytest.fixture(scope="module")
 def killed_and_resumed(tmp_path_factory: pytest.TempPathFactory, few_images: Path) -> Run:
     """A run that was killed twice, and had logged steps each time that its next attempt did again."""
@@ -58,6 +61,7 @@ def test_curves_do_not_overlap_after_a_resume(killed_and_resumed: Run) -> None:
     assert [event.step for event in board.Scalars("goodput/share")] == [4, 8]
 
 
+@together
 def test_the_wiring_is_shown_as_a_picture(killed_and_resumed: Run) -> None:
     pictures = read_board(killed_and_resumed).Images("wiring/graph")
     assert [picture.step for picture in pictures] == [4, 8]
@@ -65,6 +69,7 @@ def test_the_wiring_is_shown_as_a_picture(killed_and_resumed: Run) -> None:
     assert killed_and_resumed.wiring.read_bytes().startswith(b"\x89PNG")
 
 
+@together
 def test_metrics_hold_every_step_once(killed_and_resumed: Run) -> None:
     steps = defaultdict(list)
     for line in jsonl.read(killed_and_resumed.metrics):
@@ -74,6 +79,7 @@ def test_metrics_hold_every_step_once(killed_and_resumed: Run) -> None:
     assert steps == {"train": list(range(1, 9)), "val": [4, 8], "wiring": [4, 8]}
 
 
+@together
 def test_the_curves_are_those_of_the_metrics(killed_and_resumed: Run) -> None:
     shown = {event.step: event.value for event in read_board(killed_and_resumed).Scalars("train/loss")}
     for line in jsonl.read(killed_and_resumed.metrics):
@@ -81,6 +87,7 @@ def test_the_curves_are_those_of_the_metrics(killed_and_resumed: Run) -> None:
             assert shown[line["step"]] == pytest.approx(line["loss"], rel=1e-6)
 
 
+@together
 def test_result_says_what_came_out(killed_and_resumed: Run) -> None:
     result = json.loads(killed_and_resumed.result.read_text())
     last = [line for line in jsonl.read(killed_and_resumed.metrics) if line["kind"] == "val"][-1]
@@ -99,12 +106,14 @@ def test_result_says_what_came_out(killed_and_resumed: Run) -> None:
     assert checkpoint.read(killed_and_resumed.checkpoints / "init.pt").position.step == 0
 
 
+@together
 def test_ledger_tells_the_attempts_apart(killed_and_resumed: Run) -> None:
     attempts = ledger.read(killed_and_resumed)
     assert [attempt.start["step"] for attempt in attempts] == [0, 4, 6]
     assert attempts[-1].reason == "done"
 
 
+@together
 @pytest.mark.parametrize("which", ["run", "best"])
 def test_evaluate_gives_the_same_accuracy(
     killed_and_resumed: Run, capsys: pytest.CaptureFixture[str], which: str
@@ -178,6 +187,7 @@ def test_an_attempt_that_was_passed_over_ends_and_writes_no_more(tmp_path: Path,
     assert run.attempts.read_text() == attempts
 
 
+@together
 def test_checkpoint_of_another_run_is_refused(
     tmp_path: Path, few_images: Path, killed_and_resumed: Run
 ) -> None:

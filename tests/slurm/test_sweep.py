@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dnw.runs import ledger
-from dnw.runs.folder import Run
+from dnw.runs.folder import Run, newest_step
 from slurm import events
 from slurm.cluster import Cluster
 from slurm.events import ROOT, WORDS, all_logs, finishes, is_training, job_of, steps, typed
@@ -22,8 +22,14 @@ from slurm.job import until
 pytestmark = pytest.mark.xdist_group("slurm runs")
 WIDTHS = ("0.05", "0.1", "0.15", "0.2")
 ONE_EACH = ("nodes=1", "nproc=1", "steps=12", "hydra.launcher.array_parallelism=3")
+# of two rates the first one trains a network, and the other one falls behind it at its first evaluation
 STUDY = [
-    *["-m", "hydra/sweeper=optuna", "width=interval(0.02,0.2)", "hydra.sweeper.n_trials=2"],
+    *["-m", "hydra/sweeper=optuna", "optim.lr=0.05,1e-9", "hydra.sweeper.n_trials=2", "hydra.sweeper.seed=4"],
+    *[
+        "hydra.sweeper.objectives=top1",
+        "hydra.sweeper.startup_trials=1",
+        "hydra.sweeper.warmup_evaluations=0",
+    ],
     *["hydra.launcher.array_parallelism=1", "cluster.partition=low"],
     *[word for word in WORDS if word != "nodes=2"],
 ]
@@ -86,12 +92,13 @@ def test_slurm_is_asked_as_often_as_benchmarks_say(
     assert cluster.run("squeue", "--noheader", "--name=dnw-demo_dnw") == ""
 
 
-def begins(cluster: Cluster, shards: Path, here: Path) -> subprocess.Popen[str]:
+def begins(cluster: Cluster, shards: Path, here: Path, fault: str = "") -> subprocess.Popen[str]:
     """Type the line in a folder."""
     here.mkdir(exist_ok=True)
     line = [sys.executable, str(ROOT / "launch" / "slurm.py"), *STUDY, f"data.dir={shards}"]
+    environment = {**cluster.environment, "DNW_FAULT": fault}
     return subprocess.Popen(
-        line, cwd=here, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        line, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -111,9 +118,17 @@ def table(here: Path) -> str:
 
 
 def test_a_study_that_is_killed_and_preempted(cluster: Cluster, few_images: Path, tmp_path: Path) -> None:
-    """Its table is that of one that nothing happened to, and no run was submitted twice."""
+    """Its table is that of one that nothing happened to, and no run was submitted twice.
+
+    In that one steps are slow after the first evaluation, so that a trial that falls behind is stopped then.
+    """
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert "trial 1: done" in ends(begins(cluster, few_images, whole))
+    printed = ends(begins(cluster, few_images, whole, ";".join(["0:step [23]?:SLOW"] * 4)))
+    assert "trial 1: stopped early, after step 19: top1 " in printed
+    (stopped,) = [run for run in runs_in(whole) if not run.result.exists()]
+    (attempt,) = ledger.read(stopped)
+    assert (attempt.reason, attempt.cause) == ("stopped", "cancelled"), all_logs(stopped)
+    assert newest_step(stopped.checkpoints) == attempt.last_step < 40
 
     process = begins(cluster, few_images, broken)
     until(lambda: list(broken.glob("runs/demo_dnw/*")) and is_training(runs_in(broken)[0]), timeout_s=180)
@@ -125,7 +140,11 @@ def test_a_study_that_is_killed_and_preempted(cluster: Cluster, few_images: Path
     printed = ends(begins(cluster, few_images, broken))
     assert ledger.read(run)[0].cause == "preempted", all_logs(run)
     assert "trial 0: done" in printed
-    assert "trial 0: width" not in printed, "its values were chosen again"
+    assert "trial 0: optim.lr" not in printed, "its values were chosen again"
     assert table(broken) == table(whole)
-    assert table(whole).count(",complete,") == len(runs_in(broken)) == 2
+    assert (table(whole).count(",complete,"), table(whole).count(",pruned,"), len(runs_in(broken))) == (
+        1,
+        1,
+        2,
+    )
     assert [len(list(one.slurm.glob("[0-9]*"))) for one in runs_in(broken)] == [1, 1]

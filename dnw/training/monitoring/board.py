@@ -45,7 +45,13 @@ def preload(folder: Path) -> None:
 
 
 def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter | NoBoard:
-    """Return a writer; TensorBoard hides what earlier event files hold from `purge_step` on."""
+    """Return a writer; TensorBoard hides what earlier event files hold from `purge_step` on.
+
+    Args:
+        run: whose folder the event files are in.
+        train: says whether there are any.
+        purge_step: the first one that is written anew; None: none is.
+    """
     if "tensorboard" not in train.track:
         return NoBoard()
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
@@ -54,7 +60,14 @@ def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter 
 
 
 def introduce(board: SummaryWriter | NoBoard, run: Run, train: Train, step: int) -> None:
-    """Say what run this is: dnw/training/monitoring/dashboard.py."""
+    """Say what run this is: dnw/training/monitoring/dashboard.py.
+
+    Args:
+        board: to say it on.
+        run: that is shown.
+        train: its settings.
+        step: from which it goes on.
+    """
     if not isinstance(board, NoBoard):
         from dnw.training.monitoring import dashboard  # noqa: PLC0415
 

@@ -17,7 +17,6 @@ from dnw.wiring.scheduled.rigl import RiglEdges
 from dnw.wiring.scheduled.set import SetEdges
 from dnw.wiring.scheduled.soft_threshold import SoftThresholdEdges
 
-NAMES = frozenset({"rigl", "set", "gmp", "acdc", "str", "lottery", "n_m", "edge_popup"})
 _SCORED = int.from_bytes(b"scores")
 _KINDS: dict[str, tuple[Callable[..., Edges], tuple[str, ...]]] = {
     "gmp": (GmpEdges, ("every", "start", "until")),
@@ -27,6 +26,7 @@ _KINDS: dict[str, tuple[Callable[..., Edges], tuple[str, ...]]] = {
     "n_m": (NmEdges, ("n", "m", "sr_ste")),
     "edge_popup": (EdgePopupEdges, ()),
 }
+NAMES = frozenset({"rigl", "set", *_KINDS})
 _GROWN = int.from_bytes(b"growth")  # sets these random numbers apart from all others
 
 

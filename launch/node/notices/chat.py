@@ -28,14 +28,32 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def to_slack(message: Message, file: str, timeout_s: float) -> None:
-    """Post to an incoming webhook. Raises NoticeError."""
+    """Post to an incoming webhook.
+
+    Args:
+        message: what to say.
+        file: that has the webhook; "": the variable, or the usual file.
+        timeout_s: for all tries together.
+
+    Raises:
+        NoticeError: it was not taken.
+    """
     (address,) = secret.read("slack", file)
     text = message.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     _post(address, {"text": text, "mrkdwn": False, "unfurl_links": False}, {}, timeout_s)
 
 
 def to_ntfy(message: Message, file: str, timeout_s: float) -> None:
-    """Publish to a topic. Raises NoticeError."""
+    """Publish to a topic.
+
+    Args:
+        message: what to say.
+        file: that has the topic; "": the variable, or the usual file.
+        timeout_s: for all tries together.
+
+    Raises:
+        NoticeError: it was not taken.
+    """
     address, *token = secret.read("ntfy", file)
     server, _, topic = address.rpartition("/")
     if server.endswith(("/", ":")) or not topic:

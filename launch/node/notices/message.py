@@ -71,7 +71,8 @@ def _commands(run: Run, event: str) -> list[str]:
     folder = shlex.quote(str(run.folder))
     if event == "done":
         return [f"{RUNS} table {folder}"]
-    return [f"{RUNS} logs {folder}", *([] if event == "diverged" else _again(run))]
+    logs = [] if event == "not begun" else [f"{RUNS} logs {folder}"]
+    return [*logs, *([] if event == "diverged" else _again(run))]
 
 
 def _again(run: Run) -> list[str]:

@@ -64,7 +64,8 @@ def typed(cluster: Cluster, few_images: Path, tmp_path: Path) -> Iterator[Typing
 def test_one_that_will_not_be_done(cluster: Cluster, typed: Typing) -> None:
     """It is told in status and in the ledger, and nothing waits for ever."""
     first = typed.run("seed=1", LATER)
-    second = typed.run("seed=2", "after=seed=1")
+    told = typed.here / "told.jsonl"
+    second = typed.run("seed=2", "after=seed=1", f'notify.command="cat >> {told}"')
     third = typed.run("seed=3", 'after=["seed=2","seed=1"]')
     assert fields(cluster, job_of(third))["Dependency"].count("afterany") == 2
     row = typed.status(second)
@@ -76,6 +77,8 @@ def test_one_that_will_not_be_done(cluster: Cluster, typed: Typing) -> None:
     (attempt,) = ledger.read(second)
     assert attempt.end is not None
     assert (attempt.reason, attempt.end["detail"]) == ("dependency", said), all_logs(second)
+    (notice,) = map(json.loads, told.read_text().splitlines())
+    assert (notice["event"], notice["run"], notice["detail"]) == ("not begun", second.name, said)
     row = typed.status(second)
     assert (row["state"], row["ended"]) == ("failed", f"dependency: {said}")
     again = typed("seed=2", "after=seed=1")

@@ -7,6 +7,7 @@ import torch
 from example import train
 
 from dnw import schedule
+from dnw.models.torchvision_cpu import torchvision
 
 
 def test_cosine_falls_from_lr_to_nothing() -> None:
@@ -83,3 +84,27 @@ def test_onecycle_is_torchs(steps: int, rise: float) -> None:
         if len(expected) < steps:
             theirs.step()
     assert rates("onecycle", steps, rise=rise, end_lr=1e-3) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("ours", "changes", "kind", "settings"),
+    [
+        ("cosine", {"end_lr": 1e-3}, "CosineLRScheduler", {"t_initial": 100, "lr_min": 1e-3}),
+        ("linear", {"end_lr": 1e-3}, "PolyLRScheduler", {"t_initial": 100, "lr_min": 1e-3, "power": 1.0}),
+        ("step", {"step_epochs": 3, "gamma": 0.5}, "StepLRScheduler", {"decay_t": 30, "decay_rate": 0.5}),
+        (
+            *("multistep", {"milestones": [2, 5], "gamma": 0.2}, "MultiStepLRScheduler"),
+            {"decay_t": [21, 51], "decay_rate": 0.2},  # which it compares with the number of the next step
+        ),
+    ],
+)
+def test_rates_are_timms(ours: str, changes: dict[str, Any], kind: str, settings: dict[str, Any]) -> None:
+    torchvision()  # timm imports it, too
+    schedulers = pytest.importorskip("timm.scheduler")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    theirs = getattr(schedulers, kind)(optimizer, t_in_epochs=False, **settings)
+    expected = []
+    for step in range(100):
+        theirs.step_update(step)
+        expected.append(optimizer.param_groups[0]["lr"])
+    assert rates(ours, **changes) == pytest.approx(expected)

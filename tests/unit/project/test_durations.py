@@ -32,9 +32,14 @@ def test_a_function_is_as_slow_as_its_slowest_case() -> None:
         "b.py::test_b@group": 30,
         "c::d": 0.49,
     }
-    text = durations.written(seconds)
+    text = durations.written(seconds, {})
     assert text == "30.0 b.py::test_b\n2.0 a.py::test_a\n"
     assert durations.read(text) == {"b.py::test_b": 30, "a.py::test_a": 2}
+
+
+def test_a_function_is_as_slow_as_what_its_group_sets_up() -> None:
+    seconds = {"a.py::test_a[x@y]@group": 9.0, "b.py::test_b@group": 0.1, "b.py::test_c[z@group]": 0.1}
+    assert durations.written(seconds, {"group": 8.5}) == "9.0 a.py::test_a\n8.5 b.py::test_b\n"
 
 
 def items(pytester: pytest.Pytester) -> list[pytest.Item]:

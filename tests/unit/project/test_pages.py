@@ -12,6 +12,8 @@ sys.path.append(str(ROOT / "docs"))
 
 import pages  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("pages")  # one worker makes what they share
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

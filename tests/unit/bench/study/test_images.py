@@ -18,6 +18,9 @@ def test_a_part_is_held_out_of_what_is_trained_on(few_images: Path, tmp_path: Pa
     made = images(few_images, tmp_path, 16)
     counts = [Index.load(made.tuning, split).num_samples for split in ("train", "val")]
     assert counts == [100, 20]
+    fewer = images(few_images, tmp_path, 16, 30)
+    assert keys(fewer.tuning, "train") == set(list_of(made.tuning, "train")[:30])
+    assert keys(fewer.tuning, "val") == keys(made.tuning, "val")
     assert Index.load(made.test, "val").num_samples == 50
     assert keys(made.tuning, "train").isdisjoint(keys(made.test, "val"))
     assert Picture(Reader(Index.load(made.tuning, "val")).read(0).data).pixels().shape[:2] == (16, 16)
@@ -28,8 +31,14 @@ def test_a_part_is_held_out_of_what_is_trained_on(few_images: Path, tmp_path: Pa
 
 def keys(folder: Path, split: str) -> set[bytes]:
     """The images of a split."""
+    return set(list_of(folder, split))
+
+
+def list_of(folder: Path, split: str) -> list[bytes]:
+    """The same in the order of their keys."""
     reader = Reader(Index.load(folder, split))
-    return {reader.read(number).data for number in range(reader.index.num_samples)}
+    order = sorted(range(reader.index.num_samples), key=reader.key)
+    return [reader.read(number).data for number in order]
 
 
 def test_squares_of_pixels_are_averaged() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.study.declared import NETWORKS
-from bench.study.report import Row, best_rate, by_rate, draw, order, spread, tables
+from bench.study.report import Found, Row, best_rate, best_rates, by_rate, draw, order, spread, tables
 from bench.study.runs import Trained, left_s
 from dnw.runs import jsonl
 from dnw.runs.folder import Run
@@ -43,11 +43,22 @@ def test_the_rate_of_the_highest_mean_is_the_best() -> None:
     assert best_rate(by_rate(runs)["dnw"]) == 0.01  # the lowest of equal ones
 
 
+def test_several_rates_go_on_the_best_first() -> None:
+    runs = [*known("dnw", 0.1, 80), *known("dnw", 0.02, 86), *known("dnw", 0.01, 85)]
+    assert best_rates(by_rate(runs)["dnw"], 2) == [0.02, 0.01]
+    assert best_rates(by_rate(runs)["dnw"], 5) == [0.02, 0.01, 0.1]
+
+
+def test_rates_are_compared_by_the_seeds_that_all_of_them_have() -> None:
+    runs = [*known("dnw", 0.1, 80, 99), *known("dnw", 0.02, 86)]
+    assert best_rate(by_rate(runs)["dnw"]) == 0.02
+
+
 def test_a_rate_at_which_one_has_diverged_is_no_candidate() -> None:
     runs = [*known("dnw", 0.1, 99, None), *known("dnw", 0.02, 85, 85)]
     assert best_rate(by_rate(runs)["dnw"]) == 0.02
     assert best_rate(by_rate(known("dnw", 0.1, None))["dnw"]) is None
-    assert "| dnw | 85.00 ± 0.00 | 99.00 (1 diverged) |" in tables(NETWORKS[0], [], runs)
+    assert "| dnw | 85.00 ± 0.00 | 99.00 (1 diverged) |" in tables(Found(NETWORKS[0], [], runs, []))
 
 
 def test_nothing_is_chosen_before_all_rates_have_ended() -> None:
@@ -57,16 +68,18 @@ def test_nothing_is_chosen_before_all_rates_have_ended() -> None:
 
 def test_the_table_compares_with_random() -> None:
     runs = [*known("random", 0.02, 85), *known("dnw", 0.02, 84)]
-    text = tables(NETWORKS[0], [row("random", 85), row("dnw", 84)], runs)
+    text = tables(Found(NETWORKS[0], [row("random", 85), row("dnw", 84)], runs, []))
     assert "| dnw | 0.02 | 84.00 ± 0.00 | 84.50 ± 0.71 | -1.00 | 2 |" in text
     assert spread([85.0]) == "85.00"
 
 
 def test_a_best_rate_at_the_edge_is_told() -> None:
     runs = [*known("random", 0.02, 85), *known("random", 0.1, 84)]
-    assert "The lowest rate is the best of random." in tables(NETWORKS[0], [row("random", 85)], runs)
+    assert "The lowest rate is the best of random." in tables(
+        Found(NETWORKS[0], [row("random", 85)], runs, [])
+    )
     inside = [*runs, *known("random", 0.01, 84)]
-    assert "is the best of" not in tables(NETWORKS[0], [row("random", 85)], inside)
+    assert "is the best of" not in tables(Found(NETWORKS[0], [row("random", 85)], inside, []))
 
 
 def test_the_order_is_told_with_the_epochs_after_which_it_held() -> None:
@@ -80,7 +93,7 @@ def test_the_order_is_told_with_the_epochs_after_which_it_held() -> None:
 
 def test_curves_and_rates_are_drawn(tmp_path: Path) -> None:
     runs = [*known("random", 0.02, 85, 86), *known("random", 0.1, 84, None)]
-    draw([(NETWORKS[0], [row("random", 85, 70, 80)], runs)], tmp_path / "study.png")
+    draw([Found(NETWORKS[0], [row("random", 85, 70, 80)], runs, [])], tmp_path / "study.png")
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -94,7 +107,7 @@ def test_what_is_left_is_estimated_by_each_networks_own_steps(tmp_path: Path) ->
     done.result.write_text('{"top1": 85.0}')
     runs = [Trained(NETWORKS[0], "dnw", 0.1, seed, run, 200) for seed, run in enumerate((done, begun))]
     assert runs[0].top1() == 85.0
-    assert left_s(runs) == pytest.approx(100 * 0.5)
+    assert left_s(runs, {}) == pytest.approx(100 * 0.5)
     other = Trained(NETWORKS[1], "dnw", 0.1, 0, Run(tmp_path / "none"), 200)
-    assert left_s([*runs, other], to_come=1) == pytest.approx((100 + 200 + 200 + 200) * 0.5)
-    assert left_s([other]) is None
+    assert left_s([*runs, other], {"mobilenet": 300}) == pytest.approx((100 + 200 + 300) * 0.5)
+    assert left_s([other], {}) is None

@@ -71,6 +71,7 @@ def test_a_library_has_its_own(file: Path, tmp_path: Path, monkeypatch: pytest.M
     ("word", "said"),
     [
         ("torchvison", r"no file 'torchvison'; did you mean torchvision\?"),
+        ("timm:resnt18", "no file 'timm:resnt18'; init=timm takes the weights of model=timm/NAME"),
         ("timm/resnet18", "no file 'timm/resnet18'; init=timm takes the weights of model=timm/NAME"),
         ("x.pht", r"/x.pht: not there; did you mean x.pth\?"),
         ("~/nowhere/x.pth", "/nowhere/x.pth: not there, nor is its folder"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dnw.runs import metrics_scan
+from dnw.runs import growing_file, metrics_scan
 from dnw.runs.metrics_scan import MetricsScan
 
 
@@ -55,7 +55,7 @@ def test_in_parts_as_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     )
     whole = MetricsScan(path)
     assert whole.read_on()
-    monkeypatch.setattr(metrics_scan, "CHUNK_BYTES", 500)
+    monkeypatch.setattr(growing_file, "CHUNK_BYTES", 500)
     parts, count = MetricsScan(path), 1
     while not parts.read_on(most_bytes=2000):
         count += 1

@@ -13,6 +13,7 @@ from dnw.runs.folder import Run
 from dnw.tracking import follow
 from dnw.tracking.facts import Facts
 from dnw.tracking.follow import HeldError, Sender
+from dnw.tracking.pictures import Picture
 from dnw.tracking.rows import Row
 from dnw.tracking.tracker import TrackerError
 
@@ -30,7 +31,7 @@ class Tracker:
         if self.failures:
             raise TrackerError(self.failures.pop(0))
 
-    def send(self, facts: Facts, rows: Sequence[Row]) -> int:
+    def send(self, facts: Facts, rows: Sequence[Row], pictures: Sequence[Picture] = ()) -> int:
         if self.failures:
             raise TrackerError(self.failures.pop(0))
         new = [(row.kind, row.step) for row in rows if (row.kind, row.step) not in self.there]
@@ -97,10 +98,19 @@ def test_a_folder_that_cannot_be_read_is_tried_again(
     assert "config.yaml: " in capsys.readouterr().out
 
 
-def test_what_is_not_sent_at_the_end_is_an_exit_code(run: Run, at: Tracker) -> None:
-    at.failures = ["away"]
+def test_what_is_not_sent_at_the_end_is_an_exit_code(
+    run: Run, at: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is busy then is asked again; one that was away before isn't waited for."""
+    monkeypatch.setattr(follow, "LAST_S", (0.0, 0.0))
+    at.failures = ["busy"] * 3
     assert follow.follow(run, "mlflow", lambda _: True) == 1
+    at.failures = ["busy"] * 2
     assert follow.follow(run, "mlflow", lambda _: True) == 0
+    at.failures = ["away"] * 2
+    looks = iter([False, True])
+    assert follow.follow(run, "mlflow", lambda _: next(looks)) == 1
+    assert at.failures == []
 
 
 def test_one_sender_at_a_time(run: Run, at: Tracker) -> None:

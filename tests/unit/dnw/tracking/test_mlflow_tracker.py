@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from event_files import draw
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from run_folder import finish, log, make, note
@@ -20,6 +22,8 @@ from dnw.tracking.follow import Sender
 from dnw.tracking.mlflow_tracker import METRICS, MlflowTracker
 from dnw.tracking.tracker import TrackerError
 from launch import runs
+
+pytestmark = pytest.mark.xdist_group("mlflow tracker")  # one worker makes what they share
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy of MLflow
 LINES = METRICS // 4 + 5  # of four values each
@@ -142,6 +146,83 @@ def test_an_experiment_that_was_deleted_is_told(client: MlflowClient, tmp_path: 
     client.delete_experiment(client.create_experiment("deleted"))
     with pytest.raises(TrackerError, match="experiment deleted is deleted there; restore it, or set"):
         Sender(run, "mlflow")
+
+
+def test_pictures_are_there_once_and_those_of_an_unreachable_store_later(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = working(tmp_path, "pictures")
+    draw(run, 4, "wiring/graph", "wiring/ä[0]")
+    sender = Sender(run, "mlflow")
+    (one,) = found(client, "dnw.run", read_facts(run).id, "pictures")
+
+    def shown() -> list[str]:
+        there = [Path(file.path).name for file in client.list_artifacts(one.info.run_id, "images")]
+        return sorted("+".join(name.split("+")[:3]) for name in there if name.endswith(".png"))
+
+    both = ["wiring~__0_+step+4", "wiring~graph+step+4"]
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_image", refuse)
+        sender.send()
+        assert (
+            sender.tracker.unsent
+            == "mlflow: MlflowException: away (so these files are not sent, all else is: pictures)"
+        )
+    assert shown() == []
+    sender.drop()
+    for _ in range(2):
+        sender = Sender(run, "mlflow")
+        sender.send()
+        sender.send()
+        assert shown() == both
+        sender.end()
+    draw(run, 8, "wiring/graph")
+    sender = Sender(run, "mlflow")
+    sender.send()
+    assert shown() == [*both, "wiring~graph+step+8"]
+    sender.end()
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise MlflowException("away")
+
+
+def test_a_run_that_was_deleted_stays_deleted_until_it_is_restored(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    run = working(tmp_path, "gone")
+    sender = Sender(run, "mlflow")
+    (one,) = found(client, "dnw.run", read_facts(run).id, "gone")
+    client.delete_run(one.info.run_id)
+    with pytest.raises(TrackerError, match="must be in the 'active' state"):
+        sender.send()
+    sender.drop()
+    remedy = f"was deleted there; mlflow runs restore --run-id {one.info.run_id} has it go on, rm "
+    with pytest.raises(TrackerError, match=remedy):
+        Sender(run, "mlflow")
+    client.restore_run(one.info.run_id)
+    Sender(run, "mlflow").end()
+    client.delete_run(one.info.run_id)
+    (run.tracking / "id.json").unlink()
+    Sender(run, "mlflow").end()
+    assert len(found(client, "dnw.run", read_facts(run).id, "gone")) == 1
+
+
+def test_settings_of_any_name_length_and_number(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are there stay: MLflow has no other value for them, as `code=new` might bring."""
+    run = working(tmp_path, "settings")
+    given: dict[str, Any] = {f"a{number}": number for number in range(250)}
+    given |= {"model.with.größe[0]": "x" * 7000, "optim.lr": 0.1, "nothing": None}
+    facts = replace(read_facts(run), settings=given)
+    MlflowTracker().begin(facts)
+    MlflowTracker().begin(replace(facts, settings=given | {"optim.lr": 0.2, "new": 1}))
+    (one,) = found(client, "dnw.run", facts.id, "settings")
+    assert one.data.params["optim.lr"] == "0.1"
+    assert one.data.params["new"] == "1"
+    assert one.data.params["model.with.gr__e_0_"] == "x" * 500
+    assert len(one.data.params) == 254
 
 
 def test_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import wandb
+from event_files import draw
 from PIL import Image
 from run_folder import finish, log, make, note
 from trackers.wandb_files import history, records, the_file
@@ -19,7 +20,7 @@ from dnw.runs.folder import Run
 from dnw.tracking import sweep
 from dnw.tracking.facts import read_facts
 from dnw.tracking.follow import Sender
-from dnw.tracking.rows import rows
+from dnw.tracking.rows import RowReader
 from dnw.tracking.tracker import TrackerError
 from dnw.tracking.wandb_tracker import WandbTracker
 
@@ -52,6 +53,7 @@ def test_offline_files_hold_the_run_once(run: Run) -> None:
     log(run, 2, kind="val", attempt=1, time=time.time())
     note(run, 1, "end", time.time(), reason="done", step=2)
     Image.new("L", (2, 2)).save(run.wiring)
+    draw(run, 2, "wiring/graph")
     (run.checkpoints / "step-00000002.pt").write_bytes(b"-")
     finish(run, steps=2)
     assert sent(run) == 4  # all of it anew, in one folder
@@ -62,9 +64,10 @@ def test_offline_files_hold_the_run_once(run: Run) -> None:
         ("train", 2),
         ("val", 2),
         ("result", 2),
+        ("wiring/graph", 2),
     ]
     assert found[0]["train/loss"] == 1.5
-    assert found[-1]["result/top1"] == 61.5
+    assert found[-2]["result/top1"] == 61.5
     (first,) = (record.run for record in records(path) if record.HasField("run"))
     assert (first.run_id, first.run_group) == (read_facts(run).id, "example-sweep-01234567")
     assert {item.key: json.loads(item.value_json) for item in first.config.update}["optim"]["lr"] > 0
@@ -85,8 +88,8 @@ def test_the_service_is_asked_which_rows_it_has(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(wandb, "Api", lambda: service)
     facts, at = read_facts(run), WandbTracker()
     at.begin(facts)
-    assert at.send(facts, rows(run)) == 1
-    assert at.send(facts, rows(run)) == 0
+    assert at.send(facts, RowReader(run).new()) == 1
+    assert at.send(facts, RowReader(run).new()) == 0
     at.end(facts)
     assert [row["step"] for row in there] == [1, 2]
     assert (service.asked["id"], service.asked["resume"]) == (facts.id, "allow")
@@ -104,12 +107,12 @@ def test_what_the_library_raises_is_one_line(run: Run, monkeypatch: pytest.Monke
     facts, at = read_facts(run), WandbTracker()
     at.begin(facts)
     service.raises["log_artifact"] = HandleAbandonedError("gone")
-    at.send(facts, rows(run))
+    at.send(facts, RowReader(run).new())
     assert at.unsent.startswith("wandb: HandleAbandonedError: gone (so these files are not sent")
     service.raises["log"] = HandleAbandonedError("gone")
     log(run, 3, attempt=1, time=time.time())
     with pytest.raises(TrackerError, match="wandb: HandleAbandonedError: gone"):
-        at.send(facts, rows(run))
+        at.send(facts, RowReader(run).new())
     at.end(facts)
 
 

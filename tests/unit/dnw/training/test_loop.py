@@ -17,9 +17,11 @@ from dnw.runs import jsonl, ledger
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run, steps
 from dnw.splits import open_splits
+from dnw.training import checkpoint
 from dnw.training.checkpoint import Identity
 from dnw.training.distributed import ALONE
 from dnw.training.divergence import DivergedError
+from dnw.training.evaluation import Accuracy
 from dnw.training.loop import Loop
 from dnw.training.monitor import Monitor
 from dnw.training.trainer import Trainer
@@ -64,6 +66,25 @@ def test_to_the_end(tmp_path: Path, few_images: Path) -> None:
         ("val", 3),
     ]
     assert [line["step"] for line in jsonl.read(one.run.digests)] == [1, 2, 3]
+
+
+def test_the_average_decides_which_evaluation_is_the_best(
+    tmp_path: Path, few_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the weights in training the first is better, of their average the second."""
+    found = iter([(60.0, 30.0), (50.0, 40.0)])
+
+    def evaluated(networks: Any, batches: Any, *_: Any, **__: Any) -> list[Accuracy]:
+        assert len(networks) == 2
+        assert sum(len(batch.labels_B) for batch in batches) == 50
+        return [Accuracy(50, top1, 90.0, 1.0) for top1 in next(found)]
+
+    monkeypatch.setattr("dnw.training.loop.evaluate_each", evaluated)
+    one = Attempt(tmp_path, few_images, optim__ema=0.9, batch=60, micro_batch=20, steps=4)
+    ledger.claim(one.run, 1, job="-", restart=0, hosts=["here"])
+    assert one.work()
+    assert (one.trainer.position.best_top1, one.trainer.position.ema_top1) == (40.0, 40.0)
+    assert checkpoint.read(one.run.checkpoints / "best.pt").position.step == 4
 
 
 def test_other_ranks_write_nothing(tmp_path: Path, few_images: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from dnw import models, optimizer_registry
 from dnw.config import ConfigError, Train
+from dnw.models.torchvision_cpu import torchvision
 from dnw.training.optimizer import build_optimizer, clip, parameter_names
 from dnw.wiring import edges_of, raw_weight
 
@@ -134,3 +135,21 @@ def test_wired_weights_have_a_rate_of_their_own() -> None:
     assert all((decays[id(one)] > 0) == (one.ndim > 1) for one in model.parameters())
     usual = build_optimizer(model, configured("sgd", decay_norms=False)).param_groups
     assert not any("lr_factor" in group for group in usual)
+
+
+def test_decay_is_left_off_where_timm_leaves_it_off_and_its_adamw_steps_alike() -> None:
+    torchvision()  # timm imports it, too
+    timm = pytest.importorskip("timm.optim")
+    ours, theirs = network(), network()
+    made = build_optimizer(ours, configured("adamw", decay_norms=False))
+    legacy = timm.create_optimizer_v2(theirs, opt="adamwlegacy", lr=0.01, weight_decay=0.01)
+    sizes = [
+        {group["weight_decay"]: sorted(one.numel() for one in group["params"]) for group in one.param_groups}
+        for one in (made, legacy)
+    ]
+    assert sizes[0] == sizes[1]
+    for number in range(3):
+        step(ours, made, number)
+        step(theirs, legacy, number)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other)

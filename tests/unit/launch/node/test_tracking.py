@@ -85,6 +85,16 @@ def test_checks_on_the_login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(LaunchError, match="export MLFLOW_TRACKING_URI=http://HOST:5000"):
         check(train(track=["mlflow"]), {})
     assert check(train(track=["mlflow"]), {"MLFLOW_TRACKING_URI": "http://h:1"}) == []
+    for folder in ("./mlruns", "mlruns", "file:///data/mlruns", "/data/mlruns"):
+        with pytest.raises(LaunchError, match="MLFLOW_TRACKING_URI is a folder, which MLflow takes no more"):
+            check(train(track=["mlflow"]), {"MLFLOW_TRACKING_URI": folder})
+    allowed = {"MLFLOW_TRACKING_URI": "./mlruns", "MLFLOW_ALLOW_FILE_STORE": "true"}
+    assert check(train(track=["mlflow"]), allowed) == []
+    for elsewhere in ("databricks", "databricks://profile", "sqlite:////data/mlflow.db"):
+        assert check(train(track=["mlflow"]), {"MLFLOW_TRACKING_URI": elsewhere}) == []
+    assert "with four slashes" in check(train(track=["mlflow"]), {"MLFLOW_TRACKING_URI": "sqlite:///m.db"})[0]
+    with pytest.raises(LaunchError, match="with WANDB_MODE=disabled nothing is sent"):
+        check(train(track=["wandb"]), {"WANDB_MODE": "disabled"})
     assert "wandb login" in check(train(track=["wandb"]), {})[0]
     assert check(train(track=["wandb"]), {"WANDB_MODE": "offline"}) == []
     netrc.write_text("machine api.wandb.ai login user password " + 40 * "a")

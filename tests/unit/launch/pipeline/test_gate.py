@@ -18,6 +18,8 @@ from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
 from launch.cluster.gated import WAIT
 from launch.node import slurm_job
+from launch.node.notices.channels import Channels
+from launch.node.notify import handed_on
 from launch.pipeline import gate
 from launch.query.run_status import RunStatus
 
@@ -152,8 +154,18 @@ def test_where_a_job_may_not_be_requeued_another_follows(cluster: Slurm, run: Ru
 
 
 def test_failed_it_says_so_and_ends(
-    cluster: Slurm, run: Run, other: Run, capfd: pytest.CaptureFixture[str]
+    cluster: Slurm,
+    run: Run,
+    other: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """And tells whoever asked to be told, once."""
+    told = run.folder / "told.jsonl"
+    for name, value in handed_on(
+        f"/bin/cat >> {told}", Channels(mail=("me@here",), smtp="127.0.0.1:9")
+    ).items():
+        monkeypatch.setenv(name, value)
     submit(other, "12", at=1.0)
     note(other, 1, "claim", 2.0, job="12", restart=0, hosts=["n1"])
     note(other, 1, "end", 3.0, reason="error", detail="no room")
@@ -164,7 +176,18 @@ def test_failed_it_says_so_and_ends(
     (attempt,) = ledger.read(run)
     assert attempt.end is not None
     assert (attempt.reason, attempt.job, attempt.end["detail"]) == ("dependency", "9", f"{said} again")
-    assert capfd.readouterr().err == f"{run.name}: not begun: {said} again\n"
+    begin, refused = capfd.readouterr().err.splitlines()
+    assert begin == f"{run.name}: not begun: {said} again"
+    assert refused.startswith(f"{run.name}: notify.mail: 127.0.0.1:9: ConnectionRefusedError")
+    (notice,) = map(json.loads, told.read_text().splitlines())
+    facts = {
+        "event": "not begun",
+        "reason": "dependency",
+        "detail": f"{said} again",
+        "attempt": 1,
+        "step": None,
+    }
+    assert notice.items() >= facts.items()
 
 
 def test_one_of_several(cluster: Slurm, tmp_path: Path, run: Run, other: Run) -> None:

@@ -93,8 +93,13 @@ def test_one_line_in_any_order(line: Typed, lab: Path, tmp_path: Path, capfd: Ca
     assert capfd.readouterr().out.count(": queued, job 4") == 3
 
 
-def test_each_of_a_sweep_waits_for_its_own(line: Typed, lab: Path) -> None:
-    assert line("-m", "+exp=cifar_complete,cifar_fine_tune", "seed=0,1", "optim.weight_decay=0.1,0.2") == 0
+def test_each_of_a_sweep_waits_for_its_own(line: Typed, lab: Path, capfd: Captured) -> None:
+    """Slurm limits each array alone, which is said; who is told that a run won't begin is handed on."""
+    words = ["seed=0,1", "optim.weight_decay=0.1,0.2", "hydra.launcher.array_parallelism=7"]
+    assert line("-m", "+exp=cifar_complete,cifar_fine_tune", *words, "notify.command='echo it'") == 0
+    assert capfd.readouterr().out.count("note    array_parallelism=7 holds for each stage: ") == 1
+    told = """\nenv 'DNW_NOTIFY={"command": "echo it", "by": null}' """
+    assert [told in (lab / f"script-{number}").read_text() for number in range(5)] == [False, *[True] * 4]
     assert dependencies(lab) == ["", *(f"afterany:40_{index}" for index in range(4))]
 
 

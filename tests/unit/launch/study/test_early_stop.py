@@ -4,6 +4,7 @@ from pathlib import Path
 from run_folder import log, make
 from unit.launch.study.conftest import Study
 
+from dnw.runs import jsonl
 from launch.study import early_stop, settings
 from launch.study.early_stop import Evaluation
 from launch.study.record import Trial
@@ -42,14 +43,18 @@ def test_one_objective_that_falls(study: Study) -> None:
 
 def test_evaluations_count_once_their_cost_is_known_and_not_the_last(study: Study, tmp_path: Path) -> None:
     of, run = settings.read(study()), make(tmp_path / "runs")
-    assert list(early_stop.evaluations(run, of)) == []
+    read = early_stop.Log(run)
+    assert list(read.evaluations(of)) == []
     log(run, 2, "val", top1=10.0)
     log(run, 2, "wiring", macs=7)
     log(run, 4, "val", top1=None)
     log(run, 4, "wiring", macs=7)
     log(run, 6, "val", top1=30.0)
-    assert list(early_stop.evaluations(run, of)) == [Evaluation(1, 2, 10.0, 7)]
+    assert list(read.evaluations(of)) == [Evaluation(1, 2, 10.0, 7)]
     log(run, 6, "wiring", macs=8)
     log(run, 10, "val", top1=50.0)
     log(run, 10, "wiring", macs=8)
-    assert list(early_stop.evaluations(run, of)) == [Evaluation(1, 2, 10.0, 7), Evaluation(3, 6, 30.0, 8)]
+    both = [Evaluation(1, 2, 10.0, 7), Evaluation(3, 6, 30.0, 8)]
+    assert list(read.evaluations(of)) == list(early_stop.Log(run).evaluations(of)) == both
+    jsonl.keep(run.metrics, lambda line: line["step"] < 3)  # as an attempt does that goes on from there
+    assert list(read.evaluations(of)) == both[:1]

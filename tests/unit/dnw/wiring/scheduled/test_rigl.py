@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from dnw.training.optimizer import clip
 from dnw.wiring import Choice, draw, raw_weight, wire
 from dnw.wiring.scheduled.rigl import RiglEdges
 
@@ -69,3 +70,16 @@ def test_without_a_gradient_it_is_refused() -> None:
     choice = Choice(layer, steps=4)
     with pytest.raises(ValueError, match="change them after the backward pass"):
         choice.before_step(1, torch.optim.SGD(layer.parameters(), lr=0.1))
+
+
+def test_edges_grow_by_the_gradient_before_it_is_clipped_and_the_norm_is_that_of_edges() -> None:
+    layer, edges = wired()
+    choice = Choice(layer, steps=4)
+    edges.end = 2
+    choice.choose(1)
+    (layer.weight * torch.tensor([[3.0, 4.0, 0.1, 0.1], [50.0, 80.0, 90.0, 60.0]])).sum().backward()
+    choice.before_step(1, torch.optim.SGD(layer.parameters(), lr=0.1))
+    clip(layer, 1.0)
+    assert edges.mask.tolist() == [[True, True, False, False], [False, True, True, False]]
+    expected = torch.tensor([[0.6, 0.8, 0.0, 0.0], [0.0] * 4])  # of the edges that stay, 3 and 4
+    assert torch.allclose(raw_weight(layer).grad, expected, atol=1e-4)

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from run_folder import finish, make
 
+pytestmark = pytest.mark.xdist_group("status server")  # one worker makes what they share
+
 ROOT = Path(__file__).resolve().parents[5]
 
 
