@@ -68,6 +68,18 @@ class GrowingFile:
                 left -= taken
         return False
 
+    def unread(self) -> int:
+        """Return how many bytes there are to read, about.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+        return size - self._offset if size >= self._offset else size
+
     def _begin_anew(self, file: tuple[int, int] | None) -> None:
         self._file, self._offset, self._mark, self._whole = file, 0, b"", None
         self._forget()

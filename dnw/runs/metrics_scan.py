@@ -55,6 +55,14 @@ class MetricsScan:
         """
         return self._file.read_on(most_bytes)
 
+    def unread(self) -> int:
+        """Return how many bytes there are to read; as GrowingFile.unread.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        return self._file.unread()
+
     def lines(self) -> defaultdict[int, list[Line]]:
         """Return, of each attempt, the lines of checkpoints, and when the last other one was written."""
         found = defaultdict(list, {attempt: list(lines) for attempt, lines in self._saves.items()})

@@ -30,6 +30,7 @@ from launch.commands.table import count
 from launch.errors import LaunchError
 from launch.query import select
 from launch.query.result import read_result
+from shards import command
 
 Form = Literal["terminal", "markdown", "csv", "json"]
 HEADINGS = ("Experiment", "Network", "Wiring", "Data", "Trained", "Params", "MACs", "Top-1 %", "Runs")
@@ -95,8 +96,8 @@ def rows(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
     for run in runs:
         try:
             done = _done(run)
-        except (LaunchError, ConfigError) as error:
-            notes.append(f"left out: {error}")
+        except (LaunchError, ConfigError, OSError) as error:  # the folder is another user's, say
+            notes.append(f"left out: {command.explain(error) or error}")
             continue
         if done is None:
             unfinished.append(run)

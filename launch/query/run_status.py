@@ -232,8 +232,12 @@ def _on_disk(run: Run, known: Remembered) -> RunStatus:
         one = _as_written(run, known)
         _ = one.state, one.why, one.since, one.is_unknown
     except DAMAGED as error:
-        return RunStatus(run, (), None, None, False, False, problems=(damaged(error),))
-    return one
+        problem = damaged(error)
+    except OSError as error:  # the folder is another user's
+        problem = command.explain(error) or str(error)
+    else:
+        return one
+    return RunStatus(run, (), None, None, False, False, problems=(problem,))
 
 
 def _as_written(run: Run, known: Remembered) -> RunStatus:

@@ -40,6 +40,7 @@ class RunTable:
         self.asks_energy, self.scan_bytes = asks_energy, scan_bytes
         self.known = Remembered()
         self._scans: dict[Path, MetricsScan] = {}
+        self._sharing = threading.Lock()
         self._lock = threading.Lock()  # a scan is read on by one thread at a time
         self._places: _Asked[queue_place.Places] = _Asked(queue_place.Places({}), PLACES_S)
         self._energies: _Asked[tuple[dict[str, float], str]] = _Asked(({}, ""), ENERGY_S)
@@ -94,12 +95,12 @@ class RunTable:
             return None, None
         now = time.time() if one.state == "running" else None
         scan = self._scans.setdefault(one.run.folder, MetricsScan(one.run.metrics))
-        before = scan.bytes_read
-        if (left[0] is not None and left[0] <= 0) or not scan.read_on(left[0]):
-            left[0] = 0
+        with self._sharing:  # each thread gets what those before it leave
+            allowed = left[0]
+            if allowed is not None:
+                left[0] = max(0, allowed - scan.unread())
+        if allowed == 0 or not scan.read_on(allowed):
             return None, cost(one.attempts, now)
-        if left[0] is not None:
-            left[0] -= scan.bytes_read - before
         return goodput(one.run, now, scan, one.attempts), cost(one.attempts, now, scan)
 
     def _asked(

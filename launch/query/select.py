@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -39,10 +40,9 @@ def _folder_of_runs(inside: Path) -> Path | None:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run; without its configuration it still is one by its name."""
-    config = Run(folder).config  # there in whatever form: what is wrong with it is told where it is read
-    return (
-        config.exists() or config.is_symlink() or (NAMED.search(folder.name) is not None and folder.is_dir())
-    )
+    # there in whatever form: what is wrong with it is told where it is read, also that others mustn't
+    has_config = os.path.lexists(Run(folder).config)
+    return has_config or (NAMED.search(folder.name) is not None and folder.is_dir())
 
 
 def select_runs(words: Sequence[str], runs_dir: Path) -> list[Run]:

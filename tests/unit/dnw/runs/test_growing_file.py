@@ -19,6 +19,7 @@ def test_blocks_are_whole_lines_at_their_places(tmp_path: Path, monkeypatch: pyt
     path.write_bytes(b"one\ntwo\nth")
     assert read.read_on()
     assert blocks == [(b"one\ntwo\n", 0)]
+    assert read.unread() == len(b"th")
     with path.open("ab") as file:
         file.write(b"ree\n")
     assert read.read_on()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +17,7 @@ from event_files import draw
 from PIL import Image
 from run_folder import finish, log, make, note
 from trackers.wandb_files import history, records, the_file
+from trackers.wandb_service import serving
 from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
 
 from dnw.runs.folder import Run
@@ -78,6 +82,27 @@ def test_offline_files_hold_the_run_once(run: Run) -> None:
     assert {"causes", "state"} <= {key.split(".")[0] for key in summary}
     files = [path for path in run.tracking.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_synced_after_each_attempt_the_run_is_there_once(run: Run) -> None:
+    """By its own command, which replaces what it has of a run by what stands in the folder."""
+    for attempt in (1, 2):
+        sender = Sender(run, "wandb")
+        sender.send()
+        folder = sender.tracker.address
+        sender.end()
+        with serving() as (address, rows):
+            environment = {**os.environ, "WANDB_BASE_URL": address, "WANDB_MODE": "online"}
+            line = [str(Path(sys.executable).with_name("wandb")), "sync", folder]
+            done = subprocess.run(
+                line, env=environment, cwd=run.folder, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Finished syncing" in done.stderr
+            assert [(row["kind"], row["step"]) for row in rows] == [
+                ("train", n) for n in range(1, 2 + attempt)
+            ]
+        log(run, 3, attempt=2, time=time.time())
 
 
 def test_the_service_is_asked_which_rows_it_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

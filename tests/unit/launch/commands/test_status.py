@@ -1,6 +1,7 @@
 """The table of runs and its JSON."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -110,3 +111,27 @@ def test_no_torch_and_little_else(run: Run) -> None:
     words = [sys.executable, "-c", script, str(root / "launch" / "runs.py"), str(run.folder.parent.parent)]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+AS_ANY_USER = ["setpriv", *(f"--{of}=-dac_override,-dac_read_search" for of in ("bounding-set", "inh-caps"))]
+BOTH = "import sys; from launch import runs; [runs.main([one, *sys.argv[1:]]) for one in ('status', 'table')]"
+
+
+def test_folders_of_others_hide_no_runs(tmp_path: Path) -> None:
+    """In a folder that a group shares."""
+    make(tmp_path, "mine-0123456789")
+    locked = make(tmp_path, "theirs-0123456789")
+    locked.folder.chmod(0)
+    words = [
+        *(AS_ANY_USER if os.geteuid() == 0 else []),
+        sys.executable,
+        "-c",
+        BOTH,
+        f"--runs-dir={tmp_path}",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    locked.folder.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"mine-0123456789 +ready .*\n.*theirs-0123456789 +unreadable ", done.stdout)
+    assert f"{locked.name}: {locked.config}: Permission denied" in done.stdout
+    assert f"left out: {locked.result}: Permission denied\nnot finished, so left out: 1; " in done.stderr
