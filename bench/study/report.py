@@ -106,6 +106,7 @@ def tables(found: Found) -> str:
     lines += _at_the_edge(rows, rates)
     for runs in (found.tuning, found.finals):
         lines += _at_every_rate(runs)
+    lines += _so_far(found.finals)
     return "\n".join([*lines, "", *order(rows)]) + "\n"
 
 
@@ -126,6 +127,27 @@ def _at_every_rate(runs: Sequence[Trained]) -> list[str]:
         cells = [_cell(found.get(rate, [])) for rate in rates]
         if any(cells):
             lines.append(f"| {contestant} | {' | '.join(cells)} |")
+    return lines
+
+
+def _so_far(finals: Sequence[Trained]) -> list[str]:
+    """Return a table of runs of the whole length, after the last epoch that all which have begun have."""
+    begun = [(one, dict(curve)) for one in finals if (curve := one.curve())]
+    common = set.intersection(*(set(curve) for _, curve in begun)) if begun else set()
+    if not common or all(one.has_ended() for one in finals):
+        return []
+    last = max(common)
+    lines = [
+        "",
+        f"Runs of the whole length so far, held-out images after {last:.0f} epochs:",
+        "",
+        "| wiring | rate | top-1 | seeds |",
+        "|---|---|---|---|",
+    ]
+    for contestant, rates in by_rate(one for one, _ in begun).items():
+        for rate, runs in rates.items():
+            top1s = [curve[last] for one, curve in begun if one in runs]
+            lines.append(f"| {contestant} | {rate:g} | {spread(top1s)} | {len(top1s)} |")
     return lines
 
 
@@ -177,13 +199,14 @@ def mean_curve(row: Row) -> list[tuple[float, float]]:
 def draw(found: Sequence[Found], path: Path) -> None:
     """Draw, for each network, accuracy against the rate, and against epochs at the best one.
 
-    All of it on held-out images; bars and bands are one deviation to both sides.
+    All of it on held-out images; bars and bands are one deviation to both sides. Runs that are still at work
+    are drawn as far as they are.
     """
     panels: list[tuple[Found, Callable[[Axes, Found], None]]] = []
     for one in found:
         if len({run.rate for run in one.tuning or one.finals if run.top1() is not None}) > 1:
             panels.append((one, _draw_rates))
-        if any(len(curve) > 1 for row in one.rows for curve in row.curves):
+        if any(len(run.curve()) > 1 for run in one.finals):
             panels.append((one, _draw_epochs))
     if not panels:
         return
@@ -215,13 +238,17 @@ def _draw_rates(panel: Axes, found: Found) -> None:
 
 
 def _draw_epochs(panel: Axes, found: Found) -> None:
-    for row in found.rows:
-        points = list(zip(*row.curves, strict=False))
-        epochs = [at[0][0] for at in points]
-        means = [statistics.mean(top1 for _, top1 in at) for at in points]
-        bands = [statistics.stdev(top1 for _, top1 in at) if len(at) > 1 else 0.0 for at in points]
-        (line,) = panel.plot(epochs, means, label=f"{row.contestant}, rate {row.rate:g}")
-        low = [mean - band for mean, band in zip(means, bands, strict=True)]
-        high = [mean + band for mean, band in zip(means, bands, strict=True)]
-        panel.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    """Draw what there is of runs of the whole length, whether they have ended or not."""
+    for contestant, rates in by_rate(found.finals).items():
+        for rate, runs in rates.items():
+            points = list(zip(*(curve for one in runs if (curve := one.curve())), strict=False))
+            if not points:
+                continue
+            epochs = [at[0][0] for at in points]
+            means = [statistics.mean(top1 for _, top1 in at) for at in points]
+            bands = [statistics.stdev(top1 for _, top1 in at) if len(at) > 1 else 0.0 for at in points]
+            (line,) = panel.plot(epochs, means, marker=".", label=f"{contestant}, rate {rate:g}")
+            low = [mean - band for mean, band in zip(means, bands, strict=True)]
+            high = [mean + band for mean, band in zip(means, bands, strict=True)]
+            panel.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     panel.set_xlabel("epoch")

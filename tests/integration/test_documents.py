@@ -253,6 +253,7 @@ def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
         ("selection.py --sizes 1000 --turns 1 --device cpu", "1000"),
         ("train_step.py static_dnw --images 4 --turns 1 --threads 1 --device cpu", "experiments"),
         ("reduce.py static_dnw --processes 2 --images 4 --micro-batches 2 --turns 1", "static_dnw"),
+        ("versions.py static_dnw data.image_size=16 --before HEAD --turns 2", "static_dnw"),
         ("agreement.py demo_dnw --turns 2 --steps 1", "demo_dnw"),
         ("large_job.py --followers 2 --answers 0 --late 1 --work 1", "2, answers after 0 s"),
         ("loader.py --images 192 --warm 1 --batches 1 --turns 1", "webdataset"),

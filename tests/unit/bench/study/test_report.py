@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 
 from bench.study.declared import NETWORKS
 from bench.study.report import Found, Row, best_rate, best_rates, by_rate, draw, order, spread, tables
@@ -18,12 +19,16 @@ class Known(Trained):
 
     known: float | None = None
     over: bool = True
+    points: tuple[tuple[float, float], ...] = ()
 
     def top1(self) -> float | None:
         return self.known
 
     def has_ended(self) -> bool:
         return self.over
+
+    def curve(self) -> list[tuple[float, float]]:
+        return list(self.points)
 
 
 def known(contestant: str, rate: float, *top1s: float | None, over: bool = True) -> list[Trained]:
@@ -91,9 +96,26 @@ def test_the_order_is_told_with_the_epochs_after_which_it_held() -> None:
     assert "images: no. " in order([row("dnw", 80, 1, 2), *rows[:2]])[0]
 
 
-def test_curves_and_rates_are_drawn(tmp_path: Path) -> None:
+def at_work(contestant: str, *top1s: float) -> Trained:
+    points = tuple((float(epoch), top1) for epoch, top1 in enumerate(top1s, 1))
+    return Known(NETWORKS[0], contestant, 0.02, 0, Run(Path("nowhere")), 200, None, False, points)
+
+
+def test_runs_that_are_at_work_are_compared_after_the_last_epoch_that_all_have() -> None:
+    finals = [at_work("random", 70, 80, 85), at_work("dnw", 71, 79), at_work("no_update")]
+    text = tables(Found(NETWORKS[0], [], [], finals))
+    assert "so far, held-out images after 2 epochs:" in text
+    assert "| random | 0.02 | 80.00 | 1 |\n| dnw | 0.02 | 79.00 | 1 |\n" in text
+    assert "| no_update |" not in text
+
+
+def test_curves_and_rates_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [*known("random", 0.02, 85, 86), *known("random", 0.1, 84, None)]
-    draw([Found(NETWORKS[0], [row("random", 85, 70, 80)], runs, [])], tmp_path / "study.png")
+    titles: list[str] = []
+    monkeypatch.setattr(Axes, "set_xlabel", lambda _, text: titles.append(text))
+    finals = [at_work("random", 70, 80), at_work("no_update")]
+    draw([Found(NETWORKS[0], [], runs, finals)], tmp_path / "study.png")
+    assert titles == ["learning rate, 200 steps", "epoch"]
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
 
 
