@@ -18,33 +18,10 @@ from dnw.config import ConfigError, Folder, Train, parse_as
 from dnw.ranges import STRICT, Count, Positive, Size, Words
 from dnw.setting_errors import known_keys
 from launch.gpus import visible_gpus
-from launch.scheduler import gres, time_limit
+from launch.scheduler import gres, sbatch_options, time_limit
 
 CPU_PROCESSES = 1  # a node without GPUs: more of them compete for the same cores
 LIMIT_MIN = {"slurm": 24 * 60, "local": 365 * 24 * 60}  # nobody else waits for this machine
-
-# sbatch's options that have a setting of their own, and those that the launcher itself sets.
-SETTINGS = {
-    **{
-        option: f"cluster.{option}" for option in ("time", "partition", "account", "qos", "constraint", "mem")
-    },
-    **{option: f"cluster.{option}" for option in ("exclude", "nodelist")},
-    **{"gpus_per_node": "cluster.gpus_per_node", "cpus_per_task": "cluster.cpus_per_task"},
-    **{"cpus_per_gpu": "cluster.cpus_per_task"},  # sbatch takes but one of them
-    **{"signal": "cluster.signal_delay_s", "nodes": "nodes"},
-    **{"requeue": "cluster.requeue", "no_requeue": "cluster.requeue=false"},
-}
-TAKEN = frozenset({"ntasks_per_node", "ntasks_per_gpu", "ntasks", "array", "output", "error", "open_mode"})
-# with which sbatch would submit nothing, or something else, or answer otherwise than it is read; or Slurm
-# would not requeue a job that has lost a node
-NO_JOB = frozenset(
-    {
-        *("wrap", "test_only", "wait", "parsable", "quiet", "help", "usage", "version"),
-        *("no_kill", "het_group", "input"),
-    }
-)
-ELSEWHERE = "clu"  # of clusters and cluster-constraint, which sbatch knows by their beginnings, too
-NOT_ELSEWHERE = ": jobs on another cluster can't be found from here; type it on a login node of that cluster"
 
 # of the environment
 OWN_VARIABLES = frozenset(
@@ -291,7 +268,7 @@ def _check(launch: Launch) -> None:
     check_gpus(launch)
     if problems := [
         *_said_twice(cluster),
-        *_no_options(cluster),
+        *sbatch_options.refusals(cluster.additional_parameters or {}, cluster.srun_args),
         *_broken_lines(cluster),
         *_typed_gpus(cluster),
         *_both_ways(launch),
@@ -379,22 +356,3 @@ def _broken_lines(cluster: Cluster) -> Iterator[str]:
             not letter.isprintable() for letter in "".join(value if isinstance(value, tuple) else str(value))
         ):
             yield f"cluster.{key}: must be on one line, without control characters (got {value!r})"
-
-
-def _no_options(cluster: Cluster) -> Iterator[str]:
-    for key in cluster.additional_parameters or {}:
-        option = key.replace("-", "_")
-        where = f"cluster.additional_parameters: {key!r}"
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", option):
-            yield f"{where} is no sbatch option"
-        elif option in SETTINGS:
-            yield f"{where} has a setting of its own: {SETTINGS[option]}"
-        elif option in TAKEN:
-            yield f"{where} is set by the launcher itself"
-        elif option in NO_JOB:
-            yield f"{where} would make no job that can be followed and requeued; leave it out"
-        elif option.startswith(ELSEWHERE):
-            yield f"{where}{NOT_ELSEWHERE}"
-    for word in cluster.srun_args:
-        if word.startswith((f"--{ELSEWHERE}", "-M")):
-            yield f"cluster.srun_args: {word!r}{NOT_ELSEWHERE}"

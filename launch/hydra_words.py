@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dnw.config import ConfigError
-from launch.config import SETTINGS
+from launch.scheduler.sbatch_options import SETTINGS
 from shards.errors import did_you_mean
 
 ENVIRONMENT = "hydra.job.env_set"

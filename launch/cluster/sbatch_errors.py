@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from dnw.invocation import RUN
-from launch.config import SETTINGS
 from launch.scheduler.handover import in_one_line
+from launch.scheduler.sbatch_options import SETTINGS
 from launch.scheduler.slurm_command import is_unreached
 
 # Words of Slurm's, the first that fits, and the options that they are about.

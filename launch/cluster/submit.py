@@ -17,12 +17,13 @@ from typing import Any
 from dnw.invocation import RUN
 from dnw.runs import ledger
 from launch import node
-from launch.cluster import local_controller, sbatch, sbatch_errors
+from launch.cluster import job_request, local_controller, sbatch, sbatch_errors
 from launch.cluster.gated import GATE, Gated
+from launch.cluster.job_request import CODE
 from launch.cluster.lanes import Lane, lanes
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import Submission, submission
-from launch.config import SETTINGS, Cluster, is_path
+from launch.config import Cluster, is_path
 from launch.errors import LaunchError
 from launch.node.container import Container
 from launch.node.follow_up import START, make_folder, next_folder
@@ -30,7 +31,7 @@ from launch.node.job import Job
 from launch.node.notices.channels import channels
 from launch.node.notify import handed_on
 from launch.prepare import RunPlan
-from launch.scheduler import handover, sbatch_environment, slurm_command
+from launch.scheduler import handover, slurm_command
 from launch.scheduler.array import array_of
 from launch.scheduler.handover import UNKNOWN
 from launch.scheduler.slurm_command import SlurmError
@@ -39,7 +40,6 @@ from shards import terminal
 from shards.command import is_full
 
 PYTHON = shlex.quote(sys.executable)
-CODE = "CODE[${SLURM_ARRAY_TASK_ID:-0}]"  # in the script: where the frozen code of its run is
 
 
 def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[Submission]:
@@ -68,11 +68,11 @@ def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[
 
 def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str]:
     """Return what Slurm says of the script, without taking it: whether it would, and its words."""
-    asked = parameters(plans, checks)
+    asked = job_request.parameters(plans, checks)
     done = subprocess.run(
         ["sbatch", "--test-only"],
         input=script(plans, checks),
-        env=_environment(asked),
+        env=job_request.environment(asked),
         capture_output=True,
         text=True,
         errors="surrogateescape",
@@ -80,7 +80,7 @@ def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str
     )
     said = done.stdout + done.stderr
     if done.returncode:
-        return False, sbatch_errors.explain(said, _stated(plans, asked))
+        return False, sbatch_errors.explain(said, job_request.stated(plans, asked))
     return True, " ".join(said.split()).removeprefix("sbatch: ")
 
 
@@ -88,7 +88,9 @@ def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
     """Return the sbatch script that `submit` would hand to Slurm; of several arrays, the first one's."""
     first = _lanes(plans, checks)[0]
     array = plans[: first.sizes[0]]
-    return _script(array, parameters(array, checks, first.share), next_folder(_files(array)), checks)
+    return _script(
+        array, job_request.parameters(array, checks, first.share), next_folder(_files(array)), checks
+    )
 
 
 def _script(
@@ -107,48 +109,6 @@ def _script(
         setup = [*asked["setup"], "trap : TERM", gate, "trap - TERM"]
         asked = {**asked, "setup": setup}
     return _make_sbatch_string(command=command, folder=folder, map_count=count, **asked)
-
-
-def parameters(
-    plans: Sequence[RunPlan], checks: SubmissionChecks, share: int | None = None, after: str | None = None
-) -> dict[str, Any]:
-    """Return what sbatch is told, under submitit's names; what is None the cluster decides.
-
-    Args:
-        plans: the runs of one job, or of one array.
-        checks: what preflight found.
-        share: runs at a time; None: as set.
-        after: the array that must have ended before.
-    """
-    launch = plans[0].launch
-    cluster = launch.cluster
-    cpus = cluster.cpus_per_task or max(_cpus(plan) for plan in plans)
-    more = {key.replace("-", "_"): value for key, value in (cluster.additional_parameters or {}).items()}
-    if jobs := [*checks.jobs, *filter(None, [after])]:
-        theirs = more.get("dependency")
-        more["dependency"] = ",".join(filter(None, [str(theirs or ""), f"afterany:{':'.join(jobs)}"]))
-    asked = {
-        "job_name": f"dnw-{plans[0].train.exp}",
-        "time": cluster.limit_min,
-        "nodes": launch.nodes,
-        "ntasks_per_node": 1,  # torchrun's agent; it starts the processes
-        "gpus_per_node": cluster.gpus_per_node if cluster.gpus_by_slurm else None,
-        "cpus_per_task": cpus,
-        "mem": f"{round(cluster.mem_gb * 1024)}M" if cluster.mem_gb else cluster.mem,
-        "partition": cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "constraint": cluster.constraint,
-        "exclude": ",".join(filter(None, [cluster.exclude, *checks.exclude])) or None,
-        "nodelist": cluster.nodelist,
-        "signal_delay_s": cluster.signal_delay_s,
-        "array_parallelism": share or cluster.array_parallelism,
-        "setup": _setup(plans),
-        # Since 22.05 srun takes its job's CPUs per task from nobody; a task could be bound to a single one.
-        "srun_args": [f"--cpus-per-task={cpus}", *cluster.srun_args],
-        "additional_parameters": _flags({"requeue" if cluster.requeue else "no_requeue": True} | more),
-    }
-    return {name: value for name, value in asked.items() if value is not None}
 
 
 def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
@@ -202,51 +162,9 @@ def _processes(plan: RunPlan, foreground: bool) -> int:
     return 0 if is_given and not is_named else launch.processes_per_node
 
 
-def _cpus(plan: RunPlan) -> int:
-    return plan.launch.processes_per_node * (plan.train.threads + plan.train.data.workers)
-
-
-def _flags(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Without those that are false: sbatch's flags are given or not."""
-    return {option: value for option, value in options.items() if value is not False}
-
-
-def _setup(plans: Sequence[RunPlan]) -> list[str]:
-    """Shell lines before srun: the user's, then what makes the job import its frozen code."""
-    codes = [shlex.quote(str(plan.run.code)) for plan in plans]
-    lines = [*plans[0].launch.cluster.setup, f"CODE=({' '.join(codes)})"]
-    chosen = f"${{{CODE}}}"
-    path = f'PYTHONPATH="{chosen}${{PYTHONPATH:+:$PYTHONPATH}}" PYTHONSAFEPATH=1'
-    return [*lines, f"export {path} SLURM_EXPORT_ENV=ALL"]  # else SBATCH_EXPORT=NONE would keep it from tasks
-
-
 def _python(folder: Path) -> str:
     """Return what starts Python on a node, or says that it is missing there: launch/node/start.sh."""
     return f'/bin/sh {shlex.quote(str(folder / START))} "${{{CODE}%/code*}}" {PYTHON}'
-
-
-def _stated(plans: Sequence[RunPlan], asked: Mapping[str, Any]) -> dict[str, str]:
-    """How the user says each option that may be refused: as a setting, or as a default for sbatch."""
-    cluster = plans[0].launch.cluster
-    names = SETTINGS | {"time": cluster.limit_name, "array": "-m"}
-    values = {**asked, "time": cluster.time or cluster.limit_min}
-    if cluster.mem_gb:
-        names["mem"], values["mem"] = "cluster.mem_gb", f"{cluster.mem_gb:g}"
-    if len(plans) > 1:
-        values["array"] = f"{len(plans)} runs"
-    said = {option: f"{name}={values[option]}" for option, name in names.items() if option in values}
-    for option in names.keys() - said.keys():
-        found = [
-            f"{name}={os.environ[name]}"
-            for name in sbatch_environment.variables(option)
-            if name in os.environ
-        ]
-        said |= {option: ", ".join(found)} if found else {}
-    return said
-
-
-def _environment(asked: Mapping[str, Any]) -> dict[str, str]:
-    return sbatch_environment.for_sbatch(os.environ, {*asked, *asked["additional_parameters"]})
 
 
 def _files(plans: Sequence[RunPlan]) -> Path:
@@ -290,7 +208,7 @@ def _sbatch(
     made: list[Submission],
 ) -> str:
     """Submit one job or one array; its id. What was made of the runs is appended to `made`."""
-    parent, asked = _files(plans), parameters(plans, checks, share, after)
+    parent, asked = _files(plans), job_request.parameters(plans, checks, share, after)
     before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
     try:
         folder = make_folder(parent)
@@ -300,13 +218,15 @@ def _sbatch(
     try:
         shutil.copy(Path(node.__file__).with_name(START), folder / START)
         jobs = [job(plan) for plan in plans]
-        found = sbatch.submit(jobs, text, folder, plans[0].launch.cluster.limit_min, _environment(asked))
+        found = sbatch.submit(
+            jobs, text, folder, plans[0].launch.cluster.limit_min, job_request.environment(asked)
+        )
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise _unwritten(folder, error) from None
     except handover.RefusedError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise LaunchError(sbatch_errors.explain(str(error), _stated(plans, asked))) from None
+        raise LaunchError(sbatch_errors.explain(str(error), job_request.stated(plans, asked))) from None
     job_id = UNKNOWN if found.job is None else found.job
     names = [job_id] if len(plans) == 1 else [f"{job_id}_{index}" for index in range(len(plans))]
     for plan, name, count in zip(plans, names, before, strict=True):

@@ -287,12 +287,6 @@ def test_options_in_slurms_own_forms() -> None:
         ({"mem": "64Q"}, r"^cluster.mem: must be a number, of megabytes"),
         ({"additional_parameters": {"time": "60"}},
          r"^cluster.additional_parameters: 'time' has a setting of its own: cluster.time$"),
-        ({"additional_parameters": {"gpus-per-node": 2}}, r"a setting of its own: cluster.gpus_per_node$"),
-        ({"additional_parameters": {"cpus-per-gpu": 8}}, r"a setting of its own: cluster.cpus_per_task$"),
-        ({"additional_parameters": {"array": "0-3"}}, r"'array' is set by the launcher itself$"),
-        ({"additional_parameters": {"test-only": True}}, r"'test-only' would make no job that can be"),
-        ({"additional_parameters": {"no-kill": True}}, r"'no-kill' would make no job that can be"),
-        ({"additional_parameters": {"--gres": "x"}}, r"'--gres' is no sbatch option$"),
     ],
 )  # fmt: skip
 def test_options_that_contradict_each_other_or_say_nothing(given: dict[str, object], said: str) -> None:
