@@ -148,6 +148,10 @@ def foreground(plans: Sequence[RunPlan]) -> int:
     for plan in plans:
         if plan.launch.nodes > 1:
             raise LaunchError(f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or {SUBMIT}")
+        if plan.launch.pack is not None:
+            raise LaunchError(
+                f"pack: here runs go one after the other; leave it out, or submit them: {SUBMIT}"
+            )
     if plans[0].launch.dry_run:
         return 0 if dry_run.show(plans, in_foreground=True) else MISUSED
     codes, pack = [], functools.cache(snapshot.pack)  # as in `_start`
@@ -260,7 +264,8 @@ def _say_following(run: Run, one: Submission) -> None:
     attempt = (lock.holder(run.lock) or {}).get("attempt", ledger.next_attempt(run))
     print(f"log     tail -F {_short(run.log(attempt, 0))}")
     print(f"curves  {RUNS} tensorboard {_short(run.folder)}")
-    print(f"stop    {one.stop_command}      (saves first; run the submit command again to resume)")
+    stop = f"{RUNS} cancel {_short(run.folder)}" if one.pack else one.stop_command
+    print(f"stop    {stop}      (saves first; run the submit command again to resume)")
 
 
 def _say_result(plan: RunPlan) -> None:

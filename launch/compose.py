@@ -127,6 +127,8 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     _check_experiment(composed)
+    if any(one.values.get("pack") is not None for one in composed) and not _is_sweep(arguments):
+        raise ConfigError("pack: runs of a sweep share a job; type -m before them, width=0.1,0.2 or the like")
     if (
         not composed
         and _is_sweep(arguments)

@@ -175,6 +175,7 @@ class Launch:
     port: Annotated[int, Field(gt=0, lt=65536)] | None
     wait: bool = False
     after: Words = ()  # runs that have to be done before
+    pack: Positive | None = None  # runs of a sweep that share a job, at most: launch/pack/
     environment: Variables = dataclasses.field(default_factory=dict)  # of agent and workers
     error_retries: Count = 0
     resume_diverged: bool = False
@@ -273,6 +274,7 @@ def _check(launch: Launch) -> None:
         *_typed_gpus(cluster),
         *_both_ways(launch),
         *_of_container(cluster),
+        *_of_pack(launch),
     ]:
         raise ConfigError("\n".join(problems))
 
@@ -306,6 +308,19 @@ def _typed_gpus(cluster: Cluster) -> Iterator[str]:
 def _both_ways(launch: Launch) -> Iterator[str]:
     if launch.fresh and launch.resume_diverged:
         yield "fresh, resume_diverged: the one begins anew, the other goes on; leave one out"
+
+
+def _of_pack(launch: Launch) -> Iterator[str]:
+    if launch.pack is None:
+        return
+    if launch.nodes > 1:
+        yield f"pack: runs that share a job are on one node (got nodes={launch.nodes}); leave one of both out"
+    if launch.port is not None:
+        yield "pack, port: runs that share a node can't share a port; leave port out, which finds free ones"
+    if launch.self_test is not None:
+        yield "pack: the self-test needs its nodes for itself; leave pack out"
+    if launch.cluster.name == "local":
+        yield "pack: with cluster=local all runs of a sweep share this machine anyway; leave pack out"
 
 
 def is_path(image: str) -> bool:

@@ -98,7 +98,7 @@ workers, what its job printed is shown.
 CANCEL = f"""\
 Has runs save and stop, and waits for their end. Nothing is lost: run the submit command again to resume.
 Slurm kills a job KillWait seconds after asking it, 30 on most clusters; a run that needs longer to save
-resumes from its last checkpoint.
+resumes from its last checkpoint. Of runs that share a job (pack=4) the others go on.
 
   python launch/runs.py cancel 41cb 9f3e
   python launch/runs.py cancel 41cb --no-wait    return at once

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from launch.prepare import RunPlan
+
 
 @dataclass(frozen=True)
 class Lane:
@@ -39,6 +41,13 @@ def lanes(runs: int, parallelism: int, largest: int) -> list[Lane]:
     return [
         Lane(1, tuple(divided(size, [1] * -(-size // largest)))) for size in divided(runs, [1] * parallelism)
     ]
+
+
+def packs(plans: Sequence[RunPlan]) -> list[Sequence[RunPlan]]:
+    """Divide runs that are launched in the same way into jobs, or elements of an array: into equal ones."""
+    size = plans[0].launch.pack or 1
+    ends = list(accumulate(divided(len(plans), [1] * -(-len(plans) // size)), initial=0))
+    return [plans[begin:end] for begin, end in pairwise(ends)]
 
 
 def divided(whole: int, weights: Sequence[int]) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from launch import grace_period
-from launch.cluster.lanes import lanes
+from launch.cluster.lanes import lanes, packs
 from launch.cluster.sbatch_errors import unreached
 from launch.config import Cluster
 from launch.node import retry_policy
@@ -57,9 +57,13 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     elsewhere = sbatch_environment.refusal(os.environ)
     refusals = [one.refusal(launch.nodes, None if unlimited else cluster.limit_s) for one in found]
     granted = _granted(found, qos) if launch.dry_run or any(plan.need for plan in plans) else None
-    largest = array.largest() if len(plans) > 1 else array.DEFAULT_LARGEST
-    if len(plans) > largest:
-        notes = (*notes, _divided(len(plans), cluster.array_parallelism, largest))
+    jobs = packs(plans)
+    largest = array.largest() if len(jobs) > 1 else array.DEFAULT_LARGEST
+    if len(jobs) > largest:
+        notes = (*notes, _divided(jobs, cluster.array_parallelism, largest))
+    if launch.pack is not None:
+        what = "one job" if len(jobs) == 1 else f"{len(jobs)} jobs, up to {max(map(len, jobs))} in each"
+        notes = (*notes, f"pack={launch.pack}: {len(plans)} runs in {what}")
     notes = (*notes, *filter(None, [_absent_runtime(cluster)]))
     doubts = (
         grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans
@@ -82,13 +86,14 @@ def _absent_runtime(cluster: Cluster) -> str | None:
     return f"cluster.container: {' or '.join(names)}: not found on this machine; the nodes must have it"
 
 
-def _divided(runs: int, parallelism: int, largest: int) -> str:
+def _divided(jobs: Sequence[Sequence[RunPlan]], parallelism: int, largest: int) -> str:
     """Return what to say of a sweep that is several arrays."""
-    found = lanes(runs, parallelism, largest)
+    found = lanes(len(jobs), parallelism, largest)
     shares = " + ".join(str(lane.share) for lane in found)
+    what = "runs" if max(map(len, jobs)) == 1 else "packs of runs"
     return (
-        f"{runs} runs in {sum(len(lane.sizes) for lane in found)} job arrays, since Slurm takes {largest} in "
-        f"one at most (MaxArraySize); at a time {parallelism} of them, over all arrays: {shares}"
+        f"{len(jobs)} {what} in {sum(len(lane.sizes) for lane in found)} job arrays, since Slurm takes "
+        f"{largest} in one at most (MaxArraySize); at a time {parallelism} of them, over all arrays: {shares}"
     )
 
 

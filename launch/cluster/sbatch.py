@@ -7,13 +7,18 @@ from pathlib import Path
 
 from launch.node.follow_up import SCRIPT
 from launch.node.job import Job
+from launch.pack.pack import Pack
 from launch.scheduler import handover
 from launch.scheduler.handover import Submitted
 from launch.self_test.series import Series
 
 
 def submit(
-    jobs: Sequence[Job | Series], script: str, folder: Path, limit_min: int, environment: Mapping[str, str]
+    jobs: Sequence[Job | Series | Pack],
+    script: str,
+    folder: Path,
+    limit_min: int,
+    environment: Mapping[str, str],
 ) -> Submitted:
     """Submit a script, as a job, or as an array of several.
 

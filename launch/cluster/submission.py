@@ -14,6 +14,7 @@ from typing import Any
 from dnw.runs.folder import Run
 from launch.config import Launch
 from launch.errors import LaunchError
+from launch.pack.marks import Marks
 from launch.scheduler.handover import UNKNOWN
 from shards.atomic import replacing
 from shards.regular_file import read_bytes
@@ -34,6 +35,7 @@ class Submission:
     words: Sequence[str] = ()  # that were typed
     attempts: int | None = None  # that the run had before it; None: not known, an earlier version wrote this
     after: Sequence[str] = ()  # folders of the runs that had to be done first, and were not
+    pack: Sequence[str] = ()  # folders of all runs that share the job, if this one shares it
 
     @property
     def stop_command(self) -> str:
@@ -45,6 +47,18 @@ class Submission:
         """Whether Slurm has said which job it made of it."""
         return not self.job.startswith(UNKNOWN)
 
+    @property
+    def marks(self) -> Marks:
+        """What the job has noted of single runs that share it."""
+        return Marks(Path(self.folder))
+
+    @property
+    def sharing(self) -> list[Run]:
+        """The runs that the job works on, or is going to; none where it is a single run's."""
+        runs = [Run(Path(folder)) for folder in self.pack]
+        there = self.marks.unmarked(runs)
+        return [run for run in runs if run in there]
+
     def identified(self, job: str) -> Submission:
         """Return the same, once it is known which job Slurm made of it."""
         return dataclasses.replace(self, job=self.job.replace(UNKNOWN, job))
@@ -52,8 +66,9 @@ class Submission:
     def write(self, run: Run) -> None:
         """Note it in the run folder."""
         record = asdict(self)
-        if not self.after:
-            del record["after"]  # for earlier versions, which don't know it
+        for name in ("after", "pack"):
+            if not record[name]:
+                del record[name]  # for earlier versions, which don't know it
         with replacing(run.launch) as file:
             file.write((json.dumps(record, indent=1) + "\n").encode())
 

@@ -20,7 +20,7 @@ from launch import node
 from launch.cluster import job_request, local_controller, sbatch, sbatch_errors
 from launch.cluster.gated import GATE, Gated
 from launch.cluster.job_request import CODE
-from launch.cluster.lanes import Lane, lanes
+from launch.cluster.lanes import Lane, lanes, packs
 from launch.cluster.preflight import AS_SET, SubmissionChecks
 from launch.cluster.submission import Submission, submission
 from launch.config import Cluster, is_path
@@ -30,6 +30,7 @@ from launch.node.follow_up import START, make_folder, next_folder
 from launch.node.job import Job
 from launch.node.notices.channels import channels
 from launch.node.notify import handed_on
+from launch.pack.pack import Pack
 from launch.prepare import RunPlan
 from launch.scheduler import handover, slurm_command
 from launch.scheduler.array import array_of
@@ -40,6 +41,7 @@ from shards import terminal
 from shards.command import is_full
 
 PYTHON = shlex.quote(sys.executable)
+Jobs = Sequence[Sequence[RunPlan]]  # the runs of a job, or of each element of an array
 
 
 def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[Submission]:
@@ -68,7 +70,7 @@ def submit(plans: Sequence[RunPlan], checks: SubmissionChecks = AS_SET) -> list[
 
 def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str]:
     """Return what Slurm says of the script, without taking it: whether it would, and its words."""
-    asked = job_request.parameters(plans, checks)
+    asked = job_request.parameters(packs(plans), checks)
     done = subprocess.run(
         ["sbatch", "--test-only"],
         input=script(plans, checks),
@@ -86,23 +88,21 @@ def trial(plans: Sequence[RunPlan], checks: SubmissionChecks) -> tuple[bool, str
 
 def script(plans: Sequence[RunPlan], checks: SubmissionChecks) -> str:
     """Return the sbatch script that `submit` would hand to Slurm; of several arrays, the first one's."""
-    first = _lanes(plans, checks)[0]
-    array = plans[: first.sizes[0]]
-    return _script(
-        array, job_request.parameters(array, checks, first.share), next_folder(_files(array)), checks
-    )
+    jobs = packs(plans)
+    first = _lanes(jobs, checks)[0]
+    array = jobs[: first.sizes[0]]
+    asked = job_request.parameters(array, checks, first.share)
+    return _script(array, asked, next_folder(_files(array)), checks)
 
 
-def _script(
-    plans: Sequence[RunPlan], asked: Mapping[str, Any], folder: Path, checks: SubmissionChecks
-) -> str:
+def _script(jobs: Jobs, asked: Mapping[str, Any], folder: Path, checks: SubmissionChecks) -> str:
     from submitit.slurm.slurm import _make_sbatch_string  # noqa: PLC0415  (slow to import)
 
-    count = len(plans) if len(plans) > 1 else None
+    count = len(jobs) if len(jobs) > 1 else None
     command = f"{_python(folder)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     if checks.after:
         others = shlex.join(str(run.folder) for run in checks.after)
-        told = shlex.join(f"{name}={value}" for name, value in _told(plans[0]).items())
+        told = shlex.join(f"{name}={value}" for name, value in _told(jobs[0][0]).items())
         gate = f'{_python(folder)} -u -m {GATE} "${{{CODE}%/code*}}" {others} || exit'
         gate = f"env {told} {gate}" if told else gate
         # a shell that TERM ended would take the gate with it, before this has said what to wait for
@@ -167,28 +167,30 @@ def _python(folder: Path) -> str:
     return f'/bin/sh {shlex.quote(str(folder / START))} "${{{CODE}%/code*}}" {PYTHON}'
 
 
-def _files(plans: Sequence[RunPlan]) -> Path:
+def _files(jobs: Jobs) -> Path:
     """Return where submitit's files go: each submission has a new folder there, since job ids come again.
 
     A cluster that was set up anew counts from 1, and a restarted container hands out the same process ids;
     submitit would then take an old job's files for those of the new one.
     """
-    return plans[0].run.slurm if len(plans) == 1 else plans[0].launch.runs_dir / ".sweeps"
+    first = jobs[0][0]
+    return first.run.slurm if len(jobs) == len(jobs[0]) == 1 else first.launch.runs_dir / ".sweeps"
 
 
-def _lanes(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Lane]:
-    return lanes(len(plans), plans[0].launch.cluster.array_parallelism, checks.largest_array)
+def _lanes(jobs: Jobs, checks: SubmissionChecks) -> list[Lane]:
+    return lanes(len(jobs), jobs[0][0].launch.cluster.array_parallelism, checks.largest_array)
 
 
 def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submission]:
     """Submit runs as one job or array, or as several arrays; all of them, or none."""
     check_slurm()
     made: list[Submission] = []
+    left = packs(plans)
     try:
-        for lane in _lanes(plans, checks):
+        for lane in _lanes(left, checks):
             after = None
             for size in lane.sizes:
-                array = plans[len(made) : len(made) + size]
+                array, left = left[:size], left[size:]
                 after = _sbatch(array, checks, lane.share, after, made)
     except LaunchError:
         try:
@@ -201,26 +203,21 @@ def _to_slurm(plans: Sequence[RunPlan], checks: SubmissionChecks) -> list[Submis
 
 
 def _sbatch(
-    plans: Sequence[RunPlan],
-    checks: SubmissionChecks,
-    share: int,
-    after: str | None,
-    made: list[Submission],
+    array: Jobs, checks: SubmissionChecks, share: int, after: str | None, made: list[Submission]
 ) -> str:
     """Submit one job or one array; its id. What was made of the runs is appended to `made`."""
-    parent, asked = _files(plans), job_request.parameters(plans, checks, share, after)
+    plans = [plan for runs in array for plan in runs]
+    parent, asked = _files(array), job_request.parameters(array, checks, share, after)
     before = [ledger.next_attempt(plan.run) - 1 for plan in plans]  # a job may begin one at once
     try:
         folder = make_folder(parent)
     except OSError as error:
         raise _unwritten(parent, error) from None
-    text = _script(plans, asked, folder, checks)
+    text = _script(array, asked, folder, checks)
+    limit_min, environment = plans[0].launch.cluster.limit_min, job_request.environment(asked)
     try:
         shutil.copy(Path(node.__file__).with_name(START), folder / START)
-        jobs = [job(plan) for plan in plans]
-        found = sbatch.submit(
-            jobs, text, folder, plans[0].launch.cluster.limit_min, job_request.environment(asked)
-        )
+        found = sbatch.submit([_work(runs) for runs in array], text, folder, limit_min, environment)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise _unwritten(folder, error) from None
@@ -228,10 +225,12 @@ def _sbatch(
         shutil.rmtree(folder, ignore_errors=True)
         raise LaunchError(sbatch_errors.explain(str(error), job_request.stated(plans, asked))) from None
     job_id = UNKNOWN if found.job is None else found.job
-    names = [job_id] if len(plans) == 1 else [f"{job_id}_{index}" for index in range(len(plans))]
-    for plan, name, count in zip(plans, names, before, strict=True):
+    names = [job_id] if len(array) == 1 else [f"{job_id}_{index}" for index in range(len(array))]
+    named = [(name, runs) for name, runs in zip(names, array, strict=True) for _ in runs]
+    for plan, (name, runs), count in zip(plans, named, before, strict=True):
+        pack = [str(one.run.folder) for one in runs] if len(runs) > 1 else []
         one = submission(plan.launch, "slurm", name, folder, plan.words)
-        made.append(dataclasses.replace(one, attempts=count, after=_folders(checks)))
+        made.append(dataclasses.replace(one, attempts=count, after=_folders(checks), pack=pack))
     if found.job is None:
         _note(plans, made[-len(plans) :])
         raise LaunchError(
@@ -241,6 +240,17 @@ def _sbatch(
     if found.note:
         print(found.note, file=sys.stderr)
     return job_id
+
+
+def _work(plans: Sequence[RunPlan]) -> Job | Series | Pack:
+    """Return what a job does that is for these runs."""
+    jobs = [job(plan) for plan in plans]
+    if len(jobs) == 1:
+        return jobs[0]
+    alone = [
+        dataclasses.replace(one, is_requeued=False, runs=len(jobs)) for one in jobs if isinstance(one, Job)
+    ]
+    return Pack(tuple(alone), is_requeued=plans[0].launch.cluster.requeue)
 
 
 def _note(plans: Sequence[RunPlan], made: Sequence[Submission]) -> None:
@@ -289,7 +299,7 @@ def check_slurm() -> None:
 
 
 def _to_this_machine(plan: RunPlan, checks: SubmissionChecks) -> Submission:
-    folder = make_folder(_files([plan]))
+    folder = make_folder(_files([[plan]]))
     before = ledger.next_attempt(plan.run) - 1  # the job may begin one at once
     work = job(plan)
     others = tuple(run.folder for run in checks.after)

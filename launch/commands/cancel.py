@@ -71,7 +71,27 @@ def stop(working: Sequence[RunStatus], now: bool = False) -> None:
         else:
             local_processes.send(_to_ask(one), signal.SIGTERM)
     if in_slurm:
-        _scancel(in_slurm, now)
+        _in_slurm(in_slurm, now)
+
+
+def _in_slurm(working: Sequence[RunStatus], now: bool) -> None:
+    """Cancel the jobs of runs; one that works on other runs, too, is asked to end these runs alone."""
+    asked = {one.run for one in working}
+    shared = {one.run: one.submission for one in working if _others(one) - asked and one.submission}
+    for run, last in shared.items():
+        if now:
+            raise LaunchError(
+                f"{run.name}: shares job {last.job} with others, which would be killed as well; leave --now "
+                "out, or name all of them"
+            )
+        last.marks.cancel(run)
+    if whole := [one for one in working if one.run not in shared]:
+        _scancel(whole, now)
+
+
+def _others(one: RunStatus) -> set[Run]:
+    """Return the runs that the job of one works on, or is going to: itself among them, and none if alone."""
+    return set(one.submission.sharing) if one.submission else set()
 
 
 def _scancel(working: Sequence[RunStatus], now: bool) -> None:

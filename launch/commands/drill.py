@@ -150,6 +150,8 @@ class _Watch:
 
 
 def _requeued(watch: _Watch, last: Submission, say: Callable[[str], None]) -> Marks:
+    if last.pack:
+        say(f"job {last.job} is shared by {len(last.sharing)} runs, all of which are preempted")
     asked = time.time()
     try:
         slurm_command.ask("scontrol", "requeue", last.job)

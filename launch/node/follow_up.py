@@ -15,10 +15,12 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dnw.runs.folder import Run
 from launch.node.topology import Node
+from launch.pack.marks import FOLDERS
 from launch.scheduler import handover, sbatch_environment
 from launch.scheduler.handover import UNKNOWN
 from launch.scheduler.slurm_command import PATIENCE_S
@@ -28,7 +30,13 @@ SCRIPT, START = "job_submission.sh", "start.sh"  # of any submission, in its fol
 SUBMISSION = "DNW_SUBMISSION"  # the variable in which start.sh says what its folder is
 
 
-def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[str] = ()) -> str | None:
+def submit(
+    run: Run,
+    node: Node,
+    exclude: Sequence[str] = (),
+    after: Sequence[str] = (),
+    others: Sequence[Run] = (),
+) -> str | None:
     """Submit the script of this job once more, to start when it has ended; why that can't be, or None.
 
     Args:
@@ -36,10 +44,12 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[st
         node: the first one of the job.
         exclude: nodes to keep out, besides those that the script does.
         after: other jobs that it waits for the end of.
+        others: runs that it works on beside, in a pack.
     """
     if not run.launch.exists():
         return "the run was never submitted"
-    record: dict[str, Any] = json.loads(run.launch.read_bytes())
+    records = {one: _record(one) for one in (run, *others) if one.launch.exists()}
+    record = records[run]
     folder, text = Path(record["folder"]), script_of(run)
     if not text or not _is_ours(record, node):
         return f"no script of job {node.job} in {folder}"
@@ -57,17 +67,17 @@ def submit(run: Run, node: Node, exclude: Sequence[str] = (), after: Sequence[st
     new = make_folder(folder.parent)
     try:
         _fill(new, folder, node.job, text)
-        _note(run, record | {"job": UNKNOWN + element, "folder": str(new)})
+        _note(records, {"job": UNKNOWN + element, "folder": str(new)})
         found = handover.hand_in(
             new / SCRIPT, environment, options, patience_s=PATIENCE_S, look_for_s=PATIENCE_S
         )
     except (OSError, handover.RefusedError) as error:
-        _note(run, record)
+        _note(records)
         shutil.rmtree(new, ignore_errors=True)
         return f"sbatch: {error}"
     if found.job is None:
         return f"nobody knows whether a job follows ({found.note})"
-    _note(run, record | {"job": found.job + element, "folder": str(new)})
+    _note(records, {"job": found.job + element, "folder": str(new)})
     return None
 
 
@@ -96,6 +106,9 @@ def _fill(new: Path, folder: Path, job: str, script: str) -> None:
     """Put into a new folder what that of a job's submission has for it."""
     shutil.copy(folder / f"{job}_submitted.pkl", new / f"{job.partition('_')[2] or 0}.pkl")
     shutil.copy(folder / START, new / START)
+    for marks in FOLDERS:
+        if (folder / marks).is_dir():
+            shutil.copytree(folder / marks, new / marks)
     old_words, new_words = (shlex.quote(str(path)).removesuffix("'") for path in (folder, new))
     (new / SCRIPT).write_text(re.sub(rf"{re.escape(old_words)}(?!\d)", lambda _: new_words, script))
 
@@ -118,6 +131,15 @@ def make_folder(parent: Path) -> Path:
         return new
 
 
-def _note(run: Run, record: Mapping[str, Any]) -> None:
-    with replacing(run.launch) as file:
-        file.write((json.dumps(record, indent=1) + "\n").encode())
+def _record(run: Run) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(run.launch.read_bytes())
+    return record
+
+
+def _note(
+    records: Mapping[Run, Mapping[str, Any]], changes: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Note in each run's folder where it went, as it was noted before but for some changes."""
+    for run, record in records.items():
+        with replacing(run.launch) as file:
+            file.write((json.dumps({**record, **changes}, indent=1) + "\n").encode())

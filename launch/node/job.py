@@ -73,6 +73,7 @@ class Job:
     notices: Channels | None = None  # ways to be told beside it
     gpus: int | None = None  # of each node; None: nobody said
     is_requeued: bool = True  # where it has to stop, by itself
+    runs: int = 1  # that share its node and its GPUs
     after_diverged: int = 0  # the attempt that diverged and may be followed by another; 0: none may
     interface: str | None = None  # on which nodes meet; None: what leads to the first one
     container: Container | None = None  # of agent and workers; None: they run where this does
@@ -226,7 +227,8 @@ class Job:
         """One attempt, led from here: 0 done, 75 stopped, 76 diverged, 1 failed."""
         run = claim.run
         facts = {"job": node.job, "restart": node.restart, "host": socket.gethostname(), "pid": os.getpid()}
-        ledger.claim(run, claim.number, hosts=list(node.hosts), **facts)
+        shared = {"runs": self.runs} if self.runs > 1 else {}
+        ledger.claim(run, claim.number, hosts=list(node.hosts), **facts, **shared)
         try:
             node, port = self._met(node), self._port(node)
         except LaunchError as error:  # no such interface, no free port: nobody else has begun

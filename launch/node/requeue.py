@@ -16,7 +16,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from dnw.runs import ledger
@@ -41,26 +41,38 @@ def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
         node: this one, the first of the job.
         asked: the signal that asked the job to stop.
     """
+    if why := reason(run, node, asked):
+        again(run, node, why)
+
+
+def reason(run: Run, node: Node, asked: signal.Signals) -> str | None:
+    """Return why a run whose last attempt has ended shall be started again; None if it shall not.
+
+    Args:
+        run: which.
+        node: this one, the first of the job.
+        asked: the signal that asked the job to stop.
+    """
     last = ledger.last(run)
     if last is not None and last.reason == "diverged":
-        return  # it would again
+        return None  # it would again
     cause = last.cause if last else None
     if asked is signal.SIGTERM and cause not in {*get_args(Cause), "done"}:
         cause = _why_stopping(node)  # nobody told
     if cause == "preempted":
-        _requeue(run, node, "preempted; Slurm may start it again")
-    elif cause == "signalled" and asked is signal.SIGTERM:
-        if _is_second(run):
-            _say(
-                "a TERM for which Slurm has no reason, twice in a row before anything was saved: not started "
-                f"again; the task of another node may have failed, see {run.slurm}"
-            )
-        else:
-            _requeue(run, node, "a TERM for which Slurm has no reason")
+        return "preempted; Slurm may start it again"
+    if cause == "signalled" and asked is signal.SIGTERM:
+        if not _is_second(run):
+            return "a TERM for which Slurm has no reason"
+        _say(
+            "a TERM for which Slurm has no reason, twice in a row before anything was saved: not started "
+            f"again; the task of another node may have failed, see {run.slurm}"
+        )
     elif cause == "timeout" and last is not None and retry_policy.progressed(last):
-        _requeue(run, node, "the time limit")
+        return "the time limit"
     elif cause == "timeout":
         _say("nothing was saved within the time limit: raise cluster.timeout_min; not started again")
+    return None
 
 
 def elsewhere(run: Run, node: Node, bad: list[str]) -> bool:
@@ -99,14 +111,20 @@ def _is_second(run: Run) -> bool:
     )
 
 
-def _requeue(run: Run, node: Node, why: str) -> None:
+def again(run: Run, node: Node, why: str, others: Sequence[Run] = ()) -> None:
     """Ask Slurm to start the job again until it agrees.
 
     An answer may be lost. So before asking again it looks whether this start of the job still is the one that
     Slurm knows: it would stop the next one.
+
+    Args:
+        run: what it works on.
+        node: this one, the first of the job.
+        why: for people.
+        others: runs that go on with it, in the same job.
     """
     if not slurm_job.can_requeue():
-        refused = follow_up.submit(run, node)
+        refused = follow_up.submit(run, node, others=others)
         if refused is None:
             _say(f"a job that follows job {node.job} is submitted ({why}): scontrol: not found here")
             return
@@ -117,7 +135,7 @@ def _requeue(run: Run, node: Node, why: str) -> None:
     refused = slurm_job.requeue(node.job)
     if refused is None:
         return
-    if NEVER in refused and follow_up.submit(run, node) is None:
+    if NEVER in refused and follow_up.submit(run, node, others=others) is None:
         _say(f"a job that follows job {node.job} is submitted ({why}): {refused}")
         return
     _say(f"job {node.job} not requeued yet ({why}): {refused}; asking again")

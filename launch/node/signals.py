@@ -57,6 +57,7 @@ class StopRequests:
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
                 signal.signal(number, self._receive)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # those that came before: launch/pack/child.py
 
     def watch(
         self,

@@ -19,7 +19,9 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.ledger import Reason
 from launch.node.meeting import DAMAGED, LACKING
+from launch.node.topology import Node
 from launch.scheduler import array
+from shards.atomic import replacing
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,19 @@ def enter_into_ledger(run: Run) -> None:
             facts = {"node": one.host} if one.host else {"fault": "code"}
             ledger.end(run, number, reason, by="launcher", detail=one.told, saved=0, **facts)
         one.file.unlink(missing_ok=True)
+
+
+def leave_word(run: Run, node: Node, why: str) -> None:
+    """Leave word, as start.sh does, that this start of the job could not begin with a run.
+
+    Args:
+        run: one of several that the job works on.
+        node: this one.
+        why: in a line.
+    """
+    run.unfit.mkdir(exist_ok=True)
+    with replacing(run.unfit / f"{node.job}-{node.restart}-{node.rank}") as file:
+        file.write(f"\n{why}\n".encode())
 
 
 def last_words(run: Run) -> str:

@@ -26,6 +26,7 @@ from launch.errors import LaunchError
 from launch.gpu_request import Asks
 from launch.node.notices.channels import channels
 from launch.node.tracking import followed
+from launch.pack.pack import CHILD
 from launch.pipeline.outcome import describe, job_of
 from launch.prepare import RunPlan
 from launch.query import select
@@ -192,6 +193,11 @@ def _linked(plans: Sequence[RunPlan], in_foreground: bool) -> list[RunPlan]:
         _check_circle(plan.run, before, known)
         follows = [run for run in before[plan.run.folder] if not _is_done(run, plans, known)]
         refused = list(_refusals(plan, before[plan.run.folder], known, in_foreground))
+        if follows and plan.launch.pack is not None:
+            refused.append(
+                f"pack: {plan.run.name} waits for {follows[0].name}, and its job could work for no other run "
+                "meanwhile; leave pack out, or type this once that is done"
+            )
         if refused and not plan.launch.dry_run:
             raise LaunchError(refused[0])
         linked.append(dataclasses.replace(plan, follows=tuple(follows), refused=(*plan.refused, *refused)))
@@ -262,6 +268,8 @@ def _check_code(plan: RunPlan) -> None:
     if plan.launch.fresh or plan.launch.code == "new" or not plan.run.code.exists():
         return
     needed = {GATE: "wait for other runs"} if plan.follows else {}
+    if plan.launch.pack is not None:
+        needed[CHILD] = "share a job with others"
     if channels(plan.launch.notify) is not None:
         needed[channels.__module__] = "send mail or messages; take notify.command"
     if followed(plan.train):

@@ -20,6 +20,7 @@ HOUR_S = 3600.0
 class Cost:
     """Of all attempts, from each claim to its end; of one under way, to now. Waiting costs nothing.
 
+    Runs that share a job (launch/pack/) share the hours, too, in equal parts.
     What a job does before and after its attempts (starting, ending) isn't in the hours, but in the energy.
     """
 
@@ -42,6 +43,7 @@ def cost(
         return None
     gpus = _gpus(attempts)
     by_number = {attempt.number: attempt for attempt in attempts}
+    spent_s = {number: seconds / _sharing(by_number[number]) for number, seconds in spent_s.items()}
     nodes_s = sum(seconds * _nodes(by_number[number]) for number, seconds in spent_s.items())
     gpus_s = sum(seconds * gpus.get(number, 0) for number, seconds in spent_s.items())
     return Cost(round(nodes_s / HOUR_S, 4), round(gpus_s / HOUR_S, 4) if gpus else None)
@@ -84,6 +86,12 @@ def _owned(attempts: Sequence[Attempt], told: Sequence[Allocation]) -> frozenset
 def _nodes(attempt: Attempt) -> int:
     hosts = (attempt.claim or {}).get("hosts")
     return max(1, len(hosts)) if isinstance(hosts, list) else 1
+
+
+def _sharing(attempt: Attempt) -> int:
+    """Return how many runs shared its job when that was submitted, and so what it cost."""
+    runs = (attempt.claim or {}).get("runs")
+    return runs if isinstance(runs, int) and runs > 0 else 1
 
 
 def _gpus(attempts: Sequence[Attempt]) -> dict[int, int]:

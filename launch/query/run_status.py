@@ -19,6 +19,7 @@ from launch.cluster.slurm_queue import EndedJob, QueuedJob
 from launch.cluster.submission import Submission, controller, newest
 from launch.errors import LaunchError
 from launch.node import unfit
+from launch.pack.marks import Mark
 from launch.query.progress import unreadable
 from launch.query.remembered import Remembered
 from launch.query.result import read_result
@@ -50,6 +51,7 @@ class RunStatus:
     account: EndedJob | None = None  # ended under Slurm, and the ledger doesn't say why
     is_out_of_sight: bool = False  # Slurm doesn't answer, or it is on another machine
     problems: tuple[str, ...] = ()  # files that are damaged, or another version's
+    mark: Mark = ""  # the job, which other runs share, doesn't work on this one any more
 
     @property
     def is_finished(self) -> bool:
@@ -160,7 +162,9 @@ class RunStatus:
         """Of a run that nobody works on."""
         last = self.attempts[-1] if self.attempts else None
         if self._has_begun_nothing:
-            is_cancelled = self.account is not None and self.account.state == "CANCELLED"
+            is_cancelled = self.mark == "cancelled" or (
+                self.account is not None and self.account.state == "CANCELLED"
+            )
             return "stopped" if is_cancelled else "failed"
         if last is None:
             return "ready"
@@ -175,7 +179,7 @@ class RunStatus:
 
     def _why_by_accounts(self) -> str:
         if self.account is None:
-            return ""
+            return self.mark if self.mark == "cancelled" else ""
         known = slurm_state(self.account.state)
         if known.said or (known is not UNKNOWN and self.account.state != "FAILED"):
             return known.said
@@ -252,6 +256,7 @@ def _as_written(run: Run, known: Remembered) -> RunStatus:
         problems.append(problem)
     attempts = remembered(run.attempts, ledger.read) or []
     is_held = (not finished and _unless_damaged(_is_held, run, problems)) or False
+    is_shared = last is not None and last.pack and not is_held
     return RunStatus(
         run=run,
         attempts=tuple(attempts),
@@ -261,6 +266,7 @@ def _as_written(run: Run, known: Remembered) -> RunStatus:
         has_controller=not finished and last is not None and controller(last) is not None,
         is_out_of_sight=last is not None and last.cluster != "slurm" and last.host != socket.gethostname(),
         problems=tuple(problems),
+        mark=last.marks.of(run) if last is not None and is_shared else "",
     )
 
 
@@ -278,7 +284,8 @@ def _is_held(run: Run) -> bool:
 
 
 def _is_open_in_slurm(one: RunStatus) -> bool:
-    return one.submission is not None and one.submission.cluster == "slurm" and not one.is_finished
+    in_slurm = one.submission is not None and one.submission.cluster == "slurm"
+    return in_slurm and not one.is_finished and not one.mark
 
 
 def _identified(found: Sequence[RunStatus]) -> tuple[list[RunStatus], str]:

@@ -134,6 +134,10 @@ def read(composed: Composed) -> StudySettings:
             "after: not in a study, whose trials begin at once; leave it out, and type the line of the run "
             "before with wait=true first: LINE wait=true && this line"
         )
+    if values.get("pack") is not None:
+        raise ConfigError(
+            "pack: not in a study, whose trials begin one by one, as results come in; leave it out"
+        )
     if values.get("self_test") is not None:
         raise ConfigError("exp: the self-test has no result to choose by; name an experiment that trains")
     at_once, is_typed = _at_once(composed)

@@ -1,8 +1,10 @@
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from launch.cluster.lanes import Lane, divided, lanes
+from launch.cluster.lanes import Lane, divided, lanes, packs
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,14 @@ def test_whole_numbers_in_proportion() -> None:
     assert divided(10, [1, 1, 1]) == [3, 3, 4]
     assert divided(7, [2, 1]) == [4, 3]
     assert divided(0, [1, 2]) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("runs", "pack", "sizes"),
+    [(4, 4, [4]), (5, 4, [2, 3]), (3, None, [1, 1, 1]), (1, 8, [1]), (9, 4, [3, 3, 3]), (3, 1, [1, 1, 1])],
+)
+def test_runs_that_share_a_job_are_as_many_in_each(runs: int, pack: int | None, sizes: list[int]) -> None:
+    plans: Any = [SimpleNamespace(launch=SimpleNamespace(pack=pack), number=number) for number in range(runs)]
+    found = packs(plans)
+    assert [len(one) for one in found] == sizes
+    assert [plan for one in found for plan in one] == plans

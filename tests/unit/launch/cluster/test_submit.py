@@ -14,11 +14,12 @@ from submitit.core.utils import DelayedSubmission
 
 from dnw.runs import ledger, lock
 from dnw.runs.lock import Lock
-from launch.cluster import submission, submit
+from launch.cluster import job_request, submission, submit
 from launch.cluster.submission import Submission
 from launch.node.container import Container
 from launch.node.job import Job
 from launch.node.topology import LOOPBACK, Node
+from launch.pack.pack import Pack
 from launch.query.run_status import query_status
 
 
@@ -132,7 +133,7 @@ def test_a_sweep_of_another_experiment_at_the_same_moment(
     typed: Typed, tmp_path: Path, lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps its files, which lie in the same folder, and this one has its own."""
-    theirs, parameters = tmp_path / "runs" / ".sweeps" / "1" / "0.pkl", submit.parameters
+    theirs, parameters = tmp_path / "runs" / ".sweeps" / "1" / "0.pkl", job_request.parameters
 
     def meanwhile(*arguments: Any) -> dict[str, Any]:
         if not theirs.exists():
@@ -140,7 +141,7 @@ def test_a_sweep_of_another_experiment_at_the_same_moment(
             theirs.touch()
         return parameters(*arguments)
 
-    monkeypatch.setattr(submit, "parameters", meanwhile)
+    monkeypatch.setattr(job_request, "parameters", meanwhile)
     assert typed("-m", "seed=1,2") == 0
     assert theirs.exists()
     assert "/.sweeps/2/" in (lab / "script-0").read_text()
@@ -293,3 +294,39 @@ def test_a_job_of_this_machine_that_has_ended_needs_no_cancelling() -> None:
         ended.wait()
     one = Submission("local", str(ended.pid), "here", 0.0, nodes=1, nproc=1, folder="", settings={})
     submit._take_back([one])
+
+
+def test_runs_that_share_a_job(typed: Typed, tmp_path: Path, lab: Path, capfd: Captured) -> None:
+    """An array of two jobs, the first of one run, which is then as if it were alone."""
+    words = ["-m", "width=0.05,0.1,0.2", "pack=2", "data.workers=1", "hydra.launcher.array_parallelism=1"]
+    assert typed(*words, "dry_run=true") == 0
+    shown = shown_script(capfd.readouterr().out)
+    assert typed(*words) == 0
+    script = (lab / "script-0").read_text()
+    assert script == shown
+    assert "#SBATCH --array=0-1%1\n" in script
+    assert "#SBATCH --cpus-per-task=4\n" in script
+    out = capfd.readouterr().out
+    assert "note    pack=2: 3 runs in 2 jobs, up to 2 in each" in out
+    prepared = runs(tmp_path)
+    noted = [submission.newest(run) for run in prepared]
+    together = [str(run.folder) for run in prepared[1:]]
+    assert [(one.job, list(one.pack)) for one in noted if one is not None] == [
+        ("4711_0", []), ("4711_1", together), ("4711_1", together)
+    ]  # fmt: skip
+    assert out.count("scancel 4711_0 ") == 1
+    assert f"runs.py cancel {prepared[1].folder.relative_to(tmp_path)} " in out
+    folder = tmp_path / "runs" / ".sweeps" / "1"
+    first, second = (DelayedSubmission.load(folder / f"4711_{n}_submitted.pkl").function for n in (0, 1))
+    assert isinstance(first, Job)
+    assert (first.is_requeued, first.runs) == (True, 1)
+    assert isinstance(second, Pack)
+    assert [(one.folder, one.is_requeued, one.runs) for one in second.jobs] == [
+        (run.folder, False, 2) for run in prepared[1:]
+    ]
+    assert second.is_requeued
+    assert typed("-m", "width=0.3,0.4", "pack=2", "cluster.requeue=false") == 0
+    assert "--array" not in (lab / "script-1").read_text()
+    only = DelayedSubmission.load(tmp_path / "runs" / ".sweeps" / "2" / "4711_submitted.pkl").function
+    assert isinstance(only, Pack)
+    assert not only.is_requeued

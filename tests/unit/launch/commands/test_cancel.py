@@ -221,3 +221,29 @@ def test_a_run_of_another_machine(run: Run, cluster: Slurm) -> None:
     finally:
         process.terminate()
         process.communicate()
+
+
+def test_one_of_several_that_share_a_job(
+    tmp_path: Path, cluster: Slurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It alone is asked to end; with the last one the job is cancelled."""
+    made = [make(tmp_path / "runs", f"default-{number}") for number in range(3)]
+    pack = [str(run.folder) for run in made]
+    for one in made:
+        last = submit(one, "7", at=NOW - 9, folder=str(tmp_path), pack=pack)
+    line = f"7|RUNNING|None||low|{NOW:.0f}|{NOW:.0f}|{tmp_path}/job.sh\n"
+    cluster.says("squeue", line)
+    cluster.says("scancel")
+    with pytest.raises(
+        LaunchError, match=r"shares job 7 with others, .* leave --now out, or name all of them$"
+    ):
+        stop_runs(made[:1], now=True, wait=False)
+    assert last.marks.of(made[0]) == ""
+    assert stop_runs(made[:1], now=False, wait=False) == 0
+    assert last.marks.of(made[0]) == "cancelled"
+    assert f"{made[0].name}: asked to save and stop\n" in capsys.readouterr().out
+    last.marks.end(made[1])
+    assert "scancel 7" not in cluster.calls
+    assert stop_runs(made[2:], now=False, wait=False) == 0
+    assert "scancel 7" in cluster.calls
+    assert last.marks.of(made[2]) == ""

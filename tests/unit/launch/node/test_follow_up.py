@@ -10,6 +10,7 @@ import pytest
 from dnw.runs.folder import Run
 from launch.node import follow_up
 from launch.node.topology import Node
+from launch.pack.marks import Marks
 from launch.query.run_status import query_status
 
 SCRIPT = """#!/bin/bash
@@ -142,3 +143,19 @@ def test_each_submission_has_a_folder_of_its_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(follow_up.make_folder, [parent] * 8))
     assert sorted(int(folder.name) for folder in made) == list(range(4, 12))
+
+
+def test_all_runs_that_a_job_works_on_go_on_with_it(tmp_path: Path, tools: Path) -> None:
+    """Each keeps what was noted of its own submission; those that are marked are not started by it either."""
+    run, node = submitted(tmp_path, "7_3")
+    other = Run(tmp_path / "other")
+    other.folder.mkdir()
+    folder = run.slurm / "1"
+    other.launch.write_text(json.dumps(NOTE | {"job": "7_3", "folder": str(folder), "words": ["seed=1"]}))
+    Marks(folder).end(Run(tmp_path / "third"))
+    assert follow_up.submit(run, node, others=[other]) is None
+    new = run.slurm / "2"
+    for one, words in ((run, None), (other, ["seed=1"])):
+        noted = json.loads(one.launch.read_text())
+        assert (noted["job"], noted["folder"], noted.get("words")) == ("17_3", str(new), words)
+    assert Marks(new).of(Run(tmp_path / "third")) == "ended"

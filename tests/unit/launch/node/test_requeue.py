@@ -188,7 +188,7 @@ def test_a_job_that_is_never_requeued_is_followed_by_another(
     """A plug-in of the site has made it one with Requeue=0; its compute nodes may have no sbatch."""
     told: list[list[str]] = []
 
-    def submit(_run: Run, _node: Node, exclude: Sequence[str] = ()) -> str | None:
+    def submit(_run: Run, _node: Node, exclude: Sequence[str] = (), others: Sequence[Run] = ()) -> str | None:
         told.append(list(exclude))
         return None if follows else "sbatch: no"
 

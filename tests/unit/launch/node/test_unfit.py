@@ -12,6 +12,7 @@ import pytest
 from dnw.runs import frozen_code, ledger
 from dnw.runs.folder import Run
 from launch.node import retry_policy, unfit
+from launch.node.topology import LOOPBACK, Node
 
 START = Path(unfit.__file__).with_name("start.sh")
 # `sleep` stands for the wait until Slurm ends the task.
@@ -192,3 +193,16 @@ def test_what_is_being_written_or_removed_is_not_read(run: Run) -> None:
     (run.unfit / "7-2-1.new").write_text("n2")
     (run.unfit / "7-2-2").symlink_to("removed")
     assert unfit.reports(run) == {}
+
+
+def test_word_of_a_run_that_could_not_begin_beside_others(run: Run) -> None:
+    """Its process has ended; the next start of the job, or the status before it, tells why."""
+    node = Node(0, 1, LOOPBACK, "7", 1, ("n1",), in_slurm=True)
+    unfit.leave_word(run, node, "its process ended")
+    assert unfit.last_words(run) == "its process ended"
+    assert unfit.reports(run) == {}  # of another start
+    unfit.enter_into_ledger(run)
+    (attempt,) = ledger.read(run)
+    assert attempt.end is not None
+    assert (attempt.reason, attempt.end["detail"]) == ("error", "its process ended")
+    assert unfit.last_words(run) == ""

@@ -226,10 +226,15 @@ LACKING = [
         "can't send mail or messages; take",
     ),
     ("dnw/tracking/follow.py", "track=[wandb]", "can't feed trackers; leave that out, or type this again"),
+    (
+        "launch/pack/child.py",
+        "-m pack=2",
+        "can't share a job with others; leave that out, or type this again",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("file", "word", "said"), LACKING, ids=["after", "notify", "track"])
+@pytest.mark.parametrize(("file", "word", "said"), LACKING, ids=["after", "notify", "track", "pack"])
 def test_code_of_an_earlier_version(
     line: Typed, lab: Path, tmp_path: Path, capfd: Captured, file: str, word: str, said: str
 ) -> None:
@@ -256,3 +261,20 @@ def test_the_commands_of_the_documents(line: Typed, lab: Path) -> None:
     commands = re.findall(r"^    python launch/slurm.py (.*)$", section, re.MULTILINE)
     assert [line(*shlex.split(command)) for command in commands] == [0, 0]
     assert dependencies(lab) == ["", "afterany:40", "afterany:40"]
+
+
+def test_a_pack_waits_for_nothing(line: Typed, lab: Path, capfd: Captured) -> None:
+    """A job works for all of its runs from its beginning."""
+    assert line(*PIPELINE, "pack=2") == 2
+    said = r"^pack: cifar_\w+/\S+ waits for cifar_complete/\S+, and its job .*; leave pack out, or type"
+    assert re.match(said, capfd.readouterr().err)
+    assert not list(lab.glob("script-*"))
+
+
+def test_the_command_of_the_documents_for_packs(line: Typed, lab: Path) -> None:
+    text = (Path(__file__).resolve().parents[4] / "docs" / "launching.md").read_text()
+    section = text.partition("## Several runs in one job\n")[2].partition("\n## ")[0]
+    (command,) = re.findall(r"^    python launch/slurm.py (.*)$", section, re.MULTILINE)
+    assert line(*shlex.split(command)) == 0
+    (script,) = lab.glob("script-*")
+    assert "--array" not in script.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -54,3 +55,10 @@ def test_energy_of_a_job_that_worked_for_two_runs_is_neithers() -> None:
     told = [Allocation("7", 90.0, 4000.0, 7_200_000), Allocation("9", 90.0, 4000.0, 3_600_000)]
     ledgers = {"a": [attempt(1, 100, 1)], "b": [attempt(1, 200, 1)], "c": [attempt(1, 100, 1, job="9")]}
     assert energies(ledgers, told) == {"c": 1.0}
+
+
+def test_runs_that_share_a_job_share_its_hours() -> None:
+    alone = attempt(1, 0, 2, hosts=1, world=1, device="cuda:0", nodes=1)
+    shared = dataclasses.replace(alone, claim={**(alone.claim or {}), "runs": 4})
+    assert cost([shared]) == Cost(node_hours=0.5, gpu_hours=0.5)
+    assert cost([alone, dataclasses.replace(shared, number=2)]) == Cost(2.5, 2.5)

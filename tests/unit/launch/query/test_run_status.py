@@ -1,14 +1,16 @@
 """How one run stands, by what is known of it; asked of Slurm, in a table: commands/test_status.py."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folder import make, note, submit
+from run_folder import make, note, slurm, submit
 
 from dnw.runs import ledger
 from dnw.runs.folder import Run
+from dnw.runs.lock import Lock
 from launch.cluster.slurm_queue import EndedJob
 from launch.cluster.submission import newest
 from launch.query.run_status import RunStatus, began_at, query_status
@@ -90,3 +92,36 @@ def test_when_an_attempt_began(run: Run) -> None:
     assert began_at(attempt) == 7.0
     note(run, 1, "claim", 5.0, job="7", restart=0, hosts=["n1"])
     assert began_at(ledger.read(run)[0]) == 5.0
+
+
+def test_a_run_that_its_job_works_on_no_more(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job, which works on another one, is at work for Slurm; by the mark this run is not."""
+    stand_ins = slurm(tmp_path, monkeypatch)
+    other = make(tmp_path, "other")
+    pack = [str(run.folder), str(other.folder)]
+    last = submit(run, "7", pack=pack)
+    dataclasses.replace(last).write(other)
+    stand_ins.says(
+        "squeue", f"7|RUNNING|None|n1|low|{time.time():.0f}|{time.time():.0f}|{last.folder}/job.sh\n"
+    )
+    note(run, 1, "claim", time.time(), job="7", restart=0, hosts=["n1"])
+    note(run, 1, "end", time.time(), reason="error", detail="it went wrong")
+    states = lambda: [one.state for one in query_status([run, other])[0]]  # noqa: E731
+    assert states() == ["running", "running"]  # it may be tried again
+    assert last.sharing == [run, other]
+    last.marks.end(run)
+    assert states() == ["failed", "running"]
+    assert last.sharing == [other]
+    (one,), _ = query_status([run])
+    assert (one.why, one.may_be_at_work) == ("error: it went wrong", False)
+    last.marks.cancel(other)
+    assert states() == ["failed", "stopped"]
+    (one,), _ = query_status([other])
+    assert one.why == "cancelled"
+    with Lock.take(other.lock) as held:  # it is saving still
+        held.write(attempt=1, job="7", pid=1, host="n1")
+        assert states() == ["failed", "running"]
+    again = submit(run, "8", pack=[])
+    assert (again.marks.folder, newest(run)) != (last.marks.folder, last)
