@@ -35,6 +35,8 @@ PATHS = frozenset(
     {"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "init", "cluster.python"}
 )
 _RANGE = re.compile(r"([\w.]+)=([-+.\deE]+):([-+.\deE]+):([-+.\deE]+)")  # as other tools write one
+_FUNCTIONS = ("choice", "range", "glob", "interval", "shuffle", "sort")  # of Hydra's, those of sweeps
+_BRACES = re.compile(r"\{([^{}\[\]:]*,[^{}\[\]:]*)\}")  # as the shell expands them, without quotes
 _TIMES = re.compile(r"cluster\.|environment\.|\+")  # 24:00:00 is a time limit
 _AROUND = "write it without spaces around the ="
 
@@ -108,6 +110,8 @@ def explain(error: Exception, words: Sequence[str], configs: Path, known: Collec
     config_file.check(configs / "config.yaml")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         return _no_option(error.missing_cfg_file.strip("/"), error.options)
+    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return _several(found[1], configs)
     for pattern, tell in _TOLD:
         if found := re.search(pattern, text):
             return tell(found, first, known)
@@ -155,7 +159,6 @@ _TOLD: tuple[tuple[str, Callable[[re.Match[str], str, Collection[str]], str]], .
         r"^force-add of config groups is not supported: '\+*(.*)'",
         lambda found, *_: f"write it as +{found[1]}",
     ),
-    (r"^Ambiguous value for argument '(.*)'", lambda found, *_: _several(found[1])),
     (r"^Could not delete from config\. '([^']+)' does not exist", _could_not_override),
     (
         r"^Interpolation key '([^']+)' not found\s+full_key: (\S+)",
@@ -179,8 +182,11 @@ def _check_values(typed: str) -> None:
     if "" in values:
         rest = ",".join(filter(None, values))
         raise ConfigError(f"{typed}: a value is missing beside a comma; write {key}={rest}")
-    if found := re.match(r"(choice|range|glob|interval)\(", value):
+    if found := re.match(rf"({'|'.join(_FUNCTIONS)})\(", value):
         raise ConfigError(f"{typed}: {found[1]}( isn't closed, or has a part that needs quotes")
+    if found := re.fullmatch(r"(\w+)\([^()]*\)", value):
+        there = did_you_mean(found[1], _FUNCTIONS) or f"; there are: {', '.join(_FUNCTIONS)}"
+        raise ConfigError(f"{typed}: no function {found[1]!r}{there}")
 
 
 def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]) -> str:
@@ -204,6 +210,14 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
         key = f"++{key}"
     if _parsed(word) is not None:
         return word
+    return _quoted(key, value)
+
+
+def _quoted(key: str, value: str) -> str:
+    """Return a word whose value the grammar doesn't take as the text that it is."""
+    word = f"{key}={value}"
+    if found := _BRACES.fullmatch(value):
+        raise ConfigError(f"{word}: the values of a sweep have no braces around them: -m {key}={found[1]}")
     if value[0] in "[{" or (value[0] in "\"'" and len(value) > 1 and value[0] not in value[1:]):
         raise ConfigError(f"{word}: not closed, or with a part that needs quotes: {key}='[\"a=b\",c]'")
     doubled = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ("\\" if found[2] else "") + found[2], value)
@@ -237,6 +251,10 @@ def _bare(words: Sequence[str], place: int, configs: Path, known: Collection[str
     if follows.startswith("="):
         parts = words[place : place + (3 if follows == "=" else 2)]
         raise ConfigError(f"{' '.join(parts)}: {_AROUND}: {''.join(parts)}")
+    if place and "=" in words[place - 1] and words[place - 1].endswith(","):
+        values = itertools.takewhile(lambda one: "=" not in one, words[place:])
+        whole = words[place - 1] + "".join(values)
+        raise ConfigError(f"{words[place - 1]} {word}: write it without spaces behind commas: {whole}")
     names = config_file.options(configs / "exp")
     if word.lstrip("+") in known:
         raise ConfigError(f"{word}: must be NAME=VALUE, {word}={example(word.lstrip('+'), configs)}")
@@ -266,6 +284,8 @@ def _no_option(missing: str, options: Sequence[str]) -> str:
     group, _, name = missing.partition("/")
     if group == "hydra":
         group, _, name = missing.rpartition("/")
+    if group == "exp" and " " in name and "=" in name:
+        return f"exp: {name!r}: several words within quotes; without these: +exp={name}"
     if group == "exp":
         nearest = did_you_mean(name.rpartition("/")[2], options)
         return f"exp: no experiment {name!r}{nearest or '; there are: ' + ', '.join(options)}"
@@ -278,13 +298,17 @@ def _no_option(missing: str, options: Sequence[str]) -> str:
     return f"{group}: no option {name!r}{did_you_mean(name, options)}; there are: {there}"
 
 
-def _several(word: str) -> str:
+def _several(word: str, configs: Path) -> str:
     key, _, value = word.replace("\\'", "'").partition("=")
+    key = key.removeprefix("++")
     quoted = shlex.quote(f'{key}="{value}"')
-    return (
-        f"{key}={value}: several values; add --multirun for a run with each, write {key}=[{value}] for a "
-        f"list, or {quoted} for one text with a comma"
-    )
+    if key.startswith("environment."):
+        return f"{key}={value}: several values; write {quoted} for one text with a comma"
+    told = f"{key}={value}: several values; add --multirun for a run with each"
+    usual = OmegaConf.select(OmegaConf.load(configs / "config.yaml"), key, throw_on_missing=False)
+    if key == "+exp" or isinstance(usual, bool | int | float):
+        return told
+    return f"{told}, write {key}=[{value}] for a list, or {quoted} for one text with a comma"
 
 
 def _unnamed(words: Sequence[str], configs: Path) -> list[str]:

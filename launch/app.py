@@ -214,12 +214,26 @@ def _as_sweep(plans: Sequence[RunPlan]) -> list[RunPlan]:
     folders = [plan.run.folder for plan in plans]
     for folder in folders:
         if folders.count(folder) > 1:
-            raise LaunchError(f"-m: {folder.parent.name}/{folder.name} comes up more than once in this sweep")
+            raise LaunchError(_repeated([plan for plan in plans if plan.run.folder == folder]))
     if len(plans) == 1:
         return list(plans)
     digest = hashlib.sha256("\n".join(sorted(folder.name for folder in folders)).encode()).hexdigest()
     name = f"{plans[0].train.exp}-sweep-{digest[:8]}"
     return [dataclasses.replace(plan, sweep=name) for plan in plans]
+
+
+def _repeated(plans: Sequence[RunPlan]) -> str:
+    """Return what to say of a run that comes up more than once in a sweep, as a setting changes no result."""
+    one, other = (plan.words for plan in plans[:2])
+    only_in = [
+        " ".join(word for word in these if word not in those) for these, those in ((one, other), (other, one))
+    ]
+    differing = f", with {only_in[0]} as with {only_in[1]}" if all(only_in) else ""
+    folder = plans[0].run.folder
+    return (
+        f"-m: {folder.parent.name}/{folder.name} comes up more than once in this sweep{differing}; leave out "
+        "all but one of these values"
+    )
 
 
 def _may_start(plan: RunPlan, found: RunStatus | None) -> bool:

@@ -367,7 +367,7 @@ def _broken_lines(cluster: Cluster) -> Iterator[str]:
     more = cluster.additional_parameters or {}
     values |= {f"additional_parameters.{key}": value for key, value in more.items()}
     for key, value in values.items():
-        if any(
-            not letter.isprintable() for letter in "".join(value if isinstance(value, tuple) else str(value))
-        ):
+        if not "".join(value if isinstance(value, tuple) else str(value)).isprintable():
             yield f"cluster.{key}: must be on one line, without control characters (got {value!r})"
+        elif value == "" and "." not in key:  # as of a variable of the shell that isn't set
+            yield f"cluster.{key}: must not be empty; leave it out, or write cluster.{key}=null"

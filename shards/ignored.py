@@ -122,10 +122,17 @@ def add_skip(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip",
         action="append",
+        type=_pattern,
         default=[],
         metavar="PATTERN",
         help="leave out what this names, say '*.csv' or 'train/old'; it is counted",
     )
+
+
+def _pattern(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must be a name, or a pattern of names (got '')")
+    return text
 
 
 def printable(text: object) -> str:

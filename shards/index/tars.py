@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -159,7 +160,21 @@ def _split_pattern(text: str) -> tuple[str, str]:
     split, equals, pattern = text.partition("=")
     if not (split.isidentifier() and equals and pattern):
         raise argparse.ArgumentTypeError(f"{text!r}: write it as split=GLOB, say train='*-train-*.tar'")
+    if re.search(r"\{.*(,|\.\.).*\}", pattern):
+        raise argparse.ArgumentTypeError(f"{text!r}: a GLOB has no braces; write * in place of {{...}}")
     return split, pattern
+
+
+def _patterns(splits: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the pattern of each split. Raises ShardError where one has two."""
+    found: dict[str, str] = {}
+    for split, pattern in splits:
+        if found.setdefault(split, pattern) != pattern:
+            both = f"{found[split]} and {pattern}"
+            raise ShardError(
+                f"--split {split}: named twice, {both}: write one pattern that fits all its files"
+            )
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -194,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ignored = Ignored(chosen.skip)
     indexes = build(
         chosen.folder,
-        dict(chosen.split),
+        _patterns(chosen.split),
         chosen.workers,
         ignored=ignored,
         classes=classes,
