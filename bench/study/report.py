@@ -111,9 +111,9 @@ def tables(found: Found) -> str:
 
 
 def _at_every_rate(runs: Sequence[Trained]) -> list[str]:
-    """Return a table of accuracy on held-out images, unless there is but one rate."""
+    """Return a table of accuracy on held-out images, unless no contestant has several rates."""
     rates = sorted({one.rate for one in runs})
-    if len(rates) < 2:
+    if all(len(found) < 2 for found in by_rate(runs).values()):
         return []
     steps = ", ".join(f"{count}" for count in sorted({one.steps for one in runs}))
     lines = [
@@ -177,7 +177,7 @@ def order(rows: Sequence[Row]) -> list[str]:
     means = [dict(mean_curve(found[name])) for name in PAPER]
     epochs = sorted(set.intersection(*map(set, means)))
     if len(epochs) > 1:
-        when = [f"{epoch:g}" for epoch in epochs if _rises([mean[epoch] for mean in means])]
+        when = [f"{epoch:.0f}" for epoch in epochs if _rises([mean[epoch] for mean in means])]
         said += (
             f" On held-out images it held after these of {len(epochs)} epochs: {', '.join(when) or 'none'}."
         )

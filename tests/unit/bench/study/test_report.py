@@ -78,6 +78,12 @@ def test_the_table_compares_with_random() -> None:
     assert spread([85.0]) == "85.00"
 
 
+def test_rates_have_a_table_where_a_contestant_has_several() -> None:
+    short = [*known("random", 0.02, 85), *known("random", 0.1, 84)]
+    finals = [*known("random", 0.02, 85), *known("dnw", 0.1, 84)]
+    assert tables(Found(NETWORKS[0], [], short, finals)).count("by rate:") == 1
+
+
 def test_a_best_rate_at_the_edge_is_told() -> None:
     runs = [*known("random", 0.02, 85), *known("random", 0.1, 84)]
     assert "The lowest rate is the best of random." in tables(
