@@ -22,6 +22,7 @@ from trackers.wandb_files import history, the_file
 from worker import ROOT
 
 from bench import mlflow_page
+from bench import tracking as costs
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
 from dnw.tracking.facts import read_facts
@@ -59,6 +60,12 @@ def test_command_of_the_document(
         assert sent == [True, " demo_dnw/ " in command]
     else:
         assert "- mlflow" in dry_run(command, f"data.dir={few_images}", f"runs_dir={tmp_path / 'runs'}")
+
+
+def test_a_run_without_trackers_imports_none() -> None:
+    assert costs.import_s("") > 0
+    with pytest.raises(subprocess.CalledProcessError):
+        costs.import_s("import dnw.tracking.wandb_tracker")  # so it would be seen
 
 
 @pytest.fixture
