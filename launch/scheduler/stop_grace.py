@@ -6,10 +6,11 @@ The grace time of a preempted job is its partition's, or with PreemptType=preemp
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from dataclasses import dataclass
 
-from launch.scheduler.slurm_command import ask
+from launch.scheduler.slurm_command import SlurmError, ask
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ def grants(partition: str, qos: str | None = None) -> Grants:
 
 
 def _default_qos() -> str:
-    told = _accounts("assoc", f"user={getpass.getuser()}", "format=DefaultQOS").split()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # as in a container, or while the directory of users is away
+        raise SlurmError(f"sacctmgr: user {os.getuid()} has no name here") from None
+    told = _accounts("assoc", f"user={user}", "format=DefaultQOS").split()
     return told[0] if told else "normal"  # which every cluster has
 
 

@@ -59,6 +59,11 @@ def fashion_mnist(source: str, size: int) -> Source:
 def _read(source: Path, size: int) -> Source:
     folder = source / "FashionMNIST" / "raw"
     folder = folder if folder.is_dir() else source
+    if not any(folder.glob("*-ubyte*")):
+        raise ShardError(
+            f"{folder}: none of the files train-images-idx3-ubyte[.gz] and its three companions: SOURCE must "
+            "be their folder, or auto"
+        )
     splits = {split: _split(folder, split, size) for split in _FILES}
     return Source("fashion_mnist", CLASSES, splits, str(folder))
 

@@ -5,6 +5,7 @@ import pytest
 from run_folder import Slurm, slurm
 
 from launch.scheduler import stop_grace
+from launch.scheduler.slurm_command import SlurmError
 from launch.scheduler.stop_grace import Grants
 
 PARTITION = (
@@ -61,3 +62,16 @@ def test_where_qos_preempt_each_other(
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert stop_grace.grants("low", qos) == found
+
+
+@pytest.mark.parametrize("kind", [KeyError, OSError])  # of Python up to 3.12, and of later ones
+def test_a_user_without_a_name(
+    cluster: Slurm, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def unnamed() -> str:
+        raise kind("uid not found")
+
+    cluster.says("scontrol", CONFIG + BY_QOS)
+    monkeypatch.setattr("getpass.getuser", unnamed)
+    with pytest.raises(SlurmError, match="has no name here"):
+        stop_grace.grants("low")
