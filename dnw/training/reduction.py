@@ -15,17 +15,23 @@ is used:
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dnw.config import Train
+from dnw.config import ConfigError, Train, listed
 from dnw.hardware.precision import autocast
 from dnw.training.distributed import World
+from dnw.training.optimizer import parameter_names
 from dnw.training.running_stats import RunningStatistics
 from dnw.training.tree_reduce import TreeSum
+
+# what DDP says, a step late, of parameters that the loss doesn't depend on
+_UNUSED = re.compile(r"did not receive grad for rank \d+: ([\d ]+)")
+_SHOWN = 4  # names in a message
 
 
 class Fast:
@@ -68,11 +74,30 @@ class Fast:
 
     @contextlib.contextmanager
     def micro_batch(self, number: int) -> Iterator[None]:
-        """Around the forward and backward of micro-batch `number` (from 0) of this rank."""
+        """Around the forward and backward of micro-batch `number` (from 0) of this rank.
+
+        Raises:
+            ConfigError: a parameter takes no part, so that ranks would wait for its gradient.
+        """
         self._running.next_micro_batch(number)
         is_last = number == self.divisor - 1
-        with contextlib.nullcontext() if is_last else self._without_sync():
-            yield
+        try:
+            with contextlib.nullcontext() if is_last else self._without_sync():
+                yield
+        except RuntimeError as error:
+            if found := _UNUSED.search(str(error)):
+                raise ConfigError(self._told(found[1])) from error
+            raise
+
+    def _told(self, numbers: str) -> str:
+        learned = [name for name, one in parameter_names(self._model).items() if one.requires_grad]
+        unused = [learned[int(number)] for number in numbers.split()]
+        more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""
+        return (
+            f"model={self._train.model.name}: parameters that the loss doesn't depend on can't be trained by "
+            f"several processes with reduce=fast: {listed(unused[:_SHOWN])}{more}; leave them out of the "
+            "network, or set reduce=exact"
+        )
 
     def _without_sync(self) -> contextlib.AbstractContextManager[None]:
         if isinstance(self.forward, DistributedDataParallel):
