@@ -50,6 +50,7 @@ def read_board(run: Run) -> EventAccumulator:
     return board.Reload()
 
 
+@together
 def test_curves_do_not_overlap_after_a_resume(killed_and_resumed: Run) -> None:
     """As TensorBoard's own reader shows them."""
     board = read_board(killed_and_resumed)
