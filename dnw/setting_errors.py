@@ -156,6 +156,6 @@ def _must(key: str, problem: Any) -> str:
     if bounds:  # in pydantic's words 3.4e38 has 39 digits
         text = f"{text.rpartition(' ')[0]} {bounds[0]:g}"
     instead = f"; {INSTEAD[key]}" if key in INSTEAD else ""
-    if problem["type"] == "literal_error" and isinstance(value, str):
+    if not instead and problem["type"] == "literal_error" and isinstance(value, str):
         instead = did_you_mean(value, re.findall("'([^']+)'", context["expected"]))
     return f"be {text} (got {value!r}){instead}"

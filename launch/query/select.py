@@ -40,8 +40,11 @@ def _folder_of_runs(inside: Path) -> Path | None:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run; without its configuration it still is one by its name."""
-    # there in whatever form: what is wrong with it is told where it is read, also that others mustn't
-    has_config = os.path.lexists(Run(folder).config)
+    try:
+        os.lstat(Run(folder).config)  # in whatever form: what is wrong with it is told where it is read
+        has_config = True
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # which others mustn't, too
+        has_config = False
     return has_config or (NAMED.search(folder.name) is not None and folder.is_dir())
 
 
