@@ -28,6 +28,7 @@ class Row:
     held_out: tuple[float, ...]  # top-1 by seed, percent
     test: tuple[float, ...]
     curves: tuple[tuple[tuple[float, float], ...], ...]  # by seed: (epoch, top-1 of what is held out)
+    diverged: int = 0  # seeds beside these, of which nothing else can be told
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def tables(found: Found) -> str:
         ahead = ""
         if random is not None and row is not random:
             ahead = f"{statistics.mean(row.test) - statistics.mean(random.test):+.2f}"
-        results = f"{spread(row.held_out)} | {spread(row.test)} | {ahead} | {len(row.test)}"
+        seeds = f"{len(row.test)}{_diverged(row.diverged)}"
+        results = f"{spread(row.held_out)} | {spread(row.test)} | {ahead} | {seeds}"
         lines.append(f"| {row.contestant} | {row.rate:g} | {results} |")
     rates = sorted({one.rate for one in found.tuning or found.finals})
     lines += _at_the_edge(rows, rates)
@@ -164,7 +166,11 @@ def _at_the_edge(rows: Sequence[Row], rates: Sequence[float]) -> list[str]:
 def _cell(runs: Sequence[Trained]) -> str:
     done = [top1 for one in runs if (top1 := one.top1()) is not None]
     diverged = sum(one.has_ended() for one in runs) - len(done)
-    return spread(done) + (f" ({diverged} diverged)" if diverged else "")
+    return spread(done) + _diverged(diverged)
+
+
+def _diverged(count: int) -> str:
+    return f" ({count} diverged)" if count else ""
 
 
 def order(rows: Sequence[Row]) -> list[str]:

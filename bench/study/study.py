@@ -260,7 +260,8 @@ def _rows(chosen: argparse.Namespace, part: Part) -> list[report.Row]:
         test = tested(runs, part.images, chosen.out.with_suffix(".tested.jsonl"))
         held_out = tuple(top1 for one in runs if (top1 := one.top1()) is not None)
         curves = tuple(tuple(one.curve()) for one in runs)
-        rows.append(report.Row(name, best, held_out, tuple(test), curves))
+        diverged = sum(one.has_ended() for one in rates[best]) - len(runs)
+        rows.append(report.Row(name, best, held_out, tuple(test), curves, diverged))
     return rows
 
 

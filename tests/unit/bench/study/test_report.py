@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def test_the_table_compares_with_random() -> None:
     text = tables(Found(NETWORKS[0], [row("random", 85), row("dnw", 84)], runs, []))
     assert "| dnw | 0.02 | 84.00 ± 0.00 | 84.50 ± 0.71 | -1.00 | 2 |" in text
     assert spread([85.0]) == "85.00"
+
+
+def test_a_seed_that_diverged_at_length_is_told_beside_the_others() -> None:
+    one = dataclasses.replace(row("dnw", 84), held_out=(84,), test=(85,), diverged=1)
+    text = tables(Found(NETWORKS[0], [one], [], []))
+    assert "| dnw | 0.02 | 84.00 | 85.00 |  | 1 (1 diverged) |" in text
 
 
 def test_rates_have_a_table_where_a_contestant_has_several() -> None:
