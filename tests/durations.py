@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).with_suffix(".txt")
-SHORT_S = 0.3
+SHORT_S = 0.2
 
 
 def function(nodeid: str) -> str:

@@ -30,7 +30,7 @@ def test_a_function_is_as_slow_as_its_slowest_case() -> None:
         "a.py::test_a[1]": 0.7,
         "a.py::test_a[x::y[0]]@group": 2.04,
         "b.py::test_b@group": 30,
-        "c::d": 0.29,
+        "c::d": 0.19,
     }
     text = durations.written(seconds, {})
     assert text == "30.0 b.py::test_b\n2.0 a.py::test_a\n"
