@@ -55,9 +55,7 @@ class Child:
     def start(cls, job: Job) -> Child:
         """Start it, with what the job would import if it were alone."""
         run = Run(job.folder)
-        around = os.environ.get("PYTHONPATH", "").split(os.pathsep)[
-            1:
-        ]  # the first one is the pack's own code
+        around = os.environ.get("PYTHONPATH", "").split(os.pathsep)[1:]  # without the pack's own code
         path = os.pathsep.join([str(run.code), *around])
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited, until it listens
         try:
