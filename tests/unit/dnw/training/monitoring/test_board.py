@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from example import train
 from run_folder import make
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from dnw.training.monitoring import board
 
@@ -48,3 +53,23 @@ def test_tensorboard_alone_is_the_default(tmp_path: Path) -> None:
     board.conclude(writer)
     writer.close()
     assert list(run.tensorboard.iterdir())
+
+
+@pytest.mark.parametrize("apart", [0, -1, -3600, 5], ids=lambda apart: f"{apart}s")
+def test_attempts_are_read_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: int
+) -> None:
+    """Whatever the clock of the next node says, and however often that happens."""
+    run = make(tmp_path)
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(8))  # 9, 10, 11
+    for attempt in range(4):
+        clock = SimpleNamespace(time=partial(float, 1.7e9 + attempt * apart))
+        for module in (event_file_writer, board):
+            monkeypatch.setattr(module, "time", clock)
+        with board.open_board(run, train(), purge_step=3 if attempt else None) as writer:
+            for step in range(1 + 2 * bool(attempt), 5 + attempt):
+                writer.add_scalar("train/loss", attempt, step)
+    shown = EventAccumulator(str(run.tensorboard)).Reload().Scalars("train/loss")
+    assert [event.step for event in shown] == list(range(1, 8))
+    assert [event.value for event in shown] == [0, 0, 3, 3, 3, 3, 3]
+    assert len(list(run.tensorboard.iterdir())) == 4
