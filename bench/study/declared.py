@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 WARMUP = 0.25  # share of the run in which the contestant `warmup` raises its rate
@@ -74,6 +74,13 @@ class Sweep:
     network: Network
     contestants: tuple[str, ...]  # several wirings, or dnw with one remedy
     words: tuple[str, ...]
+
+    def alone(self, contestant: str, rate: float, seed: int) -> Sweep:
+        """Return one of its runs as a sweep of its own."""
+        own = {"wiring": contestant.partition("+")[0], "optim.lr": f"{rate:g}", "seed": f"{seed}"}
+        pairs = [word.partition("=") for word in self.words]
+        words = tuple(f"{key}={own.get(key, value)}" for key, _, value in pairs)
+        return replace(self, contestants=(contestant,), words=words)
 
 
 def sweeps(

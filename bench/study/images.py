@@ -27,6 +27,11 @@ class Images:
     tuning: Path  # trained on without the part that is held out, which is the validation split
     test: Path  # whose validation split is the data set's own; nothing is trained on here
 
+    @property
+    def name(self) -> str:
+        """Of what images they are made, how many, and of what size."""
+        return self.tuning.parent.name
+
     def fingerprint(self) -> str:
         """Return that of the test images."""
         return Index.load(self.test, "val").fingerprint

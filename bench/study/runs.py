@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from bench.study.declared import Network, Sweep
+from bench.study.elsewhere import Outcome
 from dnw import schedule
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
@@ -28,6 +29,7 @@ class Trained:
     seed: int
     run: Run
     steps: int
+    elsewhere: Outcome | None = None  # what it came to on another machine
 
     @property
     def title(self) -> str:
@@ -36,17 +38,21 @@ class Trained:
     def top1(self) -> float | None:
         """Return what came out on the images that are held out; None: it isn't done, or has diverged."""
         result = read_result(self.run)
-        return None if result is None else float(result["top1"])
+        if result is not None:
+            return float(result["top1"])
+        return self.elsewhere.held_out if self.elsewhere else None
 
     def has_ended(self) -> bool:
         """Whether there is nothing left to do: done, or diverged."""
-        if self.run.result.exists():
+        if self.run.result.exists() or self.elsewhere:
             return True
         newest = ledger.last(self.run)
         return newest is not None and newest.reason == "diverged"
 
     def curve(self) -> list[tuple[float, float]]:
         """Return top-1 on the images that are held out, after each evaluation: (epoch, percent)."""
+        if self.elsewhere and not self.run.result.exists():
+            return list(self.elsewhere.curve)
         return [(line["epoch"], line["top1"]) for line in self._lines("val")]
 
     def progress(self) -> tuple[int, float]:
@@ -65,8 +71,17 @@ class Trained:
         return [line for line in jsonl.read(self.run.metrics) if line["kind"] == kind]
 
 
-def planned(sweep: Sweep, settings: Sequence[str], images: Index) -> list[Trained]:
-    """Return the runs of a sweep, by the signatures that the launcher gives them; nothing is written."""
+def planned(
+    sweep: Sweep, settings: Sequence[str], images: Index, known: Mapping[str, Outcome]
+) -> list[Trained]:
+    """Return the runs of a sweep, by the signatures that the launcher gives them; nothing is written.
+
+    Args:
+        sweep: the line that stands for them.
+        settings: of all runs.
+        images: of an epoch.
+        known: what runs came to that were trained elsewhere, by their names.
+    """
     found = []
     for composed in compose(["-m", *sweep.words, *settings]):
         plan = prepare.plan(composed, in_foreground=True)
@@ -74,7 +89,8 @@ def planned(sweep: Sweep, settings: Sequence[str], images: Index) -> list[Traine
         wiring = train.wiring.name
         names = [one for one in sweep.contestants if one.partition("+")[0] == wiring]
         steps = schedule.total_steps(train, images.num_samples)
-        found.append(Trained(sweep.network, names[0], train.optim.lr, train.seed, plan.run, steps))
+        what = (sweep.network, names[0], train.optim.lr, train.seed, plan.run, steps)
+        found.append(Trained(*what, known.get(plan.run.name)))
     return found
 
 

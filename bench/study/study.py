@@ -7,17 +7,19 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from bench.study import report
+from bench.study import elsewhere, report
 from bench.study.declared import CONTESTANTS, NETWORKS, RATES, Length, Network, Sweep, sweeps
+from bench.study.elsewhere import Outcome
 from bench.study.images import TRAINED_ON, Images, images
 from bench.study.runs import Trained, planned
 from bench.study.sweeping import ROOT, Progress, line, submit, train
 from bench.study.tested import tested
 from dnw.config import ConfigError
+from dnw.runs.folder import Run
 from launch.commands import plot
 from shards import command
 from shards.atomic import replacing
@@ -61,6 +63,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--images", type=command.path, default=ROOT / "data" / "fashion_mnist", metavar="SHARDS"
     )
+    group.add_argument(
+        "--with",
+        type=command.path,
+        action="append",
+        default=[],
+        dest="elsewhere",
+        metavar="STUDY.json",
+        help="what it wrote on another machine: these runs aren't trained again; may be repeated",
+    )
     group.add_argument("--slurm", action="store_true", help="job arrays of Slurm's, not runs here")
     group.add_argument("--report", action="store_true", help="report what is done so far, and train nothing")
     group.add_argument("--list", action="store_true", help="print the sweeps, one a line, and train nothing")
@@ -94,6 +105,7 @@ class Part:
     index: Index  # of what is trained on
     tuning: list[Trained]  # short runs at every rate, which choose it
     finals: list[Trained]  # those of the whole length, at the best rates
+    known: Mapping[str, Outcome]  # what came out elsewhere, by the runs' names
 
 
 def study(chosen: argparse.Namespace) -> int:
@@ -113,11 +125,12 @@ def study(chosen: argparse.Namespace) -> int:
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     plot.check(chosen.out.with_suffix(".png"))
     folder = chosen.images.with_name(f"{chosen.images.name}_study")
-    parts = []
+    found, parts = elsewhere.known(chosen.elsewhere), []
     for one in NETWORKS:
         if one.name in chosen.networks:
             made = images(chosen.images, folder, one.size, chosen.train_images)
-            parts.append(Part(one, made, Index.load(made.tuning, "train"), [], []))
+            known = {run: outcome for (of, run), outcome in found.items() if of == made.name}
+            parts.append(Part(one, made, Index.load(made.tuning, "train"), [], [], known))
     tuning = [(part, one) for part in parts for one in _tuning(chosen, part)]
     if chosen.list:
         finals = [] if tuning else [(part, one) for part in parts for one in _finals(chosen, part)]
@@ -207,9 +220,13 @@ def _work(
     """Train sweeps, or submit them; the runs of each are noted in its list."""
     made = []
     for part, sweep, noted in declared:
-        runs = planned(sweep, _settings(chosen, part), part.index)
+        runs = planned(sweep, _settings(chosen, part), part.index, part.known)
         noted.extend(runs)
-        made.append((part, sweep, runs))
+        if any(one.elsewhere for one in runs):
+            left = [one for one in runs if not one.has_ended()]
+            made += [(part, sweep.alone(one.contestant, one.rate, one.seed), [one]) for one in left]
+        else:
+            made.append((part, sweep, runs))
     if chosen.report or not made:
         return
     steps = {part.network.name: _to_come(chosen, part) * _final_steps(chosen, part) for part in parts}
@@ -233,14 +250,17 @@ def _final_steps(chosen: argparse.Namespace, part: Part) -> int:
 
 def _report(chosen: argparse.Namespace, parts: Sequence[Part]) -> None:
     """Write OUT.md, OUT.json and OUT.png, of contestants that have a run of the whole length that is done."""
-    found = [report.Found(part.network, _rows(chosen, part), part.tuning, part.finals) for part in parts]
+    tests = {one.run: top1 for part in parts for one, top1 in _tested(chosen, part)}
+    found = [report.Found(one.network, _rows(one, tests), one.tuning, one.finals) for one in parts]
     text = "\n".join(report.tables(one) for one in found)
     with replacing(chosen.out.with_suffix(".md")) as file:
         file.write(text.encode())
     runs = [
         {"network": one.network.name, "wiring": one.contestant, "rate": one.rate, "seed": one.seed}
-        | {"steps": one.steps, "held_out": one.top1(), "curve": one.curve(), "run": one.run.name}
-        for one in _declared(parts)
+        | {"steps": one.steps, "ended": one.has_ended(), "held_out": one.top1(), "test": tests.get(one.run)}
+        | {"curve": one.curve(), "run": one.run.name, "images": part.images.name}
+        for part in parts
+        for one in _declared([part])
     ]
     with replacing(chosen.out.with_suffix(".json")) as file:
         file.write((json.dumps(runs, indent=1) + "\n").encode())
@@ -248,7 +268,13 @@ def _report(chosen: argparse.Namespace, parts: Sequence[Part]) -> None:
     print(text, end="")
 
 
-def _rows(chosen: argparse.Namespace, part: Part) -> list[report.Row]:
+def _tested(chosen: argparse.Namespace, part: Part) -> list[tuple[Trained, float]]:
+    """Return the runs of the whole length that are done, and top-1 of each on the test images."""
+    done = [one for one in part.finals if one.top1() is not None]
+    return list(zip(done, tested(done, part.images, chosen.out.with_suffix(".tested.jsonl")), strict=True))
+
+
+def _rows(part: Part, tests: Mapping[Run, float]) -> list[report.Row]:
     """Return a row for each contestant, of the seeds that are done at the best of its rates."""
     rows = []
     for name, rates in report.by_rate(part.finals).items():
@@ -257,11 +283,10 @@ def _rows(chosen: argparse.Namespace, part: Part) -> list[report.Row]:
         if best is None:
             continue
         runs = done[best]
-        test = tested(runs, part.images, chosen.out.with_suffix(".tested.jsonl"))
         held_out = tuple(top1 for one in runs if (top1 := one.top1()) is not None)
         curves = tuple(tuple(one.curve()) for one in runs)
         diverged = sum(one.has_ended() for one in rates[best]) - len(runs)
-        rows.append(report.Row(name, best, held_out, tuple(test), curves, diverged))
+        rows.append(report.Row(name, best, held_out, tuple(tests[one.run] for one in runs), curves, diverged))
     return rows
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.study.images import Images
 from bench.study.runs import Trained
+from dnw.config import ConfigError
 from dnw.runs import jsonl
 
 
@@ -18,11 +19,20 @@ def tested(runs: Sequence[Trained], images: Images, notes: Path) -> list[float]:
         runs: trained ones, of one network.
         images: theirs.
         notes: JSON lines; what stands there is taken from there.
+
+    Raises:
+        ConfigError: a run was trained elsewhere, and not tested there.
     """
     fingerprint = images.fingerprint()
     known = {(note["run"], note["images"]): float(note["top1"]) for note in jsonl.read(notes)}
     for one in runs:
         key = (one.run.name, fingerprint)
+        if one.elsewhere and not one.run.result.exists():
+            if one.elsewhere.test is None:
+                raise ConfigError(
+                    f"{one.title}: trained elsewhere, but not tested; test it there by --report"
+                )
+            known[key] = one.elsewhere.test
         if key not in known:
             known[key] = _evaluated(one.run.folder, images.test)
             jsonl.append(notes, {"run": one.run.name, "images": fingerprint, "top1": known[key]})

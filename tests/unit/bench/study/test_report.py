@@ -35,7 +35,8 @@ class Known(Trained):
 def known(contestant: str, rate: float, *top1s: float | None, over: bool = True) -> list[Trained]:
     run = Run(Path("nowhere"))
     return [
-        Known(NETWORKS[0], contestant, rate, seed, run, 200, top1, over) for seed, top1 in enumerate(top1s)
+        Known(NETWORKS[0], contestant, rate, seed, run, 200, known=top1, over=over)
+        for seed, top1 in enumerate(top1s)
     ]
 
 
@@ -111,7 +112,8 @@ def test_the_order_is_told_with_the_epochs_after_which_it_held() -> None:
 
 def at_work(contestant: str, *top1s: float) -> Trained:
     points = tuple((float(epoch), top1) for epoch, top1 in enumerate(top1s, 1))
-    return Known(NETWORKS[0], contestant, 0.02, 0, Run(Path("nowhere")), 200, None, False, points)
+    run = Run(Path("nowhere"))
+    return Known(NETWORKS[0], contestant, 0.02, 0, run, 200, known=None, over=False, points=points)
 
 
 def test_runs_that_are_at_work_are_compared_after_the_last_epoch_that_all_have() -> None:
