@@ -20,6 +20,7 @@ from torch import nn
 
 from dnw.config import ConfigError, Precision, Train
 from dnw.engines import NAMES, build
+from dnw.hardware import out_of_memory
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
@@ -59,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", type=_device, metavar="cuda|cpu", default=usual, help="where [%(default)s]"
     )
+    parser.add_argument(
+        "--batch", type=command.positive, metavar="N", help="images at once, if not the run's eval_batch"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     chosen = dict(options.chosen)
@@ -70,11 +74,18 @@ def main(arguments: list[str] | None = None) -> int:
         has_shards = any(options.data.glob("*.tar"))  # else they are where the run has them
         url = "" if has_shards else train.data.url
         train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data, url=url))
+    if options.batch is not None:
+        train = dataclasses.replace(train, eval_batch=options.batch)
     _, val = open_splits(train.data, loaded.classes, loaded.noted, any_images=is_named)
     for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
         print(note, file=sys.stderr)
     costs = profile(model, train.data.test_size)
-    found = _on_this_machine(train, model, val, engine, torch.device(options.device))
+    try:
+        found = _on_this_machine(train, model, val, engine, torch.device(options.device))
+    except Exception as error:
+        if out_of_memory.lacking(error):
+            raise ConfigError(_what_would_fit(error, train, options.device)) from error
+        raise
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
         facts |= {"images_per_second": found.images_per_second, "engine": engine}
@@ -130,6 +141,16 @@ def _device(word: str) -> str:
     return word
 
 
+def _what_would_fit(error: Exception, train: Train, device: str) -> str:
+    """Return what ran out, and what to type to need less."""
+    batch = train.eval_batch
+    less = out_of_memory.smaller(batch)
+    fits = [f"--batch {less} (now {batch})"] if less else []
+    if device != "cpu" and out_of_memory.lacking(error) == "device":
+        fits.append("--device cpu")
+    return f"{out_of_memory.ran_out(error)}; try {' or '.join(fits) or 'a machine with more memory'}"
+
+
 def _on_this_machine(
     train: Train, model: nn.Module, val: Index, engine: str | None, device: torch.device
 ) -> _Found:
@@ -154,7 +175,7 @@ def _on_this_machine(
     )
     seconds = time.monotonic() - began_s
     with autocast(precision, device):
-        speed = measure(run, train.data.test_size, device)
+        speed = measure(run, train.data.test_size, device, train.eval_batch)
     return _Found(accuracy, speed, round(accuracy.samples / seconds, 1))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BATCHES = (1, 32)
+BATCHES = (1, 32)  # images at once
 ENOUGH_S = 1.0  # of measuring at one batch size
 LEAST = 3  # measurements
 
@@ -25,17 +25,20 @@ class Speed:
 
 
 @torch.no_grad()
-def measure(run: Callable[[Tensor], Tensor], image_size: int, device: torch.device) -> Speed:
+def measure(
+    run: Callable[[Tensor], Tensor], image_size: int, device: torch.device, most: int = BATCHES[-1]
+) -> Speed:
     """Time a network on images of noise. The first call of each batch size, which may compile, isn't counted.
 
     Args:
         run: maps normalized images [B, 3, H, W] to logits [B, classes].
         image_size: H and W, in pixels.
         device: where the images are.
+        most: images at once, for which there is memory.
     """
     draw = torch.Generator().manual_seed(0)
     found = {}
-    for batch in BATCHES:
+    for batch in sorted({min(batch, most) for batch in BATCHES}):
         images_BCHW = torch.randn(batch, 3, image_size, image_size, generator=draw).to(device)
         _seconds(run, images_BCHW)
         seconds: list[float] = []

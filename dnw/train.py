@@ -25,7 +25,7 @@ import torch
 
 from dnw import models, nondeterministic, user_classes
 from dnw.config import FROM_A_RUN, ConfigError, Train, load
-from dnw.hardware import compiler, determinism, gpu_fault, health, memory, precision
+from dnw.hardware import compiler, determinism, gpu_fault, health, memory, out_of_memory, precision
 from dnw.hardware.device import DeviceError, is_cpu
 from dnw.hardware.health import UnfitError, node_name
 from dnw.identity import signature
@@ -177,8 +177,8 @@ class _Worker:
             fault = {"fault": "settings"} if isinstance(error, ConfigError) else {}
             more = f"; {only_anew(self.run.folder)}" if isinstance(error, BadSampleError) else ""
             self._refuse(_own_words(error) + more, by_all=isinstance(error, ConfigError), **fault)
-        elif gpu_fault.is_out_of_memory(error):
-            self._refuse(f"rank {self.rank}: {gpu_fault.what_would_fit(error, self.train)}")
+        elif out_of_memory.lacking(error):
+            self._refuse(f"rank {self.rank}: {out_of_memory.what_would_fit(error, self.train)}")
         elif message := nondeterministic.remedy(error, self.train):
             self._refuse(message)
         elif found := self._divergence_behind(error):

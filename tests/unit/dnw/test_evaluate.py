@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from folder_digest import digest
 from run_folder import make
 from saved_step import save
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 import dnw
 from dnw import export, models
@@ -20,6 +24,7 @@ from dnw.profile import __main__ as profile_command
 from dnw.profile import profile
 from dnw.runs import class_names
 from dnw.runs.folder import Run, step_path
+from dnw.training import faults
 from dnw.training.checkpoint import CheckpointError
 from dnw.training.checkpointed_model import load_checkpointed_model
 from shards import index
@@ -198,3 +203,46 @@ def test_classes_without_names(run: Run, few_images: Path, capsys: pytest.Captur
     assert main([str(run.folder)]) == 0
     said = f"classes: their number alone was compared, 10; the shards in {few_images} don't name them\n"
     assert capsys.readouterr().err == said
+
+
+@contextlib.contextmanager
+def memory_for(images: int) -> Iterator[None]:
+    """Fail as torch does on a GPU that has memory for so many images at once."""
+
+    def check(_: nn.Module, given: tuple[Any, ...]) -> None:
+        is_images = given and isinstance(given[0], Tensor) and given[0].shape[1:] == (3, 40, 40)
+        if is_images and len(given[0]) > images:
+            raise faults.RAISED["MEMORY"]()
+
+    handle = register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def test_too_little_memory_for_a_batch(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with memory_for(12):
+        assert main([str(run.folder)]) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        assert said.endswith("; try --batch 128 (now 256)")
+        assert main([str(run.folder), "--batch", "25"]) == 1
+        assert "; try --batch 5 (now 25)" in capsys.readouterr().err
+        assert main([str(run.folder), "--batch", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == 50
+    assert set(found["ms_per_image"]) == {"1", "5"}
+
+
+def test_too_little_memory_for_one_image(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with memory_for(0):
+        assert main([str(run.folder), "--batch", "1"]) == 1
+    assert capsys.readouterr().err.endswith("is free; try a machine with more memory\n")
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "1.5", "auto"])
+def test_no_such_batch(run: Run, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(run.folder), "--batch", word])
+    assert "must be a whole number, 1 or more" in capsys.readouterr().err

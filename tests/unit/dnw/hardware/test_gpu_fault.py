@@ -1,20 +1,12 @@
 """What an exception of a GPU counts as; in real processes: tests/integration/test_devices.py."""
 
-import dataclasses
-from typing import Any
-
 import pytest
 import torch
 import torch.distributed as dist
-from example import train
 
-from dnw.hardware.gpu_fault import fault_of, is_out_of_memory, what_would_fit
-from dnw.training import evaluation, faults
-from dnw.training.data import Batch
-from dnw.training.distributed import ALONE
-from dnw.training.evaluation import Normalize
+from dnw.hardware.gpu_fault import fault_of
+from dnw.training import faults
 
-TRAIN = train(batch=48, micro_batch=12)
 # as NCCL and cuDNN say it where torch's tensors have taken all the memory
 NCCL_MEMORY = (
     "NCCL error in: x.cpp:94, unhandled cuda error (run with NCCL_DEBUG=INFO for details)\n"
@@ -62,58 +54,3 @@ CUDNN_MEMORY = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILE
 )
 def test_whose_fault(error: Exception, fault: str | None) -> None:
     assert fault_of(error) == fault
-
-
-@pytest.mark.parametrize(
-    ("error", "is_it"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory."), True),
-        (torch.AcceleratorError("CUDA error: out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
-        (RuntimeError(CUDNN_MEMORY), True),
-        (dist.DistBackendError(NCCL_MEMORY), True),
-        (dist.DistBackendError(NCCL_MEMORY.replace("2 'out of memory'", "'out of memory'")), True),
-        (dist.DistBackendError(NCCL_MEMORY.replace("2 'out of memory'", "999 'unknown error'")), False),
-        (torch.AcceleratorError("CUDA error: device-side assert triggered"), False),
-        (ValueError("CUDA error: out of memory"), False),
-    ],
-)
-def test_out_of_memory(error: Exception, is_it: bool) -> None:
-    assert is_out_of_memory(error) == is_it
-
-
-def test_what_would_fit_says_bytes_and_settings() -> None:
-    assert what_would_fit(torch.OutOfMemoryError(faults.MEMORY), TRAIN) == (
-        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which "
-        "1.56 GiB is free; try micro_batch=6 (now 12) or precision=bf16, or GPUs with more memory "
-        "(cluster.constraint)"
-    )
-    told = what_would_fit(dist.DistBackendError(NCCL_MEMORY), TRAIN)
-    assert told.startswith("Cuda failure 2 'out of memory'; try micro_batch=6 (now 12) or precision=bf16")
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"micro_batch": 3}, "memory; try micro_batch=1 (now 3) or precision=bf16, or"),
-        ({"micro_batch": 1}, "memory; try precision=bf16, or"),
-        ({"micro_batch": 8, "precision": "bf16"}, "memory; try micro_batch=4 (now 8), or"),
-        ({"micro_batch": 1, "precision": "bf16"}, "memory; a smaller network fits (micro_batch is 1), or"),
-    ],
-)
-def test_what_would_fit_names_a_micro_batch_that_divides(changes: dict[str, Any], said: str) -> None:
-    error = torch.AcceleratorError("CUDA error: out of memory\nCompile with")
-    found = what_would_fit(error, dataclasses.replace(TRAIN, **changes))
-    assert said in found
-
-
-def test_an_evaluation_needs_a_smaller_batch_of_its_own() -> None:
-    def fail() -> bool:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    batch = Batch(torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(0))
-    normalize = Normalize((0.5,) * 3, (0.5,) * 3, ALONE.device)
-    with pytest.raises(torch.OutOfMemoryError) as raised:
-        evaluation.evaluate(torch.nn.Identity(), [batch], normalize, ALONE, should_stop=fail)
-    assert "; try eval_batch=128 (now 256) or precision=bf16" in what_would_fit(raised.value, TRAIN)
