@@ -80,12 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
         print(note, file=sys.stderr)
     costs = profile(model, train.data.test_size)
-    try:
-        found = _on_this_machine(train, model, val, engine, torch.device(options.device))
-    except Exception as error:
-        if out_of_memory.lacking(error):
-            raise ConfigError(_what_would_fit(error, train, options.device)) from error
-        raise
+    found = _on_this_machine(train, model, val, engine, torch.device(options.device))
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
         facts |= {"images_per_second": found.images_per_second, "engine": engine}
@@ -141,12 +136,12 @@ def _device(word: str) -> str:
     return word
 
 
-def _what_would_fit(error: Exception, train: Train, device: str) -> str:
+def _what_would_fit(error: Exception, train: Train, device: torch.device) -> str:
     """Return what ran out, and what to type to need less."""
     batch = train.eval_batch
     less = out_of_memory.smaller(batch)
     fits = [f"--batch {less} (now {batch})"] if less else []
-    if device != "cpu" and out_of_memory.lacking(error) == "device":
+    if device.type != "cpu" and out_of_memory.lacking(error) == "device":
         fits.append("--device cpu")
     return f"{out_of_memory.ran_out(error)}; try {' or '.join(fits) or 'a machine with more memory'}"
 
@@ -154,7 +149,20 @@ def _what_would_fit(error: Exception, train: Train, device: str) -> str:
 def _on_this_machine(
     train: Train, model: nn.Module, val: Index, engine: str | None, device: torch.device
 ) -> _Found:
-    """Measure accuracy and speed on the validation split. Raises ConfigError where an engine can't."""
+    """Measure accuracy and speed on the validation split.
+
+    Raises:
+        ConfigError: the engine can't take the network, or there is too little memory.
+    """
+    try:
+        return _measured(train, model, val, engine, device)
+    except Exception as error:
+        if out_of_memory.lacking(error):
+            raise ConfigError(_what_would_fit(error, train, device)) from error
+        raise
+
+
+def _measured(train: Train, model: nn.Module, val: Index, engine: str | None, device: torch.device) -> _Found:
     run: Callable[[torch.Tensor], torch.Tensor]
     precision: Precision = train.precision if engine is None else "fp32"  # an engine has its own
     configure(precision)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import platform
 import shutil
@@ -32,7 +33,7 @@ SHARED_MEMORY = Path("/dev/shm")
 ANSWERS_WITHIN_S = 30.0  # a GPU; making its context takes seconds where eight are made at once
 FREE_SHARE = 0.5  # of a GPU's memory; another process holds the rest
 CLOCK_S = 30.0  # that clocks may differ by
-AHEAD = 2  # batches that a loading process has in shared memory at the least
+KEPT = 6  # batches that a loading process keeps in shared memory: BatchBufferPool in dnw/training/data.py
 GB = 1e9
 
 
@@ -77,13 +78,16 @@ def check(device: torch.device, train: Train, checkpoints: Path) -> Health:
     now = time.time()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     problems = _gpu_in_time(device) if device.type == "cuda" else []
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    ranks, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     return Health(
         node=node_name(),
         device=str(device),
         time=now,
         versions=versions() if is_first else {},
-        node_problems=[*problems, *((*shared_memory(train, ranks), *cache(train)) if is_first else [])],
+        node_problems=[
+            *problems,
+            *((*shared_memory(train, ranks, world), *cache(train)) if is_first else []),
+        ],
         run_problems=disk(checkpoints) if is_first else [],
     )
 
@@ -126,23 +130,45 @@ def versions() -> dict[str, str]:
     }
 
 
-def shared_memory(train: Train, ranks: int, folder: Path = SHARED_MEMORY) -> list[str]:
+def shared_memory(train: Train, ranks: int, world: int, folder: Path = SHARED_MEMORY) -> list[str]:
     """Return a problem if the batches of this node's loading processes don't fit there.
 
     Args:
         train: the configuration.
         ranks: processes of this node.
+        world: processes of all nodes.
         folder: where shared memory is mounted.
     """
-    batch = train.micro_batch * 3 * train.data.image_size**2
-    needed = ranks * train.data.workers * AHEAD * batch
-    free = shutil.disk_usage(folder).free if folder.is_dir() else needed
+    workers = train.data.workers
+    free = shutil.disk_usage(folder).free if folder.is_dir() else math.inf
+    each, loaders = _training_batch(train), ranks * workers
+    of_evaluation = 3 * train.eval_batch * train.data.test_size**2
+    if free >= loaders * KEPT * max(each, of_evaluation):
+        return []
+    large = min(KEPT, _evaluation_batches(train, world * workers)) if of_evaluation > each else 0
+    needed = loaders * (large * of_evaluation + (KEPT - large) * each)
     if free >= needed:
         return []
+    batch = "eval_batch" if large else "micro_batch"
     return [
-        f"{folder} has {free / GB:.3g} GB free, the loaders of {ranks} processes need {needed / GB:.3g} at "
-        "the least: free it, or set a smaller data.workers"
+        f"{folder} has {free / GB:.3g} GB free, the loaders of {ranks} processes need {needed / GB:.3g}: "
+        f"free it, or set a smaller data.workers or {batch}"
     ]
+
+
+def _training_batch(train: Train) -> int:
+    """Return the bytes of a micro-batch with images as large as they become."""
+    side = max((size for _, size in train.augment.sizes), default=train.data.image_size)
+    return 3 * train.micro_batch * side**2
+
+
+def _evaluation_batches(train: Train, loaders: int) -> int:
+    """Return how many whole batches each loader has in an evaluation at the least; 0 if that isn't known."""
+    try:
+        images = Index.load(train.data.dir, "val", train.data.store()).num_samples
+    except ShardError:  # the run's own fault, and told as such
+        return 0
+    return images // train.eval_batch // loaders
 
 
 def cache(train: Train) -> list[str]:

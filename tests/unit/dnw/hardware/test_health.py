@@ -20,8 +20,10 @@ import pytest
 import torch
 from example import train
 
+from dnw.config.augmentation import Augmentation
 from dnw.hardware import health
 from dnw.hardware.health import Health, UnfitError, judge
+from dnw.training.data import BatchBufferPool
 from shards.index import Index
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -119,15 +121,39 @@ def disk_of(free: int) -> object:
 
 
 def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = train(micro_batch=32, data__workers=2)
-    needed = 4 * 2 * 2 * 32 * 3 * settings.data.image_size**2
+    settings = train(micro_batch=32, data__workers=2, eval_batch=8)
+    needed = 4 * 2 * 6 * 32 * 3 * settings.data.image_size**2
     monkeypatch.setattr(shutil, "disk_usage", disk_of(needed))
-    assert health.shared_memory(settings, 4, tmp_path) == []
+    assert health.shared_memory(settings, 4, 8, tmp_path) == []
     monkeypatch.setattr(shutil, "disk_usage", disk_of(needed - 1))
-    (told,) = health.shared_memory(settings, 4, tmp_path)
-    assert told.startswith(f"{tmp_path} has 0.00")
-    assert "the loaders of 4 processes need 0.00" in told
-    assert health.shared_memory(settings, 4, tmp_path / "none") == []
+    (told,) = health.shared_memory(settings, 4, 8, tmp_path)
+    assert told.startswith(f"{tmp_path} has 0.0")
+    assert "the loaders of 4 processes need 0.0" in told
+    assert told.endswith("set a smaller data.workers or micro_batch")
+    assert health.shared_memory(settings, 4, 8, tmp_path / "none") == []
+    sized = dataclasses.replace(settings, augment=Augmentation(sizes=((0, 20), (1, 24))))
+    assert health.shared_memory(sized, 4, 8, tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(4 * 2 * 6 * 32 * 3 * 24**2 - 1))
+    assert len(health.shared_memory(sized, 4, 8, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(("eval_batch", "batches"), [(50, 1), (12, 4), (7, 6), (51, 0)])
+def test_shared_memory_of_evaluations(
+    few_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eval_batch: int, batches: int
+) -> None:
+    """Of 50 images; how many batches a loader has of them is all that it can hold."""
+    settings = train(micro_batch=1, data__workers=1, data__dir=few_images, eval_batch=eval_batch)
+    pixels = 3 * settings.data.image_size**2
+    needed = batches * eval_batch * pixels + (6 - batches) * pixels
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(needed))
+    assert health.shared_memory(settings, 1, 1, tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(needed - 1))
+    (told,) = health.shared_memory(settings, 1, 1, tmp_path)
+    assert told.endswith("eval_batch" if batches else "micro_batch")
+
+
+def test_what_loaders_keep() -> None:
+    assert BatchBufferPool()._rows.maxlen == health.KEPT
 
 
 def test_the_disk_that_fetched_shards_go_to(
