@@ -68,14 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = dict(options.chosen)
     engine: str | None = chosen.get("engine")
     loaded = load_checkpointed_model(options.path, chosen.get("weights", "trained"))
-    train, model, step = loaded.train, loaded.model, loaded.step
+    train, model, step = _as_asked(loaded.train, options), loaded.model, loaded.step
     is_named = options.data is not None
-    if is_named:
-        has_shards = any(options.data.glob("*.tar"))  # else they are where the run has them
-        url = "" if has_shards else train.data.url
-        train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data, url=url))
-    if options.batch is not None:
-        train = dataclasses.replace(train, eval_batch=options.batch)
     _, val = open_splits(train.data, loaded.classes, loaded.noted, any_images=is_named)
     for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
         print(note, file=sys.stderr)
@@ -89,6 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.path} at step {step}: {found.told()}")
         print(f"{costs.params:,} parameters, {costs.macs:,} multiply-adds per image of {costs.image_size} px")
     return 0
+
+
+def _as_asked(train: Train, options: argparse.Namespace) -> Train:
+    """Return the configuration with the images and the batch that were asked for."""
+    if options.data is not None:
+        has_shards = any(options.data.glob("*.tar"))  # else they are where the run has them
+        url = "" if has_shards else train.data.url
+        train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data, url=url))
+    return train if options.batch is None else dataclasses.replace(train, eval_batch=options.batch)
 
 
 @dataclasses.dataclass(frozen=True)
