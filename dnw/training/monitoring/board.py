@@ -5,7 +5,6 @@ launch/node/agent.py imports it before workers are forked (`preload`), so that n
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,6 @@ from dnw.runs.folder import Run
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-
-_PREFIX = "events.out.tfevents."  # and behind it the second in which the file was begun
 
 
 class NoBoard:
@@ -45,7 +41,7 @@ def preload(folder: Path) -> None:
     except ConfigError:  # which each worker tells
         return
     if "tensorboard" in train.track:
-        from dnw.training.monitoring import dashboard  # noqa: F401, PLC0415  (brings TensorBoard)
+        from dnw.training.monitoring import dashboard, event_file  # noqa: F401, PLC0415  (bring TensorBoard)
 
 
 def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter | NoBoard:
@@ -58,25 +54,9 @@ def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter 
     """
     if "tensorboard" not in train.track:
         return NoBoard()
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+    from dnw.training.monitoring.event_file import Board  # noqa: PLC0415
 
-    _put_before(run.tensorboard, int(time.time()))
-    return SummaryWriter(str(run.tensorboard), purge_step=purge_step)
-
-
-def _put_before(folder: Path, second: int) -> None:
-    """Rename event files that are not named before a second, in their order, so that they are.
-
-    TensorBoard reads them by name, which begins with the writer's clock, and where an attempt's file comes
-    before that of the attempt it goes on from, it draws what was redone twice or hides it. That is so if
-    this node's clock is behind the last one's, or both attempts began in one second.
-    """
-    begun = sorted(path.name for path in folder.glob(f"{_PREFIX}*"))
-    late = [name for name in begun if name >= f"{_PREFIX}{second - 1:010d}"]
-    if not late or late[-1] < f"{_PREFIX}{second:010d}":
-        return
-    for place, name in enumerate(late):
-        (folder / name).rename(folder / f"{_PREFIX}{second - 1:010d}.{place:04d}.{name.split('.', 4)[-1]}")
+    return Board(run.tensorboard, purge_step)
 
 
 def introduce(board: SummaryWriter | NoBoard, run: Run, train: Train, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,8 @@ import pytest
 from example import train
 from run_folder import make
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.summary.writer import event_file_writer
 
-from dnw.training.monitoring import board
+from dnw.training.monitoring import board, event_file
 
 # What a run without TensorBoard does with its writer, in a process that has imported nothing.
 WITHOUT = """
@@ -61,11 +61,9 @@ def test_attempts_are_read_in_their_order(
 ) -> None:
     """Whatever the clock of the next node says, and however often that happens."""
     run = make(tmp_path)
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(8))  # 9, 10, 11
     for attempt in range(4):
-        clock = SimpleNamespace(time=partial(float, 1.7e9 + attempt * apart))
-        for module in (event_file_writer, board):
-            monkeypatch.setattr(module, "time", clock)
+        clock = SimpleNamespace(time=partial(float, 1.7e9 + attempt * apart), monotonic=time.monotonic)
+        monkeypatch.setattr(event_file, "time", clock)
         with board.open_board(run, train(), purge_step=3 if attempt else None) as writer:
             for step in range(1 + 2 * bool(attempt), 5 + attempt):
                 writer.add_scalar("train/loss", attempt, step)
