@@ -180,13 +180,13 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     case = functools.partial(Timed, beside=width, batch=batch, threads=threads)
     own = functools.partial(case, width=width, multiply_adds=cost, top1=TOP1.get(width))
     runs = {name: (engine(name, model, left, threads), own(name)) for name in options.engines}
-    runs |= {name: (run, own(name)) for name, run in in_runtimes(left, threads).items()}
+    runs |= {name: (run, own(name)) for name, run in in_runtimes(left, options.exports, threads).items()}
     for block in options.blocks:
         of_blocks = discovered(width, options.spread, block)
         costs = profile(of_blocks, SIZE).effective_macs
         blocks = compact(of_blocks, SIZE)
         native = {"native": engines.build("native", blocks, SIZE, threads)}
-        for name, run in (native | in_runtimes(blocks, threads)).items():
+        for name, run in (native | in_runtimes(blocks, options.exports, threads)).items():
             named = f"{name}, blocks of {block}"
             runs[named] = run, case(named, width=0, multiply_adds=costs)
     for peer in (peer for peer in PEERS if peer.name in options.peers):
@@ -204,8 +204,10 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     return measure(runs, options.rounds, options.seconds)
 
 
-def in_runtimes(left: Compact, threads: int) -> dict[str, Run]:
-    """Return a wiring in the runtimes that are installed."""
+def in_runtimes(left: Compact, wanted: bool, threads: int) -> dict[str, Run]:
+    """Return a wiring in the runtimes that are installed, if that is wanted."""
+    if not wanted:
+        return {}
     content = exported_wiring(left)
     return {f"wiring {name}": load(content, threads) for name, load in found_runtimes().items()}
 
@@ -308,6 +310,9 @@ def arguments() -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="*", choices=names, default=names)
     parser.add_argument("--blocks", type=int, nargs="*", default=[4], help="wiring.block, for native")
+    parser.add_argument(
+        "--exports", action=argparse.BooleanOptionalAction, default=True, help="wirings in the runtimes, too"
+    )
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=41)

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes, Stem, Sums
+from dnw.engines.native.caches import level_2
 from dnw.engines.native.stream_vector import ALONE, STREAMED, WIDEST
 from dnw.engines.native.vector import LANES
 
 LINE = 16  # floats in a cache line
 _HUGE_PAGE = 2 << 20  # bytes, of x86-64 and most of ARM
 _STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where vectors do
-_SMALL_SIDE = 28  # maps up to this are one strip
+_HOLDS_LARGE = 2 << 20  # bytes of a level-2 cache that holds the maps of 56x56 of a block, or most of them
+_SMALL_SIDE = 56 if level_2() >= _HOLDS_LARGE else 28  # maps up to this are one strip
 _IN_CACHE = 1 << 15  # floats of maps that stay in the level-2 cache, with what else is there
 _DENSE = 1 / 15  # edges of those that are possible: with fewer, a target has too few in a part
 _EDGES = 8  # of a target, from which on those with sources of their own gain
@@ -172,6 +174,14 @@ class Received:
         return found | ({"normed": 1, "epsilon": nodes.norm.epsilon} if nodes.norm else {"rectified": 1})
 
 
+class _Room(NamedTuple):
+    """What a layer takes of a workspace."""
+
+    begin: int
+    end: int
+    last: int  # phase that reads it
+
+
 @dataclasses.dataclass(frozen=True)
 class Given:
     """What the nodes of a block give out."""
@@ -184,33 +194,31 @@ class Given:
     def all_of(cls, blocks: Sequence[CompactBlock[Arrays]], memory: Memory) -> list[Given]:
         """Take room for all nodes of each block.
 
-        Where whole maps lead to a block, all blocks before the last one are done with, and give their room.
+        Phases of whole maps are computed one after the other, so a layer takes the first room that layers
+        have left which no later phase reads. What phases of strips give out is there from the beginning.
         """
-        sizes = [_odd_lines(block.side * (block.side + 1) + LANES) for block in blocks]
-        counts = [sum(nodes.count for nodes in block.layers) for block in blocks]
-        places: list[int] = []
-        for number, (count, size) in enumerate(zip(counts, sizes, strict=True)):
-            floats, at = count * size, 0
-            if number:
-                before, end = places[-1], places[-1] + counts[number - 1] * sizes[number - 1]
-                is_free = number > 1 and blocks[number - 1].side <= _SMALL_SIDE
-                at = 0 if is_free and floats <= before else end
-                if not is_free:
-                    at = max(place + c * s for place, c, s in zip(places, counts, sizes, strict=False))
-            places.append(at)
-        ends = [place + c * s for place, c, s in zip(places, counts, sizes, strict=True)]
-        begin = memory.reserve(max(ends))
-        return [
-            cls.at(begin + place, block, size)
-            for place, block, size in zip(places, blocks, sizes, strict=True)
-        ]
+        rooms: list[_Room] = []
+        found, first, side_before = [], 1, _SMALL_SIDE + 1
+        for block in blocks:
+            size = _odd_lines(block.side * (block.side + 1) + LANES)
+            last = first + len(block.sums) - 1  # the phase that reads all layers
+            begins = []
+            for layer, nodes in enumerate(block.layers):
+                is_whole = (block.side if layer else side_before) <= _SMALL_SIDE
+                since = first + layer - 1 if is_whole else 0
+                begins.append(_first_fit(rooms, nodes.count * size, since))
+                rooms.append(_Room(begins[-1], begins[-1] + nodes.count * size, last))
+            found.append((block, begins, size))
+            first, side_before = last + 1, block.side
+        begin = memory.reserve(max(room.end for room in rooms))
+        return [cls.at([begin + place for place in begins], block, size) for block, begins, size in found]
 
     @classmethod
-    def at(cls, place: int, block: CompactBlock[Arrays], size: int) -> Given:
-        """Lay the nodes of a block out from a place on."""
+    def at(cls, begins: Sequence[int], block: CompactBlock[Arrays], size: int) -> Given:
+        """Lay the nodes of a block out, each layer from a place on."""
         counts = [nodes.count for nodes in block.layers]
-        rows = place + size * np.arange(sum(counts))
-        return cls(rows, tuple(np.cumsum([0, *counts[:-1]]).tolist()), size)
+        rows = [begin + size * np.arange(count) for begin, count in zip(begins, counts, strict=True)]
+        return cls(np.concatenate(rows), tuple(np.cumsum([0, *counts[:-1]]).tolist()), size)
 
     def phase(self, layer: int) -> dict[str, float]:
         """Return what a phase has to know that applies the nodes of `layer`."""
@@ -227,6 +235,16 @@ class Given:
         weights = np.concatenate((sums.weights, np.ones(len(mapped), np.float32)))
         counts = np.bincount(targets, minlength=sums.count) + np.bincount(mapped, minlength=sums.count)
         return Pick(counts, offsets[order], weights[order])
+
+
+def _first_fit(rooms: Sequence[_Room], floats: int, since: int) -> int:
+    """Return the first place where so many floats are free from phase `since` on."""
+    at = 0
+    for room in sorted(room for room in rooms if room.last >= since):
+        if room.begin - at >= floats:
+            break
+        at = max(at, room.end)
+    return at
 
 
 def zeros(floats: int) -> NDArray[np.float32]:

@@ -5,6 +5,13 @@ import torch
 from drawn_compact import some_network
 
 from dnw.compact import Compact
+from dnw.engines.native import memory
+
+
+@pytest.fixture(autouse=True)
+def small_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests meet strips, whatever this machine's cache holds."""
+    monkeypatch.setattr(memory, "_SMALL_SIDE", 28)
 
 
 @pytest.fixture(scope="module")

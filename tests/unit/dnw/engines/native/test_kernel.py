@@ -6,6 +6,7 @@ import pytest
 import torch
 from drawn_compact import assert_same, by_torch, some_network
 
+from dnw.engines.native import memory
 from dnw.engines.native.network import Native
 
 
@@ -22,3 +23,13 @@ def test_computes_what_the_compact_form_says(
     images_BCHW = torch.randn(batch, 3, size, size)
     logits_BK = torch.from_numpy(Native(network.arrays(), threads)(images_BCHW.numpy()))
     assert_same(logits_BK, by_torch(network, images_BCHW))
+
+
+def test_a_large_cache_takes_larger_maps_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_SMALL_SIDE", 56)
+    torch.manual_seed(0)
+    network = some_network(70, 2, 2, normed=False)
+    engine = Native(network.arrays(), 1)
+    assert engine._plan.phases["is_whole"].all()
+    images_BCHW = torch.randn(2, 3, 70, 70)
+    assert_same(torch.from_numpy(engine(images_BCHW.numpy())), by_torch(network, images_BCHW))

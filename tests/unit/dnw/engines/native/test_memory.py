@@ -145,15 +145,31 @@ def test_huge_pages_hold_a_copy() -> None:
     assert copy.ctypes.data % (2 << 20) == 0
 
 
-def test_a_block_takes_the_room_of_those_that_are_done_with() -> None:
-    block, memory = some_network(9, 1, 1, normed=False).arrays().blocks[0], Memory()
+def test_layers_take_the_room_of_those_that_no_phase_reads_any_more() -> None:
+    block, memory = some_network(9, 1, 1, normed=False).arrays().blocks[0], Memory()  # of 5 and 7 nodes
     large = dataclasses.replace(block, side=56)
     given = Given.all_of([large, large, block, block, block], memory)
-    floats = [one.size * len(one.rows) for one in given]
-    begins = [int(one.rows[0]) for one in given]
-    assert begins[:3] == [0, floats[0], floats[0] + floats[1]]  # strips of all three are there at a time
-    assert begins[3:] == [0, floats[3]]
-    assert memory.floats == sum(floats[:3])
+    begins = [[int(one.rows[first]) // one.size for first in one.first] for one in given]
+    assert begins[0] + begins[1] == [0, 5, 12, 17]  # strips of both are there at a time
+    behind, size = 24 * given[0].size, given[2].size
+    assert given[2].rows[0] == behind  # its first layer still comes in strips
+    assert begins[2][1] == 0  # in place of the large ones
+    assert begins[3] == [7, 0]
+    assert begins[4] == [12, 0]
+    assert memory.floats == behind + 5 * size
+
+
+def test_no_layer_lies_where_a_later_phase_reads() -> None:
+    block = some_network(9, 1, 1, normed=False).arrays().blocks[0]
+    given = Given.all_of([block] * 6, Memory())
+    layers, phase = [], 1
+    for one in given:
+        for number, part in enumerate(np.split(one.rows, one.first[1:])):
+            layers.append((phase + number - 1, phase + 1, int(part[0]), int(part[-1]) + one.size))
+        phase += 2
+    for at, (_, last, begin, end) in enumerate(layers):
+        for since, _, other_begin, other_end in layers[at + 1 :]:
+            assert since > last or end <= other_begin or other_end <= begin
 
 
 def test_workspaces_begin_at_a_cache_line() -> None:
