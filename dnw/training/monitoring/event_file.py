@@ -2,7 +2,7 @@
 
 TensorBoard's own names a file after the clock, opens it anew for each write and, where that fails once,
 raises at every event that follows. But TensorBoard reads files in the order of their names, clocks of nodes
-differ, and people remove `tensorboard/` while a run trains. All that is drawn stands in metrics.jsonl.
+differ, and people remove `tb/` while a run trains. All that is drawn stands in metrics.jsonl.
 """
 
 from __future__ import annotations
