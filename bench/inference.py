@@ -59,6 +59,7 @@ GOALS = (  # of a width, one image or 32, one thread: how many times as long as 
 )
 SLOW = ("sort", "dense", "compact", "csr", "dgl")  # not in the picture of what to deploy
 Run = Callable[[Tensor], Tensor]
+Timer = Callable[[], float]
 
 
 @dataclasses.dataclass
@@ -139,17 +140,19 @@ def engine(name: str, model: nn.Module, left: Compact, threads: int) -> Run:
     return engines.build(name, model if name == "dense" else left, SIZE, threads)
 
 
-def measure(runs: dict[str, tuple[Run, Timed]], rounds: int, seconds: float) -> list[Timed]:
+def measure(
+    runs: dict[str, tuple[Run, Timed]], rounds: int, seconds: float, timer: Timer = time.perf_counter
+) -> list[Timed]:
     """Time all in turns, so that whatever else the machine does meets all; slow ones less often."""
     for run, timed in runs.values():
         images_BCHW = images(timed)
         run(images_BCHW)
-        took = clock(run, images_BCHW)
+        took = clock(run, images_BCHW, timer)
         timed.rounds = max(3, min(rounds, round(seconds / took)))
     for turn in range(rounds):
         for run, timed in runs.values():
             if turn < timed.rounds:
-                timed.seconds.append(clock(run, images(timed)))
+                timed.seconds.append(clock(run, images(timed), timer))
     return [timed for _, timed in runs.values()]
 
 
@@ -159,10 +162,10 @@ def images(timed: Timed) -> Tensor:
     return made.contiguous(memory_format=torch.channels_last) if dense else made
 
 
-def clock(run: Run, images_BCHW: Tensor) -> float:
-    began = time.perf_counter()
+def clock(run: Run, images_BCHW: Tensor, timer: Timer = time.perf_counter) -> float:
+    began = timer()
     run(images_BCHW)
-    return time.perf_counter() - began
+    return timer() - began
 
 
 def peak_gflops() -> float:
@@ -201,7 +204,8 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     unread = without_edges(model)
     print(f"width {width:g}: {cost / 1e6:.1f} M multiply-adds, {unread:.0%} of the nodes feed none")
     check(runs)
-    return measure(runs, options.rounds, options.seconds)
+    timer = time.process_time if options.cpu_time else time.perf_counter
+    return measure(runs, options.rounds, options.seconds, timer)
 
 
 def in_runtimes(left: Compact, wanted: bool, threads: int) -> dict[str, Run]:
@@ -317,11 +321,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--seconds", type=amount, default=4.0, help="for one row, about")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="of the process, not the clock's: one thread, busy machine"
+    )
     parser.add_argument("--spread", type=amount, default=0.03, help="0: as before training")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "out")
     options = parser.parse_args()
     if options.quick:
         options.widths, options.batch, options.threads = [0.225], [1], [1]
+    if options.cpu_time and options.threads != [1]:
+        parser.error("--cpu-time adds up what all threads took: with --threads 1 alone")
     return options
 
 

@@ -251,6 +251,7 @@ def test_bench_restart(tmp_path: Path, few_images: Path) -> None:
         ("inference.py --quick --engines native --peers 'ShuffleNetV2 x0.5' --rounds 1 --seconds 0", "rows"),
         ("drawing.py static_dnw width=0.02 --images 2 --turns 1", "static_dnw"),
         ("selection.py --sizes 1000 --turns 1 --device cpu", "1000"),
+        ("sums.py --turns 1", "28 px, width 0.225"),
         ("train_step.py static_dnw --images 4 --turns 1 --threads 1 --device cpu", "experiments"),
         ("reduce.py static_dnw --processes 2 --images 4 --micro-batches 2 --turns 1", "static_dnw"),
         ("versions.py static_dnw data.image_size=16 --before HEAD --turns 2", "static_dnw"),
