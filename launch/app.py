@@ -22,7 +22,7 @@ from launch.cluster.submission import Submission, submission
 from launch.cluster.submit import check_slurm, job, submit
 from launch.commands.wait import wait
 from launch.compose import compose
-from launch.config import FOREGROUND, Launch, without_effect
+from launch.config import FOREGROUND, NO_PACK_HERE, Launch, without_effect
 from launch.errors import LaunchError
 from launch.node import signals, torchrun
 from launch.node.exit_reason import FAILED
@@ -100,12 +100,12 @@ def _start(ready: Sequence[RunPlan]) -> int:
         prepare.write(plan, pack)
     made: dict[Path, Submission] = {}
     for group, its_terms in zip(groups, checks, strict=True):
-        waiting = predecessors.with_jobs(its_terms, group[0], made, known)
-        told_of = [f"after   {line}" for line in predecessors.describe_wait(group[0], made, known)]
+        waiting = predecessors.with_jobs(its_terms, group, made, known)
         for plan, one in zip(group, submit(group, waiting), strict=True):
             made[plan.run.folder] = one
             _say_submitted(plan.run, one)
-            print(*told_of, sep="\n", end="\n" if told_of else "")
+            for line in predecessors.describe_wait(plan, made, known):
+                print(f"after   {line}")
         for line in (*its_terms.notes, *its_terms.doubts):
             print(f"note    {line}")
     for line in told:
@@ -149,9 +149,7 @@ def foreground(plans: Sequence[RunPlan]) -> int:
         if plan.launch.nodes > 1:
             raise LaunchError(f"nodes: this machine is one (got {plan.launch.nodes}); use nproc, or {SUBMIT}")
         if plan.launch.pack is not None:
-            raise LaunchError(
-                f"pack: here runs go one after the other; leave it out, or submit them: {SUBMIT}"
-            )
+            raise LaunchError(NO_PACK_HERE)
     if plans[0].launch.dry_run:
         return 0 if dry_run.show(plans, in_foreground=True) else MISUSED
     codes, pack = [], functools.cache(snapshot.pack)  # as in `_start`

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from dnw import processes, setting_errors
 from dnw.config import ConfigError, Folder, Train, parse_as
+from dnw.invocation import SUBMIT
 from dnw.ranges import STRICT, Count, Positive, Size, Words
 from dnw.setting_errors import known_keys
 from launch.gpus import visible_gpus
@@ -38,6 +39,7 @@ OWN_VARIABLES = frozenset(
 )
 # settings of a cluster that mean something where there is no Slurm
 AGENT = frozenset({"container", "container_runtime", "container_args", "python"})
+NO_PACK_HERE = f"pack: here runs go one after the other; leave it out, or submit them: {SUBMIT}"
 FOREGROUND = AGENT | {"grace_s", "gpus_per_node"}
 LOCAL = FOREGROUND | {"name", "timeout_min", "time", "signal_delay_s"}
 

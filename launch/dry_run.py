@@ -72,7 +72,7 @@ def _show_frozen(plan: RunPlan, known: Statuses) -> list[str]:
 
 def _show_submission(plans: Sequence[RunPlan], known: Statuses) -> list[str]:
     """Print the script, and what Slurm says of it, where there is one; why Slurm would not take it."""
-    checks = predecessors.shown(preflight(plans), plans[0], known)
+    checks = predecessors.shown(preflight(plans), plans, known)
     stopping = [f"stopping takes up to {need}" for need in dict.fromkeys(plan.need for plan in plans) if need]
     grants = checks.grants
     granted = [f"after the TERM of a preemption: {grace_period.granted(grants)}"] if grants else []

@@ -18,6 +18,7 @@ from launch.node.timeouts import POLL_S
 
 GATE = "launch.pipeline.gate"  # the module
 WAIT = "--wait"  # here, for as long as it takes
+PACK = "--pack"  # for runs that share a job
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
         notes = (*notes, _divided(jobs, cluster.array_parallelism, largest))
     if launch.pack is not None:
         what = "one job" if len(jobs) == 1 else f"{len(jobs)} jobs, up to {max(map(len, jobs))} in each"
-        notes = (*notes, f"pack={launch.pack}: {len(plans)} runs in {what}")
+        notes = (*notes, f"pack={launch.pack}: {len(plans)} {'run' if len(plans) == 1 else 'runs'} in {what}")
     notes = (*notes, *filter(None, [_absent_runtime(cluster)]))
     doubts = (
         grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from dnw.invocation import RUN
 from dnw.runs import ledger
 from launch import node
 from launch.cluster import job_request, local_controller, sbatch, sbatch_errors
-from launch.cluster.gated import GATE, Gated
+from launch.cluster.gated import GATE, PACK, Gated
 from launch.cluster.job_request import CODE
 from launch.cluster.lanes import Lane, lanes, packs
 from launch.cluster.preflight import AS_SET, SubmissionChecks
@@ -26,7 +27,7 @@ from launch.cluster.submission import Submission, submission
 from launch.config import Cluster, is_path
 from launch.errors import LaunchError
 from launch.node.container import Container
-from launch.node.follow_up import START, make_folder, next_folder
+from launch.node.follow_up import START, WAITING, make_folder, next_folder
 from launch.node.job import Job
 from launch.node.notices.channels import channels
 from launch.node.notify import handed_on
@@ -101,14 +102,24 @@ def _script(jobs: Jobs, asked: Mapping[str, Any], folder: Path, checks: Submissi
     count = len(jobs) if len(jobs) > 1 else None
     command = f"{_python(folder)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     if checks.after:
-        others = shlex.join(str(run.folder) for run in checks.after)
         told = shlex.join(f"{name}={value}" for name, value in _told(jobs[0][0]).items())
-        gate = f'{_python(folder)} -u -m {GATE} "${{{CODE}%/code*}}" {others} || exit'
+        gate = f"{_python(folder)} -u -m {GATE} {_waiting(jobs, checks, folder)} || exit"
         gate = f"env {told} {gate}" if told else gate
         # a shell that TERM ended would take the gate with it, before this has said what to wait for
         setup = [*asked["setup"], "trap : TERM", gate, "trap - TERM"]
         asked = {**asked, "setup": setup}
     return _make_sbatch_string(command=command, folder=folder, map_count=count, **asked)
+
+
+def _waiting(jobs: Jobs, checks: SubmissionChecks, folder: Path) -> str:
+    """Return what tells the gate which runs wait for which."""
+    if _is_shared(jobs):
+        return shlex.join([PACK, str(folder / WAITING)])
+    return f'"${{{CODE}%/code*}}" {shlex.join(str(run.folder) for run in checks.after)}'
+
+
+def _is_shared(jobs: Jobs) -> bool:
+    return max(map(len, jobs)) > 1
 
 
 def job(plan: RunPlan, foreground: bool = False) -> Job | Series:
@@ -217,6 +228,9 @@ def _sbatch(
     limit_min, environment = plans[0].launch.cluster.limit_min, job_request.environment(asked)
     try:
         shutil.copy(Path(node.__file__).with_name(START), folder / START)
+        if checks.after and _is_shared(array):
+            waiting = [{str(one.run.folder): _after(one, checks) for one in runs} for runs in array]
+            (folder / WAITING).write_text(json.dumps(waiting))
         found = sbatch.submit([_work(runs) for runs in array], text, folder, limit_min, environment)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -230,7 +244,7 @@ def _sbatch(
     for plan, (name, runs), count in zip(plans, named, before, strict=True):
         pack = [str(one.run.folder) for one in runs] if len(runs) > 1 else []
         one = submission(plan.launch, "slurm", name, folder, plan.words)
-        made.append(dataclasses.replace(one, attempts=count, after=_folders(checks), pack=pack))
+        made.append(dataclasses.replace(one, attempts=count, after=_after(plan, checks), pack=pack))
     if found.job is None:
         _note(plans, made[-len(plans) :])
         raise LaunchError(
@@ -306,7 +320,7 @@ def _to_this_machine(plan: RunPlan, checks: SubmissionChecks) -> Submission:
     gated = Gated(work, plan.run.folder, others, work.nproc, _told(plan)) if others else work
     process_id = local_controller.start(gated, plan.run.code, plan.launch.cluster, folder)
     one = submission(plan.launch, "local", process_id, folder, plan.words)
-    return dataclasses.replace(one, attempts=before, after=_folders(checks))
+    return dataclasses.replace(one, attempts=before, after=_after(plan, checks))
 
 
 def _told(plan: RunPlan) -> dict[str, str]:
@@ -314,5 +328,6 @@ def _told(plan: RunPlan) -> dict[str, str]:
     return handed_on(plan.launch.notify.command, channels(plan.launch.notify))
 
 
-def _folders(checks: SubmissionChecks) -> list[str]:
-    return [str(run.folder) for run in checks.after]
+def _after(plan: RunPlan, checks: SubmissionChecks) -> list[str]:
+    """Return the folders of the runs that one waits for, of those that its job does."""
+    return [str(run.folder) for run in checks.after if run in plan.follows]

@@ -27,6 +27,7 @@ from launch.scheduler.slurm_command import PATIENCE_S
 from shards.atomic import replacing
 
 SCRIPT, START = "job_submission.sh", "start.sh"  # of any submission, in its folder
+WAITING = "waiting.json"  # of runs that share a job, or each element of an array: which waits for which
 SUBMISSION = "DNW_SUBMISSION"  # the variable in which start.sh says what its folder is
 
 
@@ -106,6 +107,8 @@ def _fill(new: Path, folder: Path, job: str, script: str) -> None:
     """Put into a new folder what that of a job's submission has for it."""
     shutil.copy(folder / f"{job}_submitted.pkl", new / f"{job.partition('_')[2] or 0}.pkl")
     shutil.copy(folder / START, new / START)
+    if (folder / WAITING).exists():
+        shutil.copy(folder / WAITING, new / WAITING)
     for marks in FOLDERS:
         if (folder / marks).is_dir():
             shutil.copytree(folder / marks, new / marks)

@@ -33,16 +33,17 @@ LONGEST_PAUSE_S = 10.0  # a controller that comes back ends jobs that are over t
 LONGEST_GRACE_S = 900  # a partition's GraceTime, or KillWait; then the TERM was someone's kill
 
 
-def after_stop(run: Run, node: Node, asked: signal.Signals) -> None:
+def after_stop(run: Run, node: Node, asked: signal.Signals, others: Sequence[Run] = ()) -> None:
     """Have Slurm start this job again, if that is what the signal was for.
 
     Args:
         run: whose last attempt has ended.
         node: this one, the first of the job.
         asked: the signal that asked the job to stop.
+        others: runs that go on with it, in the same job.
     """
     if why := reason(run, node, asked):
-        again(run, node, why)
+        again(run, node, why, others)
 
 
 def reason(run: Run, node: Node, asked: signal.Signals) -> str | None:

@@ -1,6 +1,7 @@
 """On a node, before the run of this job begins: have the runs that it waits for been done?
 
     python -m launch.pipeline.gate [--wait] RUN OTHER...
+    python -m launch.pipeline.gate --pack FILE
 
 Slurm alone can't tell. A run is not one job: at its time limit it may go on under the id of another one
 (launch/node/follow_up.py), or be typed again. With `afterok` a job would wait for ever once the other one has
@@ -14,16 +15,21 @@ comes, and asks here, when it has begun:
   attempt and a few seconds of its nodes;
 - one won't be done by itself: that goes into the ledger, as the end of an attempt, a notice is sent where one
   was asked for, and the job ends with 1.
+
+Of runs that share a job each has others of its own, which FILE names. They begin together: the job waits
+again as long as one of them has to. One that won't begin is marked (launch/pack/marks.py), and keeps none of
+the rest from it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -33,10 +39,11 @@ from dnw.preemption import STOPPED
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError, Lock
-from launch.cluster.gated import WAIT
+from launch.cluster.gated import PACK, WAIT
 from launch.node import follow_up, notify, requeue, slurm_job
 from launch.node.requeue import NEVER
 from launch.node.topology import LOOPBACK, Node
+from launch.pack.marks import Marks
 from launch.pipeline.outcome import describe, job_of
 from launch.query.run_status import RunStatus, query_status
 from launch.scheduler import array
@@ -52,24 +59,63 @@ ANSWER_S = 300.0  # for which Slurm may not answer
 
 
 def main(words: Sequence[str]) -> int:
-    """Return 0 if the run may begin, 75 if its job waits again, 1 if it won't, 73 if someone works on it."""
+    """Return 0 if the run may begin, 75 if its job waits again, 1 if it won't, 73 if someone works on it.
+
+    Of runs that share a job 0 if any of them may begin, and none has to wait.
+    """
+    if words[0] == PACK:
+        path = Path(words[1])
+        shared = json.loads(path.read_bytes())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
+        after = {Run(Path(run)): [Run(Path(other)) for other in others] for run, others in shared.items()}
+        return _pass(after, Marks(path.parent))
     is_waiting = words[0] == WAIT
     run, *others = (Run(Path(word)) for word in words[is_waiting:])
-    if run.result.exists() or any(one.start is not None for one in ledger.read(run)):
+    return _pass({run: others}, is_waiting=is_waiting)
+
+
+def _pass(after: Mapping[Run, Sequence[Run]], marks: Marks | None = None, is_waiting: bool = False) -> int:
+    """Decide on the runs of this job; what `main` returns.
+
+    Args:
+        after: the runs, and what each waits for.
+        marks: of those that share the job; None: it is a single run's.
+        is_waiting: here, for as long as it takes.
+    """
+    left = [run for run in after if marks is None or not marks.of(run)]
+    waiting = [run for run in left if not _has_begun(run)]
+    if not waiting:
         return DONE
+    others = list(dict.fromkeys(other for run in waiting for other in after[run]))
     try:
         found = wait(others) if is_waiting else _look(others)
     except _Stopped:  # preempted, say: Slurm is asked for another start, as the run itself would
-        if NOT_REQUEUED not in follow_up.script_of(run):
-            requeue.after_stop(run, _here(), signal.SIGTERM)
+        if NOT_REQUEUED not in follow_up.script_of(waiting[0]):
+            requeue.after_stop(waiting[0], _here(), signal.SIGTERM, _without(left, waiting[:1]))
         return STOPPED
-    open_ones = [one for one in found if not one.is_finished]
-    if not open_ones:
-        return DONE
-    if not is_waiting and all(job_of(one) for one in open_ones):
-        return _again(run, open_ones)
-    lost = next(one for one in open_ones if not job_of(one) or is_waiting)
-    return _give_up(run, describe(lost))
+    open_ones = {
+        run: [one for one in found if one.run in after[run] and not one.is_finished] for run in waiting
+    }
+    lost: dict[Run, str] = {}
+    for run in waiting:
+        for one in open_ones[run]:
+            if is_waiting or not job_of(one):
+                lost.setdefault(run, describe(one))
+    codes = [_give_up(run, why, marks) for run, why in lost.items()]
+    if again := [run for run in waiting if open_ones[run] and run not in lost]:
+        its = list({one.run: one for run in again for one in open_ones[run]}.values())
+        refused = _again(again[0], its, _without(left, [*lost, again[0]]))
+        if refused is None:
+            return STOPPED
+        codes += [_give_up(run, refused, marks) for run in again]
+    return DONE if len(codes) < len(left) else codes[0]
+
+
+def _has_begun(run: Run) -> bool:
+    return run.result.exists() or any(one.start is not None for one in ledger.read(run))
+
+
+def _without(runs: Sequence[Run], some: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run not in some]
 
 
 class _Stopped(Exception):
@@ -128,9 +174,15 @@ def _may_change(one: RunStatus, waited_s: float) -> bool:
     return not is_told and waited_s < SETTLE_S
 
 
-def _again(run: Run, others: Sequence[RunStatus]) -> int:
-    """Have this job start again when the jobs of others have ended; or one that follows it."""
-    node, jobs = _here(), [str(job_of(one)) for one in others]
+def _again(run: Run, others: Sequence[RunStatus], beside: Sequence[Run]) -> str | None:
+    """Have this job start again when the jobs of others have ended, or one that follows it; why not, or None.
+
+    Args:
+        run: that waits.
+        others: what it waits for.
+        beside: runs that share the job.
+    """
+    node, jobs = _here(), list(dict.fromkeys(str(job_of(one)) for one in others))
     told = "; ".join(map(describe, others))
     refused: str | None = NEVER
     if slurm_job.can_requeue():
@@ -138,13 +190,16 @@ def _again(run: Run, others: Sequence[RunStatus]) -> int:
     if refused is None:
         refused = _depend(run, node, jobs)
         _say(f"{run.name}: waits again: {told}" + (f"; {refused}" if refused else ""))
-        return STOPPED
-    followed = follow_up.submit(run, node, after=jobs) if NEVER in refused else "no other job was asked for"
-    if followed is None:
-        _say(f"{run.name}: waits again, in a job that follows {node.job}: {told}")
-        return STOPPED
+        return None
+    followed = "no other job was asked for"
+    if NEVER in refused:
+        submitted = follow_up.submit(run, node, after=jobs, others=beside)
+        if submitted is None:
+            _say(f"{run.name}: waits again, in a job that follows {node.job}: {told}")
+            return None
+        followed = submitted
     why = followed if refused == NEVER else f"{refused}; {followed}"
-    return _give_up(run, f"{told}; this job can't wait again ({why})")
+    return f"{told}; this job can't wait again ({why})"
 
 
 def _depend(run: Run, node: Node, jobs: Sequence[str]) -> str | None:
@@ -163,8 +218,16 @@ def _depend(run: Run, node: Node, jobs: Sequence[str]) -> str | None:
     return refused
 
 
-def _give_up(run: Run, why: str) -> int:
-    """Note in the ledger that the run has not begun, and why; and tell who asked to be told."""
+def _give_up(run: Run, why: str, marks: Marks | None) -> int:
+    """Note in the ledger that the run has not begun, and why; and tell who asked to be told.
+
+    Args:
+        run: which.
+        why: for people.
+        marks: of the runs that share the job, of which this one is over.
+    """
+    if marks is not None:
+        marks.end(run)
     said = f"{why}; once that is mended, type the command of both again"
     node = _here()
     try:

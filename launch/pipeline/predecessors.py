@@ -19,6 +19,7 @@ from dnw.runs import frozen_code, source_run
 from dnw.runs.folder import Run, finished
 from launch import prepare
 from launch.cluster.gated import GATE
+from launch.cluster.lanes import packs
 from launch.cluster.preflight import SubmissionChecks
 from launch.cluster.submission import Submission
 from launch.compose import Composed
@@ -56,8 +57,31 @@ def plan_all(found: Sequence[Composed], in_foreground: bool, ask: Asks) -> list[
 
 
 def alike(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
-    """Those that stand beside each other, are launched in the same way and wait for the same, together."""
-    return [list(alike) for _, alike in groupby(plans, key=lambda plan: (plan.launch, plan.follows))]
+    """Return plans by submission: what stands together, is launched in the same way and waits for the same.
+
+    Runs that share a job need not: the job waits for what any of them does, and for none of its own.
+    """
+    jobs = [job for stage in _stages(plans) for job in packs(stage)]
+    together = groupby(jobs, key=lambda job: (job[0].launch, frozenset(_waited(job))))
+    return [[plan for job in group for plan in job] for _, group in together]
+
+
+def _stages(plans: Sequence[RunPlan]) -> list[list[RunPlan]]:
+    """Divide plans where a job may not have those on both sides: one waits, or for another one of them."""
+    found: list[list[RunPlan]] = []
+    for plan in plans:
+        last = found[-1] if found else []
+        may_share = last and plan.launch == last[0].launch and bool(plan.follows) == bool(last[0].follows)
+        if may_share and not {one.run for one in last} & set(plan.follows):
+            last.append(plan)
+        else:
+            found.append([plan])
+    return found
+
+
+def _waited(plans: Sequence[RunPlan]) -> list[Run]:
+    """Return the runs that any of these plans waits for, each once."""
+    return list(dict.fromkeys(run for plan in plans for run in plan.follows))
 
 
 def query(plans: Sequence[RunPlan]) -> Statuses:
@@ -90,32 +114,37 @@ def waitable(plans: Sequence[RunPlan], known: Statuses) -> tuple[list[RunPlan], 
     return list(kept.values()), list(refused.values())
 
 
-def shown(checks: SubmissionChecks, plan: RunPlan, known: Statuses) -> SubmissionChecks:
+def shown(checks: SubmissionChecks, plans: Sequence[RunPlan], known: Statuses) -> SubmissionChecks:
     """Return checks for a dry run: with the jobs that there are already.
 
     Args:
         checks: without.
-        plan: that is shown.
-        known: how the runs stand that it follows.
+        plans: that are shown, one submission.
+        known: how the runs stand that they follow.
     """
-    jobs = [job_of(known[run.folder]) for run in plan.follows if run.folder in known]
-    return dataclasses.replace(checks, after=plan.follows, jobs=tuple(filter(None, jobs)))
+    after = tuple(_waited(plans))
+    jobs = [job_of(known[run.folder]) for run in after if run.folder in known]
+    return dataclasses.replace(checks, after=after, jobs=tuple(dict.fromkeys(filter(None, jobs))))
 
 
 def with_jobs(
-    checks: SubmissionChecks, plan: RunPlan, made: Mapping[Path, Submission], known: Statuses
+    checks: SubmissionChecks,
+    plans: Sequence[RunPlan],
+    made: Mapping[Path, Submission],
+    known: Statuses,
 ) -> SubmissionChecks:
     """Return checks of runs that are submitted together, with what they wait for.
 
     Args:
         checks: without.
-        plan: one of them; all follow the same.
+        plans: these.
         made: what was submitted for this command line so far, by run folder.
         known: how other runs stand.
 
     """
-    open_ones = [run for run in plan.follows if run.folder in made or not known[run.folder].is_finished]
-    if plan.launch.cluster.name != "slurm":
+    waited = _waited(plans)
+    open_ones = [run for run in waited if run.folder in made or not known[run.folder].is_finished]
+    if plans[0].launch.cluster.name != "slurm":
         return dataclasses.replace(checks, after=tuple(open_ones))
     jobs = [made[one.folder].job if one.folder in made else job_of(known[one.folder]) for one in open_ones]
     return dataclasses.replace(checks, after=tuple(open_ones), jobs=tuple(dict.fromkeys(filter(None, jobs))))
@@ -132,7 +161,7 @@ def beyond_limit(groups: Sequence[Sequence[RunPlan]]) -> list[str]:
         return []
     limit = plans[0].launch.cluster.array_parallelism
     said = f"array_parallelism={limit} holds for each stage: what waits for others begins once they are done"
-    return [said] if limit < len(plans) else []
+    return [said] if limit < sum(len(packs(group)) for group in groups) else []
 
 
 def check_done(plan: RunPlan) -> None:
@@ -193,11 +222,6 @@ def _linked(plans: Sequence[RunPlan], in_foreground: bool) -> list[RunPlan]:
         _check_circle(plan.run, before, known)
         follows = [run for run in before[plan.run.folder] if not _is_done(run, plans, known)]
         refused = list(_refusals(plan, before[plan.run.folder], known, in_foreground))
-        if follows and plan.launch.pack is not None:
-            refused.append(
-                f"pack: {plan.run.name} waits for {follows[0].name}, and its job could work for no other run "
-                "meanwhile; leave pack out, or type this once that is done"
-            )
         if refused and not plan.launch.dry_run:
             raise LaunchError(refused[0])
         linked.append(dataclasses.replace(plan, follows=tuple(follows), refused=(*plan.refused, *refused)))

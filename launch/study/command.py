@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from dnw.invocation import RUNS
 from launch import dry_run
 from launch.compose import Composed
+from launch.config import NO_PACK_HERE
+from launch.errors import LaunchError
 from launch.prepare import RunPlan
 from launch.study import record, table, trials
 from launch.study import settings as study_settings
@@ -34,12 +36,17 @@ def follow(composed: Composed, start: Start, in_foreground: bool) -> int:
     """
     settings = study_settings.read(composed)
     first = trials.first_plan(composed, settings, in_foreground)
+    if in_foreground and first.launch.pack is not None:
+        raise LaunchError(NO_PACK_HERE)
     for line in _told(settings, in_foreground):
         print(line, flush=True)
     for note in trials.unfit_bounds(settings, in_foreground):
         print(f"note    {note}", flush=True)
     if first.launch.dry_run:
-        print("\n# below: the run with the first value of each; its trials differ from it in these\n")
+        print("\n# below: the run with the first value of each; its trials differ from it in these")
+        if settings.pack > 1:
+            print(f"# a job asks for the CPUs and the memory of its trials, up to {settings.pack}")
+        print()
         return 0 if dry_run.show([first], in_foreground) else 2
     with record.opened(settings.folder, settings.directions) as study:
         trials.check_same(study, settings)
@@ -59,7 +66,8 @@ def _told(settings: StudySettings, in_foreground: bool) -> list[str]:
     looked_for = [f"{name} ({way})" for name, way in zip(typed.objectives, settings.directions, strict=True)]
     lines = [f"study   {settings.folder}", f"looks   for {', '.join(looked_for)}"]
     lines += [f"chooses {key.lstrip('+')}: {values}" for key, values in settings.space.items()]
-    at_once = "one after the other" if in_foreground else f"{settings.at_once} at once"
+    each = f" jobs of up to {settings.pack}" if settings.pack > 1 else ""
+    at_once = "one after the other" if in_foreground else f"{settings.at_once}{each} at once"
     lines.append(f"trials  {typed.n_trials}, {at_once}, by {typed.sampler} with seed {typed.seed}")
     if in_foreground and settings.is_typed_at_once:
         lines.append(f"note    {ARRAY}: no effect in the foreground")

@@ -192,7 +192,7 @@ class Driver:
         found = self.open_trials()
         statuses = self.statuses(found)
         to_start: list[Trial] = []
-        waiting = active = 0
+        busy = set[str]()  # jobs with a trial at work, or one that may be
         for one in found:
             status = statuses.get(one.number)
             if status is None:
@@ -200,13 +200,13 @@ class Driver:
             elif self.settle(one, status):
                 continue
             elif _is_at_work(status):
-                active += 1
+                busy.add(_job(status))
                 self._stop_early(one, status)
             elif self.quiet[one.number] < LOOKS:
-                waiting += 1
+                busy.add(_job(status))
             elif one.number not in self.seen:
                 to_start.append(one)
-        free = self.settings.at_once - active - waiting
+        free = (self.settings.at_once - len(busy)) * self.settings.pack
         while len(to_start) < free and (added := self.add()) is not None:
             to_start.append(added)
         begun = to_start[: max(free, 0)]
@@ -214,7 +214,7 @@ class Driver:
             start([self.plans[one.number] for one in begun])
             self.seen |= {one.number for one in begun}
             self.quiet |= {one.number: 0 for one in begun}
-        return bool(active or waiting or to_start)
+        return bool(busy or to_start)
 
     def _stop_early(self, trial: Trial, status: RunStatus) -> None:
         now = self.study.trials()[trial.number]
@@ -358,6 +358,12 @@ def _is_at_work(status: RunStatus) -> bool:
     Not where only the files say so of a run on another machine, which may be gone.
     """
     return status.is_surely_at_work or status.is_unknown
+
+
+def _job(status: RunStatus) -> str:
+    """Return what names the job that works on a trial: its own, or one that several share."""
+    last = status.submission
+    return last.job if last is not None and last.pack else status.run.name
 
 
 def _words(settings: StudySettings, params: Params) -> str:

@@ -30,7 +30,8 @@ COSTS = ("macs", "params")
 UPWARDS = ("top1", "top5")
 PREFIX = "hydra.sweeper"
 ARRAY = "cluster.array_parallelism"
-AT_ONCE = 4  # where nobody says: later trials learn from earlier ones
+PACK = "pack"
+AT_ONCE = 4  # trials, where nobody says: later ones learn from earlier ones
 _NO_EFFECT = ("fresh", "resume_diverged")
 
 
@@ -62,8 +63,9 @@ class StudySettings:
     space: Space
     words: tuple[str, ...]  # of every trial, without what is chosen
     kept: tuple[str, ...]  # words for Hydra itself, of every trial
-    at_once: int
+    at_once: int  # jobs
     is_typed_at_once: bool
+    pack: int = 1  # trials of a job
     directions: tuple[Direction, ...] = field(default=())
 
     @property
@@ -134,10 +136,6 @@ def read(composed: Composed) -> StudySettings:
             "after: not in a study, whose trials begin at once; leave it out, and type the line of the run "
             "before with wait=true first: LINE wait=true && this line"
         )
-    if values.get("pack") is not None:
-        raise ConfigError(
-            "pack: not in a study, whose trials begin one by one, as results come in; leave it out"
-        )
     if values.get("self_test") is not None:
         raise ConfigError("exp: the self-test has no result to choose by; name an experiment that trains")
     at_once, is_typed = _at_once(composed)
@@ -145,10 +143,11 @@ def read(composed: Composed) -> StudySettings:
         typed=typed,
         folder=Path(),
         space=space,
-        words=tuple(word for word in fixed if _key(word) != ARRAY),
+        words=tuple(word for word in fixed if _key(word) not in {ARRAY, PACK}),
         kept=composed.study.kept,
         at_once=at_once,
         is_typed_at_once=is_typed,
+        pack=values.get(PACK) or 1,
         directions=directions,
     )
     return dataclasses.replace(made, folder=_folder(made, composed))
@@ -190,12 +189,12 @@ def _directions(typed: Typed) -> tuple[Direction, ...]:
 
 
 def _at_once(composed: Composed) -> tuple[int, bool]:
-    """Return how many trials may be at work at once, and whether somebody has said so."""
+    """Return how many jobs may be at work at once, and whether somebody has said so."""
     cluster = composed.values["cluster"]
     is_typed = any(_key(word) == ARRAY for word in composed.overrides)
     if is_typed:
         return int(cluster["array_parallelism"]), True
-    return (1 if cluster["name"] == "local" else AT_ONCE), False
+    return (1 if cluster["name"] == "local" else max(1, AT_ONCE // (composed.values.get(PACK) or 1))), False
 
 
 def _folder(made: StudySettings, composed: Composed) -> Path:

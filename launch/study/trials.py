@@ -36,7 +36,9 @@ def plan(settings: StudySettings, params: Params, in_foreground: bool) -> RunPla
     """
     (composed,) = compose([*settings.trial_words(params), *settings.kept])
     made = prepare.plan(composed, in_foreground, gres.node_kinds)
-    return dataclasses.replace(made, launch=dataclasses.replace(made.launch, wait=False, dry_run=False))
+    pack = settings.pack if settings.pack > 1 else None
+    launch = dataclasses.replace(made.launch, wait=False, dry_run=False, pack=pack)
+    return dataclasses.replace(made, launch=launch)
 
 
 def first_plan(composed: Composed, settings: StudySettings, in_foreground: bool) -> RunPlan:

@@ -16,10 +16,11 @@ from dnw.preemption import STOPPED
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import Lock
-from launch.cluster.gated import WAIT
+from launch.cluster.gated import PACK, WAIT
 from launch.node import slurm_job
 from launch.node.notices.channels import Channels
 from launch.node.notify import handed_on
+from launch.pack.marks import Marks
 from launch.pipeline import gate
 from launch.query.run_status import RunStatus
 
@@ -54,6 +55,20 @@ def run(tmp_path: Path) -> Run:
 
 def passed(run: Run, *others: Run) -> int:
     return gate.main([str(run.folder), *(str(other.folder) for other in others)])
+
+
+def shared(here: Path, *jobs: dict[Run, list[Run]]) -> tuple[int, Marks]:
+    """What the gate says of runs that share a job, and their marks."""
+    path = here / "waiting.json"
+    path.write_text(
+        json.dumps(
+            [
+                {str(run.folder): [str(one.folder) for one in after] for run, after in job.items()}
+                for job in jobs
+            ]
+        )
+    )
+    return gate.main([PACK, str(path)]), Marks(here)
 
 
 def in_queue(cluster: Slurm, other: Run, job: str) -> None:
@@ -218,6 +233,73 @@ def test_someone_works_on_the_run(cluster: Slurm, run: Run, other: Run) -> None:
         held.write(attempt=1, job="-", pid=os.getpid(), host="here")
         assert passed(run, other) == gate.HELD
     assert not run.attempts.exists()
+
+
+def test_of_runs_that_share_a_job_one_that_will_not_begin_keeps_none_from_it(
+    cluster: Slurm, tmp_path: Path, run: Run, other: Run
+) -> None:
+    third, fourth = (make(tmp_path / "runs", f"default-000000000{n}", exp="third") for n in (3, 4))
+    finish(other)
+    code, marks = shared(tmp_path, {third: [other], run: [fourth]})
+    assert code == gate.DONE
+    assert (marks.of(run), marks.of(third)) == ("ended", "")
+    assert not third.attempts.exists()
+    (attempt,) = ledger.read(run)
+    assert attempt.reason == "dependency"
+    assert shared(tmp_path, {third: [other], run: [fourth]})[0] == gate.DONE  # started again: told once
+    assert len(ledger.read(run)) == 1
+    assert shared(tmp_path, {third: [fourth], run: [fourth]})[0] == gate.OVER
+    assert marks.of(third) == "ended"
+
+
+def test_runs_that_share_a_job_begin_together(
+    cluster: Slurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run, other: Run
+) -> None:
+    """The job of one that could begin waits for what the other one waits for; each element for its own."""
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "8")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    third, fourth, fifth = (make(tmp_path / "runs", f"default-000000000{n}", exp="third") for n in (3, 4, 5))
+    finish(fourth)
+    in_queue(cluster, other, "12")
+    element = {third: [fourth], run: [other, fourth], fifth: [other]}
+    code, marks = shared(tmp_path, {fifth: [run]}, element)
+    assert code == STOPPED
+    orders = [call for call in cluster.calls if call.startswith("scontrol")]
+    assert orders == ["scontrol requeue 8_1", "scontrol update JobId=8_1 Dependency=afterany:12"]
+    assert not any(marks.of(one) or one.attempts.exists() for one in (third, run, fifth))
+    marks.cancel(run)
+    marks.cancel(fifth)
+    assert shared(tmp_path, {}, element)[0] == gate.DONE
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_another_job_follows_that_of_runs_that_share_one(
+    cluster: Slurm, tmp_path: Path, run: Run, other: Run, is_taken: bool
+) -> None:
+    in_queue(cluster, other, "12")
+    beside = make(tmp_path / "runs", "default-0000000003", exp="third")
+    files = tmp_path / "runs" / ".sweeps" / "1"
+    files.mkdir(parents=True)
+    for one in (run, beside):
+        record = json.loads(submit(one, "9") and one.launch.read_text())
+        one.launch.write_text(json.dumps({**record, "folder": str(files)}))
+    text = f"srun start.sh --pack {files}/waiting.json\n"
+    for name in ("9_submission.sh", "start.sh", "9_submitted.pkl"):
+        (files / name).write_text(text)
+    cluster.says("scontrol", err="Requested operation is presently disabled for job 9\n", code=1)
+    cluster.says("sbatch", "Submitted batch job 17\n" if is_taken else "", code=0 if is_taken else 1)
+    finish(ready := make(tmp_path / "runs", "default-0000000004", exp="third"))
+    code, marks = shared(files, {beside: [ready], run: [other]})
+    if is_taken:
+        assert code == STOPPED
+        assert {json.loads(one.launch.read_text())["job"] for one in (run, beside)} == {"17"}
+        (made,) = files.parent.glob("2")
+        assert (made / "waiting.json").read_text() == (files / "waiting.json").read_text()
+        assert f"--pack {made}/waiting.json" in (made / "job_submission.sh").read_text()
+    else:
+        assert code == gate.DONE
+        assert (marks.of(run), marks.of(beside)) == ("ended", "")
+        assert "this job can't wait again" in run.attempts.read_text()
 
 
 def test_here_it_waits_for_as_long_as_it_takes(tmp_path: Path, run: Run, other: Run) -> None:

@@ -263,12 +263,54 @@ def test_the_commands_of_the_documents(line: Typed, lab: Path) -> None:
     assert dependencies(lab) == ["", "afterany:40", "afterany:40"]
 
 
-def test_a_pack_waits_for_nothing(line: Typed, lab: Path, capfd: Captured) -> None:
-    """A job works for all of its runs from its beginning."""
-    assert line(*PIPELINE, "pack=2") == 2
-    said = r"^pack: cifar_\w+/\S+ waits for cifar_complete/\S+, and its job .*; leave pack out, or type"
-    assert re.match(said, capfd.readouterr().err)
-    assert not list(lab.glob("script-*"))
+def waiting(lab: Path, number: int) -> list[dict[str, list[str]]]:
+    """What each job of a submission tells the gate of the runs that share it."""
+    (path,) = re.findall(
+        r"-m launch.pipeline.gate --pack (\S+/waiting.json) \|\| exit$",
+        (lab / f"script-{number}").read_text(),
+        re.MULTILINE,
+    )
+    return list(json.loads(Path(path).read_text()))
+
+
+def test_runs_that_share_a_job_and_what_they_wait_for(line: Typed, lab: Path, tmp_path: Path) -> None:
+    assert line(*PIPELINE, "pack=2") == 0
+    (first,) = runs_of(tmp_path, "cifar_complete")
+    (one,) = runs_of(tmp_path, "cifar_one_shot")
+    (other,) = runs_of(tmp_path, "cifar_fine_tune")
+    assert dependencies(lab) == ["", "afterany:40"]
+    assert waiting(lab, 1) == [{str(run.folder): [str(first.folder)] for run in (one, other)}]
+    record = json.loads(one.launch.read_text())
+    assert (record["job"], record["after"]) == ("41", [str(first.folder)])
+    assert record["pack"] == [str(one.folder), str(other.folder)]
+    assert waiting(lab, 1)[0].keys() == set(record["pack"])
+
+
+def test_runs_that_share_a_job_and_wait_for_their_own(line: Typed, lab: Path, tmp_path: Path) -> None:
+    """A job waits for what any of its runs does, and for no more."""
+    words = ["seed=0,1", "optim.weight_decay=0.1,0.2", "pack=2"]
+    assert line("-m", "+exp=cifar_complete,cifar_fine_tune", *words) == 0
+    assert dependencies(lab) == ["", "afterany:40_0", "afterany:40_1"]
+    for number, seed in enumerate((0, 1), start=1):
+        (found,) = waiting(lab, number)
+        assert [len(after) for after in found.values()] == [1, 1]
+        for run, (other,) in found.items():
+            assert Path(run).name.rpartition("-")[0] == Path(other).name.rpartition("-")[0]
+            assert f"seed={seed}" in run or not seed
+    submitted = {run.name: json.loads(run.launch.read_text()) for run in runs_of(tmp_path, "cifar_fine_tune")}
+    assert sorted(one["job"] for one in submitted.values()) == ["41", "41", "42", "42"]
+    assert {len(one["after"]) for one in submitted.values()} == {1}
+
+
+def test_no_run_waits_for_one_of_its_own_job(line: Typed, lab: Path, tmp_path: Path) -> None:
+    assert line("+exp=static_dnw", "seed=1") == 0
+    (first,) = runs_of(tmp_path, "static_dnw")
+    assert line("-m", *PIPELINE[1:], f"after={first.name}", "pack=4") == 0
+    assert dependencies(lab) == ["", "afterany:40", "afterany:41:40"]
+    assert line("-m", "+exp=static_dnw", "seed=2,3,4,5", f"after={first.name}", "pack=2") == 0
+    assert dependencies(lab)[3:] == ["afterany:40"]
+    assert [len(job) for job in waiting(lab, 3)] == [2, 2]
+    assert "#SBATCH --array=0-1%" in (lab / "script-3").read_text()
 
 
 def test_the_command_of_the_documents_for_packs(line: Typed, lab: Path) -> None:
