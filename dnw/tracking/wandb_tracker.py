@@ -62,6 +62,7 @@ class WandbTracker:
         folder = facts.run.tracking if self._is_offline else Path(self._scratch.name)
         data = folder / "wandb" / "data"  # of tables, sent later perhaps; by default in the home
         if self._is_offline:
+            wandb.teardown()  # what a failure has left may still write there
             for before in (*data.parent.glob(f"offline-run-*-{facts.id}"), *data.parent.glob(data.name)):
                 shutil.rmtree(before)
         os.environ[DATA] = USERS_DATA or str(data)
@@ -102,6 +103,7 @@ class WandbTracker:
         """Have all of it written, or sent."""
         with in_one_line("wandb"):
             self._run.finish(exit_code=1 if facts.state == "failed" else 0)
+            wandb.teardown()  # its process closes the run's files after `finish` has returned
         self._scratch.cleanup()
 
     def _rows_there(self) -> set[tuple[str, int]]:

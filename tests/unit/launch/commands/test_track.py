@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,20 @@ def test_offline_and_again(
         assert runs.main(["track", str(run.folder)]) == 0
     assert "rows sent to wandb: 1; " in capsys.readouterr().out
     assert [row["step"] for row in history(the_file(run.tracking))] == [1]
+    assert not writers()  # else what was read might not have been all
+
+
+def writers() -> list[str]:
+    """The processes of wandb's own that write its files."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            if (
+                "wandb" in path.read_text()
+                and f"PPid:\t{os.getpid()}\n" in (path.parent / "status").read_text()
+            ):
+                found.append((path.parent / "cmdline").read_text())
+    return found
 
 
 def test_an_experiment_stands_for_its_runs_and_one_that_is_being_sent_is_left_out(
