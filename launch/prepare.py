@@ -138,6 +138,7 @@ def _checked(composed: Composed) -> tuple[Train, Launch]:
     check_agent(launch.cluster)
     check_notify(launch.notify)
     tracking.check_variables(launch.environment)
+    tracking.check_words(dataclasses.asdict(launch.cluster))
     if launch.self_test is None:
         _check_names(train, composed.overrides)
     return train, launch

@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from urllib3.exceptions import InsecureRequestWarning
 
 from dnw.runs.ledger import Attempt
 from dnw.tracking.facts import Facts, State, attempts_table
@@ -56,6 +58,8 @@ class MlflowTracker:
     def __init__(self) -> None:
         if not os.environ.get(URI):
             raise TrackerError(f"mlflow: {URI} is not set: export it, as http://HOST:5000")
+        # with MLFLOW_TRACKING_INSECURE_TLS each request would be two lines of the log
+        warnings.simplefilter("ignore", InsecureRequestWarning)
         self._client = MlflowClient()
         self._run_id = self._experiment = ""
         self._there: dict[str, set[int]] = {}  # steps, by metric

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -15,6 +16,20 @@ from shards.errors import ExpectedError
 
 NAMES = ("mlflow", "wandb")  # TensorBoard's files are written with the run
 PACKAGES = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
+
+
+MOST = 400  # characters of what a library says
+_HELPS = {  # by what MLflow's client says
+    "failed with error code 401": "no credentials are known here, or these don't hold (any more): export "
+    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write "
+    "~/.mlflow/credentials",
+    "failed with error code 403": "this user may not do that there: have it allowed, or name another "
+    "experiment, MLFLOW_EXPERIMENT_NAME=NAME",
+    "failed with error code 404": "no MLflow is at this address: a path behind the port belongs to "
+    "MLFLOW_TRACKING_URI, too, as in http://HOST:5000/mlflow",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate isn't known here: export "
+    "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE.pem, or MLFLOW_TRACKING_INSECURE_TLS=true, which trusts any",
+}
 
 
 class TrackerError(ExpectedError):
@@ -73,7 +88,9 @@ def in_one_line(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = " ".join(str(error).split())
-        raise TrackerError(f"{name}: {type(error).__name__}: {said[:400]}") from None
+        helps = next((helps for pattern, helps in _HELPS.items() if re.search(pattern, said)), "")
+        told = f"{said[:MOST]}; {helps}" if helps else said[:MOST]
+        raise TrackerError(f"{name}: {type(error).__name__}: {told}") from None
 
 
 def remedy(name: str) -> str:

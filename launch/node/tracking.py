@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import dnw
@@ -123,6 +123,25 @@ def check_variables(variables: Mapping[str, str]) -> None:
         raise LaunchError(
             f"environment: {MLFLOW_URI} holds a password, which would be written to files: export it instead"
         )
+
+
+def check_words(settings: Mapping[str, Any]) -> None:
+    """Refuse credentials in what Slurm, srun, a container or the shell before it is told.
+
+    Args:
+        settings: of the cluster.
+
+    Raises:
+        LaunchError: one is there, and would stand in the job's script, and in lists of processes.
+    """
+    names = CREDENTIALS | set(secret.VARIABLES.values())
+    for key, value in settings.items():
+        found = re.search(rf"\b({'|'.join(sorted(names))})=(?!['\"]?\$)\S", str(value))
+        if found is not None:
+            raise LaunchError(
+                f"cluster.{key}: {found[1]} is a credential, which would be written to files: export it "
+                "instead"
+            )
 
 
 def check(train: Train, variables: Mapping[str, str]) -> list[str]:

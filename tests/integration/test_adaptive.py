@@ -24,7 +24,7 @@ def shown() -> list[str]:
 @pytest.mark.xdist_group("adaptive")
 def test_its_commands_in_their_order(few_images: Path, tmp_path: Path) -> None:
     runs, front = tmp_path / "runs", tmp_path / "pareto.png"
-    local, slurm, table, as_csv, plot = shown()
+    local, slurm, table, as_csv, plot, packed = shown()
     few = [f"data.dir={few_images}", f"runs_dir={runs}"]
 
     line = [*shlex.split(local), *SMALL, *few]
@@ -46,6 +46,9 @@ def test_its_commands_in_their_order(few_images: Path, tmp_path: Path) -> None:
     printed = dry_run(slurm, *few, "data.classes=10")
     assert "20, 4 at once" in printed
     assert "#SBATCH --nodes=2" in printed
+    printed = dry_run(packed, *few)
+    assert "20, 2 jobs of up to 4 at once" in printed
+    assert "the memory of its trials, up to 4" in printed
     among = f"--runs-dir={runs}"
     assert " complete " in typed(table, among).stdout
     assert len(typed(as_csv, among).stdout.splitlines()) == 3

@@ -17,6 +17,7 @@ import pytest
 from documents import dry_run, typed, wait_for
 from run_folder import log, make
 from slurm import packages
+from trackers import front_server
 from trackers.mlflow_server import MlflowServer
 from trackers.wandb_files import history, the_file
 from worker import ROOT
@@ -167,6 +168,53 @@ def test_killed_run_and_killed_server(
 
     secret = [path for path in folder.rglob("*") if path.is_file() and _holds(path)]
     assert not secret
+
+
+PASSWORD = "correct-horse-9"
+ME = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_server_that_asks_who_one_is_behind_a_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With a path in front and a certificate of its own; what it refuses is told with what helps."""
+    pytest.importorskip("flask_wtf")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (folder := tmp_path / "server").mkdir()
+    run = make(tmp_path / "runs", "default-0123456789", exp="demo_dnw")
+    log(run, 1, time=1.0, attempt=1)
+
+    def track(uri: str, **variables: str) -> tuple[int, str]:
+        with monkeypatch.context() as within:
+            for name, value in {"MLFLOW_TRACKING_URI": uri, **variables}.items():
+                within.setenv(name, value)
+            code = runs.main(["track", str(run.folder), "--to", "mlflow"])
+        said = capfd.readouterr()
+        return code, said.out + said.err
+
+    server = MlflowServer(folder, PASSWORD)
+    server.start()
+    try:
+        with front_server.before(server.url, tmp_path) as (front, certificate):
+            refused = {
+                "~/.mlflow/credentials": track(server.url),
+                "these don't hold": track(server.url, **{**ME, "MLFLOW_TRACKING_PASSWORD": "another-horse"}),
+                "MLFLOW_TRACKING_TOKEN, or": track(server.url, MLFLOW_TRACKING_TOKEN="expired-horse"),
+                "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE.pem": track(f"{front}{front_server.PATH}", **ME),
+                "a path behind the port": track(front, **ME, MLFLOW_TRACKING_INSECURE_TLS="true"),
+            }
+            for helps, (code, said) in refused.items():
+                assert (code, said.count("\n"), helps in said) == (1, 1, True), said
+            there = f"{front}{front_server.PATH}"
+            code, said = track(there, **ME, MLFLOW_TRACKING_INSECURE_TLS="true")
+            assert (code, said.count("\n")) == (0, 1), said
+            assert f"rows sent to mlflow: 1; {there}/#/experiments/" in said
+            code, said = track(there, **ME, MLFLOW_TRACKING_SERVER_CERT_PATH=str(certificate))
+            assert (code, "rows sent to mlflow: 0; " in said) == (0, True), said
+    finally:
+        server.kill()
+    assert not [path for path in run.folder.rglob("*") if path.is_file() and b"-horse" in path.read_bytes()]
 
 
 def sent(server: MlflowServer, run: Run) -> list[Any]:

@@ -76,6 +76,14 @@ def test_tensorboard_alone_starts_nothing(tmp_path: Path) -> None:
     assert not run.tracking.exists()
 
 
+def test_a_credential_in_words_for_the_cluster() -> None:
+    """Its value is refused; its name, which has sbatch pass it on, isn't, nor is the file it is read from."""
+    for said in (["export WANDB_API_KEY=feedbeef"], "ALL,MLFLOW_TRACKING_TOKEN='feed'", {"NTFY_TOPIC=x": 1}):
+        with pytest.raises(LaunchError, match=r"cluster\.setup: [A-Z_]+ is a credential"):
+            tracking.check_words({"setup": said})
+    tracking.check_words({"setup": ["export WANDB_API_KEY=$(cat ~/key)"], "export": "ALL,WANDB_API_KEY"})
+
+
 def test_checks_on_the_login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
