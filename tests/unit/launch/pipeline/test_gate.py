@@ -1,5 +1,6 @@
 """What a job does that begins when others may be done; tests/slurm/pipelines has real jobs."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -281,8 +282,7 @@ def test_another_job_follows_that_of_runs_that_share_one(
     files = tmp_path / "runs" / ".sweeps" / "1"
     files.mkdir(parents=True)
     for one in (run, beside):
-        record = json.loads(submit(one, "9") and one.launch.read_text())
-        one.launch.write_text(json.dumps({**record, "folder": str(files)}))
+        dataclasses.replace(submit(one, "9"), folder=str(files)).write(one)
     text = f"srun start.sh --pack {files}/waiting.json\n"
     for name in ("9_submission.sh", "start.sh", "9_submitted.pkl"):
         (files / name).write_text(text)
