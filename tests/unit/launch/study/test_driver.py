@@ -1,11 +1,10 @@
-"""Studies on a cluster that is played; tests/slurm/test_adaptive.py has a real one."""
+"""Studies on a cluster that is played; tests/slurm/test_sweep.py has a real one."""
 
 from __future__ import annotations
 
 import dataclasses
 import signal
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from login_node import Captured
 from run_folder import note
 from unit.launch.study.conftest import Cluster, Study, goes_on, top1, use
 
-from launch.cluster.lanes import packs
 from launch.cluster.submission import submission
 from launch.errors import LaunchError
 from launch.node import exit_reason, signals
 from launch.node.signals import StopRequests
-from launch.prepare import RunPlan
 from launch.query.run_status import query_status
 from launch.study import driver, early_stop, record, settings, table, trials
 from launch.study.driver import Driver
@@ -152,35 +149,6 @@ def test_as_many_at_once_as_allowed(study: Study, played: Cluster, monkeypatch: 
     assert goes_on(study("hydra.launcher.array_parallelism=3", "hydra.sweeper.n_trials=5"), played) == 0
     assert sizes[0] == 3
     assert sum(sizes) == 5
-
-
-def test_trials_that_share_jobs_are_asked_for_by_the_job(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next ones begin once a job is over, not once one of its trials is."""
-    played = use(Cluster(), monkeypatch)
-    jobs: list[list[str]] = []
-    open_jobs: list[int] = []
-    start, done = played.start, set[str]()
-
-    def submitted(plans: Sequence[RunPlan]) -> int:
-        done.update(path.parent.name for path in plans[0].launch.runs_dir.glob("*/*/result.json"))
-        open_jobs.append(sum(not set(job) <= done for job in jobs))
-        start(plans)
-        for runs in packs(plans):
-            jobs.append([plan.run.folder.name for plan in runs])
-            folders = [str(plan.run.folder) for plan in runs]
-            for plan in runs:
-                one = submission(plan.launch, "slurm", f"{len(jobs)}", plan.run.slurm)
-                dataclasses.replace(one, pack=folders).write(plan.run)
-        return 0
-
-    monkeypatch.setattr(played, "start", submitted)
-    few = ("hydra.launcher.array_parallelism=2", "hydra.sweeper.n_trials=7", "pack=2")
-    assert goes_on(study(*few), played) == 0
-    assert [len(job) for job in jobs[:2]] == [2, 2]
-    assert sorted(len(job) for job in jobs) == [1, 2, 2, 2]
-    assert max(open_jobs) <= 1
 
 
 def test_a_run_that_somebody_stops_stays_until_the_line_is_typed_again(

@@ -1,13 +1,16 @@
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from unit.launch.study.conftest import Study
+from unit.launch.study.conftest import Cluster, Study, goes_on, use
 
 from launch import snapshot
+from launch.cluster.lanes import packs
+from launch.cluster.submission import submission
 from launch.compose import compose
 from launch.errors import LaunchError
-from launch.prepare import plan, write
+from launch.prepare import RunPlan, plan, write
 from launch.study import record, settings, trials
 
 
@@ -59,3 +62,32 @@ def test_bounds_that_can_not_be_run_are_told(study: Study) -> None:
     (note,) = trials.unfit_bounds(settings.read(study("width=interval(0.1,0.9)")), in_foreground=False)
     assert note.startswith("width: at most 0.414 of all edges")
     assert list(trials.unfit_bounds(settings.read(study()), in_foreground=False)) == []
+
+
+def test_trials_that_share_jobs_are_asked_for_by_the_job(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next ones begin once a job is over, not once one of its trials is."""
+    played = use(Cluster(), monkeypatch)
+    jobs: list[list[str]] = []
+    open_jobs: list[int] = []
+    start, done = played.start, set[str]()
+
+    def submitted(plans: Sequence[RunPlan]) -> int:
+        done.update(path.parent.name for path in plans[0].launch.runs_dir.glob("*/*/result.json"))
+        open_jobs.append(sum(not set(job) <= done for job in jobs))
+        start(plans)
+        for runs in packs(plans):
+            jobs.append([plan.run.folder.name for plan in runs])
+            folders = [str(plan.run.folder) for plan in runs]
+            for plan in runs:
+                one = submission(plan.launch, "slurm", f"{len(jobs)}", plan.run.slurm)
+                dataclasses.replace(one, pack=folders).write(plan.run)
+        return 0
+
+    monkeypatch.setattr(played, "start", submitted)
+    few = ("hydra.launcher.array_parallelism=2", "hydra.sweeper.n_trials=7", "pack=2")
+    assert goes_on(study(*few), played) == 0
+    assert [len(job) for job in jobs[:2]] == [2, 2]
+    assert sorted(len(job) for job in jobs) == [1, 2, 2, 2]
+    assert max(open_jobs) <= 1
