@@ -80,9 +80,9 @@ def test_trials_that_share_jobs_are_asked_for_by_the_job(
         for runs in packs(plans):
             jobs.append([plan.run.folder.name for plan in runs])
             folders = [str(plan.run.folder) for plan in runs]
-            for plan in runs:
-                one = submission(plan.launch, "slurm", f"{len(jobs)}", plan.run.slurm)
-                dataclasses.replace(one, pack=folders).write(plan.run)
+            for one in runs:
+                made = submission(one.launch, "slurm", f"{len(jobs)}", one.run.slurm)
+                dataclasses.replace(made, pack=folders).write(one.run)
         return 0
 
     monkeypatch.setattr(played, "start", submitted)
