@@ -28,11 +28,13 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads would wait for each other
 # where a script began the tests in its background, Ctrl-C is ignored, which their processes would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
+gc.disable()  # until all tests are found: what is imported stays
 
 
 def pytest_collection_finish() -> None:
     """Have no garbage collection look through all tests and torch's modules again."""
     gc.freeze()
+    gc.enable()
 
 
 def _whole(folder: Path) -> bool:

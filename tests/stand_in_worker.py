@@ -13,7 +13,7 @@ from dnw.runs.folder import Run
 ROOT = Path(__file__).resolve().parents[1]
 # Stands for dnw.train: starts, then does what $ACT says. Saving takes it $SAVING seconds.
 WORKER = """
-import ctypes, json, multiprocessing, os, signal, sys, threading, time
+import ctypes, gc, json, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 from dnw.preemption import die_with_parent
 
@@ -37,6 +37,7 @@ def main(arguments, stop):
     record(event="start", step=0, world=int(os.environ["WORLD_SIZE"]))
     os.write(1, f"worker {rank} {__file__} {os.environ['OMP_NUM_THREADS']}\\n".encode())  # in one piece
     (run / f"loaders-{rank}").write_text(multiprocessing.get_start_method())
+    (run / f"collects-{rank}").write_text(json.dumps([gc.isenabled(), gc.get_freeze_count()]))
     (run / f"pid-{rank}").write_text(str(os.getpid()))
     if act == "fail" and rank == 1:
         record(True, event="end", reason="error", detail="it went wrong")

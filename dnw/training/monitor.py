@@ -10,9 +10,8 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from dnw.config import Train
@@ -29,6 +28,9 @@ from dnw.training.monitoring.drawing import Drawing
 from dnw.training.monitoring.pictures import Pixels
 from shards.index import Index
 from shards.reader import Reader
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -285,12 +287,14 @@ def _is_json(value: object) -> bool:
 
 
 def _bar() -> Progress:
-    return Progress(
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
+    from rich import progress  # noqa: PLC0415  (only a terminal needs it)
+
+    return progress.Progress(
+        progress.TextColumn("step"),
+        progress.MofNCompleteColumn(),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[text]}"),
+        progress.TimeRemainingColumn(),
     )
 
 

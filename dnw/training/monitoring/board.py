@@ -5,6 +5,9 @@ launch/node/agent.py imports it before workers are forked (`preload`), so that n
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,9 @@ from dnw.runs.folder import Run
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+# TensorBoard imports them where they are installed, to write into object stores, where no run folder is.
+_STORES = ("botocore", "fsspec")
 
 
 class NoBoard:
@@ -41,7 +47,22 @@ def preload(folder: Path) -> None:
     except ConfigError:  # which each worker tells
         return
     if "tensorboard" in train.track:
-        from dnw.training.monitoring import dashboard, event_file  # noqa: F401, PLC0415  (bring TensorBoard)
+        with _without_object_stores():
+            from dnw.training.monitoring import dashboard, event_file  # noqa: F401, PLC0415  (bring TensorBoard)
+
+
+@contextlib.contextmanager
+def _without_object_stores() -> Iterator[None]:
+    """Have TensorBoard, where it is imported within, do without the clients of object stores."""
+    hidden: dict[str, Any] = {}
+    if "tensorboard" not in sys.modules:
+        hidden = {name: None for name in _STORES if name not in sys.modules}
+    sys.modules |= hidden
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter | NoBoard:
@@ -54,7 +75,8 @@ def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter 
     """
     if "tensorboard" not in train.track:
         return NoBoard()
-    from dnw.training.monitoring.event_file import Board  # noqa: PLC0415
+    with _without_object_stores():
+        from dnw.training.monitoring.event_file import Board  # noqa: PLC0415
 
     return Board(run.tensorboard, purge_step)
 

@@ -211,6 +211,10 @@ def test_workers_are_forked_from_a_process_without_threads(run: Run, start: Star
     assert status(server)["Name"] == fork_server.NAME
     assert status(server)["Threads"] == "1"
     assert {file.read_text() for file in run.folder.glob("loaders-*")} == {"fork"}  # from the worker itself
+    for file in run.folder.glob("collects-*"):
+        collects, left_alone = json.loads(file.read_text())
+        assert collects
+        assert left_alone > 100_000  # what torch has made as it was imported
     agent = int(status(server)["PPid"])
     assert int(status(agent)["Threads"]) > 1
     ending = [server, *workers(run)]

@@ -16,33 +16,39 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dnw.training.monitoring import board, event_file
 
-# What a run without TensorBoard does with its writer, in a process that has imported nothing.
-WITHOUT = """
+# What runs without and with TensorBoard do with their writers, in a process that has imported nothing.
+BOTH = """
 import sys
 from pathlib import Path
 from dnw import train
 from dnw.config import load
 from dnw.runs.folder import Run
 from dnw.training.monitoring import board
-run = Run(Path(sys.argv[1]))
-train.preload(run.folder)
-writer = board.open_board(run, load(run.config), None)
-board.introduce(writer, run, load(run.config), 0)
-writer.add_scalar("train/loss", 1.0, 1)
-board.conclude(writer)
-writer.close()
-found = [name for name in ("tensorboard", "mlflow", "wandb", "dnw.tracking.follow") if name in sys.modules]
-print(found)
+for folder in sys.argv[1:]:
+    run = Run(Path(folder))
+    train.preload(run.folder)
+    writer = board.open_board(run, load(run.config), None)
+    board.introduce(writer, run, load(run.config), 0)
+    writer.add_scalar("train/loss", 1.0, 1)
+    board.conclude(writer)
+    writer.close()
+    names = ("tensorboard", "mlflow", "wandb", "dnw.tracking.follow", "fsspec", "botocore")
+    print([name for name in names if name in sys.modules])
+import fsspec
 """
 
 
-def test_a_run_imports_no_tracker_that_it_does_not_use(tmp_path: Path) -> None:
-    run = make(tmp_path, track=["mlflow", "wandb"])
+def test_a_run_imports_no_tracker_that_it_does_not_use_nor_tensorboard_object_stores(tmp_path: Path) -> None:
+    without, board_alone = make(tmp_path / "a", track=["mlflow", "wandb"]), make(tmp_path / "b")
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, str(run.folder)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", BOTH, str(without.folder), str(board_alone.folder)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout == "[]\n"
-    assert not run.tensorboard.exists()
+    assert done.stdout == "[]\n['tensorboard']\n"
+    assert not without.tensorboard.exists()
+    assert list(board_alone.tensorboard.iterdir())
 
 
 def test_tensorboard_alone_is_the_default(tmp_path: Path) -> None:
