@@ -84,6 +84,7 @@ class Fast:
         try:
             with contextlib.nullcontext() if is_last else self._without_sync():
                 yield
+            self._running.end_micro_batch()
         except RuntimeError as error:
             if found := _UNUSED.search(str(error)):
                 raise ConfigError(self._told(found[1])) from error
@@ -151,6 +152,7 @@ class Exact:
         """Around the forward and backward of micro-batch `number` (from 0) of this rank."""
         self._running.next_micro_batch(0)  # no mean over several
         yield
+        self._running.end_micro_batch()
         self._take_gradients()
         self._statistics.copy_(self._running.collected)
         self._sum.add(number)

@@ -10,19 +10,27 @@ plain mean over the micro-batches of this rank; where each is said to be the fir
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from dnw.models.changing_buffers import ChangingBuffers
 
 
 class RunningStatistics:
     """The running means and variances of all BatchNorm layers of a model, as one vector.
 
     Each layer keeps its own momentum; without one its running statistics are the plain mean over all steps.
+    With them go other buffers that the network changes in its forward.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Take over the statistics of `model`; they stay readable in it between `evaluate` and `train`."""
+    def __init__(self, model: nn.Module, changing: Iterable[str] = ()) -> None:
+        """Take over the statistics of `model`; they stay readable in it between `evaluate` and `train`.
+
+        `changing` are the names of those other buffers.
+        """
         norms = {
             name: module
             for name, module in model.named_modules()
@@ -32,8 +40,11 @@ class RunningStatistics:
         self._momenta = [norm.momentum for norm in self._norms]
         device = next(model.parameters()).device
         size = 2 * sum(norm.num_features for norm in self._norms)
+        self.others = ChangingBuffers(model, changing)
         self._running = torch.empty(size, device=device)
-        self.collected = torch.zeros(size, device=device)  # of the micro-batches of this step, of this rank
+        # of the micro-batches of this step, of this rank
+        self.collected = torch.zeros(size + self.others.size, device=device)
+        self._of_norms, self._of_others = self.collected.split([size, self.others.size])
         self._share = torch.empty(size, device=device)  # of a step in the running statistics
         for norm, (mean, var) in zip(self._norms, self._views(self._running), strict=True):
             mean.copy_(_present(norm.running_mean))
@@ -48,7 +59,7 @@ class RunningStatistics:
 
     @property
     def current(self) -> torch.Tensor:
-        """All of them as one vector, always the same memory."""
+        """All of the norms' as one vector, always the same memory."""
         return self._running
 
     def named(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -63,13 +74,15 @@ class RunningStatistics:
     def train(self) -> None:
         """Let the norms collect the statistics of the micro-batches to come."""
         if not self._collecting:
-            self._point_at(self.collected)
+            self._point_at(self._of_norms)
             self._set_momenta([1.0 / (self._number + 1)] * len(self._norms))
             self._collecting = True
+            self.others.renew()
 
     def evaluate(self, step: int) -> None:
         """Show the running statistics in the model, as a state dict has them, after `step` steps."""
         self._point_at(self._running)
+        self.others.show()
         self._set_momenta(self._momenta)
         self._collecting = False
         self._steps = step
@@ -81,6 +94,11 @@ class RunningStatistics:
         if number != self._number:
             self._set_momenta([1.0 / (number + 1)] * len(self._norms))
             self._number = number
+        self.others.renew()
+
+    def end_micro_batch(self) -> None:
+        """Take in what the network has made of its other buffers in the micro-batch that came last."""
+        self.others.collect(self._of_others, self._number)
 
     def step(self, mean: torch.Tensor) -> None:
         """Fold in the statistics of a step: the mean over all micro-batches of all ranks."""
@@ -88,7 +106,9 @@ class RunningStatistics:
             if momentum is None:
                 for share in shares:
                     share.fill_(1.0 / (self._steps + 1))
-        self._running.lerp_(mean, self._share)
+        norms, others = mean.split([len(self._running), self.others.size])
+        self._running.lerp_(norms, self._share)
+        self.others.keep(others)
         self._steps += 1
 
     def _set_momenta(self, momenta: list[float | None]) -> None:

@@ -21,6 +21,7 @@ from dnw.augmentation.mixing import Mix, mix
 from dnw.config import Train, plain
 from dnw.hardware.precision import autocast
 from dnw.hardware.stragglers import OwnTime
+from dnw.models.changing_buffers import find_changing
 from dnw.training import machine
 from dnw.training.checkpoint import Checkpoint, Identity, Position
 from dnw.training.data import Batch
@@ -51,7 +52,7 @@ class Trainer:
         self.exempt: frozenset[str] = frozenset()  # buffers that may be inf; see dnw/training/finite.py
         self.model = model.to(world.device)
         self.optimizer = build_optimizer(self.model, train)
-        self.running = RunningStatistics(self.model)
+        self.running = RunningStatistics(self.model, find_changing(self.model, train, world.device))
         ema = train.optim.ema
         self.average = None if ema is None else WeightAverage(self.model, self.running, ema)
         # loss and top-1, which the ranks add up; micro-batches and loss of this rank alone: see first_lost

@@ -3,8 +3,8 @@
 After step t (from 0) the average keeps the share min(ema, t / (t + 9)) of itself, and takes the rest from the
 weights: the first steps, in which these change most, would else be in it for 1 / (1 - ema) steps. So it is a
 function of the steps alone, and the first of them leaves nothing of what a network begins with. Running
-statistics of norms are averaged with the weights that they belong to. Edges are not: the average has those
-that the weights in training have at the same step.
+statistics of norms, and other buffers that change in forward, are averaged with the weights that they belong
+to. Edges are not: the average has those that the weights in training have at the same step.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class WeightAverage:
         self._model = model
         self._ema = ema
         parameters = {name: one.detach() for name, one in model.named_parameters()}
+        parameters |= {name: one for name, one in running.others.kept.items() if one.is_floating_point()}
         self._now = [*parameters.values(), running.current]
         self._average = [one.clone() for one in self._now]
         self._named = dict(zip(parameters, self._average, strict=False))

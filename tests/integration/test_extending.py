@@ -89,3 +89,52 @@ def test_the_submit_command_needs_no_torch_for_them(here: Path, tmp_path: Path) 
     done = typed(COMMANDS[1], tmp_path, f"data.dir={here}/data/stripes", "dry_run=true", **blocked)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "user_fingerprint" in done.stdout
+
+
+STATEFUL = """
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+class Stateful(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Conv2d(3, 8, 3, stride=2)
+        self.second = spectral_norm(nn.Conv2d(8, 8, 3))
+        self.head = nn.Linear(8, classes)
+        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("seen", torch.tensor(0))
+        self.norm = nn.InstanceNorm2d(8, track_running_stats=True)
+
+    def forward(self, images):
+        features = self.norm(self.second(self.body(images).relu())).relu().mean((2, 3))
+        if self.training:
+            self.seen += 1
+            self.mean = 0.5 * self.mean + 0.5 * features.detach().mean(0)
+        return self.head(features - self.mean)
+"""
+
+
+def test_buffers_that_change_in_forward(here: Path) -> None:
+    """Bits are those of an undisturbed run, and of another number of processes; the average has them, too."""
+    (here / "my_lab" / "stateful.py").write_text(STATEFUL)
+    words = COMMANDS[1].replace("my_lab.nets.Tiny", "my_lab.stateful.Stateful")
+    few = ["data.workers=0", "checkpoint.every_steps=1", "threads=1", "reduce=exact", "optim.ema=0.9"]
+    few += ["micro_batch=4"]
+    runs = {}
+    for name, nproc, fault in [("one", 1, ""), ("two", 2, ""), ("cut", 2, "1:step 2::1")]:
+        given = {"DNW_FAULT": fault} if fault else {}
+        done = typed(words, here, *few, f"nproc={nproc}", f"runs_dir=stateful_{name}", **given)
+        assert done.returncode == 0, done.stdout + done.stderr
+        runs[name] = found(here / f"stateful_{name}")
+    assert len(ledger.read(runs["cut"])) == 2
+    assert_same_weights(runs["cut"], runs["two"])
+    assert_same_weights(runs["one"], runs["two"])
+    begun, ended = (checkpoint.read(runs["cut"].checkpoints / f"{n}.pt") for n in ("init", "step-00000003"))
+    assert int(ended.model["seen"]) == 3
+    for name in ("mean", "second.parametrizations.weight.0._u", "norm.running_mean"):
+        assert not torch.equal(begun.model[name], ended.model[name])
+        assert name in ended.average
+    evaluated = typed(f"python -m dnw.evaluate {runs['cut'].folder} weights=ema", here, PYTHONPATH=str(ROOT))
+    assert "top-1" in evaluated.stdout, evaluated.stderr
