@@ -24,6 +24,12 @@ OWN = train(
 class Stateful(nn.Module):
     """Has buffers of each kind, and does with them what it is told."""
 
+    mean: Tensor
+    seen: Tensor
+    scratch: Tensor
+    constant: Tensor
+    late: Tensor | None
+
     def __init__(self, change: Callable[[Stateful, Tensor], None]) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
