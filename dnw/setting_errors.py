@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import shlex
 import typing
@@ -28,8 +29,9 @@ ELSEWHERE = {  # what other programs call it
         ["auto_augment", "autoaugment", "aa", "randaugment", "rand_augment"],
         "augment.randaugment_ops=2, or augment.trivial=true",
     ),
-    "mixup_alpha": "augment.mixup=ALPHA",
-    "cutmix_alpha": "augment.cutmix=ALPHA",
+    **dict.fromkeys(["mixup_alpha", "mixup"], "augment.mixup=ALPHA"),
+    **dict.fromkeys(["cutmix_alpha", "cutmix"], "augment.cutmix=ALPHA"),
+    **dict.fromkeys(["trivialaugment", "trivialaugmentwide"], "augment.trivial=true"),
     **dict.fromkeys(["reprob", "random_erasing", "erasing"], "augment.random_erase=PROBABILITY"),
     **dict.fromkeys(["min_lr", "eta_min"], "optim.end_lr=RATE"),
     **dict.fromkeys(["batch_size", "bs", "global_batch_size"], "batch=N, images of a step of all processes"),
@@ -136,6 +138,13 @@ def _line(key: str, problem: Any, known: Collection[str]) -> str:
     return f"{key}: must {_must(key, problem)}"
 
 
+def _elsewhere(key: str, value: str) -> str:
+    """Return what to say of a value for which there are settings of their own, as other programs call it."""
+    ours = {name: one for name, one in ELSEWHERE.items() if one.startswith(f"{key.rpartition('.')[2]}.")}
+    nearest = difflib.get_close_matches(value.lower(), ours, n=1)
+    return f"; here it is {ours[nearest[0]]}" if nearest else ""
+
+
 def _must(key: str, problem: Any) -> str:
     value, context = problem["input"], problem.get("ctx", {})
     match problem["type"]:
@@ -157,5 +166,5 @@ def _must(key: str, problem: Any) -> str:
         text = f"{text.rpartition(' ')[0]} {bounds[0]:g}"
     instead = f"; {INSTEAD[key]}" if key in INSTEAD else ""
     if not instead and problem["type"] == "literal_error" and isinstance(value, str):
-        instead = did_you_mean(value, re.findall("'([^']+)'", context["expected"]))
+        instead = did_you_mean(value, re.findall("'([^']+)'", context["expected"])) or _elsewhere(key, value)
     return f"be {text} (got {value!r}){instead}"

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -14,14 +14,17 @@ import torch
 from dnw.hardware.device import driver_version
 from dnw.training.distributed import World
 
-# that compute what a network sees or is
-LIBRARIES = ("torch", "numpy", "torchdiffeq", "pillow", "simplejpeg")
+# that compute what a network sees or is; not all of them have to be there
+LIBRARIES = (
+    *("torch", "triton", "torchvision", "timm", "torchdiffeq", "scipy"),
+    *("numpy", "pillow", "simplejpeg"),
+)
 log = logging.getLogger(__name__)
 
 
 def facts(device: torch.device) -> dict[str, str]:
     """Return what this process computes with, by names that every machine has."""
-    found = {library: version(library) for library in LIBRARIES}
+    found = {library: _version(library) for library in LIBRARIES}
     found |= {"cpu": _cpu(), "cpu capability": torch.backends.cpu.get_cpu_capability()}
     is_gpu = device.type == "cuda"
     found["gpu"] = torch.cuda.get_device_name(device) if is_gpu else "none"
@@ -68,6 +71,13 @@ def warn_of_unlike(world: World, now: Mapping[str, str]) -> None:
                 "ones choose nodes of one kind (cluster.constraint, cluster.nodelist)",
                 *(", ".join(map(str, ranks)), what),
             )
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _cpu() -> str:

@@ -18,9 +18,32 @@ NEVER = frozenset(
     f"SBATCH_{name}"
     for name in (
         *("ARRAY_INX", "WAIT", "REQUEUE", "NO_REQUEUE", "NO_KILL", "OPEN_MODE", "INPUT", "OUTPUT", "ERROR"),
-        "DEBUG",
+        *("DEBUG", "CONTAINER"),
     )
 )
+# srun's defaults: in the job they would give the step other tasks, cores, memory, GPUs or nodes than the
+# script states, refuse it, or end it otherwise. A job leaves them behind where somebody has unset its marks.
+OF_A_STEP = frozenset(
+    f"SLURM_{name}"
+    for name in (
+        *("NTASKS", "NPROCS", "NNODES", "JOB_NUM_NODES", "NTASKS_PER_NODE", "NTASKS_PER_SOCKET"),
+        *("NTASKS_PER_CORE", "NTASKS_PER_GPU", "NTASKS_PER_TRES", "TRES_PER_TASK", "CPUS_PER_TASK"),
+        *("CPUS_PER_GPU", "GPUS", "GPUS_PER_NODE", "GPUS_PER_SOCKET", "GPUS_PER_TASK", "GRES", "STEP_GRES"),
+        *("MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU", "CPU_BIND", "MEM_BIND", "GPU_BIND"),
+        *(
+            "THREADS",
+            "THREADS_PER_CORE",
+            "NCORES_PER_SOCKET",
+            "NSOCKETS_PER_NODE",
+            "CORE_SPEC",
+            "THREAD_SPEC",
+        ),
+        *("DISTRIBUTION", "DIST_PLANESIZE", "ARBITRARY_NODELIST", "HOSTFILE", "SPREAD_JOB", "USE_MIN_NODES"),
+        *("EXACT", "EXCLUSIVE", "OVERCOMMIT", "OVERLAP", "NO_KILL", "KILL_BAD_EXIT", "WAIT", "IMMEDIATE"),
+        *("TIMELIMIT", "SIGNAL", "TEST_EXEC", "SRUN_MULTI", "REMOTE_CWD", "WORKING_DIR", "CONTAINER"),
+        *("STDINMODE", "STDOUTMODE", "STDERRMODE", "LABELIO", "OPEN_MODE"),
+    )
+) | {"SRUN_CPUS_PER_TASK", "SRUN_CONTAINER", "SRUN_EXPORT_ENV", "SRUN_DEBUG"}
 ELSEWHERE = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")  # jobs go to clusters where nobody looks for them
 OTHERWISE_CALLED = {
     "time": ("TIMELIMIT",),
@@ -37,14 +60,15 @@ def for_sbatch(current: Mapping[str, str], stated: Iterable[str]) -> dict[str, s
     """Return what sbatch is to see of an environment.
 
     The user's defaults, such as SBATCH_ACCOUNT, stay, but for options that the script states: variables
-    would overrule these. Typed inside a job, nothing of that job stays.
+    would overrule these. Defaults of srun that would make another step don't: the script states it whole.
+    Typed inside a job, nothing of that job stays.
 
     Args:
         current: the environment here.
         stated: sbatch's options in the script, such as `cpus_per_task`.
     """
     stated = set(stated)
-    overruling = NEVER.union(*map(variables, stated))
+    overruling = NEVER.union(OF_A_STEP, *map(variables, stated))
     if "gpus_per_node" in stated and "SBATCH_GRES" in current:
         _, others = gres.split(current["SBATCH_GRES"])
         kept = {"SBATCH_GRES": ",".join(others)} if others else {}

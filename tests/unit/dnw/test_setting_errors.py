@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from example import train
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dnw.config import Train
+from dnw.config import ConfigError, Train
 from dnw.ranges import STRICT
 from dnw.setting_errors import explain, known_keys, no_such_setting
 
@@ -84,3 +85,20 @@ def test_a_value_that_a_setting_cannot_have(changes: dict[str, Any], line: str) 
 
 def test_one_line_for_each_setting() -> None:
     assert [line.partition(":")[0] for line in said(pair=["a", "b"], small="x")] == ["pair", "small"]
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("randaugmnt", "; here it is augment.randaugment_ops=2, or augment.trivial=true"),
+        ("TrivialAugmentWide", "; here it is augment.trivial=true"),
+        ("cutmix", "; here it is augment.cutmix=ALPHA"),
+        ("crop_flp", "; did you mean crop_flip?"),
+        ("xyz", ""),
+    ],
+)
+def test_an_augmentation_that_has_settings_of_its_own(value: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        train(data__augment=value)
+    told = f"data.augment: must be 'none', 'crop_flip' or 'resized_crop_flip' (got '{value}')"
+    assert str(refused.value) == f"{told}{meant}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import torch
@@ -28,6 +29,18 @@ def test_facts_name_versions_and_hardware() -> None:
     assert HERE["cpu capability"] == torch.backends.cpu.get_cpu_capability()
     assert HERE["cpu"]
     assert {HERE[name] for name in ("gpu", "cuda", "cudnn", "nccl", "driver")} == {"none"}
+
+
+def test_libraries_that_networks_come_from_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {HERE[name] for name in ("torchvision", "timm")} == {version("torchvision"), version("timm")}
+
+    def missing(library: str) -> str:
+        if library == "timm":
+            raise PackageNotFoundError(library)
+        return version(library)
+
+    monkeypatch.setattr(machine, "version", missing)
+    assert machine.facts(torch.device("cpu"))["timm"] == "none"
 
 
 def test_facts_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_options_that_variables_call_otherwise() -> None:
 
 
 def test_what_would_make_another_job_or_another_answer_is_left_out() -> None:
-    names = ["NO_KILL", "INPUT", "DEBUG", "WAIT", "OUTPUT", "ERROR", "OPEN_MODE", "ARRAY_INX"]
+    names = ["NO_KILL", "CONTAINER", "INPUT", "DEBUG", "WAIT", "OUTPUT", "ERROR", "OPEN_MODE", "ARRAY_INX"]
     names += ["REQUEUE", "NO_REQUEUE"]  # the script states one of them, cluster.requeue
     theirs = {f"SBATCH_{name}": "1" for name in names}
     assert for_sbatch({**theirs, "SBATCH_RESERVATION": "week"}, []) == {"SBATCH_RESERVATION": "week"}
@@ -46,3 +46,21 @@ def test_jobs_go_to_no_other_cluster(name: str) -> None:
     assert said.startswith(
         f"{name}=big: jobs on another cluster can't be found and followed from here; unset"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SLURM_TRES_PER_TASK", "SLURM_CPUS_PER_TASK", "SLURM_NTASKS", "SLURM_NNODES", "SLURM_MEM_PER_CPU"),
+        *("SLURM_CPU_BIND", "SLURM_GPUS_PER_TASK", "SLURM_STEP_GRES", "SLURM_DISTRIBUTION", "SLURM_WAIT"),
+        *("SRUN_CPUS_PER_TASK", "SRUN_EXPORT_ENV", "SRUN_CONTAINER", "SLURM_HOSTFILE", "SLURM_TIMELIMIT"),
+    ],
+)
+def test_no_default_of_srun_makes_another_step(name: str) -> None:
+    """Of a site's module, or left behind by a job whose marks somebody has unset."""
+    assert for_sbatch({**OUTSIDE, name: "1"}, []) == for_sbatch(OUTSIDE, [])
+
+
+def test_what_leaves_the_step_as_it_is_stays() -> None:
+    theirs = {"SLURM_HINT": "nomultithread", "SLURM_UMASK": "0027", "SLURM_MPI_TYPE": "pmix"}
+    assert for_sbatch(theirs, []) == theirs
