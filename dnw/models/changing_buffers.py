@@ -35,12 +35,12 @@ class ChangingBuffers:
     def renew(self) -> None:
         """Let a micro-batch begin with what is kept."""
         for (module, last), tensor in zip(self._places, self.kept.values(), strict=True):
-            module._buffers[last] = tensor.clone()
+            setattr(module, last, tensor.clone())
 
     def show(self) -> None:
         """Put what is kept into the network, as a state dict has it."""
         for (module, last), tensor in zip(self._places, self.kept.values(), strict=True):
-            module._buffers[last] = tensor
+            setattr(module, last, tensor)
 
     def collect(self, mean: Tensor, number: int) -> None:
         """Take what micro-batch `number` (from 0) has made of them into the mean [size] over those so far."""
@@ -70,16 +70,16 @@ def find_changing(model: nn.Module, train: Train, device: torch.device) -> list[
     before, is_own = _buffers(model), is_user_class(train.model.name)
     if not before and not is_own:
         return []
-    had = {name: (tensor, tensor._version, tensor.clone()) for name, tensor in model.named_buffers()}
+    had = {name: (tensor, tensor.clone()) for name, tensor in model.named_buffers()}
     plain = _attributes(model)
     _try(model, train, device)
     after = _buffers(model)
     changed = [name for name, one in after.items() if name not in before or _is_other(had[name], one)]
     if is_own:
         _warn_of_attributes(plain, _attributes(model))
-    for name, (tensor, _, values) in had.items():
+    for name, (tensor, values) in had.items():
         module, last = _place(model, name)
-        module._buffers[last] = tensor
+        setattr(module, last, tensor)
         tensor.copy_(values)
     _check(model, changed, before, after, train)
     return changed
@@ -107,18 +107,19 @@ def _buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.named_buffers() if id(tensor) not in aside}
 
 
-def _is_other(had: tuple[Tensor, int, Tensor], now: Tensor) -> bool:
-    tensor, written, _ = had
-    return now is not tensor or now._version != written
+def _is_other(had: tuple[Tensor, Tensor], now: Tensor) -> bool:
+    tensor, values = had
+    return now is not tensor or not torch.equal(now, values)
 
 
 def _check(
     model: nn.Module, changed: list[str], before: dict[str, Tensor], after: dict[str, Tensor], train: Train
 ) -> None:
+    saved = model.state_dict().keys()
     for name in changed:
-        module, last = _place(model, name)
+        _, last = _parted(name)
         where = f"model={train.model.name}: its buffer {name!r} changes in forward"
-        if last in module._non_persistent_buffers_set:
+        if name in before and name not in saved:
             raise ConfigError(
                 f"{where}, and is in no checkpoint: register_buffer({last!r}, ...) without persistent=False"
             )
@@ -133,7 +134,7 @@ def _attributes(model: nn.Module) -> dict[str, object]:
         for path, module in model.named_modules()
         if not isinstance(module, Edges)
         for name, value in vars(module).items()
-        if isinstance(value, int | float | Tensor) and f"{name}_orig" not in module._parameters
+        if isinstance(value, int | float | Tensor) and not hasattr(module, f"{name}_orig")
     }
 
 
