@@ -37,6 +37,7 @@ from launch.pack.marks import Marks
 
 CHILD = "launch.pack.child"
 OVER = frozenset({DONE, DIVERGED, HELD})  # exit codes of a run on which there is nothing left to do here
+UNREAD_S = 60.0  # for which marks may not be read: a handle gone stale, a file server that comes back
 FINAL = frozenset({"timeout", "signalled"})  # causes after which a run that isn't started again is over
 
 
@@ -115,6 +116,7 @@ class Work:
     node: Node
     stop: StopRequests
     children: list[Child] = field(default_factory=list)
+    unread_since: float | None = None  # the folder of the marks
 
     def run(self) -> int:
         """Work on the runs that aren't marked: 0 all done, 75 stopped, or started again, else as a Job."""
@@ -152,13 +154,31 @@ class Work:
 
     def _pass_on(self) -> None:
         """Signal those that shall stop, once."""
-        cancelled = self.marks.cancelled(child.run for child in self.children)
+        cancelled = self._cancelled()
         for child in self.children:
             child.is_cancelled = child.is_cancelled or child.run in cancelled
             number = self.stop.signal or (signal.SIGTERM if child.is_cancelled else None)
             if number is not None and not child.is_asked:
                 child.process.send_signal(number)
                 child.is_asked = True
+
+    def _cancelled(self) -> set[Run]:
+        """Return the runs that were cancelled; none while the folder can't be read, which may pass.
+
+        Raises:
+            OSError: it has not been readable for UNREAD_S.
+        """
+        try:
+            found = self.marks.cancelled(child.run for child in self.children)
+        except OSError as error:
+            if self.unread_since is None:
+                self.unread_since = time.monotonic()
+                print(f"{error}; looking again", file=sys.stderr, flush=True)
+            if time.monotonic() - self.unread_since >= UNREAD_S:
+                raise
+            return set()
+        self.unread_since = None
+        return found
 
     def _settle(self, child: Child) -> None:
         """Mark a run that is over now that its process has ended, whatever the others do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -178,6 +179,27 @@ def test_what_the_job_ends_with(tmp_path: Path, orders: list[str]) -> None:
     assert work(tmp_path / "other", "done", "diverge", "fail").run() == 1
 
 
+def test_a_folder_that_cannot_be_read_for_a_moment(
+    tmp_path: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A stale handle of NFS, say: the runs go on, and a request to cancel one is seen later."""
+    start = work(tmp_path, "wait", cause="signalled")
+    (waits,) = runs_of(start)
+    seen, failures = Marks.cancelled, [OSError(errno.ESTALE, "Stale file handle", "here")] * 2
+
+    def cancelled(self: Marks, runs: Sequence[Run]) -> set[Run]:
+        if ledger.last(waits) and failures:
+            raise failures.pop()
+        return seen(self, runs)
+
+    monkeypatch.setattr(Marks, "cancelled", cancelled)
+    thread = meanwhile(start, lambda: start.marks.cancel(waits), waits)
+    assert start.run() == 0
+    thread.join()
+    assert [(one.reason, one.cause) for one in ledger.read(waits)] == [("stopped", "cancelled")]
+    assert capfd.readouterr().err.count("Stale file handle") == 1
+
+
 def test_all_are_stopped_where_the_job_can_not_go_on(
     tmp_path: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +211,7 @@ def test_all_are_stopped_where_the_job_can_not_go_on(
             raise OSError("the file server is gone")
 
     monkeypatch.setattr(Marks, "cancelled", lambda _self, runs: fail(runs) or set())
+    monkeypatch.setattr(pack, "UNREAD_S", 0.1)
     with pytest.raises(OSError, match="file server"):
         start.run()
     (attempt,) = ledger.read(waits)
