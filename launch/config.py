@@ -77,10 +77,16 @@ def _checked_variables(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def _text_of_variable(value: Any) -> Any:
+    if value is None:
+        raise ValueError("texts: null is none; a variable is left out, or empty as in environment.NAME=''")
+    return str(value) if isinstance(value, int | float) else value
+
+
 Addresses = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v or ())]
 Names = Annotated[str, BeforeValidator(_joined)]
 Variables = Annotated[
-    dict[str, Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]],
+    dict[str, Annotated[str, BeforeValidator(_text_of_variable)]],
     AfterValidator(_checked_variables),
 ]
 GpusPerNode = Annotated[Count | str | None, BeforeValidator(_gpus)]

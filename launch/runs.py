@@ -325,9 +325,8 @@ def _parser() -> command.Parser:
     logs.add_argument(
         "--attempt", metavar="N", type=command.positive, help="this one, in place of the newest"
     )
-    logs.add_argument(
-        "--lines", metavar="N", type=command.count, default=50, help="the last N lines (50); 0: all"
-    )
+    words, last = ("-n", "--lines", "--tail"), "the last N lines (50); 0: all"
+    logs.add_argument(*words, dest="lines", metavar="N", type=command.count, default=50, help=last)
     cancel = _command(commands, "cancel", CANCEL, _cancel, "stop runs, saving first", runs="+")
     cancel.add_argument("--now", action="store_true", help="kill, without saving")
     cancel.add_argument("--no-wait", dest="wait", action="store_false", help="return at once")

@@ -324,3 +324,11 @@ def test_variables_that_the_launcher_sets_are_refused() -> None:
     values = dataclasses.asdict(LAUNCH) | {"environment": {"TMPDIR": "/scratch"}}
     with pytest.raises(ConfigError, match="other than TMPDIR, which the launcher itself sets"):
         config.parse_as(Launch, values)
+
+
+def test_a_variable_is_a_text() -> None:
+    values = dataclasses.asdict(LAUNCH) | {"environment": {"FOO": None}}
+    with pytest.raises(ConfigError, match="must be texts: null is none; a variable is left out, or empty"):
+        config.parse_as(Launch, values)
+    values["environment"] = {"FOO": ""}
+    assert config.parse_as(Launch, values).environment == {"FOO": ""}

@@ -127,6 +127,16 @@ def test_what_looks_again_stays_with_the_run_that_was_named(
     assert shown[0]() == [named]
 
 
+@pytest.mark.parametrize("words", ["-n 2", "-n2", "--tail 2", "--tail=2", "--lines 2"])
+def test_the_last_lines_as_of_other_commands(
+    here: Path, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    run = make(here / "runs")
+    run.log(1, 0).write_text("one\ntwo\nthree\n")
+    assert runs.main(["logs", *words.split(), str(run.folder)]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == ["two", "three"]
+
+
 def test_a_reader_that_goes_away(here: Path) -> None:
     run = make(here / "runs")
     run.log(1, 0).write_text("line\n" * 100_000)
