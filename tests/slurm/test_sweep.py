@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -92,10 +93,12 @@ def test_slurm_is_asked_as_often_as_benchmarks_say(
     assert cluster.run("squeue", "--noheader", "--name=dnw-demo_dnw") == ""
 
 
-def begins(cluster: Cluster, shards: Path, here: Path, fault: str = "") -> subprocess.Popen[str]:
+def begins(
+    cluster: Cluster, shards: Path, here: Path, fault: str = "", words: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     """Type the line in a folder."""
     here.mkdir(exist_ok=True)
-    line = [sys.executable, str(ROOT / "launch" / "slurm.py"), *STUDY, f"data.dir={shards}"]
+    line = [sys.executable, str(ROOT / "launch" / "slurm.py"), *STUDY, f"data.dir={shards}", *words]
     environment = {**cluster.environment, "DNW_FAULT": fault}
     return subprocess.Popen(
         line, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -148,3 +151,23 @@ def test_a_study_that_is_killed_and_preempted(cluster: Cluster, few_images: Path
         2,
     )
     assert [len(list(one.slurm.glob("[0-9]*"))) for one in runs_in(broken)] == [1, 1]
+
+
+def test_trials_of_a_study_share_a_job_and_one_is_stopped_alone(
+    cluster: Cluster, few_images: Path, tmp_path: Path
+) -> None:
+    three = ["optim.lr=0.05,0.06,1e-9"]
+    ends(begins(cluster, few_images, tmp_path, words=[*three, "hydra.sweeper.n_trials=1"]))
+    (first,) = runs_in(tmp_path)
+    slow = ";".join(["0:step [23]?:SLOW"] * 4)
+    printed = ends(
+        begins(cluster, few_images, tmp_path, slow, [*three, "hydra.sweeper.n_trials=3", "pack=2"])
+    )
+    both = [run for run in runs_in(tmp_path) if run != first]
+    (stopped,) = [run for run in both if not run.result.exists()]
+    assert len({job_of(run) for run in both}) == 1, printed
+    assert "stopped early, after step 19: top1 " in printed
+    assert [[(one.reason, one.cause) for one in ledger.read(run)] for run in both if run != stopped] == [
+        [("done", "done")]
+    ]
+    assert [(one.reason, one.cause) for one in ledger.read(stopped)] == [("stopped", "cancelled")]
