@@ -64,6 +64,11 @@ class ChangingBuffers:
 def find_changing(model: nn.Module, train: Train, device: torch.device) -> list[str]:
     """Return the names of the buffers that a forward changes, by trying one on noise; nothing stays changed.
 
+    Args:
+        model: the network.
+        train: says how large its images and micro-batches are.
+        device: where the network is.
+
     Raises:
         ConfigError: one isn't in the state dict, so that a run that was killed would begin without it.
     """
