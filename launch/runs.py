@@ -37,6 +37,7 @@ ELSEWHERE = {  # what other tools call it
     **dict.fromkeys(("tail", "follow", "cat", "output"), "did you mean logs?"),
     **dict.fromkeys(("results", "best", "summary"), "did you mean table?"),
     **dict.fromkeys(("diff", "plot"), "did you mean compare?"),
+    "wait": "type the command that began the run once more, with wait=true",
 }
 LONGEST_S = 1e6  # between two looks
 MISUSED = 2  # exit code of a command line that can't be followed

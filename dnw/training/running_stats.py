@@ -98,7 +98,8 @@ class RunningStatistics:
 
     def end_micro_batch(self) -> None:
         """Take in what the network has made of its other buffers in the micro-batch that came last."""
-        self.others.collect(self._of_others, self._number)
+        if self.others.size:
+            self.others.collect(self._of_others, self._number)
 
     def step(self, mean: torch.Tensor) -> None:
         """Fold in the statistics of a step: the mean over all micro-batches of all ranks."""
@@ -106,9 +107,10 @@ class RunningStatistics:
             if momentum is None:
                 for share in shares:
                     share.fill_(1.0 / (self._steps + 1))
-        norms, others = mean.split([len(self._running), self.others.size])
-        self._running.lerp_(norms, self._share)
-        self.others.keep(others)
+        if self.others.size:
+            mean, others = mean.split([len(self._running), self.others.size])
+            self.others.keep(others)
+        self._running.lerp_(mean, self._share)
         self._steps += 1
 
     def _set_momenta(self, momenta: list[float | None]) -> None:
