@@ -30,6 +30,7 @@ from shards import command
 from shards.atomic import replacing
 from shards.errors import ExpectedError
 from shards.index import Index
+from shards.user_class.names import is_user_class
 
 SAFETENSORS, ONNX = ".safetensors", ".onnx"
 
@@ -126,7 +127,10 @@ def card_of(loaded: CheckpointedModel, data: Path | None = None) -> Card:
         known = Index.record(folder, "val")
         check_classes(known, train.data, names, loaded.noted)
         names = known.classes if names is None else names
-    is_photographs = train.data.augment == "resized_crop_flip"
+    own = is_user_class(
+        train.data.augment
+    )  # then images are of one size, or photographs of any: each as it is
+    is_photographs = own or train.data.augment == "resized_crop_flip"
     return Card(
         run=f"{train.exp}-{signature(train)}",
         step=loaded.step,
@@ -136,6 +140,7 @@ def card_of(loaded: CheckpointedModel, data: Path | None = None) -> Card:
         std=train.data.std,
         classes=train.data.classes,
         class_names=names,
+        stored=train.data.image_size if own else None,
     )
 
 

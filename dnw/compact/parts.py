@@ -63,9 +63,11 @@ def put_together(kind: Any, value: Any, name: str, arrays: dict[str, Arrays]) ->
     if origin in (types.UnionType, typing.Union):
         return None if value is None else put_together(inner[0], value, name, arrays)
     if dataclasses.is_dataclass(origin or kind):
-        hints = typing.get_type_hints(origin or kind).items()
-        fields = {key: put_together(hint, value[key], f"{name}.{key}", arrays) for key, hint in hints}
-        return typing.cast(Any, origin or kind)(**fields)
+        made = typing.cast(Any, origin or kind)
+        hints = typing.get_type_hints(made)
+        fields = dataclasses.fields(made)  # a file that an earlier version has written may lack some
+        keys = [one.name for one in fields if one.name in value or one.default is dataclasses.MISSING]
+        return made(**{key: put_together(hints[key], value[key], f"{name}.{key}", arrays) for key in keys})
     if type(value) is not kind:
         raise TypeError(f"{name}: must be {kind.__name__}, got {value!r}")
     return value

@@ -94,13 +94,15 @@ def _facts(
 ) -> Iterable[tuple[str, str]]:
     size = card.image_size
     short = "" if card.resize is None else f"shorter side scaled to {card.resize} pixels, then "
+    stored = card.stored
+    whole = "" if stored is None else f", but images of {stored} x {stored} pixels scaled whole"
     names = "with names" if card.class_names else "without names"
     yield "accuracy", _accuracy(card.step, records, "val_ema" if is_average else "val")
     if is_average:
         yield "weights", f"their exponential moving average over the training, {train.optim.ema:g}"
     yield "costs", f"{costs.effective_macs:,} multiply-adds an image, {costs.effective_params:,} parameters"
     trained = "" if train.data.image_size == size else f"; trained on {train.data.image_size} pixels"
-    yield "images", f"{size} x {size} pixels: {short}the centre cut out{trained}"
+    yield "images", f"{size} x {size} pixels: {short}the centre cut out{whole}{trained}"
     yield (
         "normalized by",
         f"mean {_numbers(card.mean)}, deviation {_numbers(card.std)}, of colours from 0 to 1",

@@ -45,6 +45,7 @@ class Card:
     std: tuple[float, float, float]
     classes: int
     class_names: tuple[str, ...] | None
+    stored: int | None = None  # images of so many pixels to both sides are scaled whole, not by `resize`
 
     def __post_init__(self) -> None:
         """Refuse names of more or fewer classes than there are. Raises ValueError."""

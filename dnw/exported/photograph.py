@@ -21,17 +21,18 @@ class PhotographError(ExpectedError):
 def read(file: Path, card: Card) -> NDArray[np.uint8]:
     """Return an image file as [3, image_size, image_size], colours from 0 to 255.
 
-    The shorter side is scaled to the card's `resize`, or to its image_size where it has none (there the
-    network was trained on images of that one size), each pixel an average over all that it covers; then the
-    centre is cut out. The orientation that a camera noted is ignored, as in training. Scaling is Pillow's,
-    which differs from that of the evaluation by rounding.
+    The shorter side is scaled to the card's `resize`, each pixel an average over all that it covers; then the
+    centre is cut out. An image that is `stored` to both sides is scaled to image_size, and so is any where
+    there is no `resize`: the network was trained on images of that one size. The orientation that a camera
+    noted is ignored, as in training. Scaling is Pillow's, which differs from the evaluation's by rounding.
 
     Raises:
         PhotographError: it can't be read, or is no image.
     """
     try:
         picture = Picture(read_bytes(file))
-        short = card.resize or card.image_size
+        is_stored = (picture.width, picture.height) == (card.stored, card.stored)
+        short = (None if is_stored else card.resize) or card.image_size
         width, height = picture.scaled_to(short)
         left, top, right, bottom = picture.middle
         middle = Image.fromarray(picture.pixels()[top:bottom, left:right])

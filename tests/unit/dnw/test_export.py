@@ -129,3 +129,12 @@ def test_card_of_photographs() -> None:
     train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=Path("nowhere")))
     card = card_of(CheckpointedModel(train, nn.Identity(), 3, None, Path("none")))
     assert (card.resize, card.image_size, card.class_names, card.step) == (256, 224, None, 3)
+    assert card.stored is None
+
+
+def test_card_of_an_augmentation_of_ones_own() -> None:
+    """Images are of one size, or photographs: dnw/augmentation/crop.py looks at each."""
+    train = example.train(model__name="mobilenet", data__image_size=160, data__augment="my_lab.images.Own")
+    train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=Path("nowhere")))
+    card = card_of(CheckpointedModel(train, nn.Identity(), 3, None, Path("none")))
+    assert (card.resize, card.image_size, card.stored) == (183, 160, 160)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 import dnw
 from dnw.compact import compact
+from dnw.compact.parts import put_together
 from dnw.exported import model_file
-from dnw.exported.model_file import ModelFileError, decode, encode, read, write
+from dnw.exported.model_file import Card, ModelFileError, decode, encode, read, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -147,6 +148,14 @@ def test_structure_of_a_wrong_type_is_refused(content: bytes) -> None:
     digest = hashlib.sha256(crafted).hexdigest().encode()
     with pytest.raises(ModelFileError, match=r"network\.blocks\.0\.side: must be int, got '32'"):
         decode(crafted.replace(b"0" * 64, digest, 1))
+
+
+def test_what_a_file_of_an_earlier_version_does_not_say_is_as_it_was_then() -> None:
+    card = dataclasses.asdict(CARD)
+    del card["stored"]
+    assert put_together(Card, card, "card", {}) == CARD
+    with pytest.raises(KeyError, match="image_size"):
+        put_together(Card, {name: value for name, value in card.items() if name != "image_size"}, "card", {})
 
 
 def test_the_disk_is_full(small_disk: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import example
 import numpy as np
 import pytest
 from exported import CARD
@@ -37,6 +38,18 @@ def test_an_image_of_the_only_size_stays_as_it_is(tmp_path: Path) -> None:
     pixels_HWC = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(pixels_HWC).save(tmp_path / "one.png")
     np.testing.assert_array_equal(photograph.read(tmp_path / "one.png", CARD), pixels_HWC.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (40, 40), (90, 60)])
+def test_with_an_augmentation_of_ones_own_each_is_taken_as_in_the_evaluation(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    data = example.train(data__image_size=40, data__eval_size=32, data__augment="my_lab.images.Own").data
+    picture = Image.fromarray(SMOOTH.astype(np.uint8)).resize(size)
+    picture.save(tmp_path / "one.png")
+    card = dataclasses.replace(CARD, resize=round(32 * 256 / 224), stored=40)
+    seen_HWC = for_evaluation(Picture((tmp_path / "one.png").read_bytes()), data).astype(int)
+    assert np.abs(photograph.read(tmp_path / "one.png", card).transpose(1, 2, 0) - seen_HWC).max() <= 1
 
 
 def test_grey_is_taken(tmp_path: Path) -> None:
