@@ -180,7 +180,7 @@ class Launch:
     fresh: bool
     code: Literal["frozen", "new"] = "frozen"  # of a run that goes on: what it has, or the present one
     dry_run: bool
-    port: Annotated[int, Field(gt=0, lt=65536)] | None
+    port: Annotated[int, Field(gt=1023, lt=65536)] | None  # lower ones are root's
     wait: bool = False
     after: Words = ()  # runs that have to be done before
     pack: Positive | None = None  # runs of a sweep that share a job, at most: launch/pack/

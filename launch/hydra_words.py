@@ -50,7 +50,7 @@ _INSTEAD = {
 
 
 def check(words: Sequence[str], is_sweep: bool = True) -> None:
-    """Refuse words for Hydra that would have no effect.
+    """Refuse words for Hydra that would have no effect, and half of a choice that it makes.
 
     Args:
         words: settings as typed, without options.
@@ -59,7 +59,9 @@ def check(words: Sequence[str], is_sweep: bool = True) -> None:
     Raises:
         ConfigError: with all of them, a line for each.
     """
-    keys = (word.lstrip("+~").partition("=")[0] for word in words)
+    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    if "cluster.name" in keys:
+        raise ConfigError("cluster.name: the settings of a cluster go with its name; write cluster=NAME")
     if problems := [
         _refusal(key) for key in keys if key.startswith(("hydra.", "hydra/")) and not _is_taken(key)
     ]:
