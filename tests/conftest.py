@@ -26,8 +26,9 @@ from shards.sources.imagefolder import imagefolder
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads would wait for each other
-# where a script began the tests in its background, Ctrl-C is ignored, which their processes would inherit
+# where a script began the tests in its background Ctrl-C is ignored, with nohup SIGHUP: both are inherited
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 gc.disable()  # until all tests are found: what is imported stays
 
 
