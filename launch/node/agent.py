@@ -47,13 +47,20 @@ CONSEQUENCE_S = 1.0  # torchrun looks ten times a second, and reports the first 
 
 
 class StopOnce:
-    """A signal handler that passes on the first signal as SIGINT, and swallows all that follow."""
+    """A signal handler that passes on the first signal as SIGINT, and swallows all that follow.
 
-    def __init__(self) -> None:
+    Before there are workers it ends this process, with code 75: a library that is being imported may swallow
+    an exception, and is half there from then on (numpy was, which torch imports).
+    """
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         self.asked = False
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         """Handle a signal; the interpreter calls this."""
+        if not self._peers.has_begun:
+            os._exit(STOPPED)
         if not self.asked:
             self.asked = True
             signal.raise_signal(signal.SIGINT)
@@ -67,18 +74,17 @@ def main(arguments: list[str]) -> int:
         a worker; 70 if the watchdog of one has ended it; 68, 69 or 71 if the nodes could not meet
         (launch/node/meeting.py); else 1, which it is too where another node failed.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell started us with `&`
-    for number in TIME_IS_UP:  # meant for the workers, which get it, too
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, StopOnce())
     peers = Peers()
     signal.signal(PEER_FAILED, peers)
+    for number in TIME_IS_UP:  # meant for the workers, which get it, too
+        signal.signal(number, signal.SIG_IGN)
+    stop = StopOnce(peers)
+    for number in (signal.SIGINT, signal.SIGTERM):  # torchrun takes SIGINT over as it starts workers
+        signal.signal(number, stop)
     try:
         if container.MARK not in os.environ:
             follow_parent(_job(), signal.SIGTERM)
         return _run(arguments, peers)
-    except KeyboardInterrupt:  # before there were workers
-        return STOPPED
     except PeerFailedError:
         print("another node has failed: not waiting for it", file=sys.stderr)
         return 1

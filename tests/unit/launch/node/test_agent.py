@@ -1,5 +1,9 @@
 """What torchrun's agent makes of workers that failed; how it stops, test_job.py shows."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -26,3 +30,18 @@ def test_which_worker_is_to_blame(
 ) -> None:
     assert agent._report(failures) == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_stop_is_no_exception_in_what_is_being_imported(number: signal.Signals, tmp_path: Path) -> None:
+    """A library may swallow it: then the attempt would go on with half of another one."""
+    (tmp_path / "half.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(1)\nwhole = True\n"
+    )
+    (tmp_path / "torch.py").write_text("try:\n    import half\nexcept BaseException:\n    pass\n")
+    program = (
+        f"import sys; from launch.node import agent; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "sys.exit(agent.main(['-m', 'json', 'RUN']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "")
