@@ -68,7 +68,12 @@ def until(there: Callable[[], bool], timeout_s: float = 60) -> None:
 
 
 def working(run: Run) -> Callable[[], bool]:
-    return lambda: all((run.folder / f"pid-{rank}").exists() for rank in range(2))
+    return lambda: all(_text(run.folder / f"pid-{rank}") for rank in range(2))
+
+
+def _text(file: Path) -> str:
+    """What a file holds; nothing where there is none, or where it has only just been made."""
+    return file.read_text() if file.exists() else ""
 
 
 def workers(run: Run) -> list[int]:
