@@ -75,14 +75,14 @@ def find_changing(model: nn.Module, train: Train, device: torch.device) -> list[
     before, is_own = _buffers(model), is_user_class(train.model.name)
     if not before and not is_own:
         return []
-    had = {name: (tensor, tensor.clone()) for name, tensor in model.named_buffers()}
+    had = {name: (tensor, tensor._version, tensor.clone()) for name, tensor in model.named_buffers()}
     plain = _attributes(model)
     _try(model, train, device)
     after = _buffers(model)
     changed = [name for name, one in after.items() if name not in before or _is_other(had[name], one)]
     if is_own:
         _warn_of_attributes(plain, _attributes(model))
-    for name, (tensor, values) in had.items():
+    for name, (tensor, _, values) in had.items():
         module, last = _place(model, name)
         setattr(module, last, tensor)
         tensor.copy_(values)
@@ -112,9 +112,10 @@ def _buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.named_buffers() if id(tensor) not in aside}
 
 
-def _is_other(had: tuple[Tensor, Tensor], now: Tensor) -> bool:
-    tensor, values = had
-    return now is not tensor or not torch.equal(now, values)
+def _is_other(had: tuple[Tensor, int, Tensor], now: Tensor) -> bool:
+    """Whether a buffer is another tensor, or was written to: with what it held, too, as it may be once."""
+    tensor, version, _ = had
+    return now is not tensor or now._version != version
 
 
 def _check(

@@ -118,6 +118,13 @@ def event_file() -> bool:
     return parameters(SummaryWriter._get_file_writer) == ["self"]
 
 
+def writes() -> bool:
+    tensor = torch.zeros(2)
+    before = tensor._version
+    tensor.copy_(tensor.clone())
+    return bool(tensor._version > before)
+
+
 def filling() -> bool:
     return callable(torch._C._set_deterministic_fill_uninitialized_memory)
 
@@ -184,6 +191,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "nms": nms,
     "_new_shared": shared_memory,
     "_get_file_writer": event_file,
+    "_version": writes,
     "_set_deterministic_fill_uninitialized_memory": filling,
     "_batch_norm_impl_index": batch_norm,
     "_foreach_copy_": copies,

@@ -66,6 +66,15 @@ def test_buffers_that_change_are_found_and_left_as_they_were() -> None:
     assert spectral == ["parametrizations.weight.0._u", "parametrizations.weight.0._v"]
 
 
+def test_a_buffer_that_is_written_what_it_holds_is_found() -> None:
+    """As the vectors of a spectral norm are, which the norm has brought to rest as it was made."""
+
+    def rests(model: Stateful, _: Tensor) -> None:
+        model.mean.copy_(model.mean.clone())
+
+    assert find_changing(Stateful(rests), OWN, CPU) == ["mean"]
+
+
 def _grow(model: Stateful, _: Tensor) -> None:
     model.constant = torch.cat([model.constant, model.constant])
 
