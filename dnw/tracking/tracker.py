@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -18,8 +17,8 @@ NAMES = ("mlflow", "wandb")  # TensorBoard's files are written with the run
 PACKAGES = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
 
 
-MOST = 400  # characters of what a library says
-_HELPS = {  # by what MLflow's client says
+_MOST = 400  # characters of what a library says
+_MLFLOW_HELPS = {  # by what MLflow's client says
     "failed with error code 401": "no credentials are known here, or these don't hold (any more): export "
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write "
     "~/.mlflow/credentials",
@@ -88,9 +87,9 @@ def in_one_line(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = " ".join(str(error).split())
-        helps = next((helps for pattern, helps in _HELPS.items() if re.search(pattern, said)), "")
-        told = f"{said[:MOST]}; {helps}" if helps else said[:MOST]
-        raise TrackerError(f"{name}: {type(error).__name__}: {told}") from None
+        known = _MLFLOW_HELPS.items() if name == "mlflow" else ()
+        helps = next((f"; {helps}" for words, helps in known if words in said), "")
+        raise TrackerError(f"{name}: {type(error).__name__}: {said[:_MOST]}{helps}") from None
 
 
 def remedy(name: str) -> str:

@@ -3,16 +3,10 @@
 import pytest
 import torch
 import torch.distributed as dist
+from memory_errors import CUDNN_MEMORY, NCCL_MEMORY
 
 from dnw.hardware.gpu_fault import fault_of
 from dnw.training import faults
-
-# as NCCL and cuDNN say it where torch's tensors have taken all the memory
-NCCL_MEMORY = (
-    "NCCL error in: x.cpp:94, unhandled cuda error (run with NCCL_DEBUG=INFO for details)\n"
-    "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'"
-)
-CUDNN_MEMORY = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
 
 
 @pytest.mark.parametrize(

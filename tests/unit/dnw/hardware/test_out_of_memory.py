@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from example import train
+from memory_errors import CUDNN_MEMORY, NCCL_MEMORY
 
 from dnw.hardware.out_of_memory import lacking, what_would_fit
 from dnw.training import evaluation, faults
@@ -16,12 +17,6 @@ from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Normalize
 
 TRAIN = train(batch=48, micro_batch=12)
-# as NCCL and cuDNN say it where torch's tensors have taken all the memory
-NCCL_MEMORY = (
-    "NCCL error in: x.cpp:94, unhandled cuda error (run with NCCL_DEBUG=INFO for details)\n"
-    "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'"
-)
-CUDNN_MEMORY = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
 
 
 @pytest.mark.parametrize(
