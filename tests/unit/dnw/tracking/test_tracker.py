@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dnw.tracking.making import make
-from dnw.tracking.tracker import TrackerError, remedy
+from dnw.tracking.tracker import TrackerError, in_one_line, remedy
 
 
 def test_a_missing_library_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,3 +17,10 @@ def test_a_missing_library_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
     with pytest.raises(TrackerError, match=r"wandb: .* not installed; .* -m pip install wandb"):
         make("wandb")
     assert remedy("mlflow") == f"{sys.executable} -m pip install mlflow-skinny"
+
+
+@pytest.mark.parametrize(("name", "is_helped"), [("mlflow", True), ("wandb", False)])
+def test_what_helps_with_mlflow_is_not_told_of_another(name: str, is_helped: bool) -> None:
+    with pytest.raises(TrackerError) as told, in_one_line(name):
+        raise OSError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+    assert ("MLFLOW_TRACKING_SERVER_CERT_PATH" in str(told.value)) is is_helped
