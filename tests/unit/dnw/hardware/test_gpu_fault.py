@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.distributed as dist
-from memory_errors import CUDNN_MEMORY, NCCL_MEMORY
+from fake_cuda.memory_errors import CUDNN_MEMORY, NCCL_MEMORY
 
 from dnw.hardware.gpu_fault import fault_of
 from dnw.training import faults

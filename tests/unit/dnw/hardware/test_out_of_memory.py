@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from example import train
-from memory_errors import CUDNN_MEMORY, NCCL_MEMORY
+from fake_cuda.memory_errors import CUDNN_MEMORY, NCCL_MEMORY
 
 from dnw.hardware.out_of_memory import lacking, what_would_fit
 from dnw.training import evaluation, faults
