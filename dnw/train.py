@@ -26,7 +26,7 @@ import torch
 from dnw import models, nondeterministic, user_classes
 from dnw.config import FROM_A_RUN, ConfigError, Train, load
 from dnw.hardware import compiler, determinism, gpu_fault, health, memory, out_of_memory, precision
-from dnw.hardware.device import DeviceError, is_cpu
+from dnw.hardware.device import DeviceError
 from dnw.hardware.health import UnfitError, node_name
 from dnw.identity import signature
 from dnw.preemption import STOPPED, StopRequest, die_with_parent, end_children
@@ -134,6 +134,8 @@ class _Worker:
             pins_sums = self.train.deterministic and self.train.reduce == "fast"
             examine = partial(health.check, train=self.train, checkpoints=self.run.checkpoints)
             world = join(patience_s(self.train.watchdog.seconds), pins_sums, examine)
+            if world.device.type == "cpu":
+                memory.keep_freed()
             self.claim = Claim(self.run, world.broadcast_int(self.claim.number))
             _log_to(self.run, self.claim.number, world)
             is_done, position = self._work(world)
@@ -299,15 +301,13 @@ def _own_words(error: Exception) -> str:
 
 
 def configure(train: Train) -> None:
-    """Set what is set once a process: threads, deterministic kernels."""
+    """Set what is set once a process: threads, deterministic kernels. No driver is asked anything here."""
     torch.set_num_threads(train.threads)
     compiler.leave_out()
     determinism.hold_to_one_algorithm(train.deterministic)
     # DDP means the stride of a 1x1 filter's pixels, which has no effect.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     precision.configure(train.precision)
-    if is_cpu():
-        memory.keep_freed()
 
 
 def _log_to(run: Run, attempt: int, world: World) -> None:

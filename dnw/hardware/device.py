@@ -11,9 +11,11 @@ import functools
 import importlib.util
 import os
 import re
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -22,7 +24,14 @@ NO_DRIVER = "no driver"
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # for kernels on a GPU; torch for CUDA brings it
 # The least compute capabilities for which Triton compiles, and in bfloat16; before, ptxas refuses it.
 KERNELS_FROM, BF16_FROM = (7, 0), (8, 0)
+ANSWERS_WITHIN_S = 30.0  # driver and GPU; making its context takes seconds where eight are made at once
+SILENT = "no answer of the GPU"
+T = TypeVar("T")
 _DRIVER = Path("/proc/driver/nvidia/version")
+
+
+class SilentError(ValueError):
+    """A driver, or a GPU, that gives no answer: the node's fault."""
 
 
 class DeviceError(RuntimeError):
@@ -54,13 +63,35 @@ def takes_kernels(device: torch.device, dtype: torch.dtype = torch.float32) -> b
     return torch.cuda.get_device_capability(device) >= least
 
 
-def is_cpu(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process computes on a CPU: no GPU was asked for, or there is none to be used."""
-    return environment.get(GPUS) == "0" or not torch.cuda.is_available()
+def in_time(act: Callable[[], T]) -> T:
+    """Return what is found in a thread: a driver that hangs answers nothing, and can't be interrupted.
+
+    Raises:
+        SilentError: that takes longer than ANSWERS_WITHIN_S.
+    """
+    found: list[T] = []
+    raised: list[Exception] = []
+
+    def tried() -> None:
+        try:
+            found.append(act())
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=tried, name="device", daemon=True)
+    thread.start()
+    thread.join(ANSWERS_WITHIN_S)
+    if raised:
+        raise raised[0]
+    if not found:
+        raise SilentError(f"{SILENT} within {ANSWERS_WITHIN_S:g} s")
+    return found[0]
 
 
 def choose(environment: Mapping[str, str] = os.environ) -> torch.device:
     """Return the device of this process: its own GPU, or the CPU if no GPU was asked for.
+
+    This is the first that the process asks the driver.
 
     Raises:
         ValueError: GPUs were asked for and CUDA can't be used, or there are fewer than processes here.

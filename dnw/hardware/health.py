@@ -16,21 +16,21 @@ import platform
 import shutil
 import socket
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from dnw.config import Train
+from dnw.hardware.device import SilentError, in_time
 from dnw.splits import windows_bytes
 from shards.errors import ShardError
 from shards.index import Index
 
 SHARED_MEMORY = Path("/dev/shm")
-ANSWERS_WITHIN_S = 30.0  # a GPU; making its context takes seconds where eight are made at once
 FREE_SHARE = 0.5  # of a GPU's memory; another process holds the rest
 CLOCK_S = 30.0  # that clocks may differ by
 KEPT = 6  # batches that a loading process keeps in shared memory: BatchBufferPool in dnw/training/data.py
@@ -206,16 +206,10 @@ def disk(checkpoints: Path) -> list[str]:
 
 
 def _gpu_in_time(device: torch.device) -> list[str]:
-    """Try a GPU in a thread: one that hangs answers nothing."""
-    problems = [f"no answer of the GPU within {ANSWERS_WITHIN_S:g} s"]
-
-    def tried() -> None:
-        problems[:] = gpu(device)
-
-    thread = threading.Thread(target=tried, name="health", daemon=True)
-    thread.start()
-    thread.join(ANSWERS_WITHIN_S)
-    return list(problems)
+    try:
+        return in_time(partial(gpu, device))
+    except SilentError as error:
+        return [str(error)]
 
 
 def gpu(device: torch.device) -> list[str]:

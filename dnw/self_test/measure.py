@@ -17,6 +17,7 @@ from typing import Any
 
 from dnw import config
 from dnw.config import Train
+from dnw.hardware import memory
 from dnw.preemption import StopRequest, die_with_parent, end_children
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
@@ -56,6 +57,8 @@ def main(arguments: list[str], stop: StopRequest | None = None) -> int:
     train = config.load(run.config)
     configure(train)
     world = join(patience_s(train.watchdog.seconds))
+    if world.device.type == "cpu":
+        memory.keep_freed()
     Watchdog(train.watchdog.seconds, lambda _step: None).start()  # for all of it
     is_faulty = os.environ.get("DNW_SELF_TEST_FAULT") == what
     found = gathered(world, _measured(what, Setup(train, world, is_faulty)))

@@ -110,8 +110,8 @@ def join(timeout_s: float, pins_sums: bool = False, examine: Examine | None = No
     size = int(os.environ.get("WORLD_SIZE", "1"))
     kind, own = _own_device()
     if size == 1:
-        device.check_alike([kind])
-        found = [] if examine is None else [examine(_taken(own))]
+        _check_devices([f"{health.node_name()} {kind}"])
+        found = [] if examine is None else [examine(own)]
         health.judge(found)
         return dataclasses.replace(ALONE, device=_taken(own), places=tuple(one.place for one in found))
     timeout = timedelta(seconds=timeout_s)
@@ -119,6 +119,7 @@ def join(timeout_s: float, pins_sums: bool = False, examine: Examine | None = No
     store.set_timeout(timeout)
     _check_devices(_exchanged(PrefixStore("devices", store), rank, size, f"{health.node_name()} {kind}"))
     found = _examined(PrefixStore("health", store), rank, size, own, examine)
+    _taken(own)
     _set_up_nccl(timeout_s, pins_sums)
     backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
     group = PrefixStore("group", store)
@@ -131,13 +132,14 @@ def join(timeout_s: float, pins_sums: bool = False, examine: Examine | None = No
 def _own_device() -> tuple[str, torch.device]:
     """Return what to tell the others (cpu, cuda, or why this process has no device), and the device."""
     try:
-        own = device.choose()
+        own = device.in_time(device.choose)
     except ValueError as error:
         return str(error), torch.device("cpu")
     return own.type, own
 
 
 def _taken(own: torch.device) -> torch.device:
+    """Make a device this process's own, once it was examined: of one that hangs nothing would come back."""
     if own.type == "cuda":
         torch.cuda.set_device(own)
     return own
@@ -150,7 +152,8 @@ def _check_devices(told: Sequence[str]) -> None:
         told: for each rank the node, and after a space the kind of its device or why it has none.
 
     Raises:
-        UnfitError: a node has fewer GPUs than were asked for, or none that can be used; another one has them.
+        UnfitError: a node has fewer GPUs than were asked for, or none that can be used, and another one has
+            them; or its driver gives no answer.
         DeviceError: no node has.
     """
     nodes, kinds = zip(*(one.split(" ", 1) for one in told), strict=True)
@@ -158,7 +161,7 @@ def _check_devices(told: Sequence[str]) -> None:
         device.check_alike(kinds)
     except DeviceError as error:
         lacking = {node for node, kind in zip(nodes, kinds, strict=True) if kind != "cuda"}
-        if lacking != set(nodes):
+        if lacking != set(nodes) or kinds[error.rank].startswith(device.SILENT):
             raise UnfitError(str(error), error.rank, nodes[error.rank]) from None
         raise
 
@@ -169,7 +172,7 @@ def _examined(store: Store, rank: int, size: int, own: torch.device, examine: Ex
     Raises:
         UnfitError: a node fails.
     """
-    mine = Health(health.node_name(), str(own), time.time(), {}) if examine is None else examine(_taken(own))
+    mine = Health(health.node_name(), str(own), time.time(), {}) if examine is None else examine(own)
     told = _exchanged(store, rank, size, json.dumps(dataclasses.asdict(mine)))
     found = [Health(**json.loads(one)) for one in told]
     for warning in health.judge(found):

@@ -47,12 +47,6 @@ def test_a_run_that_is_to_train_on_the_cpu_does(gpus: int) -> None:
     assert device.choose({"DNW_GPUS": "0"}) == torch.device("cpu")
 
 
-def test_a_process_on_the_cpu_knows_it(gpus: int) -> None:
-    assert device.is_cpu({"DNW_GPUS": "0"})
-    assert not device.is_cpu({"DNW_GPUS": "1"})
-    assert not device.is_cpu({})
-
-
 @pytest.mark.parametrize(
     ("capability", "in_fp32", "in_bf16"),
     [((6, 0), False, False), ((7, 0), True, False), ((7, 5), True, False), ((8, 0), True, True)],

@@ -21,7 +21,7 @@ import torch
 from example import train
 
 from dnw.config.augmentation import Augmentation
-from dnw.hardware import health
+from dnw.hardware import device, health
 from dnw.hardware.health import Health, UnfitError, judge
 from dnw.training.data import BatchBufferPool
 from shards.index import Index
@@ -218,7 +218,7 @@ def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         over.wait()
         return []
 
-    monkeypatch.setattr(health, "ANSWERS_WITHIN_S", 0.01)
+    monkeypatch.setattr(device, "ANSWERS_WITHIN_S", 0.01)
     monkeypatch.setattr(health, "gpu", hangs)
     assert health._gpu_in_time(CPU) == ["no answer of the GPU within 0.01 s"]
     over.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from example import train
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
+from dnw import train as worker
+from dnw.hardware import device
 from dnw.hardware.device import GPUS
+from dnw.hardware.health import Health, UnfitError
 from dnw.training.distributed import ALONE, Agreement, World, _exchanged, _set_up_nccl, join, leave
 from dnw.training.watchdog import patience_s
 
@@ -64,6 +69,39 @@ def test_started_without_torchrun_it_is_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(GPUS, "0")
     assert join(600) == ALONE
     assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("hangs", ["is_available", "set_device"])
+def test_a_driver_that_hangs_is_its_nodes_fault(monkeypatch: pytest.MonkeyPatch, hangs: str) -> None:
+    """Wherever it hangs, before the GPU is examined or when this process takes it first."""
+    for name, value in {"WORLD_SIZE": "1", GPUS: "1", "DNW_NODE": "n7"}.items():
+        monkeypatch.setenv(name, value)
+    over = threading.Event()
+
+    def hang(*_: object) -> Any:
+        assert over.wait(20)
+
+    def silent(_own: torch.device) -> Health:
+        return Health("n7", "cuda:0", 0.0, {}, node_problems=[device.SILENT])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, hangs, hang)
+    monkeypatch.setattr(device, "ANSWERS_WITHIN_S", 0.01)
+    try:
+        with pytest.raises(UnfitError, match=device.SILENT) as refused:
+            join(600, examine=silent)
+    finally:
+        over.set()
+    assert (refused.value.rank, refused.value.node) == (0, "n7")
+
+
+def test_nothing_asks_the_driver_before_it_is_asked_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Counter[str]()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.update(["is_available"]))
+    with torch.random.fork_rng(devices=[]):
+        worker.configure(train(threads=torch.get_num_threads()))
+    assert not asked
 
 
 @pytest.mark.parametrize(("watchdog_s", "patience"), [(0, 1800), (60, 600), (300, 600), (900, 1800)])
