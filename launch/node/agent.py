@@ -115,9 +115,11 @@ def _run(arguments: list[str], peers: Peers) -> int:
             follow((_job(), os.getppid()), signal.SIGTERM)
         peers.follow()
         peers.wait()
+        address, _, port = asked.rdzv_endpoint.rpartition(":")
         if "is_host=false" in asked.rdzv_conf:
-            address, _, port = asked.rdzv_endpoint.rpartition(":")
             meeting.reach(address.strip("[]"), int(port))
+        else:
+            meeting.check_port(int(port))
         config, _, _ = run.config_from_args(asked)  # asks for CUDA
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:

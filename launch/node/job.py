@@ -344,9 +344,13 @@ class Job:
         return dataclasses.replace(node, head=address_of_first(node.hosts, self.interface))
 
     def _port(self, node: Node) -> int:
-        """Where the nodes meet; on a single one the kernel chooses."""
+        """Where the nodes meet: at the port that was typed, unless it is taken; on a single one at any."""
         if self.port is not None:
-            return self.port
+            why = torchrun.why_not("", self.port)
+            if why is None:
+                return self.port
+            taken = f"port: {self.port} can't be used on {node.hosts[0]} ({why})"
+            print(f"{taken}; this attempt goes on with another", file=sys.stderr, flush=True)
         return 0 if node.count == 1 else torchrun.free_port(node)
 
     def _environment(self, claim: Claim, node: Node, code: Path) -> dict[str, str]:

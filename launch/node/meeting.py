@@ -11,6 +11,7 @@ import socket
 import time
 
 from launch.node.timeouts import CONNECT_S, LOOK_S, UNREACHABLE_S
+from launch.node.torchrun import why_not
 
 # Exit codes of an agent, or in place of one, and of no worker: those of sysexits.h whose names come closest.
 DAMAGED = 65  # EX_DATAERR: the code that the run keeps is damaged, which is no fault of a node
@@ -47,6 +48,18 @@ def load(module: str) -> None:
         if (error.name or "").partition(".")[0] in OURS | {""}:
             raise
         raise UnfitError(LACKING, f"{error.name} can't be imported: {error}") from None
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that somebody has taken since it was found free.
+
+    torchrun would take what listens there for the store of its own job, in which nobody else ever comes.
+
+    Raises:
+        UnfitError: nobody can listen there; the next attempt finds another port.
+    """
+    if why := why_not("", port):
+        raise UnfitError(LACKING, f"port {port} was taken meanwhile: {why}")
 
 
 def reach(address: str, port: int) -> None:

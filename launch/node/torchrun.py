@@ -144,7 +144,7 @@ def free_port(node: Node) -> int:
     first = FIRST_PORT + zlib.crc32(node.job.encode()) % PORTS
     for offset in range(TRIES):
         port = FIRST_PORT + (first - FIRST_PORT + offset) % PORTS
-        if _why_not("", port) is None:
+        if why_not("", port) is None:
             return port
     raise LaunchError(f"port: none of {TRIES} from {first} on is free on {node.head}")
 
@@ -155,14 +155,14 @@ def check_port(port: int) -> None:
     Raises:
         LaunchError: it is taken, or reserved.
     """
-    if why := _why_not(LOOPBACK, port):
+    if why := why_not(LOOPBACK, port):
         raise LaunchError(
             f"port: {port} can't be used ({why}); choose another, or leave port out to have a free one found"
         )
 
 
-def _why_not(address: str, port: int) -> str | None:
-    """Why nobody could listen there; None if one can."""
+def why_not(address: str, port: int) -> str | None:
+    """Return why nobody could listen there; None if one can."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the store does
         try:

@@ -15,6 +15,12 @@ from dnw.runs.folder import Run
 from launch.node import meeting
 
 BROKEN = "raise ImportError('libcudart.so.12: cannot open shared object file')\n"
+# The first look at a port finds it free.
+UNSEEN_ONCE = """
+from launch.node import torchrun
+real, first = torchrun.why_not, [None]
+torchrun.why_not = lambda *where: first.pop() if first else real(*where)
+"""
 SCONTROL = '#!/bin/sh\necho "$*" >>"$(dirname "$0")/asked"\n'
 
 
@@ -27,8 +33,10 @@ def tools(tmp_path: Path) -> Path:
     return tmp_path / "tools"
 
 
-def started(run: Run, rank: int, tools: Path, *path: str, options: str = "") -> subprocess.Popen[str]:
-    """The job of one of two nodes."""
+def started(
+    run: Run, rank: int, tools: Path, *path: str, options: str = "", before: str = ""
+) -> subprocess.Popen[str]:
+    """The job of one of two nodes; `before` is done in its process, and not in the agent's."""
     variables = {
         **{"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "ACT": "finish"},
         **{"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NODEID": str(rank), "SLURMD_NODENAME": f"n{rank + 1}"},
@@ -36,7 +44,7 @@ def started(run: Run, rank: int, tools: Path, *path: str, options: str = "") -> 
         "PYTHONPATH": os.pathsep.join([*path, str(ROOT)]),
     }
     job = f"Job(Path({str(run.folder)!r}), 2, 1, 20{options})"
-    code = f"from pathlib import Path; from launch.node.job import Job; {job}()"
+    code = f"from pathlib import Path; from launch.node.job import Job\n{before}\n{job}()"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | variables,
@@ -46,12 +54,30 @@ def started(run: Run, rank: int, tools: Path, *path: str, options: str = "") -> 
     )
 
 
-def test_two_nodes_meet(tmp_path: Path, tools: Path) -> None:
+def test_two_nodes_meet_where_the_port_that_was_typed_is_taken(tmp_path: Path, tools: Path) -> None:
     run = a_run(tmp_path)
-    nodes = [started(run, rank, tools) for rank in (1, 0)]
-    told = [node.communicate(timeout=100)[0] for node in nodes]
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        nodes = [started(run, rank, tools, options=f", port={port}") for rank in (1, 0)]
+        told = [node.communicate(timeout=100)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], told
+    assert f"port: {port} can't be used on n1 (Address already in use); this attempt goes on with" in told[1]
     assert [attempt.reason for attempt in ledger.read(run)] == ["done"]
+
+
+def test_a_port_that_is_taken_before_the_nodes_meet_blames_no_other_node(tmp_path: Path, tools: Path) -> None:
+    """The first node says so at once, and the next attempt finds another port."""
+    run = a_run(tmp_path)
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        nodes = [started(run, rank, tools, options=f", port={port}", before=UNSEEN_ONCE) for rank in (1, 0)]
+        told = [node.communicate(timeout=100)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], told
+    first, second = ledger.read(run)
+    assert (first.reason, second.reason) == ("unfit", "done")
+    assert first.end is not None
+    assert first.end["detail"] == f"n1: port {port} was taken meanwhile: Address already in use"
+    assert first.end["nodes"] == ["n1"]
 
 
 def test_a_node_without_torch_is_named_and_left(tmp_path: Path, tools: Path) -> None:
