@@ -7,16 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-from tensorboard.compat.proto.event_pb2 import Event
-
 from dnw.runs.folder import Run
 from shards.regular_file import open_file
 
-_LENGTH, _SUM_BYTES = (
-    struct.Struct("<Q"),
-    4,
-)  # of a record: behind its length, and behind it, stands a checksum
+_LENGTH = struct.Struct("<Q")  # of a record: a checksum stands behind it, and behind the record
+_SUM_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,9 @@ class PictureReader:
 def _pictures(record: bytes) -> Iterator[Picture]:
     if b"\x89PNG" not in record:  # which spares parsing all others
         return
+    from google.protobuf.message import DecodeError  # noqa: PLC0415  (every job's process imports this module)
+    from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415
+
     try:
         event = Event.FromString(record)
     except DecodeError:  # what a power cut has left

@@ -154,6 +154,19 @@ def test_the_login_node_imports_no_torch(package: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_begins_a_job_imports_no_library_that_computes_or_draws() -> None:
+    """Each attempt on each node waits for it."""
+    script = (
+        "import sys, launch.node.job\n"
+        "heavy = {'numpy', 'PIL', 'google', 'tensorboard', 'mlflow', 'wandb'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def brings(node: ast.AST) -> list[str]:
     """What an import brings, whether it is a statement or a call of import_module."""
     match node:
