@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dnw.runs import ledger
 from dnw.runs.folder import Run
 from launch import grace_period
+from launch.cluster import job_variables
 from launch.cluster.lanes import lanes, packs
 from launch.cluster.sbatch_errors import unreached
 from launch.config import Cluster
@@ -64,7 +65,8 @@ def preflight(plans: Sequence[RunPlan]) -> SubmissionChecks:
     if launch.pack is not None:
         what = "one job" if len(jobs) == 1 else f"{len(jobs)} jobs, up to {max(map(len, jobs))} in each"
         notes = (*notes, f"pack={launch.pack}: {len(plans)} {'run' if len(plans) == 1 else 'runs'} in {what}")
-    notes = (*notes, *filter(None, [_absent_runtime(cluster)]))
+    kept_back = dict.fromkeys(job_variables.kept_back(plan.train, plan.launch) for plan in plans)
+    notes = (*notes, *filter(None, [_absent_runtime(cluster), *kept_back]))
     doubts = (
         grace_period.doubt(plan.need, cluster.grace_s, plan.train.checkpoint, granted) for plan in plans
     )

@@ -88,6 +88,19 @@ def variables(option: str) -> list[str]:
     return [f"SBATCH_{name}" for name in OTHERWISE_CALLED.get(option, (option.upper(),))]
 
 
+def exported(current: Mapping[str, str], typed: object = None) -> set[str]:
+    """Return the names of the variables that sbatch hands on to a job.
+
+    Args:
+        current: the environment here.
+        typed: the value of its option --export; None: SBATCH_EXPORT says.
+    """
+    words = str(current.get("SBATCH_EXPORT", "ALL") if typed is None else typed).split(",")
+    if any(word.strip().upper() == "ALL" for word in words):
+        return set(current)
+    return {word.partition("=")[0].strip() for word in words if word.strip().upper() not in {"NONE", "NIL"}}
+
+
 def refusal(current: Mapping[str, str]) -> str | None:
     """Return why nothing is submitted from this environment; None if it is."""
     named = [f"{name}={current[name]}" for name in ELSEWHERE if current.get(name)]
