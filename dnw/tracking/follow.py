@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from dnw.preemption import SIGNALS
 from dnw.runs.folder import Run
+from dnw.tracking import problems
 from dnw.tracking.credentials import Redacted
 from dnw.tracking.facts import read_facts
 from dnw.tracking.making import make
@@ -140,7 +141,7 @@ class Sender:
 def _tell(problem: str, before: str) -> str:
     """Print what is another problem than before, or that there is none any more; return it."""
     if problem != before:
-        print(f"{time.strftime('%F %T')}  {problem or 'sent again'}", flush=True)
+        print(problems.line(problem), flush=True)
     return problem
 
 

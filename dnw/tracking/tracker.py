@@ -18,16 +18,27 @@ PACKAGES = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
 
 
 _MOST = 400  # characters of what a library says
-_MLFLOW_HELPS = {  # by what MLflow's client says
-    "failed with error code 401": "no credentials are known here, or these don't hold (any more): export "
-    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write "
-    "~/.mlflow/credentials",
-    "failed with error code 403": "this user may not do that there: have it allowed, or name another "
-    "experiment, MLFLOW_EXPERIMENT_NAME=NAME",
-    "failed with error code 404": "no MLflow is at this address: a path behind the port belongs to "
-    "MLFLOW_TRACKING_URI, too, as in http://HOST:5000/mlflow",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate isn't known here: export "
-    "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE.pem, or MLFLOW_TRACKING_INSECURE_TLS=true, which trusts any",
+_HELPS = {  # by what a tracker's client says
+    "mlflow": {
+        "failed with error code 401": "no credentials are known here, or these don't hold (any more): export "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write "
+        "~/.mlflow/credentials",
+        "failed with error code 403": "this user may not do that there: have it allowed, or name another "
+        "experiment, MLFLOW_EXPERIMENT_NAME=NAME",
+        "failed with error code 404": "no MLflow is at this address: a path behind the port belongs to "
+        "MLFLOW_TRACKING_URI, too, as in http://HOST:5000/mlflow",
+        "CERTIFICATE_VERIFY_FAILED": "its certificate isn't known here: export "
+        "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE.pem, or MLFLOW_TRACKING_INSECURE_TLS=true, which trusts any",
+        "failed with exception HTTP": "no server answers there: see whether it runs, whether "
+        "MLFLOW_TRACKING_URI names it, and whether this machine has a way to it",
+    },
+    "wandb": {
+        "error 401": "this key doesn't hold there (any more): wandb login --relogin, or export WANDB_API_KEY",
+        "error 403": "this user may not do that there: name another project, WANDB_PROJECT=NAME, or team, "
+        "WANDB_ENTITY=NAME",
+        "dial tcp": "there is no way to the service from this machine: WANDB_MODE=offline keeps all for "
+        "later; WANDB_BASE_URL names a server of your site",
+    },
 }
 
 
@@ -87,8 +98,7 @@ def in_one_line(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = " ".join(str(error).split())
-        known = _MLFLOW_HELPS.items() if name == "mlflow" else ()
-        helps = next((f"; {helps}" for words, helps in known if words in said), "")
+        helps = next((f"; {helps}" for words, helps in _HELPS[name].items() if words in said), "")
         raise TrackerError(f"{name}: {type(error).__name__}: {said[:_MOST]}{helps}") from None
 
 

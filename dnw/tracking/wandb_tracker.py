@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # how long its calls take, and what they raise
+
 import wandb
 from PIL import Image
 

@@ -25,7 +25,7 @@ from dnw import config
 from dnw.config import Train
 from dnw.invocation import RUNS
 from dnw.runs.folder import Run
-from dnw.tracking import tracker
+from dnw.tracking import problems, tracker
 from dnw.tracking.credentials import VARIABLES as CREDENTIALS
 from launch.errors import LaunchError
 from launch.node.notices import secret
@@ -43,6 +43,7 @@ class Followers:
         """Begin with none; `variables` are those that the user has set for the run."""
         self._run, self._variables = run, variables
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._logged: dict[str, int] = {}  # bytes of a log when a process was started
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +71,7 @@ class Followers:
                 os.killpg(process.pid, signal.SIGKILL)
                 code = process.wait()
             if code:
-                self._tell(name)
+                self._tell(name, self._why(name))
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         self._run.tracking.mkdir(exist_ok=True)
@@ -81,6 +82,7 @@ class Followers:
         ]
         path = os.pathsep.join([code, *others])  # where the trackers' libraries lie, perhaps
         with log(self._run, name).open("ab") as output:
+            self._logged[name] = output.tell()
             return subprocess.Popen(
                 [sys.executable, "-m", "dnw.tracking", str(self._run.folder), name],
                 env=variables | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
@@ -90,10 +92,17 @@ class Followers:
                 start_new_session=True,
             )
 
-    def _tell(self, name: str) -> None:
+    def _why(self, name: str) -> str:
+        """Return what keeps a process from sending, as it has told; or that nothing was told in time."""
+        with log(self._run, name).open("rb") as file:
+            file.seek(self._logged[name])
+            found = problems.last(file.read().decode(errors="replace"))
+        return found.removeprefix(f"{name}: ") or "no answer, or a slow one, when the job ended"
+
+    def _tell(self, name: str, why: str) -> None:
         sent = f"{RUNS} track {shlex.quote(str(self._run.folder))} --to {name}"
         print(
-            f"{self._run.name}: {name}: not all is sent ({log(self._run, name)} says why); later: {sent}",
+            f"{self._run.name}: {name}: not all is sent: {why} ({log(self._run, name)}); later: {sent}",
             file=sys.stderr,
             flush=True,
         )

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import wandb
 from event_files import draw
+from local_servers import web
 from PIL import Image
 from run_folder import finish, log, make, note
 from trackers.wandb_files import history, records, the_file
 from trackers.wandb_service import serving
 from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
+from worker import ROOT
 
 from dnw.runs.folder import Run
 from dnw.tracking import sweep
@@ -139,6 +141,29 @@ def test_what_the_library_raises_is_one_line(run: Run, monkeypatch: pytest.Monke
     with pytest.raises(TrackerError, match="wandb: HandleAbandonedError: gone"):
         at.send(facts, RowReader(run).new())
     at.end(facts)
+
+
+def test_a_key_that_is_refused_is_told_with_what_helps(run: Run, tmp_path: Path) -> None:
+    """By the real library and a server that refuses; of how its calls fare the library tells nobody."""
+    with web() as service:
+        service.answer = (401, '{"errors": [{"message": "user is not logged in"}]}')
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "launch" / "runs.py"), "track", str(run.folder), "--to", "wandb"],
+            env={
+                **os.environ,
+                "WANDB_MODE": "online",
+                "WANDB_BASE_URL": service.address,
+                "HOME": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1, done.stderr
+    assert "wandb: CommError: " in done.stderr
+    assert "; this key doesn't hold there (any more): wandb login --relogin" in done.stderr.splitlines()[-1]
+    assert {path for path, _, _ in service.requests} == {"/graphql"}
 
 
 def test_disabled_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

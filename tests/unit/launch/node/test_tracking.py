@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents import wait_for
 from example import train
 from run_folder import make
 from worker import ROOT
 
+from dnw.tracking import problems
 from launch.errors import LaunchError
 from launch.node import tracking
 from launch.node.tracking import Followers, check
@@ -39,7 +41,7 @@ def test_they_end_with_the_job(
     with Followers(run, {}) as followers:
         followers.start()
     assert tracking.log(run, "mlflow").read_text() == "over\n"
-    told = f"example/{run.folder.name}: mlflow: not all is sent"
+    told = f"example/{run.folder.name}: mlflow: not all is sent: no answer, or a slow one, when the job ended"
     assert (told in capsys.readouterr().err) == is_told
 
 
@@ -56,6 +58,29 @@ def test_one_that_hangs_is_killed_and_one_that_cannot_start_is_told(
     with Followers(run, {}) as followers:
         followers.start()
     assert "the run goes on without" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(1)", "time.sleep(600)"])
+def test_why_not_all_is_sent_is_in_the_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    """Whether the process has ended or hangs; what an earlier one has told doesn't count."""
+    run = make(tmp_path / "runs", track=["mlflow"])
+    run.tracking.mkdir()
+    tracking.log(run, "mlflow").write_text(f"{problems.line('mlflow: of the attempt before')}\n")
+    program = "import sys, time; from dnw.tracking import problems; {}; sys.stdin.read(); {}"
+    told = (
+        "print(problems.line('mlflow: error code 401; export it'), '[library] a word', sep='\\n', flush=True)"
+    )
+    stand_in(monkeypatch, tmp_path, program.format(told, ending))
+    monkeypatch.setattr(tracking, "STOPPED_S", 3)
+    with Followers(run, {}) as followers:
+        followers.start()
+        wait_for(lambda: "a word" in tracking.log(run, "mlflow").read_text())
+    (line,) = capsys.readouterr().err.splitlines()
+    name, log = f"example/{run.folder.name}", tracking.log(run, "mlflow")
+    assert line.startswith(f"{name}: mlflow: not all is sent: error code 401; export it ({log}); later: ")
+    assert line.endswith(f"runs.py track {run.folder} --to mlflow")
 
 
 def test_the_users_search_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
