@@ -146,7 +146,8 @@ def shared_memory(train: Train, ranks: int, world: int, folder: Path = SHARED_ME
     if free >= loaders * KEPT * max(each, of_evaluation):
         return []
     large = min(KEPT, _evaluation_batches(train, world * workers)) if of_evaluation > each else 0
-    needed = loaders * (large * of_evaluation + (KEPT - large) * each)
+    small = min(KEPT - large, _micro_batches(train, world * workers))
+    needed = loaders * (large * of_evaluation + small * each)
     if free >= needed:
         return []
     batch = "eval_batch" if large else "micro_batch"
@@ -160,6 +161,13 @@ def _training_batch(train: Train) -> int:
     """Return the bytes of a micro-batch with images as large as they become."""
     side = max((size for _, size in train.augment.sizes), default=train.data.image_size)
     return 3 * train.micro_batch * side**2
+
+
+def _micro_batches(train: Train, loaders: int) -> int:
+    """Return how many micro-batches each loader has in all; of a run that counts epochs, enough."""
+    if train.steps is None:
+        return KEPT
+    return math.ceil(train.steps * train.batch / (train.micro_batch * loaders))
 
 
 def _evaluation_batches(train: Train, loaders: int) -> int:

@@ -121,7 +121,7 @@ def disk_of(free: int) -> object:
 
 
 def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = train(micro_batch=32, data__workers=2, eval_batch=8)
+    settings = train(micro_batch=32, data__workers=2, eval_batch=8, steps=96)
     needed = 4 * 2 * 6 * 32 * 3 * settings.data.image_size**2
     monkeypatch.setattr(shutil, "disk_usage", disk_of(needed))
     assert health.shared_memory(settings, 4, 8, tmp_path) == []
@@ -135,6 +135,21 @@ def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert health.shared_memory(sized, 4, 8, tmp_path) == []
     monkeypatch.setattr(shutil, "disk_usage", disk_of(4 * 2 * 6 * 32 * 3 * 24**2 - 1))
     assert len(health.shared_memory(sized, 4, 8, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "batches"), [({"steps": 1}, 1), ({"steps": 3}, 2), ({"steps": None, "epochs": 1}, 6)]
+)
+def test_shared_memory_of_a_run_with_few_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], batches: int
+) -> None:
+    """Four micro-batches a step, of two ranks with four loaders each: no more is kept than there are."""
+    settings = train(data__workers=4, eval_batch=8, **changes)
+    needed = 2 * 4 * batches * 8 * 3 * settings.data.image_size**2
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(needed))
+    assert health.shared_memory(settings, 2, 2, tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", disk_of(needed - 1))
+    assert len(health.shared_memory(settings, 2, 2, tmp_path)) == 1
 
 
 @pytest.mark.parametrize(("eval_batch", "batches"), [(50, 1), (12, 4), (7, 6), (51, 0)])
