@@ -12,7 +12,7 @@ class SlurmState(NamedTuple):
 
     shown: Literal["queued", "running", "ended"]
     works: bool  # its processes may be at work, now or without a further start
-    said: str = ""  # of a job that ended so, for people; "" where that explains nothing
+    said: str = ""  # of a job that is over here, for people; "" where that explains nothing
     cause: Cause | None = None  # the same for the ledger, where it has a word for it
 
 
@@ -31,6 +31,8 @@ STATES = {
     "RUNNING": SlurmState("running", works=True),
     "STOPPED": SlurmState("running", works=True),
     "SIGNALING": SlurmState("running", works=True),
+    # a sibling of it was started, on another cluster of the federation, of which this one tells no more
+    "REVOKED": SlurmState("running", works=True, said="started on another cluster of the federation"),
     "STAGE_OUT": SlurmState("running", works=False),
     "COMPLETING": SlurmState("running", works=False),  # it is being killed
     "COMPLETED": SlurmState("ended", works=False),
@@ -42,7 +44,6 @@ STATES = {
     "OUT_OF_MEMORY": SlurmState("ended", works=False, said="out of memory"),
     "DEADLINE": SlurmState("ended", works=False, said="deadline"),
     "BOOT_FAIL": SlurmState("ended", works=False, said="boot failure"),
-    "REVOKED": SlurmState("ended", works=False, said="revoked"),
 }
 UNKNOWN = SlurmState("running", works=True)  # of a later Slurm: what isn't known has not ended
 

@@ -140,9 +140,10 @@ def test_of_several_records_each_element_reads_its_own(
 def test_accounts_and_queue_of_several_elements(commands: Path) -> None:
     program(commands, "sacct", "7_1|CANCELLED by 0\n7_2|PREEMPTED\n7_2|TIMEOUT\n7_[3-4%2]|PENDING")
     assert [slurm_job.why_ended("7_2", restart) for restart in range(3)] == ["preempted", "timeout", None]
-    program(commands, "squeue", "7_1|COMPLETING\n7_2|RUNNING")
-    records = [{"job": f"7_{index}", "restart": 0, "slurm": True} for index in (1, 2, 3)]
-    assert [slurm_job.holder_state(NODE, record) for record in records] == ["gone", "works", "gone"]
+    program(commands, "squeue", "7_1|COMPLETING\n7_2|RUNNING\n7_4|REVOKED")
+    records = [{"job": f"7_{index}", "restart": 0, "slurm": True} for index in (1, 2, 3, 4)]
+    states = [slurm_job.holder_state(NODE, record) for record in records]
+    assert states == ["gone", "works", "gone", "works"]
 
 
 @pytest.mark.parametrize(

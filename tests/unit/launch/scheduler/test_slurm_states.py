@@ -19,5 +19,11 @@ def test_what_is_not_known_has_not_ended() -> None:
 def test_nothing_works_once_it_has_ended_and_only_then_is_there_a_reason() -> None:
     for name, state in STATES.items():
         assert not (state.shown == "ended" and state.works), name
-        assert state.shown == "ended" or not state.said, name
+        assert state.shown == "ended" or not state.said or name == "REVOKED", name
         assert state.cause in {None, state.said, "requeued"}, name
+
+
+def test_a_job_that_another_cluster_has_started_may_be_at_work() -> None:
+    """`squeue --all` shows it so where the federation has given it away; a lock's holder is not gone then."""
+    state = slurm_state("REVOKED")
+    assert (state.shown, state.works) == ("running", True)
