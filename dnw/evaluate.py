@@ -20,7 +20,7 @@ from torch import nn
 
 from dnw.config import ConfigError, Precision, Train
 from dnw.engines import NAMES, build
-from dnw.hardware import out_of_memory
+from dnw.hardware import kernel_build, out_of_memory
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
 from dnw.speed import Speed, measure
@@ -169,6 +169,8 @@ def _measured(train: Train, model: nn.Module, val: Index, engine: str | None, de
     run: Callable[[torch.Tensor], torch.Tensor]
     precision: Precision = train.precision if engine is None else "fp32"  # an engine has its own
     configure(precision)
+    if problem := kernel_build.problem(device):
+        raise ConfigError(f"{device}: {problem}")
     if engine is None:
         run = model.to(device).eval()
     else:

@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 
 from dnw.config import Train
+from dnw.hardware import kernel_build
 from dnw.hardware.device import SilentError, in_time
 from dnw.splits import windows_bytes
 from shards.errors import ShardError
@@ -77,7 +78,7 @@ def check(device: torch.device, train: Train, checkpoints: Path) -> Health:
     """
     now = time.time()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
-    problems = _gpu_in_time(device) if device.type == "cuda" else []
+    problems = _of_gpu(device) if device.type == "cuda" else []
     ranks, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     return Health(
         node=node_name(),
@@ -213,11 +214,12 @@ def disk(checkpoints: Path) -> list[str]:
     ]
 
 
-def _gpu_in_time(device: torch.device) -> list[str]:
+def _of_gpu(device: torch.device) -> list[str]:
     try:
-        return in_time(partial(gpu, device))
+        problems = in_time(partial(gpu, device))
     except SilentError as error:
         return [str(error)]
+    return problems or list(filter(None, [kernel_build.problem(device)]))
 
 
 def gpu(device: torch.device) -> list[str]:

@@ -21,7 +21,7 @@ import torch
 from example import train
 
 from dnw.config.augmentation import Augmentation
-from dnw.hardware import device, health
+from dnw.hardware import device, health, kernel_build
 from dnw.hardware.health import Health, UnfitError, judge
 from dnw.training.data import BatchBufferPool
 from shards.index import Index
@@ -226,6 +226,16 @@ def test_a_gpu_that_works_and_ones_that_do_not(monkeypatch: pytest.MonkeyPatch) 
     assert health.gpu(CPU) == ["the GPU adds or copies wrongly"]
 
 
+def test_a_node_on_which_kernels_cannot_be_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is unfit, before the first step; nothing is asked of the compiler where the GPU itself fails."""
+    monkeypatch.setattr(kernel_build, "problem", lambda _device: "no C compiler; install gcc")
+    monkeypatch.setattr(health, "gpu", lambda _device: [])
+    found = health.check(torch.device("cuda", 0), train(), tmp_path)
+    assert found.node_problems == ["no C compiler; install gcc"]
+    monkeypatch.setattr(health, "gpu", lambda _device: ["the GPU fails"])
+    assert health._of_gpu(torch.device("cuda", 0)) == ["the GPU fails"]
+
+
 def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 
@@ -235,5 +245,5 @@ def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(device, "ANSWERS_WITHIN_S", 0.01)
     monkeypatch.setattr(health, "gpu", hangs)
-    assert health._gpu_in_time(CPU) == ["no answer of the GPU within 0.01 s"]
+    assert health._of_gpu(CPU) == ["no answer of the GPU within 0.01 s"]
     over.set()
