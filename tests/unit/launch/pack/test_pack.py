@@ -200,6 +200,31 @@ def test_a_folder_that_cannot_be_read_for_a_moment(
     assert capfd.readouterr().err.count("Stale file handle") == 1
 
 
+@pytest.mark.parametrize("call", ["unmarked", "end"])
+def test_marks_that_fail_for_a_moment_end_no_job(
+    tmp_path: Path,
+    orders: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    call: str,
+) -> None:
+    """As it begins, as a run ends, and as it asks to be started again."""
+    start = work(tmp_path, "finish")
+    real: Any = getattr(Marks, call)
+    failures = [OSError(errno.ESTALE, "Stale file handle", "here")] * 2
+
+    def fails_first(*words: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*words)
+
+    monkeypatch.setattr(Marks, call, fails_first)
+    assert start.run() == 0
+    assert not failures
+    assert [start.marks.of(run) for run in runs_of(start)] == ["ended"]
+    assert capfd.readouterr().err.count("Stale file handle") == 1
+
+
 def test_all_are_stopped_where_the_job_can_not_go_on(
     tmp_path: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
