@@ -71,6 +71,11 @@ PLACES = (
 )
 
 
+def has_any(train: Train) -> bool:
+    """Whether a configuration names classes of the user's own."""
+    return any(True for _ in _chosen(train))
+
+
 def freeze(train: Train) -> tuple[Train, tuple[tuple[str, bytes], ...]]:
     """Check the classes that a configuration names; return it with their fingerprint, and their files.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnw import user_classes
 from dnw.config import ConfigError, Train, load
 from dnw.runs.folder import Run
 
@@ -47,15 +48,18 @@ def preload(folder: Path) -> None:
     except ConfigError:  # which each worker tells
         return
     if "tensorboard" in train.track:
-        with _without_object_stores():
+        with _without_object_stores(train):
             from dnw.training.monitoring import dashboard, event_file  # noqa: F401, PLC0415  (bring TensorBoard)
 
 
 @contextlib.contextmanager
-def _without_object_stores() -> Iterator[None]:
-    """Have TensorBoard, where it is imported within, do without the clients of object stores."""
+def _without_object_stores(train: Train) -> Iterator[None]:
+    """Have TensorBoard, where it is imported within, do without the clients of object stores.
+
+    A class of the user's own may write there: for such a run they stay.
+    """
     hidden: dict[str, Any] = {}
-    if "tensorboard" not in sys.modules:
+    if "tensorboard" not in sys.modules and not user_classes.has_any(train):
         hidden = {name: None for name in _STORES if name not in sys.modules}
     sys.modules |= hidden
     try:
@@ -75,7 +79,7 @@ def open_board(run: Run, train: Train, purge_step: int | None) -> SummaryWriter 
     """
     if "tensorboard" not in train.track:
         return NoBoard()
-    with _without_object_stores():
+    with _without_object_stores(train):
         from dnw.training.monitoring.event_file import Board  # noqa: PLC0415
 
     return Board(run.tensorboard, purge_step)

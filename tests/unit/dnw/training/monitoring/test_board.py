@@ -51,6 +51,26 @@ def test_a_run_imports_no_tracker_that_it_does_not_use_nor_tensorboard_object_st
     assert list(board_alone.tensorboard.iterdir())
 
 
+# What a class of the user's own may do in a worker; the store is fsspec's, in memory.
+OWN = """
+import sys
+from pathlib import Path
+from dnw import train
+train.preload(Path(sys.argv[1]))
+from torch.utils.tensorboard import SummaryWriter
+with SummaryWriter("memory://mine") as writer:
+    writer.add_scalar("x", 1.0, 1)
+import fsspec
+print(len(fsspec.filesystem("memory").ls("/mine")))
+"""
+
+
+def test_a_class_of_ones_own_may_write_into_an_object_store(tmp_path: Path) -> None:
+    run = make(tmp_path, wiring={"name": "lab.Mine"})
+    words = [sys.executable, "-c", OWN, str(run.folder)]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "1\n"
+
+
 def test_tensorboard_alone_is_the_default(tmp_path: Path) -> None:
     run = make(tmp_path)
     board.preload(run.folder)
