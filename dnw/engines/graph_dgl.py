@@ -1,11 +1,13 @@
 """What is left of a network as messages along the edges of graphs, by the Deep Graph Library (dgl.ai).
 
-dgl 1.1.3 is the last version on PyPI for any torch; newer ones are built for one version of it each.
+dgl 1.1.3 is the last version on PyPI for any torch; newer ones are built for one version of it each. It is
+there for Python up to 3.11.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from torch import Tensor
@@ -29,10 +31,10 @@ def _library() -> Any:
     try:
         import dgl  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError(
-            f"engine dgl needs the Deep Graph Library ({error}): python -m pip install 'dnw[dgl]', "
-            "or take another engine"
-        ) from None
+        remedy = "python -m pip install 'dnw[dgl]', or take another engine"
+        if sys.version_info >= (3, 12):
+            remedy = "on PyPI it is there for Python 3.11; take that, or another engine"
+        raise ImportError(f"engine dgl needs the Deep Graph Library ({error}): {remedy}") from None
     return dgl
 
 
