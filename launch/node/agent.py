@@ -114,13 +114,14 @@ def _run(arguments: list[str], peers: Peers) -> int:
         if container.MARK in os.environ:  # a thread, so not before the fork server
             follow((_job(), os.getppid()), signal.SIGTERM)
         peers.follow()
+        meeting.check_driver()
         peers.wait()
         address, _, port = asked.rdzv_endpoint.rpartition(":")
         if "is_host=false" in asked.rdzv_conf:
             meeting.reach(address.strip("[]"), int(port))
         else:
             meeting.check_port(int(port))
-        config, _, _ = run.config_from_args(asked)  # asks for CUDA
+        config, _, _ = run.config_from_args(asked)  # asks for CUDA, which answers by now
         elastic_launch(config, work)(asked.training_script, *asked.training_script_args)
     except SignalException:
         return STOPPED

@@ -50,6 +50,22 @@ def load(module: str) -> None:
         raise UnfitError(LACKING, f"{error.name} can't be imported: {error}") from None
 
 
+def check_driver() -> None:
+    """Ask CUDA whether there is a GPU: torchrun is going to, for as long as it takes.
+
+    Raises:
+        UnfitError: it gives no answer.
+    """
+    import torch  # noqa: PLC0415  (launch imports no torch on the login node)
+
+    from dnw.hardware.device import SilentError, in_time  # noqa: PLC0415  (imports torch)
+
+    try:
+        in_time(torch.cuda.is_available)
+    except SilentError as error:
+        raise UnfitError(LACKING, f"{error}: its driver hangs") from None
+
+
 def check_port(port: int) -> None:
     """Refuse a port that somebody has taken since it was found free.
 

@@ -262,6 +262,14 @@ def test_a_failed_worker_has_its_say(run: Run, start: Started) -> None:
     assert ledger.read(run)[0].reason == "error"
 
 
+def test_a_driver_that_hangs_makes_the_node_unfit(run: Run, start: Started) -> None:
+    """torchrun's own question to CUDA has no time limit, and no worker with a watchdog is there yet."""
+    out, _ = start("no driver", foreground=False).communicate(timeout=60)
+    (attempt,) = ledger.read(run)
+    assert attempt.reason == "unfit", out
+    assert "no answer of the GPU within 0.2 s: its driver hangs" in attempt.end["detail"]
+
+
 def test_a_worker_that_ends_without_a_word(run: Run, start: Started) -> None:
     process = start("vanish", foreground=False)
     out, _ = process.communicate(timeout=60)
