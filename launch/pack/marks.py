@@ -9,15 +9,40 @@ folder of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dnw.runs.folder import Run
+from launch.node.timeouts import LOOK_S
 
 ENDED, CANCELLED = FOLDERS = ("ended", "cancelled")
+UNREAD_S = 60.0  # for which marks may fail: a handle gone stale, a file server that comes back
+A = TypeVar("A")
+R = TypeVar("R")
 Mark = Literal["", "ended", "cancelled"]
+
+
+def patiently(act: Callable[[A], R], what: A) -> R:
+    """Return what marks tell, or make one; again while their folder fails, which may pass.
+
+    Raises:
+        OSError: it has failed for UNREAD_S.
+    """
+    began, told = time.monotonic(), ""
+    while True:
+        try:
+            return act(what)
+        except OSError as error:
+            if time.monotonic() - began >= UNREAD_S:
+                raise
+            if str(error) != told:
+                told = str(error)
+                print(f"{told}; trying again", file=sys.stderr, flush=True)
+            time.sleep(LOOK_S)
 
 
 @dataclass(frozen=True)

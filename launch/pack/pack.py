@@ -16,10 +16,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from dnw.preemption import STOPPED, signal_name
 from dnw.runs import ledger
@@ -34,13 +33,10 @@ from launch.node.signals import SIGNALS, StopRequests
 from launch.node.timeouts import LOOK_S, POLL_S
 from launch.node.topology import Node, this_node
 from launch.pack.child import PARENT
-from launch.pack.marks import Marks
+from launch.pack.marks import UNREAD_S, Marks, patiently
 
-A = TypeVar("A")
-R = TypeVar("R")
 CHILD = "launch.pack.child"
 OVER = frozenset({DONE, DIVERGED, HELD})  # exit codes of a run on which there is nothing left to do here
-UNREAD_S = 60.0  # for which marks may not be read: a handle gone stale, a file server that comes back
 FINAL = frozenset({"timeout", "signalled"})  # causes after which a run that isn't started again is over
 
 
@@ -124,7 +120,7 @@ class Work:
     def run(self) -> int:
         """Work on the runs that aren't marked: 0 all done, 75 stopped, or started again, else as a Job."""
         try:
-            left = self._patiently(self.marks.unmarked, [Run(job.folder) for job in self.jobs])
+            left = patiently(self.marks.unmarked, [Run(job.folder) for job in self.jobs])
             for job in self.jobs:
                 if Run(job.folder) in left:
                     self.children.append(Child.start(job))
@@ -139,24 +135,6 @@ class Work:
             return STOPPED
         codes = {child.process.returncode for child in self.children if not child.is_cancelled} - {DONE}
         return FAILED if codes - {STOPPED, DIVERGED} else max(codes, default=DONE)
-
-    def _patiently(self, act: Callable[[A], R], what: A) -> R:
-        """Return what the marks tell, or make one; again while the folder fails, which may pass.
-
-        Raises:
-            OSError: it has failed for UNREAD_S.
-        """
-        began, told = time.monotonic(), ""
-        while True:
-            try:
-                return act(what)
-            except OSError as error:
-                if time.monotonic() - began >= UNREAD_S:
-                    raise
-                if str(error) != told:
-                    told = str(error)
-                    print(f"{told}; trying again", file=sys.stderr, flush=True)
-                time.sleep(LOOK_S)
 
     def _watch(self) -> None:
         """Wait until all have ended; pass on requests to stop, and mark those that are over."""
@@ -213,7 +191,7 @@ class Work:
         if child.is_cancelled and last is not None and last.reason == "stopped":
             ledger.end(run, last.number, "stopped", by="launcher", cause="cancelled")
         if code in OVER or child.is_cancelled or not self._was_stopped(child):
-            self._patiently(self.marks.end, run)
+            patiently(self.marks.end, run)
 
     def _was_stopped(self, child: Child) -> bool:
         """Whether a process ended since the job, or this process of it, was asked to stop."""
@@ -223,7 +201,7 @@ class Work:
     def _is_started_again(self) -> bool:
         """Have Slurm start the job again, if one of its runs wants to go on; whether one does."""
         asked, whys, going = self.stop.signal or signal.SIGTERM, list[str](), list[Run]()
-        left = self._patiently(self.marks.unmarked, [child.run for child in self.children])
+        left = patiently(self.marks.unmarked, [child.run for child in self.children])
         for child in self.children:
             run = child.run
             if run not in left:
@@ -231,7 +209,7 @@ class Work:
             last = ledger.last(run) if child.has_begun else None
             why = None if last is None else requeue.reason(run, self.node, asked)
             if why is None and last is not None and last.cause in FINAL:
-                self._patiently(self.marks.end, run)
+                patiently(self.marks.end, run)
                 continue
             going.append(run)
             whys += [why] if why else []

@@ -43,7 +43,7 @@ from launch.cluster.gated import PACK, WAIT
 from launch.node import follow_up, notify, requeue, slurm_job
 from launch.node.requeue import NEVER
 from launch.node.topology import LOOPBACK, Node
-from launch.pack.marks import Marks
+from launch.pack.marks import Marks, patiently
 from launch.pipeline.outcome import describe, job_of
 from launch.query.run_status import RunStatus, query_status
 from launch.scheduler import array
@@ -81,7 +81,8 @@ def _pass(after: Mapping[Run, Sequence[Run]], marks: Marks | None = None, is_wai
         marks: of those that share the job; None: it is a single run's.
         is_waiting: here, for as long as it takes.
     """
-    left = [run for run in after if marks is None or not marks.of(run)]
+    unmarked = set(after) if marks is None else patiently(marks.unmarked, after)
+    left = [run for run in after if run in unmarked]
     waiting = [run for run in left if not _has_begun(run)]
     if not waiting:
         return DONE
@@ -227,7 +228,7 @@ def _give_up(run: Run, why: str, marks: Marks | None) -> int:
         marks: of the runs that share the job, of which this one is over.
     """
     if marks is not None:
-        marks.end(run)
+        patiently(marks.end, run)
     said = f"{why}; once that is mended, type the command of both again"
     node = _here()
     try:

@@ -1,6 +1,7 @@
 """What a job does that begins when others may be done; tests/slurm/pipelines has real jobs."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_folder import Slurm, finish, make, note, slurm, submit
@@ -251,6 +253,33 @@ def test_of_runs_that_share_a_job_one_that_will_not_begin_keeps_none_from_it(
     assert len(ledger.read(run)) == 1
     assert shared(tmp_path, {third: [fourth], run: [fourth]})[0] == gate.OVER
     assert marks.of(third) == "ended"
+
+
+@pytest.mark.parametrize(("call", "code"), [("unmarked", gate.DONE), ("end", gate.OVER)])
+def test_marks_that_fail_for_a_moment_end_no_job(
+    cluster: Slurm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    other: Run,
+    call: str,
+    code: int,
+) -> None:
+    """Whether the run may begin, or is marked as one that won't."""
+    if code == gate.DONE:
+        finish(other)
+    real: Any = getattr(Marks, call)
+    failures = [OSError(errno.ESTALE, "Stale file handle")] * 2
+
+    def fails_first(*words: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*words)
+
+    monkeypatch.setattr(Marks, call, fails_first)
+    monkeypatch.setattr("launch.pack.marks.LOOK_S", 0.01)
+    assert shared(tmp_path, {run: [other]})[0] == code
+    assert not failures
 
 
 def test_runs_that_share_a_job_begin_together(
