@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from dnw.runs.folder import Run
-from launch.node.timeouts import LOOK_S
 
 ENDED, CANCELLED = FOLDERS = ("ended", "cancelled")
+AGAIN_S = 1.0  # between two tries
 UNREAD_S = 60.0  # for which marks may fail: a handle gone stale, a file server that comes back
 A = TypeVar("A")
 R = TypeVar("R")
@@ -42,7 +42,7 @@ def patiently(act: Callable[[A], R], what: A) -> R:
             if str(error) != told:
                 told = str(error)
                 print(f"{told}; trying again", file=sys.stderr, flush=True)
-            time.sleep(LOOK_S)
+            time.sleep(AGAIN_S)
 
 
 @dataclass(frozen=True)

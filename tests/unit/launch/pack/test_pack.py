@@ -38,7 +38,7 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(slurm_job, "can_requeue", lambda: True)
     monkeypatch.setattr(pack, "POLL_S", 0.05)
     monkeypatch.setattr(pack, "LOOK_S", 0.05)
-    monkeypatch.setattr("launch.pack.marks.LOOK_S", 0.05)
+    monkeypatch.setattr("launch.pack.marks.AGAIN_S", 0.05)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/first/code.zip", str(ROOT), str(ROOT / "tests")]))
     return given
 

@@ -277,7 +277,7 @@ def test_marks_that_fail_for_a_moment_end_no_job(
         return real(*words)
 
     monkeypatch.setattr(Marks, call, fails_first)
-    monkeypatch.setattr("launch.pack.marks.LOOK_S", 0.01)
+    monkeypatch.setattr("launch.pack.marks.AGAIN_S", 0.01)
     assert shared(tmp_path, {run: [other]})[0] == code
     assert not failures
 
