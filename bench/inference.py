@@ -4,9 +4,10 @@
     python bench/inference.py --quick     width 0.225, one image, one thread
 
 The dense networks, and the wirings as `dnw.export --onnx` writes them, run in ONNX Runtime and OpenVINO, of
-those that are installed (pip install '.[bench]'). Native also runs wirings of the same width with edges in
-blocks (--blocks). Prints a table and the goals, and writes inference.json, inference.png (time against cost)
-and accuracy.png (published accuracy against time) to bench/out (--out).
+those that are installed (pip install '.[bench]'). Native runs with maps in bf16, too (--no-bf16: it doesn't),
+and wirings of the same width with edges in blocks (--blocks). Prints a table and the goals, and writes
+inference.json, inference.png (time against cost) and accuracy.png (published accuracy against time) to
+bench/out (--out).
 
 Weights are drawn: times don't depend on their values. So that nodes are left without edges as after training,
 each node gets a factor of its own before the edges are chosen (--spread). Multiply-adds are those on paths
@@ -47,6 +48,7 @@ from dnw.wiring import edges_of, raw_weight  # noqa: E402
 from shards.command import amount  # noqa: E402
 
 SIZE = 224
+IN_BF16 = "native in bf16"
 ENGINES = ("sort", "dense", "compact", "csr", "dgl", "native")
 TOP1 = {0.225: 60.9, 0.3: 65.0, 0.49: 70.4}  # of a width, percent on ImageNet (the paper, table 1)
 GOALS = (  # of a width, one image or 32, one thread: how many times as long as native
@@ -183,12 +185,16 @@ def compare(options: argparse.Namespace, width: float, batch: int, threads: int)
     case = functools.partial(Timed, beside=width, batch=batch, threads=threads)
     own = functools.partial(case, width=width, multiply_adds=cost, top1=TOP1.get(width))
     runs = {name: (engine(name, model, left, threads), own(name)) for name in options.engines}
+    if options.bf16 and "native" in options.engines:
+        runs[IN_BF16] = engines.build("native", left, SIZE, threads, "bf16"), own(IN_BF16)
     runs |= {name: (run, own(name)) for name, run in in_runtimes(left, options.exports, threads).items()}
     for block in options.blocks:
         of_blocks = discovered(width, options.spread, block)
         costs = profile(of_blocks, SIZE).effective_macs
         blocks = compact(of_blocks, SIZE)
-        native = {"native": engines.build("native", blocks, SIZE, threads)}
+        native: dict[str, Run] = {"native": engines.build("native", blocks, SIZE, threads)}
+        if options.bf16:
+            native[IN_BF16] = engines.build("native", blocks, SIZE, threads, "bf16")
         for name, run in (native | in_runtimes(blocks, options.exports, threads)).items():
             named = f"{name}, blocks of {block}"
             runs[named] = run, case(named, width=0, multiply_adds=costs)
@@ -229,7 +235,7 @@ def check(runs: dict[str, tuple[Run, Timed]]) -> None:
     expected_BK = next(iter(logits.values()))
     for name, found_BK in logits.items():
         error = float((found_BK - expected_BK).abs().max() / expected_BK.abs().max())
-        if error > 1e-5:
+        if error > (2**-8 if name == IN_BF16 else 1e-5):
             raise SystemExit(f"engine {name} is off by {error:.1e} of the largest logit")
 
 
@@ -314,6 +320,9 @@ def arguments() -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="*", choices=names, default=names)
     parser.add_argument("--blocks", type=int, nargs="*", default=[4], help="wiring.block, for native")
+    parser.add_argument(
+        "--bf16", action=argparse.BooleanOptionalAction, default=True, help="native with maps in bf16, too"
+    )
     parser.add_argument(
         "--exports", action=argparse.BooleanOptionalAction, default=True, help="wirings in the runtimes, too"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import shards  # noqa: F401  (checks the environment of `python -m dnw.*`)
 
@@ -14,7 +14,11 @@ __version__ = "0.1.0"
 
 
 def load(
-    path: Path | str, engine: str = "native", threads: int | None = None, device: str = "cpu"
+    path: Path | str,
+    engine: str = "native",
+    threads: int | None = None,
+    device: str = "cpu",
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Network:
     """Load a network from a file that python -m dnw.export wrote; it maps images to logits.
 
@@ -24,6 +28,7 @@ def load(
             alone, and Pillow for image files; all others need torch.
         threads: how many cores compute; None: all there are, or as many as torch uses with its engines.
         device: where images are and logits will be: cpu, cuda, cuda:1 ...
+        precision: fp32, or bf16 (docs/inference.md), with native on a CPU, compact and auto.
 
     Returns:
         the network, as in
@@ -33,8 +38,8 @@ def load(
 
     Raises:
         dnw.exported.model_file.ModelFileError: no such file, damaged, or of another program or version.
-        ValueError, ImportError: there is no such engine, not on that device, or it isn't installed.
+        ValueError, ImportError: no such engine, not on that device, in that precision, or not installed.
     """
     from dnw.exported import network  # noqa: PLC0415  (brings numba)
 
-    return network.load(Path(path), engine, threads, device)
+    return network.load(Path(path), engine, threads, device, precision)

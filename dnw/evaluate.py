@@ -20,6 +20,7 @@ from torch import nn
 
 from dnw.config import ConfigError, Precision, Train
 from dnw.engines import NAMES, build
+from dnw.engines.building import Precision as EnginePrecision
 from dnw.hardware import kernel_build, out_of_memory
 from dnw.hardware.precision import autocast, configure
 from dnw.profile import profile
@@ -50,8 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         type=_choice,
         nargs="*",
         default=[],
-        metavar="engine=NAME|weights=ema",
-        help=f"an engine, of {', '.join(NAMES)}; the weights' average, not those trained last (optim.ema)",
+        metavar="engine=NAME|precision=bf16|weights=ema",
+        help=f"an engine, of {', '.join(NAMES)}, and its precision; the weights' average, not those trained "
+        "last (optim.ema)",
     )
     parser.add_argument(
         "--data", type=command.path, metavar="FOLDER", help="the shards, if not those of data.dir"
@@ -67,6 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = dict(options.chosen)
     engine: str | None = chosen.get("engine")
+    if "precision" in chosen and engine is None:
+        parser.error("precision= is an engine's: add engine=native, or leave it out for the run's own")
+    engine_precision: EnginePrecision = chosen.get("precision", "fp32")
     loaded = load_checkpointed_model(options.path, chosen.get("weights", "trained"))
     train, model, step = _as_asked(loaded.train, options), loaded.model, loaded.step
     is_named = options.data is not None
@@ -74,10 +79,14 @@ def main(arguments: list[str] | None = None) -> int:
     for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
         print(note, file=sys.stderr)
     costs = profile(model, train.data.test_size)
-    found = _on_this_machine(train, model, val, engine, torch.device(options.device))
+    found = _on_this_machine(train, model, val, engine, engine_precision, torch.device(options.device))
     if options.json:
         facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
-        facts |= {"images_per_second": found.images_per_second, "engine": engine}
+        facts |= {
+            "images_per_second": found.images_per_second,
+            "engine": engine,
+            "precision": engine_precision if engine else train.precision,
+        }
         print(json.dumps({"step": step, **dataclasses.asdict(found.accuracy), **facts}))
     else:
         print(f"{options.path} at step {step}: {found.told()}")
@@ -113,8 +122,18 @@ class _Found:
 
 def _choice(word: str) -> tuple[str, str]:
     """Return a word as the setting and its value."""
-    is_of_weights = word.startswith("weights=")
-    return ("weights", chosen_weights(word)) if is_of_weights else ("engine", _engine_name(word))
+    if word.startswith("weights="):
+        return "weights", chosen_weights(word)
+    if word.startswith("precision="):
+        return "precision", _precision(word)
+    return "engine", _engine_name(word)
+
+
+def _precision(word: str) -> str:
+    _, _, name = word.partition("=")
+    if name not in ("fp32", "bf16"):
+        raise argparse.ArgumentTypeError(f"no precision {name!r}; there are: fp32, bf16")
+    return name
 
 
 def _engine_name(word: str) -> str:
@@ -123,7 +142,7 @@ def _engine_name(word: str) -> str:
         raise argparse.ArgumentTypeError(f"write it as engine={word}")
     if key != "engine":
         raise argparse.ArgumentTypeError(
-            f"{word!r}: only engine=NAME and weights=ema can be chosen of a network"
+            f"{word!r}: only engine=NAME, precision=bf16 and weights=ema can be chosen of a network"
         )
     if name not in NAMES:
         there = ", ".join(NAMES)
@@ -150,7 +169,12 @@ def _what_would_fit(error: Exception, train: Train, device: torch.device) -> str
 
 
 def _on_this_machine(
-    train: Train, model: nn.Module, val: Index, engine: str | None, device: torch.device
+    train: Train,
+    model: nn.Module,
+    val: Index,
+    engine: str | None,
+    engine_precision: EnginePrecision,
+    device: torch.device,
 ) -> _Found:
     """Measure accuracy and speed on the validation split.
 
@@ -158,14 +182,21 @@ def _on_this_machine(
         ConfigError: the engine can't take the network, or there is too little memory.
     """
     try:
-        return _measured(train, model, val, engine, device)
+        return _measured(train, model, val, engine, engine_precision, device)
     except Exception as error:
         if out_of_memory.lacking(error):
             raise ConfigError(_what_would_fit(error, train, device)) from error
         raise
 
 
-def _measured(train: Train, model: nn.Module, val: Index, engine: str | None, device: torch.device) -> _Found:
+def _measured(
+    train: Train,
+    model: nn.Module,
+    val: Index,
+    engine: str | None,
+    engine_precision: EnginePrecision,
+    device: torch.device,
+) -> _Found:
     run: Callable[[torch.Tensor], torch.Tensor]
     precision: Precision = train.precision if engine is None else "fp32"  # an engine has its own
     configure(precision)
@@ -175,7 +206,7 @@ def _measured(train: Train, model: nn.Module, val: Index, engine: str | None, de
         run = model.to(device).eval()
     else:
         try:
-            run = build(engine, model, train.data.test_size, train.threads, device=device)
+            run = build(engine, model, train.data.test_size, train.threads, engine_precision, device)
         except (TypeError, ValueError, ImportError) as error:
             raise ConfigError(str(error)) from error
     began_s = time.monotonic()

@@ -16,7 +16,7 @@ from shards.errors import did_you_mean
 
 Precision = Literal["fp32", "bf16"]
 Run = Callable[[Tensor], Tensor]
-_IN_BF16 = ("dense", "compact")
+_IN_BF16 = ("dense", "compact", "native")
 
 
 def build(
@@ -41,7 +41,8 @@ def build(
         network: a trained network, or one in compact form.
         image_size: H and W, in pixels.
         threads: how many cores compute; None: as many as torch uses.
-        precision: fp32, or for dense and compact bf16; logits are float32.
+        precision: fp32, or bf16, of dense and compact, and of native on a CPU, which then keeps maps in it
+            and computes in fp32. Logits are float32.
         device: where the images are.
 
     Raises:
@@ -80,7 +81,9 @@ def _check(name: str, threads: int | None, precision: Precision, device: torch.d
     if threads is not None and threads < 1:
         raise ValueError(f"threads: must be at least 1, or None for as many as torch uses (got {threads})")
     if precision == "bf16" and name not in (*_IN_BF16, "auto"):
-        raise ValueError(f"engine {name} computes in fp32 only; for bf16 take {' or '.join(_IN_BF16)}")
+        raise ValueError(f"engine {name} computes in fp32 only; for bf16 take {', '.join(_IN_BF16)}")
+    if precision == "bf16" and name == "native" and device.type != "cpu":
+        raise ValueError(f"engine native computes in fp32 only on {device}; for bf16 take dense or compact")
     if name == "dgl" and device.type != "cpu":
         raise ValueError(f"engine dgl computes on the CPU, not on {device}")
 
@@ -110,7 +113,7 @@ def _engine(name: str, network: Compact, threads: int | None, precision: Precisi
 
             return graph_dgl(network)
         case _ if network.device.type == "cpu":
-            return _native(network, threads or torch.get_num_threads())
+            return _native(network, threads or torch.get_num_threads(), precision)
         case _:
             from dnw.engines.native.gpu import gpu  # noqa: PLC0415
 
@@ -120,10 +123,10 @@ def _engine(name: str, network: Compact, threads: int | None, precision: Precisi
             return gpu(network)
 
 
-def _native(network: Compact, threads: int) -> Run:
+def _native(network: Compact, threads: int, precision: Precision) -> Run:
     from dnw.engines.native.network import Native  # noqa: PLC0415
 
-    native = Native(network.arrays(), threads)
+    native = Native(network.arrays(), threads, precision)
     return lambda images_BCHW: torch.from_numpy(native(images_BCHW.detach().numpy()))
 
 
@@ -131,7 +134,7 @@ def _auto(network: nn.Module | Compact, left: Compact, threads: int | None, prec
     from dnw.engines import winners  # noqa: PLC0415
     from dnw.engines.auto import Auto  # noqa: PLC0415
 
-    has_native = left.device.type == "cpu" or takes_kernels(left.device)
+    has_native = left.device.type == "cpu" or (precision == "fp32" and takes_kernels(left.device))
     names = [name for name in ("native", "csr", "compact") if precision == "fp32" or name in _IN_BF16]
     names = [name for name in names if name != "native" or has_native]
     candidates = {name: _engine(name, left, threads, precision) for name in names}

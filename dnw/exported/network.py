@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact
 from dnw.engines.names import NAMES
-from dnw.engines.native.network import Native
+from dnw.engines.native.network import Native, Precision
 from dnw.exported import model_file, photograph
 from dnw.exported.model_file import Card
 from shards.errors import did_you_mean
@@ -114,24 +114,27 @@ class Network:
             raise ValueError(f"images must be uint8, or normalized and float32; got {images_BCHW.dtype}")
 
 
-def load(path: Path, engine: str, threads: int | None, device: str) -> Network:
+def load(path: Path, engine: str, threads: int | None, device: str, precision: Precision) -> Network:
     """See dnw.load."""
     if engine not in NAMES:
         raise ValueError(f"no engine {engine!r}{did_you_mean(engine, NAMES)}; there are {', '.join(NAMES)}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: must be at least 1, or None for all cores (got {threads})")
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision: must be one of {', '.join(get_args(Precision))} (got {precision!r})")
     network, card = model_file.read(path)
     if engine == "native" and device == "cpu":
-        return Network(card, _native(network, threads or _cores()), None)
+        return Network(card, _native(network, threads or _cores(), precision), None)
     from dnw.engines.building import build  # noqa: PLC0415  (brings torch)
 
-    return Network(card, None, build(engine, network.tensors(), card.image_size, threads, device=device))
+    of_torch = build(engine, network.tensors(), card.image_size, threads, precision, device)
+    return Network(card, None, of_torch)
 
 
-def _native(network: Compact[Arrays], threads: int) -> Callable[[Floats], Floats]:
+def _native(network: Compact[Arrays], threads: int, precision: Precision) -> Callable[[Floats], Floats]:
     if network.stem is None:
         return lambda images_BCHW: np.tile(network.head.bias, (len(images_BCHW), 1))
-    return Native(network, threads)
+    return Native(network, threads, precision)
 
 
 def _cores() -> int:

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.engines.native import filter_vector, stream_vector, vector
+from dnw.engines.native import filter_vector, options, pairs, stream_vector, summing, vector
 from dnw.engines.native.filter_vector import filter_by_two, filter_flat
+from dnw.engines.native.options import OPTIONS, compiled
+from dnw.engines.native.pairs import PAIR, pack, unpack
 from dnw.engines.native.stream_vector import (
     ALONE,
     STREAMED,
@@ -36,37 +37,20 @@ from dnw.engines.native.stream_vector import (
     stream_4,
     stream_alone,
 )
-from dnw.engines.native.vector import (
-    LANES,
-    LARGEST_TILE,
-    add_up,
-    add_up_2,
-    add_up_3,
-    add_up_4,
-    halve,
-    move,
-    total_of,
-)
+from dnw.engines.native.summing import MINUS_INFINITY, sums, sums_of_pairs
+from dnw.engines.native.vector import LANES, halve, move, total_of
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_MINUS_INFINITY = np.float32(-np.inf)
 _ZERO = np.float32(0)
 _TAPS = 9
-_OPTIONS: dict[str, Any] = {
-    "_nrt": False,
-    "nogil": True,
-    "fastmath": {"contract", "reassoc", "nsz"},
-    "error_model": "numpy",
-}
-_compiled: Callable[[Callable[..., Any]], Any] = numba.njit(**_OPTIONS)
 
 
 def _entry(version: int) -> Any:
     """Make the function that is kept compiled on disk, under the time of this file and `version`."""
 
-    @numba.njit(cache=True, **_OPTIONS)  # type: ignore[untyped-decorator]
+    @numba.njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
     def run(
         images: Any,
         turns: tuple[int, int, int],
@@ -103,7 +87,7 @@ def _entry(version: int) -> Any:
                     if not phase.is_whole:
                         _begin(maps, phase, step, first, last, _received_at(phase, first))
                     _stream(maps, phase, step, team.streams, runs)
-                    _finish(maps, phase, step, targets, first, last, features[image])
+                    _finish(maps, phase, step, targets, first, last, rank, features[image])
                 else:
                     _take(maps, phase, step, targets, edges, first, last, rank, features[image])
                 meetings = _meet(counter, size, meetings)
@@ -112,7 +96,7 @@ def _entry(version: int) -> Any:
     return run
 
 
-@_compiled
+@compiled
 def _meet(counter: Ints, team: int, meetings: int) -> int:
     """Wait until the whole team has come here; returns the number of meetings so far."""
     if team > 1:
@@ -122,7 +106,7 @@ def _meet(counter: Ints, team: int, meetings: int) -> int:
     return meetings + 1
 
 
-@_compiled
+@compiled
 def _lay_out(images: Any, image: int, channel: int, maps: Floats, planes: Any) -> None:
     """Copy every stride-th pixel of every stride-th row to a plane of its own, stride * stride of them."""
     stride, step = planes.stride, planes.stride * images.right
@@ -139,7 +123,7 @@ def _lay_out(images: Any, image: int, channel: int, maps: Floats, planes: Any) -
                 ]
 
 
-@_compiled
+@compiled
 def _take(
     maps: Floats,
     phase: Any,
@@ -160,14 +144,17 @@ def _take(
         place = phase.received_at + rank * phase.group * phase.received_size
         if not phase.is_whole:
             _begin(maps, phase, step, start, stop, place)
-        _sums(maps, phase, step, targets, edges, start, stop, place - step.lag)
+        if phase.reads_pairs:
+            sums_of_pairs(maps, phase, step, targets, edges, start, stop, place - step.lag)
+        else:
+            sums(maps, phase, step, targets, edges, start, stop, place - step.lag)
         if step.bottom < phase.side:
             _leave(maps, phase, step, start, stop, place)
-        _give(maps, phase, step, targets, start, stop, place - step.lag, features)
+        _give(maps, phase, step, targets, start, stop, place - step.lag, rank, features)
         start = stop
 
 
-@_compiled
+@compiled
 def _stream(maps: Floats, phase: Any, step: Any, streams: Any, runs: tuple[int, int]) -> None:
     """Add up what targets receive, but for bias, of a strip a few pixels at a time."""
     place, size = phase.received_at - step.lag, phase.received_size
@@ -199,12 +186,12 @@ def _stream(maps: Floats, phase: Any, step: Any, streams: Any, runs: tuple[int, 
                 stream_4(maps, *bundles, *edges, pixel, place, size)
 
 
-@_compiled
+@compiled
 def _finish(
-    maps: Floats, phase: Any, step: Any, targets: Any, first: int, last: int, features: Floats
+    maps: Floats, phase: Any, step: Any, targets: Any, first: int, last: int, rank: int, features: Floats
 ) -> None:
     """Bring the sums of the targets first..last to what these targets give out."""
-    floor = _ZERO if phase.rectified else _MINUS_INFINITY
+    floor = _ZERO if phase.rectified else MINUS_INFINITY
     wide = phase.streams * LANES
     vectors = (step.done - step.begun + wide - 1) // wide * phase.streams
     for target in range(first, last):
@@ -213,32 +200,45 @@ def _finish(
         finish(vectors, maps, sums, targets.biases[target], floor, phase.kept_at + step.begun)
         if step.bottom < phase.side:
             _leave(maps, phase, step, target, target + 1, place)
-        _give(maps, phase, step, targets, target, target + 1, place - step.lag, features)
+        _give(maps, phase, step, targets, target, target + 1, place - step.lag, rank, features)
 
 
-@_compiled
+@compiled
 def _received_at(phase: Any, target: int) -> int:
     """Return where a target's strip lies, where all targets of a phase have one."""
     return int(phase.received_at + (target - phase.target) * phase.received_size)
 
 
-@_compiled
+@compiled
 def _give(
-    maps: Floats, phase: Any, step: Any, targets: Any, first: int, last: int, place: int, features: Floats
+    maps: Floats,
+    phase: Any,
+    step: Any,
+    targets: Any,
+    first: int,
+    last: int,
+    place: int,
+    rank: int,
+    features: Floats,
 ) -> None:
     """Bring what the targets first..last have received, the first one at `place`, to what they give out."""
+    size = phase.received_size
     for target in range(first, last):
-        received = place + (target - first) * phase.received_size
+        received = place + (target - first) * size
         if phase.normed:
             _normalize(maps, phase, targets.norms[target], received)
         if phase.is_last:
             features[target - phase.target] = _mean(maps, phase, received)
-        else:
+        elif not phase.gives_pairs:
             given = phase.given_at + (target - phase.target) * phase.given_size
-            _filter(maps, phase, step, targets.filters, target, received, given)
+            rows = given + step.top * (phase.side + 1)
+            _filter(maps, phase, step, targets.filters, target, received, rows)
+    if phase.gives_pairs:
+        scratch = phase.scratch_at + 2 * rank * phase.scratch_size
+        _filter_to_pairs(maps, phase, step, targets.filters, first, last, place, scratch)
 
 
-@_compiled
+@compiled
 def _begin(maps: Floats, phase: Any, step: Any, first: int, last: int, place: int) -> None:
     """Give strips what the ones before have left; for the first ones that is a border of zeros."""
     border, end = phase.received_pitch + 1, phase.received_side * phase.received_pitch
@@ -254,7 +254,7 @@ def _begin(maps: Floats, phase: Any, step: Any, first: int, last: int, place: in
             maps[start + end - step.lag : start + end - step.lag + border] = _ZERO
 
 
-@_compiled
+@compiled
 def _leave(maps: Floats, phase: Any, step: Any, first: int, last: int, place: int) -> None:
     """Keep of strips what the next ones read: from the row above them on."""
     border, begin = phase.received_pitch + 1, step.bottom * phase.stride * phase.received_pitch
@@ -264,49 +264,45 @@ def _leave(maps: Floats, phase: Any, step: Any, first: int, last: int, place: in
         move(vectors, maps, start, phase.seams_at + (target - phase.target) * phase.seam_size)
 
 
-@_compiled
-def _sums(
+@compiled
+def _filter_to_pairs(
     maps: Floats,
     phase: Any,
     step: Any,
-    targets: Any,
-    edges: Any,
+    filters: Floats,
     first: int,
     last: int,
     received: int,
+    scratch: int,
 ) -> None:
-    """Write what the targets first..last receive, the first one to maps[received:]."""
-    floor = _ZERO if phase.rectified else _MINUS_INFINITY
-    vectors = (step.done - step.begun) // LANES
-    size = phase.received_size
-    target = first
-    while target < last:
-        together = min(targets.alike[target], last - target)
-        edge = edges.offsets, edges.weights, targets.starts[target], targets.starts[target + 1]
-        bias = targets.biases, target, floor
-        most = LARGEST_TILE // together
-        tiles = (vectors + most - 1) // most
-        for tile in range(tiles):
-            begin, end = vectors * tile // tiles, vectors * (tile + 1) // tiles
-            pixel = step.begun + begin * LANES
-            place, kept = received + (target - first) * size + pixel, phase.kept_at + pixel
-            if together == 1:
-                add_up(end - begin, maps, *edge, pixel, *bias, kept, place, size)
-            elif together == 2:
-                add_up_2(end - begin, maps, *edge, pixel, *bias, kept, place, size)
-            elif together == 3:
-                add_up_3(end - begin, maps, *edge, pixel, *bias, kept, place, size)
-            else:
-                add_up_4(end - begin, maps, *edge, pixel, *bias, kept, place, size)
-        target += together
+    """Filter strips to one of two scratches, and bring them to words from there while the other is written.
+
+    A CPU waits if it reads at once what was written by other vectors. The first word may have pixels of the
+    strip before.
+    """
+    width = phase.side + 1
+    begin, end = step.top * width // PAIR * PAIR, step.bottom * width
+    words = (end - begin + PAIR - 1) // PAIR
+    for target in range(first, last + 1):
+        given = phase.given_at + (target - phase.target) * phase.given_size + begin // 2
+        if target < last:
+            place = scratch + target % 2 * phase.scratch_size
+            if begin < step.top * width:
+                unpack(maps, given, place)
+            source = received + (target - first) * phase.received_size
+            _filter(maps, phase, step, filters, target, source, place + step.top * width - begin)
+        if target > first:
+            before = scratch + (target - 1) % 2 * phase.scratch_size
+            pack(words, maps, before, given - phase.given_size)
 
 
-@_compiled
+@compiled
 def _filter(
-    maps: Floats, phase: Any, step: Any, filters: Floats, target: int, received: int, given: int
+    maps: Floats, phase: Any, step: Any, filters: Floats, target: int, received: int, place: int
 ) -> None:
+    """Filter the rows of a strip to maps[place:]."""
     pitch, width, rows = phase.received_pitch, phase.side + 1, step.bottom - step.top
-    source, place = received + step.top * phase.stride * pitch, given + step.top * width
+    source = received + step.top * phase.stride * pitch
     if phase.stride == 1:
         vectors = (rows * width + LANES - 2) // LANES  # all but the last border
         filter_flat(vectors, maps, source, pitch, filters, _TAPS * target, place)
@@ -315,7 +311,7 @@ def _filter(
         filter_by_two(rows, vectors, maps, source, pitch, filters, _TAPS * target, place, width)
 
 
-@_compiled
+@compiled
 def _normalize(maps: Floats, phase: Any, norm: Floats, received: int) -> None:
     """Bring a whole map to mean 0 and variance 1, scale and shift it, rectify it."""
     side, pitch = phase.received_side, phase.received_pitch
@@ -335,7 +331,7 @@ def _normalize(maps: Floats, phase: Any, norm: Floats, received: int) -> None:
             maps[pixel] = max((maps[pixel] - mean) * scale + norm[1], _ZERO)
 
 
-@_compiled
+@compiled
 def _mean(maps: Floats, phase: Any, received: int) -> Any:
     """Return the mean over the pixels that the head reads."""
     if phase.window == phase.received_side:  # what lies between rows and behind them is zero
@@ -348,42 +344,10 @@ def _mean(maps: Floats, phase: Any, received: int) -> Any:
     return np.float32(total / (phase.window * phase.window))
 
 
-@numba.njit(cache=True, **_OPTIONS)  # type: ignore[untyped-decorator]
-def classify(
-    features: Floats,
-    turns: tuple[int, int, int],
-    weights: Floats,
-    biases: Floats,
-    classes: tuple[int, int],
-    logits: Floats,
-) -> None:
-    """Map features [B, N] of some images, `turns` as in `run`, to their logits [B, K] of some classes.
-
-    Four images share each weight that is read: there are more of them than the level-2 cache holds.
-    """
-    first, stop, step = turns
-    shared = first + (stop - first + step - 1) // step // 4 * 4 * step
-    for image in range(first, shared, 4 * step):
-        one, two, three = image + step, image + 2 * step, image + 3 * step
-        for k in range(classes[0], classes[1]):
-            a = b = c = d = _ZERO
-            for n in range(weights.shape[1]):
-                weight = weights[k, n]
-                a += weight * features[image, n]
-                b += weight * features[one, n]
-                c += weight * features[two, n]
-                d += weight * features[three, n]
-            logits[image, k], logits[one, k] = a + biases[k], b + biases[k]
-            logits[two, k], logits[three, k] = c + biases[k], d + biases[k]
-    for image in range(shared, stop, step):
-        for k in range(classes[0], classes[1]):
-            total = _ZERO
-            for n in range(weights.shape[1]):
-                total += weights[k, n] * features[image, n]
-            logits[image, k] = total + biases[k]
-
-
 INSTRUCTIONS = zlib.crc32(
-    "".join(inspect.getsource(module) for module in (vector, filter_vector, stream_vector)).encode()
+    "".join(
+        inspect.getsource(module)
+        for module in (vector, filter_vector, stream_vector, pairs, summing, options)
+    ).encode()
 )  # numba itself looks at this file alone
 run = _entry(INSTRUCTIONS)

@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes, Stem, Sums
 from dnw.engines.native.caches import level_2
+from dnw.engines.native.pairs import PAIR, packed
 from dnw.engines.native.stream_vector import ALONE, STREAMED, WIDEST
-from dnw.engines.native.vector import LANES
+from dnw.engines.native.vector import LANES, LINE
 
-LINE = 16  # floats in a cache line
 _HUGE_PAGE = 2 << 20  # bytes, of x86-64 and most of ARM
 _STRIP = 16  # rows; as many as lanes, or a multiple, so that strips begin where vectors do
 _HOLDS_LARGE = 2 << 20  # bytes of a level-2 cache that holds the maps of 56x56 of a block, or most of them
 _SMALL_SIDE = 56 if level_2() >= _HOLDS_LARGE else 28  # maps up to this are one strip
 _IN_CACHE = 1 << 15  # floats of maps that stay in the level-2 cache, with what else is there
 _DENSE = 1 / 15  # edges of those that are possible: with fewer, a target has too few in a part
-_EDGES = 8  # of a target, from which on those with sources of their own gain
+EDGES = 8  # of a target, from which on those with sources of their own gain
 _GROUP = 4  # targets whose strips stay in the level-1 cache
+_PAIRED_GROUP = 128  # of words: targets that read the same columns of pixels, which the level-2 cache holds
 
 
 class Memory:
@@ -97,6 +98,7 @@ class Received:
     rows: int  # of a strip
     targets: int
     streams: int  # vectors of pixels that all targets sum up at a time, as no cache holds the sources; or 0
+    group: int  # targets that are summed up before they are filtered
 
     @classmethod
     def of(
@@ -107,20 +109,25 @@ class Received:
         sources: int = 0,
         edges: int = 0,
         groups: int = 0,
+        *,
+        is_paired: bool = False,
     ) -> Received:
         """Choose the strip for `nodes`; an instance norm needs whole maps, and so does the head (None).
 
         `sources` are the maps that the targets choose theirs from, by so many edges in all; neighbouring
-        targets with the same sources are one of the groups.
+        targets with the same sources are one of the groups. With `is_paired` their pixels lie in pairs.
         """
         whole = nodes is None or nodes.norm is not None or side <= _SMALL_SIDE
         rows = side + side % 2 if whole else _STRIP
-        if 2 * groups > targets and ALONE > STREAMED:
-            streams = ALONE if edges >= _EDGES * targets else 0
+        group = _PAIRED_GROUP if is_paired and whole else _GROUP
+        if is_paired:
+            streams = 0
+        elif 2 * groups > targets and ALONE > STREAMED:
+            streams = ALONE if edges >= EDGES * targets else 0
         else:
             is_large = sources * side * (side + 1) > _IN_CACHE
             streams = STREAMED if whole and is_large and edges > _DENSE * targets * sources else 0
-        return cls(side, rows, targets, streams)
+        return cls(side, rows, targets, streams, group)
 
     @property
     def above(self) -> int:
@@ -134,12 +141,17 @@ class Received:
 
     def floats(self, threads: int) -> int:
         """Of what is filtered at once, a group for each thread; of all targets where sums stream."""
-        return (self.targets if self.streams else threads * _GROUP) * self.size
+        return (self.targets if self.streams else threads * self.group) * self.size
+
+    @property
+    def scratch(self) -> int:
+        """Floats that a strip takes when it is filtered, with what vectors write past it and before it."""
+        return in_lines((self.rows + 1) * (self.side + 1) + 2 * PAIR)
 
     @property
     def seam(self) -> int:
         """Floats that a strip leaves to the next one: two rows, a pixel, and what vectors go beyond."""
-        return 0 if self.is_whole else _odd_lines(2 * (self.side + 1) + 1 + 2 * LANES)
+        return 0 if self.is_whole else _odd_lines(2 * (self.side + 1) + 1 + LANES + PAIR)
 
     @property
     def is_whole(self) -> bool:
@@ -149,7 +161,7 @@ class Received:
     @property
     def room(self) -> Hashable:
         """What phases have in common that can receive in the same place."""
-        return self.side, self.is_whole, self.streams
+        return self.side, self.is_whole, self.streams, self.group
 
     def kept(self) -> NDArray[np.float32]:
         """Return all bits set for each pixel of the map, none for what lies between rows and below."""
@@ -167,7 +179,7 @@ class Received:
             **{"seams_at": seams_at, "seam_size": self.seam},
             **{"received_side": self.side, "received_pitch": self.side + 1},
             **{"stride": stride, "side": -(-self.side // stride), "strip": self.rows // stride},
-            **{"group": _GROUP, "is_whole": self.is_whole, "streams": self.streams},
+            **{"group": self.group, "is_whole": self.is_whole, "streams": self.streams},
         }
         if nodes is None:
             return found
@@ -189,18 +201,22 @@ class Given:
     rows: NDArray[np.int64]  # [S], where each node's map lies
     first: tuple[int, ...]  # the first node of each layer
     size: int  # from map to map
+    is_paired: bool  # whether two pixels are in a word
 
     @classmethod
-    def all_of(cls, blocks: Sequence[CompactBlock[Arrays]], memory: Memory) -> list[Given]:
-        """Take room for all nodes of each block.
+    def all_of(
+        cls, blocks: Sequence[CompactBlock[Arrays]], memory: Memory, paired: Sequence[bool]
+    ) -> list[Given]:
+        """Take room for all nodes of each block, in words for those that are paired.
 
         Phases of whole maps are computed one after the other, so a layer takes the first room that layers
         have left which no later phase reads. What phases of strips give out is there from the beginning.
         """
         rooms: list[_Room] = []
         found, first, side_before = [], 1, _SMALL_SIDE + 1
-        for block in blocks:
-            size = _odd_lines(block.side * (block.side + 1) + LANES)
+        for block, in_pairs in zip(blocks, paired, strict=True):
+            pixels = block.side * (block.side + 1)
+            size = _odd_lines(-(-pixels // PAIR) * LANES if in_pairs else pixels + LANES)
             last = first + len(block.sums) - 1  # the phase that reads all layers
             begins = []
             for layer, nodes in enumerate(block.layers):
@@ -208,28 +224,36 @@ class Given:
                 since = first + layer - 1 if is_whole else 0
                 begins.append(_first_fit(rooms, nodes.count * size, since))
                 rooms.append(_Room(begins[-1], begins[-1] + nodes.count * size, last))
-            found.append((block, begins, size))
+            found.append((block, begins, size, in_pairs))
             first, side_before = last + 1, block.side
         begin = memory.reserve(max(room.end for room in rooms))
-        return [cls.at([begin + place for place in begins], block, size) for block, begins, size in found]
+        return [
+            cls.at([begin + place for place in begins], block, size, is_paired=in_pairs)
+            for block, begins, size, in_pairs in found
+        ]
 
     @classmethod
-    def at(cls, begins: Sequence[int], block: CompactBlock[Arrays], size: int) -> Given:
+    def at(cls, begins: Sequence[int], block: CompactBlock[Arrays], size: int, *, is_paired: bool) -> Given:
         """Lay the nodes of a block out, each layer from a place on."""
         counts = [nodes.count for nodes in block.layers]
         rows = [begin + size * np.arange(count) for begin, count in zip(begins, counts, strict=True)]
-        return cls(np.concatenate(rows), tuple(np.cumsum([0, *counts[:-1]]).tolist()), size)
+        return cls(np.concatenate(rows), tuple(np.cumsum([0, *counts[:-1]]).tolist()), size, is_paired)
 
     def phase(self, layer: int) -> dict[str, float]:
         """Return what a phase has to know that applies the nodes of `layer`."""
-        return {"given_at": int(self.rows[self.first[layer]]), "given_size": self.size}
+        return {
+            "given_at": int(self.rows[self.first[layer]]),
+            "given_size": self.size,
+            "gives_pairs": self.is_paired,
+        }
 
     def pick(self, sums: Sums[Arrays], memory: Memory) -> Pick:
         """Return the edges, and as one more for some targets a map that is there from the beginning."""
         targets, mapped = np.repeat(np.arange(sums.count), np.diff(sums.starts)), sums.mapped
         maps = memory.reserve(len(mapped) * self.size) + self.size * np.arange(len(mapped))
         for at, pixels_HW in zip(maps.tolist(), sums.maps, strict=True):
-            memory.constants.append((at, np.pad(pixels_HW, ((0, 0), (0, 1))).ravel()))
+            pixels = np.pad(pixels_HW, ((0, 0), (0, 1))).ravel()
+            memory.constants.append((at, packed(pixels) if self.is_paired else pixels))
         order = np.argsort(np.concatenate((targets, mapped)), kind="stable")
         offsets = np.concatenate((self.rows[sums.sources], maps))
         weights = np.concatenate((sums.weights, np.ones(len(mapped), np.float32)))

@@ -9,17 +9,19 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact
-from dnw.engines.native.kernel import INSTRUCTIONS, classify, run
+from dnw.engines.native.classifier import classify
+from dnw.engines.native.kernel import INSTRUCTIONS, run
 from dnw.engines.native.memory import in_huge_pages
 from dnw.engines.native.plan import plan as plan_for
 
 Floats = NDArray[np.float32]
+Precision = Literal["fp32", "bf16"]
 
 
 class KernelImages(NamedTuple):
@@ -60,12 +62,12 @@ class Native:
     together, each taking some of the nodes and of the classes. Calls from several threads take turns.
     """
 
-    def __init__(self, compact: Compact[Arrays], threads: int) -> None:
+    def __init__(self, compact: Compact[Arrays], threads: int, precision: Precision = "fp32") -> None:
         assert compact.stem is not None
         self.image_size = compact.image_size
         self._weight_KN = in_huge_pages(compact.head.weight)
         self._bias_K = np.array(compact.head.bias)
-        self._plan = plan_for(compact, threads)
+        self._plan = plan_for(compact, threads, is_paired=precision == "bf16")
         self._memories = [self._plan.memory() for _ in range(threads)]
         self._shared = self._plan.memory() if threads > 1 else self._memories[0]
         self._pool = ThreadPoolExecutor(threads - 1, "native") if threads > 1 else None

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.compact.form import Arrays, Compact, CompactNodes
-from dnw.engines.native.memory import Given, Memory, Pick, Planes, Received, zeros
+from dnw.compact.form import Arrays, Compact, CompactBlock, CompactNodes
+from dnw.engines.native.memory import EDGES, Given, Memory, Pick, Planes, Received, zeros
+from dnw.engines.native.pairs import AHEAD, PAIR
 from dnw.engines.native.schedule import schedule
 from dnw.engines.native.stream_vector import WIDEST
 from dnw.engines.native.streams import Share, Streams, streams
 from dnw.engines.native.vector import LANES, TOGETHER
+
+EDGES_OF_SHARED = 4 * EDGES  # of targets with the same sources, from which on pairs gain
 
 PHASE = np.dtype(
     [
@@ -24,7 +27,7 @@ PHASE = np.dtype(
             *("target", "group", "is_whole", "streams", "strip", "stride", "side"),
             *("received_at", "received_size", "received_side", "received_pitch", "kept_at"),
             *("seams_at", "seam_size"),
-            *("given_at", "given_size"),
+            *("given_at", "given_size", "reads_pairs", "gives_pairs", "scratch_at", "scratch_size"),
             *("normed", "rectified", "is_last", "corner", "window"),
         )
     ]
@@ -94,23 +97,26 @@ class _Stage:
         return self.pick.counts + 9
 
 
-def plan(compact: Compact[Arrays], threads: int) -> KernelPlan:
-    """Lay a network with a stem out, for teams of `threads`."""
+def plan(compact: Compact[Arrays], threads: int, *, is_paired: bool = False) -> KernelPlan:
+    """Lay a network with a stem out, for teams of `threads`; with `is_paired` maps have 16 bits a pixel."""
     memory = Memory()
     planes = Planes.of(compact, memory)
-    stages = _stages(compact, planes, memory)
+    stages = _stages(compact, planes, memory, is_paired=is_paired)
     places = _received([stage.received for stage in stages], threads, memory)
+    scratch = max(stage.received.scratch for stage in stages)
+    scratch_at = memory.reserve(2 * threads * scratch)
     memory.reserve(WIDEST * LANES)  # vectors read past the last map
     phases = np.zeros(len(stages), PHASE)
     stops = np.cumsum([len(stage.bias) for stage in stages])
     for phase, stage, place, stop in zip(phases, stages, places, stops, strict=True):
         for name, value in (stage.phase | stage.received.phase(*place, stage.nodes)).items():
             phase[name] = value
+        phase["scratch_at"], phase["scratch_size"] = scratch_at, scratch
         phase["target"] = stop - len(stage.bias)
     targets = _targets(stages)
     teams = [_team(stages, phases["target"], targets, size) for size in (1, threads)]
     parts = targets, _edges(stages), teams[0], teams[1], tuple(memory.constants)
-    return KernelPlan(planes, phases, schedule(phases), *parts, memory.floats)
+    return KernelPlan(planes, phases, schedule(phases, PAIR if is_paired else LANES), *parts, memory.floats)
 
 
 def _team(stages: list[_Stage], firsts: NDArray[np.int64], targets: Targets, threads: int) -> Team:
@@ -126,21 +132,23 @@ def _team(stages: list[_Stage], firsts: NDArray[np.int64], targets: Targets, thr
     return Team(np.stack(cuts) + firsts[:, None], streams(streamed))
 
 
-def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory) -> list[_Stage]:
+def _stages(compact: Compact[Arrays], planes: Planes, memory: Memory, *, is_paired: bool) -> list[_Stage]:
     assert compact.stem is not None
-    given = Given.all_of(compact.blocks, memory)
+    paired = [is_paired and _gains(block) for block in compact.blocks]
+    given = Given.all_of(compact.blocks, memory, paired)
     nodes, there = compact.blocks[0].layers[0], given[0].phase(0)
     received = Received.of(planes.side, nodes, nodes.count)
     pick = planes.pick(compact.stem)
-    stages = [_Stage(there, received, pick, _alike(pick), compact.stem.bias, nodes)]
+    stages = [_Stage(there, received, pick, _alike(pick.counts, pick.offsets), compact.stem.bias, nodes)]
     for number, (block, here) in enumerate(zip(compact.blocks, given, strict=True)):
         for layer, sums in enumerate(block.sums, 1):
             following, there = _next(compact, given, number, layer)
             pick = here.pick(sums, memory)
-            alike = _alike(pick)
+            alike = _alike(pick.counts, pick.offsets)
             counts = sums.count, sums.columns, len(pick.weights), _groups(alike)
-            received = Received.of(block.side, following, *counts)
-            stages.append(_Stage(there, received, pick, alike, sums.bias, following))
+            received = Received.of(block.side, following, *counts, is_paired=here.is_paired)
+            phase = there | {"reads_pairs": here.is_paired}
+            stages.append(_Stage(phase, received, pick, alike, sums.bias, following))
     return stages
 
 
@@ -184,7 +192,8 @@ def _shares(costs: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
 def _edges(stages: list[_Stage]) -> KernelEdges:
     offsets = np.concatenate([stage.pick.offsets for stage in stages])
     assert offsets.max() < 2**31
-    return KernelEdges(offsets.astype(np.int32), np.concatenate([stage.pick.weights for stage in stages]))
+    padded = np.pad(offsets.astype(np.int32), (0, AHEAD))
+    return KernelEdges(padded, np.concatenate([stage.pick.weights for stage in stages]))
 
 
 def _targets(stages: list[_Stage]) -> Targets:
@@ -204,9 +213,17 @@ def _targets(stages: list[_Stage]) -> Targets:
     return Targets(starts, alike, biases, filters.ravel(), norms)
 
 
-def _alike(pick: Pick) -> NDArray[np.int64]:
+def _gains(block: CompactBlock[Arrays]) -> bool:
+    """Whether sums of a block have so many edges that they are faster where pixels lie in pairs."""
+    alike = [_alike(np.diff(sums.starts), sums.sources) for sums in block.sums]
+    targets, groups = sum(sums.count for sums in block.sums), sum(map(_groups, alike))
+    fewest = EDGES if 2 * groups > targets else EDGES_OF_SHARED
+    return sum(len(sums.sources) for sums in block.sums) >= fewest * targets
+
+
+def _alike(counts: NDArray[Any], edges: NDArray[Any]) -> NDArray[np.int64]:
     """Count from each target on how many have the same sources as it, up to TOGETHER."""
-    sources = np.split(pick.offsets, np.cumsum(pick.counts)[:-1])
+    sources = np.split(edges, np.cumsum(counts)[:-1])
     alike = np.ones(len(sources), np.int64)
     for target in range(len(sources) - 2, -1, -1):
         if np.array_equal(sources[target], sources[target + 1]):

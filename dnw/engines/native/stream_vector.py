@@ -18,6 +18,7 @@ from dnw.engines.native.vector import (
     LANES,
     add_product,
     data_of,
+    fetch,
     integer,
     intrinsic,
     masked,
@@ -34,7 +35,6 @@ AHEAD = 4  # bundles: so much earlier, what a bundle adds to is fetched from the
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(64)
-_LINE = 16  # floats in a cache line
 _ZEROS = ir.Constant(ir.VectorType(_FLOAT, LANES), None)
 
 
@@ -123,7 +123,7 @@ def _bundles(
     following = builder.add(bundle, integer(1))
     stop = builder.sext(builder.load(builder.gep(stops, [following])), _INT)
     pixels = [vector_at(builder, place, part) for place in received(bundle) for part in range(vectors)]
-    _fetch(builder, received(builder.add(bundle, integer(AHEAD))), vectors)
+    fetch(builder, received(builder.add(bundle, integer(AHEAD))), vectors, for_writing=True)
     started = [builder.load(pixel, align=4) if begun else _ZEROS for pixel in pixels]
     for pixel, total in zip(pixels, _summed(builder, edge, stop, base, edges, started, shape), strict=True):
         builder.store(total, pixel, align=4)
@@ -131,19 +131,6 @@ def _bundles(
     edge.add_incoming(stop, builder.block)
     builder.branch(head)
     builder.position_at_end(end)
-
-
-def _fetch(builder: ir.IRBuilder, places: list[ir.Value], vectors: int) -> None:
-    """Emit a hint that so many vectors at each place will be read and written."""
-    byte = ir.IntType(8).as_pointer()
-    number = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-    for_writing, in_all_levels, data = (ir.Constant(number, value) for value in (0, 3, 1))
-    for place in places:
-        for part in range(0, vectors, _LINE // LANES):
-            line = builder.bitcast(vector_at(builder, place, part), byte)
-            builder.call(fetch, [line, for_writing, in_all_levels, data])
 
 
 def _summed(

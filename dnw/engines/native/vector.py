@@ -6,7 +6,7 @@ LLVM doesn't keep an array in registers over a loop of unknown length, so the in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -18,6 +18,7 @@ intrinsic: Callable[[Callable[..., Any]], Any] = numba_intrinsic  # called witho
 _HAS_512_BITS = llvm.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _HAS_512_BITS else 8  # floats in a vector register; halves where registers are of 128 bits
 LARGEST_TILE = 14  # vectors: 16 registers less one for the weight and one to spare
+LINE = 16  # floats in a cache line
 TOGETHER = 4  # targets with the same sources, at most: times 3 vectors, as many as the largest tile, nearly
 
 _FLOAT = ir.FloatType()
@@ -25,7 +26,16 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT = ir.IntType(64)
 
 
-def _adder(targets: int) -> Any:
+class Reading(NamedTuple):
+    """How sources are read: emit(builder, place, vectors of memory) returns vectors of pixels."""
+
+    emit: Callable[[ir.IRBuilder, ir.Value, int], list[ir.Value]]
+    pixels: int  # vectors of them in one of memory
+    most: int  # vectors of memory at a time
+    ahead: int = 0  # edges: so much earlier, sources are fetched from the level-2 cache
+
+
+def adder(targets: int, reading: Reading) -> Any:
     """Make the intrinsic that sums up what so many targets receive."""
 
     @intrinsic
@@ -49,12 +59,12 @@ def _adder(targets: int) -> Any:
 
         The edges are first..last. Where there are several targets, each one has the same offsets and weights
         of its own, which lie one behind the other; what it receives is `step` after that of the one before.
-        `vectors` (up to LARGEST_TILE / targets) times LANES pixels; what is below `floor` becomes `floor`,
+        `vectors` of memory (up to reading.most) are read; what is below `floor` becomes `floor`,
         and then only the bits stay that are set in maps[kept:].
         """
 
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            _write_sums(context, builder, signature.args, arguments, targets)
+            _write_sums(context, builder, signature.args, arguments, targets, reading)
             return context.get_dummy_value()
 
         edges = offsets, weights, first, last
@@ -63,11 +73,10 @@ def _adder(targets: int) -> Any:
     return add_up
 
 
-add_up, add_up_2, add_up_3, add_up_4 = (_adder(targets) for targets in range(1, TOGETHER + 1))
-
-
-def _write_sums(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any, targets: int) -> None:
-    """Emit what `_adder` says, for arguments of these kinds."""
+def _write_sums(
+    context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any, targets: int, reading: Reading
+) -> None:
+    """Emit what `adder` says, for arguments of these kinds."""
     vectors, maps, offsets, weights, first, last, pixel, biases, bias, floor, kept, place, step = arguments
     data = data_of(context, builder, kinds[1], maps)
     edges = (data_of(context, builder, kinds[2], offsets), data_of(context, builder, kinds[3], weights))
@@ -75,8 +84,8 @@ def _write_sums(context: Any, builder: ir.IRBuilder, kinds: Any, arguments: Any,
     starts = [splat(builder, builder.load(builder.gep(begin, [integer(t)]))) for t in range(targets)]
     source, lowest = builder.gep(data, [pixel]), splat(builder, floor)
     masks = builder.gep(data, [kept])
-    for size in cases(builder, vectors, LARGEST_TILE // targets):
-        sums = _loop(builder, size, source, edges, (first, last), starts)
+    for size in cases(builder, vectors, reading.most):
+        sums = _loop(builder, size, source, edges, (first, last), starts, reading)
         for target, row in enumerate(sums):
             start = builder.gep(data, [builder.add(place, builder.mul(step, integer(target)))])
             for at, total in enumerate(row):
@@ -92,8 +101,12 @@ def _loop(
     edges: tuple[ir.Value, ir.Value],
     span: tuple[ir.Value, ir.Value],
     starts: list[ir.Value],
+    reading: Reading,
 ) -> list[list[ir.Value]]:
-    """Emit the loop over a span of edges (offsets, weights); return `size` sums for each target."""
+    """Emit the loop over a span of edges (offsets, weights), which reads `size` vectors of memory for each.
+
+    Returns each target's sums.
+    """
     offsets, weights = edges
     first, last = span
     before = builder.block
@@ -102,11 +115,14 @@ def _loop(
     builder.position_at_end(head)
     edge = builder.phi(_INT)
     edge.add_incoming(first, before)
-    sums = [[builder.phi(_VECTOR) for _ in range(size)] for _ in starts]
+    pixels = size * reading.pixels
+    sums = [[builder.phi(_VECTOR) for _ in range(pixels)] for _ in starts]
     builder.cbranch(builder.icmp_signed("<", edge, last), body, done)
     builder.position_at_end(body)
-    row = builder.gep(source, [builder.sext(builder.load(builder.gep(offsets, [edge])), _INT)])
-    values = [builder.load(vector_at(builder, row, at), align=4) for at in range(size)]
+    if reading.ahead:
+        later = builder.add(edge, integer(reading.ahead))
+        fetch(builder, [_source(builder, source, offsets, later)], size, for_writing=False)
+    values = reading.emit(builder, _source(builder, source, offsets, edge), size)
     at_weight = edge
     for start, totals in zip(starts, sums, strict=True):
         weight = splat(builder, builder.load(builder.gep(weights, [at_weight])))
@@ -118,6 +134,19 @@ def _loop(
     builder.branch(head)
     builder.position_at_end(done)
     return sums
+
+
+def _source(builder: ir.IRBuilder, source: ir.Value, offsets: ir.Value, edge: ir.Value) -> ir.Value:
+    return builder.gep(source, [builder.sext(builder.load(builder.gep(offsets, [edge])), _INT)])
+
+
+def _plain(builder: ir.IRBuilder, place: ir.Value, vectors: int) -> list[ir.Value]:
+    return [builder.load(vector_at(builder, place, at), align=4) for at in range(vectors)]
+
+
+add_up, add_up_2, add_up_3, add_up_4 = (
+    adder(targets, Reading(_plain, 1, LARGEST_TILE // targets)) for targets in range(1, TOGETHER + 1)
+)
 
 
 def every_second(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, begin: int = 0) -> ir.Value:
@@ -234,6 +263,19 @@ def cases(builder: ir.IRBuilder, value: ir.Value, largest: int) -> Iterator[int]
         yield case
         builder.branch(end)
     builder.position_at_end(end)
+
+
+def fetch(builder: ir.IRBuilder, places: list[ir.Value], vectors: int, *, for_writing: bool) -> None:
+    """Emit a hint that so many vectors at each place will be read, or also written."""
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+    in_all_levels, data = (ir.Constant(number, value) for value in (3, 1))
+    for place in places:
+        for part in range(0, vectors, LINE // LANES):
+            line = builder.bitcast(vector_at(builder, place, part), byte)
+            builder.call(function, [line, ir.Constant(number, int(for_writing)), in_all_levels, data])
 
 
 def integer(value: int) -> ir.Constant:

@@ -111,12 +111,25 @@ def test_engines_find_the_same_accuracy(run: Run, capsys: pytest.CaptureFixture[
     assert found["peak_memory_mib"] > 10
 
 
+def test_an_engine_in_bf16(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        assert main([str(run.folder), "engine=native", f"precision={precision}", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["precision"] == precision
+        losses.append(found["loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
+        ("precision=bf16", "precision= is an engine's: add engine=native"),
+        ("precision=int8", "no precision 'int8'; there are: fp32, bf16"),
         ("engine=fast", "no 'fast'; there are: dense, compact, csr"),
         ("native", "write it as engine=native"),
-        ("nproc=2", "'nproc=2': only engine=NAME and weights=ema can be chosen"),
+        ("nproc=2", "'nproc=2': only engine=NAME, precision=bf16 and weights=ema can be chosen"),
     ],
 )
 def test_no_such_engine(run: Run, capsys: pytest.CaptureFixture[str], word: str, said: str) -> None:

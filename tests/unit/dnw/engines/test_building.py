@@ -25,6 +25,7 @@ from torch import Tensor
 from dnw import models
 from dnw.compact import Compact, compact
 from dnw.engines import NAMES, build, building, winners
+from dnw.engines.native import plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ODD = Oddity(density=0.2, unread=0.2, unfed=0.2, silent=0.1)
@@ -120,8 +121,9 @@ def test_the_image_is_left_alone_and_logits_are_ordinary(name: str, monkeypatch:
 
 
 @pytest.mark.parametrize("kind", ["mobilenet", "small", "static"])
-@pytest.mark.parametrize("engine", ["dense", "compact"])
-def test_bf16(kind: str, engine: str) -> None:
+@pytest.mark.parametrize("engine", ["dense", "compact", "native"])
+def test_bf16(kind: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "EDGES", 0)
     network = drawn(kind, 32, oddity=None, width=0.3)
     x = images(2, 32)
     with torch.no_grad():
@@ -131,10 +133,10 @@ def test_bf16(kind: str, engine: str) -> None:
     assert 0 < error(found, expected) < 0.1
 
 
-@pytest.mark.parametrize("engine", ["csr", "dgl", "native"])
+@pytest.mark.parametrize("engine", ["csr", "dgl"])
 def test_other_engines_refuse_bf16(engine: str) -> None:
     with pytest.raises(
-        ValueError, match=f"engine {engine} computes in fp32 only; for bf16 take dense or compact"
+        ValueError, match=f"engine {engine} computes in fp32 only; for bf16 take dense, compact, native"
     ):
         build(engine, drawn("static", 32), 32, precision="bf16")
 

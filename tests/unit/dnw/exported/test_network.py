@@ -121,6 +121,7 @@ def test_a_network_without_a_path(tmp_path: Path) -> None:
     [
         ({"engine": "nativ"}, "no engine 'nativ'; did you mean native?"),
         ({"threads": 0}, "threads: must be at least 1, or None for all cores"),
+        ({"precision": "int8"}, "precision: must be one of fp32, bf16 (got 'int8')"),
     ],
 )
 def test_words_that_it_does_not_know(words: dict[str, Any], said: str, tmp_path: Path) -> None:

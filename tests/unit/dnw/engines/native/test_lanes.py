@@ -18,18 +18,22 @@ from drawn_compact import assert_same, by_torch, some_network
 
 told = llvm.get_host_cpu_features
 llvm.get_host_cpu_features = lambda: {"avx512f": True}
-from dnw.engines.native import vector
+from dnw.engines.native import plan, vector
 llvm.get_host_cpu_features = told  # numba, too, asks what there is
 assert vector.LANES == 16
 from dnw.engines.native.network import Native
 
+plan.EDGES = plan.EDGES_OF_SHARED = 0
 for size, stem, block, normed in [(9, 1, 1, False), (33, 1, 2, True), (70, 2, 2, False), (65, 1, 2, True)]:
     torch.manual_seed(size)
     network = some_network(size, stem, block, normed)
     images_BCHW = torch.randn(3, 3, size, size)
     for threads in (1, 2):
         logits_BK = torch.from_numpy(Native(network.arrays(), threads)(images_BCHW.numpy()))
-        assert_same(logits_BK, by_torch(network, images_BCHW))
+        expected_BK = by_torch(network, images_BCHW)
+        assert_same(logits_BK, expected_BK)
+        logits_BK = torch.from_numpy(Native(network.arrays(), threads, "bf16")(images_BCHW.numpy()))
+        assert 0 < (logits_BK - expected_BK).abs().max() / expected_BK.abs().max() < 2**-8
 print("same")
 """
 

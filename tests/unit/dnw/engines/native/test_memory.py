@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, CompactNodes, InstanceNorm
 from dnw.engines.native.memory import (
-    LINE,
     Given,
     Memory,
     Pick,
@@ -24,7 +23,7 @@ from dnw.engines.native.memory import (
     zeros,
 )
 from dnw.engines.native.stream_vector import ALONE, STREAMED, WIDEST
-from dnw.engines.native.vector import LANES
+from dnw.engines.native.vector import LANES, LINE
 
 Floats = NDArray[np.float32]
 
@@ -68,7 +67,7 @@ def test_the_first_convolution_is_a_sum_over_planes(size: int, stride: int) -> N
 def test_edges_and_maps_of_a_block() -> None:
     network, memory = some_network(9, 1, 2, normed=False), Memory()
     block, block_of_arrays = network.blocks[1], network.arrays().blocks[1]
-    given = Given.all_of(network.arrays().blocks, memory)[1]
+    given = Given.all_of(network.arrays().blocks, memory, [False, False])[1]
     assert given.first == (0, 9, 26)
     assert len(given.rows) == 27
     picks = [given.pick(sums, memory) for sums in block_of_arrays.sums]
@@ -148,7 +147,7 @@ def test_huge_pages_hold_a_copy() -> None:
 def test_layers_take_the_room_of_those_that_no_phase_reads_any_more() -> None:
     block, memory = some_network(9, 1, 1, normed=False).arrays().blocks[0], Memory()  # of 5 and 7 nodes
     large = dataclasses.replace(block, side=56)
-    given = Given.all_of([large, large, block, block, block], memory)
+    given = Given.all_of([large, large, block, block, block], memory, [False] * 5)
     begins = [[int(one.rows[first]) // one.size for first in one.first] for one in given]
     assert begins[0] + begins[1] == [0, 5, 12, 17]  # strips of both are there at a time
     behind, size = 24 * given[0].size, given[2].size
@@ -161,7 +160,7 @@ def test_layers_take_the_room_of_those_that_no_phase_reads_any_more() -> None:
 
 def test_no_layer_lies_where_a_later_phase_reads() -> None:
     block = some_network(9, 1, 1, normed=False).arrays().blocks[0]
-    given = Given.all_of([block] * 6, Memory())
+    given = Given.all_of([block] * 6, Memory(), [False] * 6)
     layers, phase = [], 1
     for one in given:
         for number, part in enumerate(np.split(one.rows, one.first[1:])):

@@ -23,9 +23,8 @@ def maps() -> Floats:
 
 
 @pytest.mark.parametrize("targets", [1, 2])
-def test_sums_over_edges(maps: Floats, targets: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector, "LARGEST_TILE", 2 * targets)
-    add_up: Any = vector._adder(targets)
+def test_sums_over_edges(maps: Floats, targets: int) -> None:
+    add_up: Any = vector.adder(targets, vector.Reading(vector._plain, 1, 2))
 
     @compiled
     def run(maps: Floats, offsets: Any, weights: Floats, biases: Floats, vectors: int, place: int) -> None:
