@@ -38,6 +38,36 @@ from shards.index import Index
 @command.answers()
 def main(arguments: list[str] | None = None) -> int:
     """Print the accuracy of a trained network, its speed here and its cost, as lines or as JSON."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    chosen = dict(options.chosen)
+    engine: str | None = chosen.get("engine")
+    if "precision" in chosen and engine is None:
+        parser.error("precision= is an engine's: add engine=native, or leave it out for the run's own")
+    engine_precision: EnginePrecision = chosen.get("precision", "fp32")
+    loaded = load_checkpointed_model(options.path, chosen.get("weights", "trained"))
+    train, model, step = _as_asked(loaded.train, options), loaded.model, loaded.step
+    is_named = options.data is not None
+    _, val = open_splits(train.data, loaded.classes, loaded.noted, any_images=is_named)
+    for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
+        print(note, file=sys.stderr)
+    costs = profile(model, train.data.test_size)
+    found = _on_this_machine(train, model, val, engine, engine_precision, torch.device(options.device))
+    if options.json:
+        facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
+        facts |= {
+            "images_per_second": found.images_per_second,
+            "engine": engine,
+            "precision": engine_precision if engine else train.precision,
+        }
+        print(json.dumps({"step": step, **dataclasses.asdict(found.accuracy), **facts}))
+    else:
+        print(f"{options.path} at step {step}: {found.told()}")
+        print(f"{costs.params:,} parameters, {costs.macs:,} multiply-adds per image of {costs.image_size} px")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command.Parser(
         prog="python -m dnw.evaluate",
         description=__doc__,
@@ -66,32 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--batch", type=command.positive, metavar="N", help="images at once, if not the run's eval_batch"
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
-    options = parser.parse_args(arguments)
-    chosen = dict(options.chosen)
-    engine: str | None = chosen.get("engine")
-    if "precision" in chosen and engine is None:
-        parser.error("precision= is an engine's: add engine=native, or leave it out for the run's own")
-    engine_precision: EnginePrecision = chosen.get("precision", "fp32")
-    loaded = load_checkpointed_model(options.path, chosen.get("weights", "trained"))
-    train, model, step = _as_asked(loaded.train, options), loaded.model, loaded.step
-    is_named = options.data is not None
-    _, val = open_splits(train.data, loaded.classes, loaded.noted, any_images=is_named)
-    for note in filter(None, (unnamed(val, loaded.classes), other_images(train.data, val))):
-        print(note, file=sys.stderr)
-    costs = profile(model, train.data.test_size)
-    found = _on_this_machine(train, model, val, engine, engine_precision, torch.device(options.device))
-    if options.json:
-        facts = {"params": costs.params, "macs": costs.macs, **dataclasses.asdict(found.speed)}
-        facts |= {
-            "images_per_second": found.images_per_second,
-            "engine": engine,
-            "precision": engine_precision if engine else train.precision,
-        }
-        print(json.dumps({"step": step, **dataclasses.asdict(found.accuracy), **facts}))
-    else:
-        print(f"{options.path} at step {step}: {found.told()}")
-        print(f"{costs.params:,} parameters, {costs.macs:,} multiply-adds per image of {costs.image_size} px")
-    return 0
+    return parser
 
 
 def _as_asked(train: Train, options: argparse.Namespace) -> Train:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
+from dnw.engines.native.options import compiled
 from dnw.engines.native.pairs import PAIR, packed
 from dnw.engines.native.plan import PHASE, KernelEdges, Targets
 from dnw.engines.native.schedule import STEP
@@ -18,7 +18,7 @@ SIZE = 17 * PAIR  # of a map
 
 @pytest.mark.parametrize("in_pairs", [False, True])
 def test_targets_with_and_without_sources_of_their_own(in_pairs: bool) -> None:
-    @numba.njit  # type: ignore[untyped-decorator]
+    @compiled
     def run(maps: Any, phases: Any, steps: Any, targets: Any, edges: Any) -> None:
         add = sums_of_pairs if in_pairs else sums
         add(maps, phases[0], steps[0], targets, edges, 0, 4, 3 * SIZE)
