@@ -76,7 +76,7 @@ def test_networks_that_stream(
 ) -> None:
     monkeypatch.setattr(memory, "_IN_CACHE", 0)
     monkeypatch.setattr(memory, "_DENSE", 0)
-    monkeypatch.setattr(memory, "_EDGES", 0)
+    monkeypatch.setattr(memory, "EDGES", 0)
     monkeypatch.setattr(streams, "_PART", 32 * LANES)
     monkeypatch.setattr(streams, "_FEWEST", 1)
     torch.manual_seed(size)
@@ -90,7 +90,7 @@ def test_networks_that_stream(
 
 def test_targets_with_sources_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of them, in strips and whole maps: the bundles that registers of 256 bits have."""
-    monkeypatch.setattr(memory, "_EDGES", 0)
+    monkeypatch.setattr(memory, "EDGES", 0)
     monkeypatch.setattr(plan, "_groups", len)
     monkeypatch.setattr(streams, "_PART", 32 * LANES)
     monkeypatch.setattr(streams, "_FEWEST", 1)
