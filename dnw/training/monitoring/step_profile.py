@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -87,6 +88,8 @@ class StepProfile:
         activities = [ProfilerActivity.CPU]
         if self._world.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
+        else:  # a build for CUDA says on standard error that it finds no GPU, and when it starts and stops
+            os.environ.setdefault("KINETO_LOG_LEVEL", "6")
         plan = partial(_action, warm_up=warm_up, active=len(self._steps))
         self._profile = profile(activities=activities, schedule=plan)
         self._profile.start()

@@ -50,7 +50,7 @@ def shown(claim: Claim) -> list[str]:
 
 
 def test_steps_are_traced_and_their_parts_timed(
-    claim: Claim, few_images: Path, caplog: pytest.LogCaptureFixture
+    claim: Claim, few_images: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)
     recorded(claim, Index.load(few_images, "train"), range(2, 4))
@@ -68,6 +68,7 @@ def test_steps_are_traced_and_their_parts_timed(
     assert "aten::convolution" in text
     assert text in caplog.text
     assert not list(claim.folder.iterdir())
+    assert "profiler_st" not in capfd.readouterr().err  # a build of torch for CUDA would say it, and an ERROR
 
 
 @pytest.mark.parametrize(("asked", "first", "expected"), [((1, 2), 0, 1), ((1, 4), 2, 1), ((1, 3), 3, 0)])
