@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from dnw.config import ConfigError
+from shards.folder_entries import matching
 from shards.regular_file import read_bytes
 
 _IS_GLOBAL = re.compile(r"(\s*#.*\n)*?# *@package +_global_\s")  # which Hydra looks for above the settings
@@ -19,7 +20,7 @@ _IS_GLOBAL = re.compile(r"(\s*#.*\n)*?# *@package +_global_\s")  # which Hydra l
 
 def options(group: Path) -> list[str]:
     """Return the names of a group's files; not of hidden ones, which editors leave there."""
-    return sorted(path.stem for path in group.glob("*.yaml") if not path.name.startswith("."))
+    return sorted(path.stem for path in matching(group, "*.yaml") if not path.name.startswith("."))
 
 
 def check_chosen(words: Iterable[str], configs: Path) -> None:

@@ -32,6 +32,7 @@ from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
 from shards import command
 from shards.errors import did_you_mean
+from shards.folder_entries import matching
 from shards.index import Index
 
 
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 def _as_asked(train: Train, options: argparse.Namespace) -> Train:
     """Return the configuration with the images and the batch that were asked for."""
     if options.data is not None:
-        has_shards = any(options.data.glob("*.tar"))  # else they are where the run has them
+        has_shards = matching(options.data, "*.tar")  # else they are where the run has them
         url = "" if has_shards else train.data.url
         train = dataclasses.replace(train, data=dataclasses.replace(train.data, dir=options.data, url=url))
     return train if options.batch is None else dataclasses.replace(train, eval_batch=options.batch)

@@ -18,6 +18,7 @@ from dnw.runs.source_run import quoted
 from dnw.tracking import tracker
 from launch import frozen_config
 from launch.config import is_launch_key
+from shards.folder_entries import matching
 
 _NAMED = re.compile(r".*-[0-9a-f]{10}(\.old-.*)?")  # by its signature, or moved aside by fresh=true
 
@@ -32,7 +33,7 @@ def renamed(train: Train, parent: Path) -> Path | None:
         parent: where the experiment's runs are.
     """
     ours = json.dumps(identity(config.plain(train)), sort_keys=True)
-    for path in sorted(parent.glob("[!.]*/config.yaml")):
+    for path in matching(parent, "[!.]*/config.yaml"):
         if not _NAMED.fullmatch(path.parent.name):
             try:
                 theirs = identity(config.read(path))
@@ -50,7 +51,7 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
     digits = signature(train)
     words = run.folder.name.removesuffix(digits)
     ours = dotted(identity(config.plain(train)))
-    for folder in sorted(run.folder.parent.glob(words + "[0-9a-f]" * len(digits))):
+    for folder in matching(run.folder.parent, words + "[0-9a-f]" * len(digits)):
         name = f"{folder.parent.name}/{folder.name}"
         try:
             theirs = dotted(identity(config.read(Run(folder).config)))

@@ -39,6 +39,7 @@ from launch.scheduler import gres
 from launch.self_test import settings as self_test
 from shards.classes import Names
 from shards.errors import ShardError
+from shards.folder_entries import matching
 from shards.user_class.names import is_user_class
 
 if TYPE_CHECKING:
@@ -382,7 +383,7 @@ def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
     Raises:
         LaunchError: there are several, as after a copy: which one is to go on, nobody knows.
     """
-    existing = sorted(path for path in parent.glob(f"*-{signature}") if not path.name.startswith("."))
+    existing = sorted(path for path in matching(parent, f"*-{signature}") if not path.name.startswith("."))
     if len(existing) > 1:
         names = ", ".join(path.name for path in existing)
         raise LaunchError(

@@ -14,10 +14,11 @@ from dnw.runs import frozen_code
 from dnw.runs.frozen_code import RECORD, read_record
 from dnw.user_classes import FOLDER
 from launch.errors import LaunchError
+from shards.folder_entries import files_below, matching
 
 ROOT = Path(__file__).resolve().parent.parent
 # the code, where git can't list it; other projects, too, have plugins in the folder that Hydra looks into
-PATTERNS = ("launch/**/*", "dnw/**/*", "shards/**/*", "configs/**/*", "hydra_plugins/dnw_*.py")
+PACKAGES = ("launch", "dnw", "shards", "configs")
 NOT_RUN = frozenset({"tests", "bench"})  # no attempt executes these
 LIMIT_MB = 64  # code is small: more than that is data that git was not told to ignore
 
@@ -140,7 +141,8 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _package_files(root: Path) -> list[PurePosixPath]:
-    found = [path for pattern in PATTERNS for path in sorted(root.glob(pattern)) if path.is_file()]
+    found = [path for name in PACKAGES for path in files_below(root / name)]
+    found += matching(root / "hydra_plugins", "dnw_*.py")
     return [PurePosixPath(path.relative_to(root)) for path in found if "__pycache__" not in path.parts]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shards.errors import ShardError
+from shards.folder_entries import matching
 from shards.ignored import printable
 from shards.regular_file import read_bytes, read_json
 
@@ -55,7 +56,7 @@ def names_in(folder: Path, digests: Collection[str]) -> tuple[str, ...] | None:
         ShardError: the names are those of other shards, or two of these files differ.
     """
     found = {}
-    for path in sorted(folder.glob("index-*.json")):
+    for path in matching(folder, "index-*.json"):
         try:
             record = read_json(path)
             names = tuple(str(name) for name in record["classes"])

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from shards.errors import ShardError, remake
 from shards.flock import flock
+from shards.folder_entries import matching
 from shards.ignored import Ignored, printable
 from shards.shard import Shard
 from shards.split_files import tars_in
@@ -121,7 +122,7 @@ def _refuse_others(folder: Path) -> None:
 
 
 def _refuse_indexes(folder: Path) -> None:
-    if indexes := sorted(folder.glob("index-*.json")):
+    if indexes := matching(folder, "index-*.json"):
         raise ShardError(
             f"{folder}: already holds {', '.join(path.name for path in indexes)} of other shards, "
             "which may lie elsewhere: write into another folder, or remove these first"

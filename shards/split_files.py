@@ -19,6 +19,7 @@ from pathlib import Path
 from shards import info
 from shards.classes import CLASSNAMES
 from shards.errors import ShardError, remake
+from shards.folder_entries import entries, matching
 from shards.ignored import Ignored, printable
 from shards.regular_file import read_bytes
 from shards.shard import Shard
@@ -109,14 +110,14 @@ def unknown(folder: Path, known: Iterable[str], skip: Sequence[str]) -> Iterator
 def tars_in(folder: Path) -> list[str]:
     """Return the names of the tar files in a folder and in those of its splits, sorted."""
     within = (folder / one for names in _FOLDERS.values() for one in names)
-    found = [path for one in (folder, *within) for path in one.glob("*.tar")]
+    found = [path for one in (folder, *within) for path in matching(one, "*.tar")]
     return sorted(str(path.relative_to(folder)) for path in found)
 
 
 def _split_folders(folder: Path, ignored: Ignored) -> Iterator[str]:
     """Yield the folder of each split; a second one is refused as any other folder."""
     for names in _FOLDERS.values():
-        there = (name for name in names if next((folder / name).glob("*.tar"), None) is not None)
+        there = (name for name in names if matching(folder / name, "*.tar"))
         yield from itertools.islice((name for name in there if not ignored.is_skipped(name)), 1)
 
 
@@ -129,12 +130,12 @@ def _tars(folder: Path, ignored: Ignored, inside: Collection[str] = ()) -> Itera
         inside: names and patterns of files within folders, which are looked into then.
     """
     heads = {name.rpartition("/")[0] for name in inside} - {""}
-    for entry in _entries(folder):
+    for entry in entries(folder):
         name = entry.name
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in _OURS):
             continue
         is_head = any(fnmatch.fnmatchcase(name, head) for head in heads) and entry.is_dir()
-        if is_head and any(one.name.endswith(".tar") for one in _entries(folder / name)):
+        if is_head and any(one.name.endswith(".tar") for one in entries(folder / name)):
             yield from _shards_of(folder, name, ignored)
         elif not ignored.names(name) and _is_tar(name, entry, ignored):
             yield name
@@ -142,21 +143,16 @@ def _tars(folder: Path, ignored: Ignored, inside: Collection[str] = ()) -> Itera
 
 def _shards_of(folder: Path, split: str, ignored: Ignored) -> Iterator[str]:
     """Yield the tar files in the folder of one split, which nshards.txt may count."""
-    entries = _entries(folder / split)
-    for entry in entries:
+    inside = entries(folder / split)
+    for entry in inside:
         name = f"{split}/{entry.name}"
         if not ignored.names(name) and _is_tar(name, entry, ignored):
             yield name
     if not (count := folder / split / _COUNT).is_file() or ignored.is_skipped(f"{split}/{_COUNT}"):
         return
-    said, there = read_bytes(count).strip(), sum(entry.name.endswith(".tar") for entry in entries)
+    said, there = read_bytes(count).strip(), sum(entry.name.endswith(".tar") for entry in inside)
     if said != b"%d" % there:
         ignored.refuse(f"{split}/{_COUNT}", f"says {ascii(said[:20])[1:]} shards, {there} are there")
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as found:
-        return sorted(found, key=lambda entry: entry.name)
 
 
 def _is_tar(name: str, entry: os.DirEntry[str], ignored: Ignored) -> bool:
@@ -248,7 +244,7 @@ def why_no_index(folder: Path, split: str) -> str:
     tars = len(tars_in(folder))
     if not tars:
         return f"{folder}: holds no shards: write some with: {write}"
-    if others := sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json")):
+    if others := sorted(path.stem.removeprefix("index-") for path in matching(folder, "index-*.json")):
         names = ", ".join(others)
         return f"{folder}: has no index of split {split!r}, only of {names}: make it with: {remake(folder)}"
     return f"{folder}: holds {tars} tar files but no index of them: make it with: {remake(folder)}"
@@ -259,8 +255,8 @@ def check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
     names = {shard.file for shard in shards}
     sizes: dict[str, int] = {}
     for head in {file.rpartition("/")[0] for file in names}:
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder / head) as entries:
-            found = ((f"{head}/{entry.name}" if head else entry.name, entry) for entry in entries)
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder / head) as here:
+            found = ((f"{head}/{entry.name}" if head else entry.name, entry) for entry in here)
             sizes |= {name: entry.stat().st_size for name, entry in found if name in names}
     for shard in shards:
         if shard.file not in sizes:

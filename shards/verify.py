@@ -30,6 +30,7 @@ from shards import command, index, shard
 from shards.atomic import replacing
 from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
+from shards.folder_entries import matching
 from shards.ignored import Ignored, literal, printable
 from shards.index import Index, absent
 from shards.index.agreement import beside, between
@@ -185,7 +186,7 @@ def repair(folder: Path, whole: Mapping[str, Contents]) -> list[str]:
 
 def splits(folder: Path) -> list[str]:
     """Return the splits that a folder has an index of. Raises ShardError where there is none."""
-    found = sorted(path.stem.removeprefix("index-") for path in folder.glob("index-*.json"))
+    found = sorted(path.stem.removeprefix("index-") for path in matching(folder, "index-*.json"))
     if not found:
         raise ShardError(why_no_index(folder, "train"))
     return found

@@ -29,6 +29,7 @@ from dnw.hardware import kernel_build
 from dnw.hardware.device import SilentError, in_time
 from dnw.splits import windows_bytes
 from shards.errors import ShardError
+from shards.folder_entries import files_below, matching
 from shards.index import Index
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -122,7 +123,8 @@ def versions() -> dict[str, str]:
     """Return what has to be the same on all nodes: Python, torch, this project's code as it is read here."""
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
-    for path in sorted((*root.glob("dnw/**/*.py"), *root.glob("shards/**/*.py"))):
+    found = [path for name in ("dnw", "shards") for path in files_below(root / name) if path.suffix == ".py"]
+    for path in sorted(found):
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return {
         "Python": platform.python_version(),
@@ -190,7 +192,7 @@ def cache(train: Train) -> list[str]:
     except ShardError:  # the run's own fault, and told as such
         return []
     place = next(folder for folder in (store.cache, *store.cache.parents) if folder.is_dir())
-    there = [path.stat().st_size for path in store.cache.glob("*.tar")] if store.cache.is_dir() else []
+    there = [path.stat().st_size for path in matching(store.cache, "*.tar")] if store.cache.is_dir() else []
     room = shutil.disk_usage(place).free + sum(there)
     if not os.access(place, os.W_OK | os.X_OK):
         return [f"{place}: can't be written to, and shards are to be fetched there (data.cache)"]
@@ -204,7 +206,7 @@ def cache(train: Train) -> list[str]:
 
 def disk(checkpoints: Path) -> list[str]:
     """Return a problem if another checkpoint as large as the largest there is wouldn't fit."""
-    sizes = [path.stat().st_size for path in checkpoints.glob("*.pt")] if checkpoints.is_dir() else []
+    sizes = [path.stat().st_size for path in matching(checkpoints, "*.pt")] if checkpoints.is_dir() else []
     free = shutil.disk_usage(checkpoints).free if sizes else 0
     if not sizes or free >= max(sizes):
         return []

@@ -11,6 +11,7 @@ from dnw.pretrained import published, weights_file
 from dnw.runs.folder import Run, newest_step
 from shards import command
 from shards.errors import did_you_mean
+from shards.folder_entries import matching
 
 
 class NotFetchedError(ConfigError):
@@ -56,7 +57,7 @@ def resolve_weights(train: Train, runs: Path | None, download: bool) -> Train:
 
 def _begun(train: Train, source: published.Published | None, runs: Path | None) -> Train | None:
     """Return the configuration with the digest of a run that has begun with these weights."""
-    for config in sorted(runs.glob("[!.]*/config.yaml")) if runs else ():
+    for config in matching(runs, "[!.]*/config.yaml") if runs else ():
         try:
             theirs = load(config)
         except ConfigError:

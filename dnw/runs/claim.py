@@ -24,6 +24,7 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError
 from shards.atomic import replacing
+from shards.folder_entries import matching
 
 ENDED, FAILED = "node-", "failed-"  # reports of nodes, and of those on which the attempt has failed
 Look = Literal["works", "failed", "superseded"]  # on all nodes, on one of them; a later one has taken over
@@ -78,7 +79,7 @@ class Claim:
     @staticmethod
     def newest(run: Run) -> int:
         """Return the number of the newest attempt that has not let go; 0 if there is none."""
-        names = [path.name for path in run.claims.glob("[0-9]*")]
+        names = [path.name for path in matching(run.claims, "[0-9]*")]
         return max(map(int, names), default=0)
 
     @property
@@ -139,7 +140,7 @@ class Claim:
     ) -> dict[int, dict[str, Any]]:
         """Return what the nodes have reported so far; what is known already isn't read again."""
         found = dict(known)
-        for path in sorted(self.folder.glob("*-*.json")):
+        for path in matching(self.folder, "*-*.json"):
             kind, _, node = path.stem.rpartition("-")
             if f"{kind}-" in {ENDED, FAILED} and int(node) not in found:
                 found[int(node)] = json.loads(path.read_bytes())

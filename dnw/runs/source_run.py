@@ -17,6 +17,7 @@ from dnw.invocation import SUBMIT
 from dnw.runs import divergence
 from dnw.runs.folder import Run, finished
 from shards.errors import did_you_mean
+from shards.folder_entries import matching
 
 # What has to be the same, or the weights would be others'.
 _OF_THE_NETWORK = (
@@ -114,7 +115,7 @@ def _only(found: list[Run], said: str) -> Run:
 
 def _prepared(parent: Path) -> list[Run]:
     """Return runs of an experiment, without those that are being made or were moved aside."""
-    folders = sorted(path.parent for path in parent.glob("*/config.yaml"))
+    folders = [path.parent for path in matching(parent, "*/config.yaml")]
     return [Run(path) for path in folders if path.name[0] != "." and ".old-" not in path.name]
 
 

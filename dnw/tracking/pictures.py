@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnw.runs.folder import Run
+from shards.folder_entries import matching
 from shards.regular_file import open_file
 
 _LENGTH = struct.Struct("<Q")  # of a record: a checksum stands behind it, and behind the record
@@ -40,7 +41,7 @@ class PictureReader:
             OSError: they can't be read.
         """
         found: dict[tuple[str, int], Picture] = {}
-        for path in sorted(self._folder.glob("events.out.tfevents.*")):
+        for path in matching(self._folder, "events.out.tfevents.*"):
             for record in self._records(path):
                 for picture in _pictures(record):
                     found.setdefault((picture.name, picture.step), picture)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shards.folder_entries import matching
+
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # how long its calls take, and what they raise
 
 import wandb
@@ -65,7 +67,10 @@ class WandbTracker:
         data = folder / "wandb" / "data"  # of tables, sent later perhaps; by default in the home
         if self._is_offline:
             wandb.teardown()  # what a failure has left may still write there
-            for before in (*data.parent.glob(f"offline-run-*-{facts.id}"), *data.parent.glob(data.name)):
+            for before in (
+                *matching(data.parent, f"offline-run-*-{facts.id}"),
+                *matching(data.parent, data.name),
+            ):
                 shutil.rmtree(before)
         os.environ[DATA] = USERS_DATA or str(data)
         with in_one_line("wandb"):

@@ -27,6 +27,7 @@ from shards.atomic import replacing
 from shards.classes import Names
 from shards.command import is_full
 from shards.errors import ExpectedError
+from shards.folder_entries import matching
 from shards.regular_file import open_file, read_bytes
 
 VERSION = 2
@@ -211,7 +212,7 @@ def newest(folder: Path, identity: Identity) -> Checkpoint | None:
         path, checkpoint = found
         check_identity(path, checkpoint.identity, identity)
         return checkpoint
-    if any(folder.glob("*.damaged")):
+    if matching(folder, "*.damaged"):
         log.warning("%s: no whole checkpoint is left; the run begins again at step 0", folder)
     return None
 

@@ -11,6 +11,7 @@ from launch.pack.pack import Pack
 from launch.scheduler import handover
 from launch.scheduler.handover import Submitted
 from launch.self_test.series import Series
+from shards.folder_entries import matching
 
 
 def submit(
@@ -54,6 +55,6 @@ def name_pickles(folder: Path, job: str) -> None:
         job: its id; ARRAY_ and anything behind it, of an array.
     """
     array, underscore, _ = job.partition("_")
-    for path in folder.glob("[0-9]*.pkl"):
+    for path in matching(folder, "[0-9]*.pkl"):
         if path.stem.isdigit():
             path.rename(folder / f"{array}{underscore}{path.stem if underscore else ''}_submitted.pkl")

@@ -12,6 +12,7 @@ from dnw.runs import lock
 from dnw.runs.folder import Run, step_path, steps
 from launch.query import select
 from launch.query.run_status import RunStatus, query_status
+from shards.folder_entries import matching
 
 SETTLED_S = 3600.0  # what was written since may be on its way to its place still
 NEEDS_OUTPUT = frozenset({"failed", "diverged", "unreadable"})  # their jobs' output may be all that tells why
@@ -43,7 +44,7 @@ def cleanup_candidates(
     """
     exps = {run.folder.parent for run in runs}
     if runs_dir is not None:
-        exps |= {path.absolute() for path in runs_dir.glob("[!.]*") if path.is_dir()}
+        exps |= {path.absolute() for path in matching(runs_dir, "[!.]*") if path.is_dir()}
     aside = [run for run in _moved_aside(exps) if runs_dir is not None or _original(run) in runs]
     statuses, notes = query_status(list(dict.fromkeys([*runs, *aside])))
     found = [leftover for one in statuses if _is_idle(one) for leftover in _of_run(one)]
@@ -72,11 +73,11 @@ def _of_run(one: RunStatus) -> Iterator[CleanupCandidate]:
         return
     for path in _superfluous(one):
         yield CleanupCandidate(path, "checkpoint of a finished run, not its last", runs_dir, run)
-    for path in sorted(run.checkpoints.glob("*.damaged")):
+    for path in matching(run.checkpoints, "*.damaged"):
         yield CleanupCandidate(path, "damaged checkpoint", runs_dir, run)
     for path in _claims(one):
         yield CleanupCandidate(path, "what an attempt was writing when it broke off", runs_dir, run)
-    for path in sorted([*run.folder.glob("*.tmp"), *run.checkpoints.glob("*.tmp")]):
+    for path in sorted([*matching(run.folder, "*.tmp"), *matching(run.checkpoints, "*.tmp")]):
         if _is_settled(path):
             yield CleanupCandidate(path, "half-written file", runs_dir, run)
 
@@ -92,7 +93,7 @@ def _superfluous(one: RunStatus) -> list[Path]:
 def _claims(one: RunStatus) -> list[Path]:
     """Folders of attempts that the ledger knows; any other keeps its number from being given again."""
     begun = one.attempts[-1].number if one.attempts else 0
-    numbers = {path: re.match(r"\.?(\d+)", path.name) for path in sorted(one.run.claims.glob("*"))}
+    numbers = {path: re.match(r"\.?(\d+)", path.name) for path in matching(one.run.claims, "*")}
     known = [path for path, number in numbers.items() if number and int(number[1]) <= begun]
     return [path for path in known if _is_settled(path)]
 
@@ -100,7 +101,7 @@ def _claims(one: RunStatus) -> list[Path]:
 def _of_no_run(
     exps: Iterable[Path], runs_dir: Path, statuses: Sequence[RunStatus]
 ) -> Iterator[CleanupCandidate]:
-    for path in sorted(path for exp in exps for path in exp.glob(".preparing-*")):
+    for path in sorted(path for exp in exps for path in matching(exp, ".preparing-*")):
         if _is_settled(path):
             yield CleanupCandidate(path, "run folder that was never completed", path.parent.parent, None)
     if any(one.submission is None and one.run.launch.exists() for one in statuses):
@@ -108,7 +109,7 @@ def _of_no_run(
     needed = {
         Path(one.submission.folder).resolve() for one in statuses if one.submission and _needs_files(one)
     }
-    for path in sorted((runs_dir / ".sweeps").glob("[0-9]*")):
+    for path in matching(runs_dir / ".sweeps", "[0-9]*"):
         if path.resolve() not in needed and _is_settled(path):
             yield CleanupCandidate(path, "files of a sweep whose jobs are over", runs_dir, None)
 
@@ -119,7 +120,7 @@ def _needs_files(one: RunStatus) -> bool:
 
 
 def _moved_aside(exps: Iterable[Path]) -> list[Run]:
-    found = sorted(path for exp in exps for path in exp.glob(f"[!.]*{select.MOVED_ASIDE}*"))
+    found = sorted(path for exp in exps for path in matching(exp, f"[!.]*{select.MOVED_ASIDE}*"))
     return [Run(path) for path in found if path.is_dir() and not path.is_symlink()]
 
 

@@ -15,6 +15,7 @@ from launch.cluster.submission import newest
 from launch.commands.log_lines import Line, Tail, failures, merged
 from launch.errors import LaunchError
 from launch.query.run_status import RunStatus, query_status
+from shards.folder_entries import matching
 
 POLL_S = 0.5  # between two looks at the files
 ASK_S = 10.0  # between two questions whether anybody is still at work, which may go to Slurm
@@ -53,7 +54,7 @@ def show(run: Run, attempt: int | None, lines: int, follow: bool) -> int:
 
 def newest_attempt(run: Run) -> int:
     """Return the number of the newest attempt that there is any trace of; 0 if there is none."""
-    logged = [int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")]
+    logged = [int(path.name.partition("-")[0]) for path in matching(run.logs, "[0-9]*-[0-9]*.log")]
     return max([*logged, ledger.next_attempt(run) - 1])
 
 
@@ -107,7 +108,7 @@ class _Follower:
 def _tails(run: Run, attempt: int) -> list[Tail]:
     """Return the files that tell of an attempt: its workers' logs, or else its job's output."""
     names = _hosts(run, attempt)
-    logs = sorted(run.logs.glob(f"{attempt:03d}-*.log"), key=_node) if attempt else []
+    logs = sorted(matching(run.logs, f"{attempt:03d}-*.log"), key=_node) if attempt else []
     if logs:
         several = len(logs) > 1 or len(names) > 1
         return [Tail(log, names.get(_node(log), f"node {_node(log)}") if several else "") for log in logs]
@@ -123,7 +124,7 @@ def _outputs(run: Run) -> list[Path]:
     if last is None:
         return []
     folder = Path(last.folder)
-    found = [*folder.glob(f"{last.job}_*log.out"), *folder.glob(f"{last.job}_*log.err")]
+    found = [*matching(folder, f"{last.job}_*log.out"), *matching(folder, f"{last.job}_*log.err")]
     return sorted(
         path for path in [*found, folder / "controller.log"] if path.exists() and path.stat().st_size
     )
@@ -186,7 +187,7 @@ def _ending(status: RunStatus, attempt: int | None) -> str:
 
 
 def _why_nothing(run: Run, attempt: int | None) -> str:
-    numbers = sorted({int(path.name.partition("-")[0]) for path in run.logs.glob("[0-9]*-[0-9]*.log")})
+    numbers = sorted({int(path.name.partition("-")[0]) for path in matching(run.logs, "[0-9]*-[0-9]*.log")})
     last = newest(run)
     if attempt is None and last is not None and last.cluster == "foreground":
         return (

@@ -25,6 +25,7 @@ from launch.scheduler import handover, sbatch_environment
 from launch.scheduler.handover import UNKNOWN
 from launch.scheduler.slurm_command import PATIENCE_S
 from shards.atomic import replacing
+from shards.folder_entries import matching
 
 SCRIPT, START = "job_submission.sh", "start.sh"  # of any submission, in its folder
 WAITING = "waiting.json"  # of runs that share a job, or each element of an array: which waits for which
@@ -87,7 +88,7 @@ def script_of(run: Run) -> str:
     if not run.launch.exists():
         return ""
     folder = Path(json.loads(run.launch.read_bytes())["folder"])
-    script = next(iter(sorted(folder.glob("*_submission.sh"))), None)
+    script = next(iter(matching(folder, "*_submission.sh")), None)
     return script.read_text() if script is not None else ""
 
 
@@ -118,7 +119,7 @@ def _fill(new: Path, folder: Path, job: str, script: str) -> None:
 
 def next_folder(parent: Path) -> Path:
     """Return the next one of counted folders; others beside them, such as copies, don't count."""
-    numbers = [int(path.name) for path in parent.glob("[0-9]*") if path.name.isdecimal()]
+    numbers = [int(path.name) for path in matching(parent, "[0-9]*") if path.name.isdecimal()]
     return parent / str(max(numbers, default=0) + 1)
 
 

@@ -22,6 +22,7 @@ from launch.node.meeting import DAMAGED, LACKING
 from launch.node.topology import Node
 from launch.scheduler import array
 from shards.atomic import replacing
+from shards.folder_entries import matching
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _read(run: Run) -> list[Unfit]:
 
 
 def _each(run: Run) -> Iterator[Unfit]:
-    for file in run.unfit.glob("*-*-*[0-9]"):  # not *.new, which is being written
+    for file in matching(run.unfit, "*-*-*[0-9]"):  # not *.new, which is being written
         job, restart, rank = file.name.split("-")
         with contextlib.suppress(FileNotFoundError):  # the next attempt has just entered it into the ledger
             host, _, why = file.read_text(errors="replace").partition("\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
 from shards.errors import did_you_mean
+from shards.folder_entries import matching
 
 MOVED_ASIDE = ".old-"  # by fresh=true
 NAMED = re.compile(r"-[0-9a-f]{10}$")  # how every run folder's name ends
@@ -25,7 +26,7 @@ def below(runs_dir: Path) -> list[Run]:
     """
     if not runs_dir.is_dir():
         raise LaunchError(f"{runs_dir}: no such folder; name that of your runs with --runs-dir")
-    found = [Run(path.absolute()) for path in sorted(runs_dir.glob("*/*")) if is_run(path)]
+    found = [Run(path.absolute()) for path in matching(runs_dir, "*/*") if is_run(path)]
     if not found and (above := _folder_of_runs(runs_dir.absolute())):
         raise LaunchError(f"{runs_dir}: no folder of experiments; name that above with --runs-dir {above}")
     return [run for run in found if not _is_hidden(run)]

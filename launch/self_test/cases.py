@@ -13,6 +13,7 @@ from typing import Any
 from dnw import config
 from dnw.config import Train
 from dnw.runs.folder import Run
+from shards.folder_entries import matching
 
 Changes = Mapping[str, Any]  # of settings; `__` stands for a dot
 
@@ -141,7 +142,9 @@ def done(whole: Run, name: str) -> Run | None:
     Each attempt at the self-test makes folders of its own, NAME.ATTEMPT: what a node that was cut off still
     writes into those of an earlier one reaches nobody.
     """
-    found = [run for path in (whole.folder / "cases").glob(f"{name}.*") if (run := Run(path)).result.exists()]
+    found = [
+        run for path in matching(whole.folder / "cases", f"{name}.*") if (run := Run(path)).result.exists()
+    ]
     return max(found, key=lambda run: int(run.folder.suffix[1:]), default=None)
 
 

@@ -23,6 +23,7 @@ from launch.errors import LaunchError
 from launch.study.outcome import cell, front
 from launch.study.record import JOURNAL, SETTINGS, Study, Trial
 from launch.study.settings import COSTS, UPWARDS
+from shards.folder_entries import matching
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ def find(word: str | None, runs_dir: Path) -> Path:
     """
     if word is not None and (Path(word) / JOURNAL).is_file():
         return Path(word)
-    there = {path.parent.name: path.parent for path in sorted(runs_dir.glob(f"*/{JOURNAL}"))}
+    there = {path.parent.name: path.parent for path in matching(runs_dir, f"*/{JOURNAL}")}
     fitting = [word] if word in there else [name for name in there if word is None or word in name]
     if len(fitting) == 1:
         return there[fitting[0]]

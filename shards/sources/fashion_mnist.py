@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import ShardError
+from shards.folder_entries import matching
 from shards.sources import idx
 from shards.sources.download import download
 from shards.sources.source import Source, Split, pixel_split
@@ -59,7 +60,7 @@ def fashion_mnist(source: str, size: int) -> Source:
 def _read(source: Path, size: int) -> Source:
     folder = source / "FashionMNIST" / "raw"
     folder = folder if folder.is_dir() else source
-    if not any(folder.glob("*-ubyte*")):
+    if not matching(folder, "*-ubyte*"):
         raise ShardError(
             f"{folder}: none of the files train-images-idx3-ubyte[.gz] and its three companions: SOURCE must "
             "be their folder, or auto"
@@ -128,7 +129,7 @@ def _by_apt(folder: Path) -> Path:
             raise
         _run(["apt-get", "update"], folder)  # a fresh container has no package lists
         _run(fetch, folder)
-    (package,) = folder.glob("*.deb")
+    (package,) = matching(folder, "*.deb")
     _run(["dpkg", "-x", package.name, "."], folder)
     return folder / _INSTALLED
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from shards.errors import ShardError
+from shards.folder_entries import entries
 from shards.ignored import Ignored, printable
 from shards.shard import EXTENSIONS
 
@@ -24,7 +24,7 @@ def folders(folder: Path, root: Path, ignored: Ignored) -> list[str]:
         OSError: the folder can't be read.
     """
     found = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         path = str(Path(entry.path).relative_to(root))
         if ignored.names(path):
             continue
@@ -49,7 +49,7 @@ def _below(folder: Path, root: Path, ignored: Ignored, above: Collection[tuple[i
     if here in above:
         raise ShardError(f"{printable(folder)}: a link that leads back to a folder that it is in: remove it")
     below = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         path = str(Path(entry.path).relative_to(root))
         if ignored.names(path):
             continue
@@ -73,8 +73,3 @@ def _is(question: Callable[[], bool]) -> bool:
         if error.errno != errno.ELOOP:
             raise
         return False
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as found:
-        return sorted(found, key=lambda entry: entry.name)

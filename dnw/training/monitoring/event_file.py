@@ -18,6 +18,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 
+from shards.folder_entries import matching
+
 log = logging.getLogger(__name__)
 
 PREFIX = "events.out.tfevents."  # of a file's name; behind it the second in which it was begun
@@ -78,7 +80,9 @@ class EventFile:
 
     def _begin(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        seconds = [path.name[len(PREFIX) :].partition(".")[0] for path in self._folder.glob(f"{PREFIX}*")]
+        seconds = [
+            path.name[len(PREFIX) :].partition(".")[0] for path in matching(self._folder, f"{PREFIX}*")
+        ]
         second = max(int(time.time()), *(int(text) + 1 for text in seconds if text.isdecimal()), 0)
         path = self._folder / f"{PREFIX}{second:010d}.{socket.gethostname()}.{os.getpid()}.0"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -1,5 +1,6 @@
 """Variables that sbatch is told to keep from a job that needs them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def test_what_is_said_of_those_that_the_run_reads() -> None:
 def test_it_is_told_as_a_run_is_submitted(
     typed: Typed, capfd: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in [
+        name for name in os.environ if name.startswith("MLFLOW_")
+    ]:  # a tracker of another test's set it
+        monkeypatch.delenv(name)
     for name, value in {**SET, "SBATCH_EXPORT": "NONE"}.items():
         if name != "PATH":
             monkeypatch.setenv(name, value)
