@@ -12,8 +12,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from dnw.config import ConfigError
-from shards.folder_entries import matching
-from shards.regular_file import read_bytes
+from shards.files.folder_entries import matching
+from shards.files.regular_file import read_bytes
 
 _IS_GLOBAL = re.compile(r"(\s*#.*\n)*?# *@package +_global_\s")  # which Hydra looks for above the settings
 

@@ -32,7 +32,7 @@ from dnw.training.distributed import ALONE
 from dnw.training.evaluation import Accuracy, Normalize, evaluate
 from shards import command
 from shards.errors import did_you_mean
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 from shards.index import Index
 
 

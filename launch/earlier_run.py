@@ -18,7 +18,7 @@ from dnw.runs.source_run import quoted
 from dnw.tracking import tracker
 from launch import frozen_config
 from launch.config import is_launch_key
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 _NAMED = re.compile(r".*-[0-9a-f]{10}(\.old-.*)?")  # by its signature, or moved aside by fresh=true
 

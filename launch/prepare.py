@@ -39,7 +39,7 @@ from launch.scheduler import gres
 from launch.self_test import settings as self_test
 from shards.classes import Names
 from shards.errors import ShardError
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 from shards.user_class.names import is_user_class
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dnw.runs import frozen_code
 from dnw.runs.frozen_code import RECORD, read_record
 from dnw.user_classes import FOLDER
 from launch.errors import LaunchError
-from shards.folder_entries import files_below, matching
+from shards.files.folder_entries import files_below, matching
 
 ROOT = Path(__file__).resolve().parent.parent
 # the code, where git can't list it; other projects, too, have plugins in the folder that Hydra looks into

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shards.errors import ShardError
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
+from shards.files.regular_file import read_bytes, read_json
 from shards.ignored import printable
-from shards.regular_file import read_bytes, read_json
 
 CLASSNAMES = "classnames.txt"  # where clip_benchmark has them, one a line, beside the folders of its splits
 Names = tuple[str, ...] | None  # in the order of their numbers; None where nobody has said them

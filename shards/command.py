@@ -18,7 +18,7 @@ from typing import Any, NoReturn, ParamSpec
 
 from shards import terminal
 from shards.errors import ExpectedError, did_you_mean
-from shards.regular_file import FAILED, FAILURES
+from shards.files.regular_file import FAILED, FAILURES
 
 AGAIN = "Typed again, the command finishes the work."
 _OF_THE_DISK = FAILURES | {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}

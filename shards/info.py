@@ -9,8 +9,8 @@ from typing import Any
 
 from shards.atomic import replacing
 from shards.errors import ShardError
+from shards.files.regular_file import read_bytes, read_json
 from shards.ignored import printable
-from shards.regular_file import read_bytes, read_json
 from shards.shard import Shard, is_inside
 
 NAME = "_info.json"

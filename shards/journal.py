@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shards.errors import ShardError, remake
+from shards.files.folder_entries import matching
 from shards.flock import flock
-from shards.folder_entries import matching
 from shards.ignored import Ignored, printable
 from shards.shard import Shard
 from shards.split_files import tars_in

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shards.errors import BadSampleError, ShardError, remake
+from shards.files.regular_file import FAILED, FAILURES, descriptor_of
 from shards.ignored import literal, printable
 from shards.index import Index
-from shards.regular_file import FAILED, FAILURES, descriptor_of
 from shards.shard import key_in, keys
 from shards.tar import BLOCK
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from shards import tar
 from shards.atomic import replacing
 from shards.errors import ShardError
+from shards.files.regular_file import open_file, unchanging
 from shards.ignored import Ignored, printable
-from shards.regular_file import open_file, unchanging
 
 # what torchvision's ImageFolder takes, and two more
 EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "ppm", "pgm", "tif", "tiff")

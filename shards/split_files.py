@@ -19,9 +19,9 @@ from pathlib import Path
 from shards import info
 from shards.classes import CLASSNAMES
 from shards.errors import ShardError, remake
-from shards.folder_entries import entries, matching
+from shards.files.folder_entries import entries, matching
+from shards.files.regular_file import read_bytes
 from shards.ignored import Ignored, printable
-from shards.regular_file import read_bytes
 from shards.shard import Shard
 
 _FOLDERS = {"train": ("train",), "val": ("val", "validation", "test")}  # of shards, the first that is there

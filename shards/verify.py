@@ -30,12 +30,12 @@ from shards import command, index, shard
 from shards.atomic import replacing
 from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
+from shards.files.regular_file import ChangedError, open_file, unchanging
 from shards.ignored import Ignored, literal, printable
 from shards.index import Index, absent
 from shards.index.agreement import beside, between
 from shards.index.same_keys import pairs
-from shards.regular_file import ChangedError, open_file, unchanging
 from shards.report import MEASURE, Measures, measure, page
 from shards.shard import Contents, Members, Shard, key_at
 from shards.split_files import unknown, why_no_index

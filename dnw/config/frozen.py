@@ -11,7 +11,7 @@ import yaml
 from dnw.config.parsing import ConfigError, parse
 from dnw.config.train import VERSION, Train
 from dnw.invocation import RUN, SUBMIT
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, where PyYAML was built with it
 _REQUIRED = tuple(

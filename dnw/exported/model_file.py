@@ -20,7 +20,7 @@ from dnw.compact.form import Arrays, Compact
 from dnw.compact.parts import put_together, taken_apart
 from shards.atomic import replacing
 from shards.errors import ExpectedError
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 FORMAT = 1
 _ENTRY = "dnw"

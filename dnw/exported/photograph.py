@@ -11,7 +11,7 @@ from PIL import Image
 from dnw.exported.model_file import Card
 from shards.decode import NoImageError, Picture
 from shards.errors import ExpectedError
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 
 class PhotographError(ExpectedError):

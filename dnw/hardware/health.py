@@ -29,7 +29,7 @@ from dnw.hardware import kernel_build
 from dnw.hardware.device import SilentError, in_time
 from dnw.splits import windows_bytes
 from shards.errors import ShardError
-from shards.folder_entries import files_below, matching
+from shards.files.folder_entries import files_below, matching
 from shards.index import Index
 
 SHARED_MEMORY = Path("/dev/shm")

@@ -11,7 +11,7 @@ from dnw.pretrained import published, weights_file
 from dnw.runs.folder import Run, newest_step
 from shards import command
 from shards.errors import did_you_mean
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 
 class NotFetchedError(ConfigError):

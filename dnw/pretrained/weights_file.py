@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dnw.config import ConfigError
 from shards.errors import did_you_mean
-from shards.regular_file import open_file
+from shards.files.regular_file import open_file
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _CHUNK = 1 << 20

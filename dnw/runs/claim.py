@@ -24,7 +24,7 @@ from dnw.runs import ledger
 from dnw.runs.folder import Run
 from dnw.runs.lock import HeldError
 from shards.atomic import replacing
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 ENDED, FAILED = "node-", "failed-"  # reports of nodes, and of those on which the attempt has failed
 Look = Literal["works", "failed", "superseded"]  # on all nodes, on one of them; a later one has taken over

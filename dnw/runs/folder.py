@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from shards.regular_file import open_file
+from shards.files.regular_file import open_file
 
 CHUNK_BYTES = 2**20
 MARK_BYTES = 64  # by which it is seen that what was read is still there

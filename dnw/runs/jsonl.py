@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shards.atomic import replacing
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 
 def append(path: Path, record: dict[str, Any]) -> None:

@@ -28,8 +28,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from shards.errors import ExpectedError
+from shards.files.regular_file import descriptor_of
 from shards.flock import Outcome, flock
-from shards.regular_file import descriptor_of
 
 PATIENCE_S = 2.0  # whoever only looks (`holder`) holds it for an instant
 Record = dict[str, Any]

@@ -17,7 +17,7 @@ from dnw.invocation import SUBMIT
 from dnw.runs import divergence
 from dnw.runs.folder import Run, finished
 from shards.errors import did_you_mean
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 # What has to be the same, or the weights would be others'.
 _OF_THE_NETWORK = (

@@ -17,7 +17,7 @@ from dnw.runs.folder import Run, step_path, steps
 from dnw.runs.ledger import Attempt
 from dnw.tracking import sweep
 from shards.atomic import replacing
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 # interrupted: by the cluster, which starts it again. stopped: by the user.
 State = Literal["running", "interrupted", "stopped", "failed", "finished"]

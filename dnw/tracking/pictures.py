@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnw.runs.folder import Run
-from shards.folder_entries import matching
-from shards.regular_file import open_file
+from shards.files.folder_entries import matching
+from shards.files.regular_file import open_file
 
 _LENGTH = struct.Struct("<Q")  # of a record: a checksum stands behind it, and behind the record
 _SUM_BYTES = 4

@@ -14,7 +14,7 @@ from dnw.runs.folder import Run
 from dnw.runs.goodput import goodput
 from dnw.runs.growing_file import GrowingFile
 from dnw.runs.metrics_scan import MetricsScan
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 _NO_VALUES = frozenset({"step", "kind", "attempt", "time", "epoch", "samples", "told"})
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # how long its calls take, and what they raise
 

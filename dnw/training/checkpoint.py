@@ -27,8 +27,8 @@ from shards.atomic import replacing
 from shards.classes import Names
 from shards.command import is_full
 from shards.errors import ExpectedError
-from shards.folder_entries import matching
-from shards.regular_file import open_file, read_bytes
+from shards.files.folder_entries import matching
+from shards.files.regular_file import open_file, read_bytes
 
 VERSION = 2
 MAGIC = b"DNW-SHA2"

@@ -11,7 +11,7 @@ from launch.pack.pack import Pack
 from launch.scheduler import handover
 from launch.scheduler.handover import Submitted
 from launch.self_test.series import Series
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 
 def submit(

@@ -17,7 +17,7 @@ from launch.errors import LaunchError
 from launch.pack.marks import Marks
 from launch.scheduler.handover import UNKNOWN
 from shards.atomic import replacing
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dnw.runs import lock
 from dnw.runs.folder import Run, step_path, steps
 from launch.query import select
 from launch.query.run_status import RunStatus, query_status
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 SETTLED_S = 3600.0  # what was written since may be on its way to its place still
 NEEDS_OUTPUT = frozenset({"failed", "diverged", "unreadable"})  # their jobs' output may be all that tells why

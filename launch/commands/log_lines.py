@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.regular_file import open_file
+from shards.files.regular_file import open_file
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3}")  # of the workers' log lines
 TRACEBACK = re.compile(r"(\[rank\d+\]: )?Traceback \(most recent call last\):")

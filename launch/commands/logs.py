@@ -15,7 +15,7 @@ from launch.cluster.submission import newest
 from launch.commands.log_lines import Line, Tail, failures, merged
 from launch.errors import LaunchError
 from launch.query.run_status import RunStatus, query_status
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 POLL_S = 0.5  # between two looks at the files
 ASK_S = 10.0  # between two questions whether anybody is still at work, which may go to Slurm

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dnw.runs.folder import Run
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 
 def table(runs: Sequence[Run]) -> Table:

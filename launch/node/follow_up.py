@@ -25,7 +25,7 @@ from launch.scheduler import handover, sbatch_environment
 from launch.scheduler.handover import UNKNOWN
 from launch.scheduler.slurm_command import PATIENCE_S
 from shards.atomic import replacing
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 SCRIPT, START = "job_submission.sh", "start.sh"  # of any submission, in its folder
 WAITING = "waiting.json"  # of runs that share a job, or each element of an array: which waits for which

@@ -22,7 +22,7 @@ from launch.node.meeting import DAMAGED, LACKING
 from launch.node.topology import Node
 from launch.scheduler import array
 from shards.atomic import replacing
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 
 @dataclass(frozen=True)

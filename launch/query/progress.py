@@ -19,7 +19,7 @@ from dnw.runs.ledger import Attempt
 from launch.query.remembered import Stamp, stamp
 from shards import command
 from shards.errors import ShardError
-from shards.regular_file import open_file
+from shards.files.regular_file import open_file
 
 TAIL_BYTES = 2**18  # of metrics.jsonl: thousands of lines, the last evaluation among them
 MOST_SLOW = 100  # records of slow ranks that are read

@@ -7,7 +7,7 @@ from typing import Any
 
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
-from shards.regular_file import read_bytes
+from shards.files.regular_file import read_bytes
 
 
 def read_result(run: Run) -> dict[str, Any] | None:

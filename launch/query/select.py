@@ -11,7 +11,7 @@ from pathlib import Path
 from dnw.runs.folder import Run
 from launch.errors import LaunchError
 from shards.errors import did_you_mean
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 MOVED_ASIDE = ".old-"  # by fresh=true
 NAMED = re.compile(r"-[0-9a-f]{10}$")  # how every run folder's name ends

@@ -13,7 +13,7 @@ from typing import Any
 from dnw import config
 from dnw.config import Train
 from dnw.runs.folder import Run
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 Changes = Mapping[str, Any]  # of settings; `__` stands for a dot
 

@@ -23,7 +23,7 @@ from launch.errors import LaunchError
 from launch.study.outcome import cell, front
 from launch.study.record import JOURNAL, SETTINGS, Study, Trial
 from launch.study.settings import COSTS, UPWARDS
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from shards import info
 from shards.atomic import replacing
 from shards.errors import ShardError, remake
+from shards.files.regular_file import descriptor_of, read_json
 from shards.ignored import Ignored
-from shards.regular_file import descriptor_of, read_json
 from shards.remote import Store
 from shards.shard import MEMBER, Members, Shard
 from shards.split_files import check_sizes, tars_in, why_no_index

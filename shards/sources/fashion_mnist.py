@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import ShardError
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 from shards.sources import idx
 from shards.sources.download import download
 from shards.sources.source import Source, Split, pixel_split

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from shards import tar
 from shards.classes import refuse_twice
 from shards.errors import ShardError
+from shards.files.regular_file import open_file
 from shards.ignored import Ignored, printable
-from shards.regular_file import open_file
 from shards.shard import EXTENSIONS
 from shards.sources.imagefolder import refuse_other_names
 from shards.sources.source import FilePart, Source, Split

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from shards.errors import ShardError
-from shards.folder_entries import entries
+from shards.files.folder_entries import entries
 from shards.ignored import Ignored, printable
 from shards.shard import EXTENSIONS
 

@@ -19,8 +19,8 @@ from PIL import Image
 from shards.decode import NoImageError, TooLargeError, at_most, scaled_down
 from shards.decode import Picture as Decoded
 from shards.errors import ShardError
+from shards.files.regular_file import open_file, read_bytes
 from shards.ignored import Ignored, printable
-from shards.regular_file import open_file, read_bytes
 
 
 class BadImageError(ShardError):

@@ -18,7 +18,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 
-from shards.folder_entries import matching
+from shards.files.folder_entries import matching
 
 log = logging.getLogger(__name__)
 

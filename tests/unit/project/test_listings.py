@@ -1,4 +1,4 @@
-"""Folders are listed by shards/folder_entries.py, which tells a failure; `Path.glob` hides it."""
+"""Folders are listed by shards/files/folder_entries.py, which tells a failure; `Path.glob` hides it."""
 
 from __future__ import annotations
 

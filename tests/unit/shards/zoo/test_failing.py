@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from shards import command, index, reader, regular_file, shard, tar, verify, workers
+from shards import command, index, reader, shard, tar, verify, workers
 from shards.errors import BadSampleError, ShardError
+from shards.files import regular_file
 from shards.index import Index
 from shards.reader import Reader
 

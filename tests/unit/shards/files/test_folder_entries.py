@@ -10,7 +10,7 @@ import pytest
 
 from dnw.runs.claim import Claim
 from dnw.runs.folder import Run
-from shards.folder_entries import files_below, matching
+from shards.files.folder_entries import files_below, matching
 
 
 def test_names_that_match(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.regular_file import descriptor_of, open_file, read_bytes
+from shards.files.regular_file import descriptor_of, open_file, read_bytes
 
 
 def test_a_file_is_read_and_not_inherited(tmp_path: Path) -> None:
