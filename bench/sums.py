@@ -5,10 +5,9 @@
 
 Each target adds up 14 vectors of pixels over its edges, as add_up in dnw/engines/native/vector.py. In 16 bits
 a word holds a pixel of one vector in its upper half and one of the next in its lower half: a line of the
-cache that is read serves two multiply-adds. The whole word is taken for the first pixel, without a mask: its
-upper half is chosen so that this is as near as rounding comes. "ahead" also fetches the sources of the edge
-that comes so many edges later. Layers are those of widths 0.225 and 0.49, with edges drawn. Prints a table of
-the least times, and writes bench/out/sums.json (--out).
+cache that is read serves two multiply-adds (dnw/engines/native/pairs.py). "ahead" also fetches the sources of
+the edge that comes so many edges later. Layers are those of widths 0.225 and 0.49, with edges drawn. Prints a
+table of the least times, and writes bench/out/sums.json (--out).
 """
 
 from __future__ import annotations
@@ -36,10 +35,12 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from dnw.engines.native.memory import zeros  # noqa: E402
+from dnw.engines.native.pairs import packed  # noqa: E402
 from dnw.engines.native.vector import (  # noqa: E402
     LANES,
     add_product,
     data_of,
+    fetch,
     integer,
     intrinsic,
     splat,
@@ -51,7 +52,6 @@ VECTORS = 14 if LANES == 16 else 8  # of pixels, at a time
 AHEAD = 4  # edges
 GROUP = 4  # targets that are received in the same place, as in the engine
 LINE = 16  # floats
-LEAST = 0x0D800000  # the bits of 2^-100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +93,8 @@ def adder(is_halved: bool, ahead: int) -> Any:
             with cgutils.for_range(builder, last, start=first) as loop:
                 row = _row(builder, source, places, loop.index)
                 if ahead:
-                    _fetch(
-                        builder,
-                        _row(builder, source, places, builder.add(loop.index, integer(ahead))),
-                        is_halved,
-                    )
+                    later = _row(builder, source, places, builder.add(loop.index, integer(ahead)))
+                    fetch(builder, [later], VECTORS // 2 if is_halved else VECTORS, for_writing=False)
                 factor = splat(builder, builder.load(builder.gep(factors, [loop.index])))
                 for total, value in zip(sums, _values(builder, row, is_halved), strict=True):
                     builder.store(add_product(builder, builder.load(total), factor, value), total)
@@ -128,15 +125,6 @@ def _values(builder: ir.IRBuilder, row: ir.Value, is_halved: bool) -> list[ir.Va
     return [value for pair in zip(read, lower, strict=True) for value in pair]
 
 
-def _fetch(builder: ir.IRBuilder, row: ir.Value, is_halved: bool) -> None:
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-    for at in range(0, VECTORS // 2 if is_halved else VECTORS, LINE // LANES):
-        line = builder.bitcast(vector_at(builder, row, at), byte)
-        builder.call(fetch, [line, *(ir.Constant(number, value) for value in (0, 3, 1))])
-
-
 def summing(is_halved: bool, ahead: int) -> Callable[..., None]:
     """Compile the loop over a layer's targets."""
     add = adder(is_halved, ahead)
@@ -162,21 +150,6 @@ WAYS = {
 }
 
 
-def halved(pixels: Floats) -> Floats:
-    """Put pairs of vectors into words.
-
-    Neither a word nor its product with a weight may be a denormal number, which takes the CPU much longer: so
-    where the first pixel is zero, or nearly, it becomes 2^-100.
-    """
-    bits = pixels.view(np.uint32).reshape(*pixels.shape[:-1], -1, 2, LANES).astype(np.int64)
-    lower = (bits[..., 1, :] + 0x8000) >> 16
-    size, sign = bits[..., 0, :] & 0x7FFFFFFF, bits[..., 0, :] & 0x80000000
-    upper = np.maximum(size - lower + 0x8000, LEAST) & 0x7FFF0000
-    words = (sign | upper | lower).astype(np.uint32).view(np.float32)
-    halves: Floats = words.reshape(*pixels.shape[:-1], -1)
-    return halves
-
-
 def contest(layer: Layer, turns: int) -> dict[str, Any]:
     """Let all ways take turns on a layer."""
     generator = np.random.default_rng(0)
@@ -190,7 +163,7 @@ def contest(layer: Layer, turns: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     prepared = {}
     for name in WAYS:
-        values = halved(pixels) if name.startswith("16") else pixels
+        values = np.stack([*map(packed, pixels)]) if name.startswith("16") else pixels
         size = (-(-values.shape[1] // LINE) | 1) * LINE
         maps = zeros(layer.sources * size)
         maps.reshape(layer.sources, size)[:, : values.shape[1]] = values
