@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def facts(device: torch.device) -> dict[str, str]:
     """Return what this process computes with, by names that every machine has."""
     found = {library: _version(library) for library in LIBRARIES}
-    found["torch"] = torch.__version__  # with its build, which a wheel's metadata may leave out
+    found["torch"] = str(torch.__version__)  # with its build, which a wheel's metadata may leave out
     found |= {"cpu": _cpu(), "cpu capability": torch.backends.cpu.get_cpu_capability()}
     is_gpu = device.type == "cuda"
     found["gpu"] = torch.cuda.get_device_name(device) if is_gpu else "none"
