@@ -24,7 +24,8 @@ NO_DRIVER = "no driver"
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # for kernels on a GPU; torch for CUDA brings it
 # The least compute capabilities for which Triton compiles, and in bfloat16; before, ptxas refuses it.
 KERNELS_FROM, BF16_FROM = (7, 0), (8, 0)
-ANSWERS_WITHIN_S = 60.0  # driver and GPU: without persistence mode it takes 1 to 3 s a GPU to wake, says NVIDIA
+# Driver and GPU. Without persistence mode each GPU wakes in 1 to 3 s, says NVIDIA (Driver Persistence).
+ANSWERS_WITHIN_S = 60.0
 SILENT = "no answer of the GPU"
 T = TypeVar("T")
 _DRIVER = Path("/proc/driver/nvidia/version")
