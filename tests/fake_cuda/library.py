@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +19,14 @@ OPTIONS = ("-std=c++20", "-O0", "-shared", "-fPIC", "-D_GLIBCXX_USE_CXX11_ABI=1"
 
 
 class Missing(Exception):
-    """There is no compiler; the message says how to install one."""
+    """There is no compiler, or torch is built for CUDA; the message says what helps."""
 
 
 def load() -> None:
     """Have torch, which must not have been imported yet, find a CUDA device.
 
     Raises:
-        Missing: g++ is not installed, and the library has not been compiled before.
+        Missing: g++ is not installed, nor the library compiled before; or torch is built for CUDA.
         RuntimeError: torch is there already.
         subprocess.CalledProcessError: the source does not compile with this torch; g++ says why on stderr.
     """
@@ -35,7 +36,13 @@ def load() -> None:
 
 
 def compiled() -> Path:
-    """Return the library, compiled where this source, torch and Python have none yet."""
+    """Return the library, compiled where this source, torch and Python have none yet.
+
+    Raises:
+        Missing, subprocess.CalledProcessError: as `load`.
+    """
+    if found := re.search(r"^cuda\b.*= *'([0-9.]+)'", (_torch() / "version.py").read_text(), re.MULTILINE):
+        raise Missing(f"a fake CUDA device takes a CPU build of torch, this one is built for CUDA {found[1]}")
     key = "\n".join((SOURCE.read_text(), version("torch"), sys.version, *OPTIONS))
     name = f"fake_cuda-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnw"
@@ -51,10 +58,14 @@ def compiled() -> Path:
 def _compile(library: Path) -> None:
     if shutil.which("g++") is None:
         raise Missing("g++ is missing, which compiles the fake CUDA device: apt-get install g++")
-    spec = importlib.util.find_spec("torch")
-    assert spec is not None
-    assert spec.origin is not None
-    torch = Path(spec.origin).parent
+    torch = _torch()
     folders = (f"-I{torch}/include", f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib")
     command = ["g++", *OPTIONS, str(SOURCE), *folders, "-ltorch_cpu", "-lc10", "-o", str(library)]
     subprocess.run(command, check=True)
+
+
+def _torch() -> Path:
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
