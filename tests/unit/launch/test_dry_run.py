@@ -42,7 +42,7 @@ def test_dry_run_of_what_would_fail(
         said = "-train-0000.tar: can't be read by you"
     elif fault == "port":
         words, said = [*words, "port=2000", "cluster=local"], "port: 2000 can't be used"
-        monkeypatch.setattr("launch.node.torchrun._why_not", lambda *_: "taken")
+        monkeypatch.setattr("launch.node.torchrun.why_not", lambda *_: "taken")
     else:
         (lab / "refuse").write_text("")
         said = "Slurm refuses the job"
