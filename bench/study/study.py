@@ -251,7 +251,7 @@ def _final_steps(chosen: argparse.Namespace, part: Part) -> int:
 def _report(chosen: argparse.Namespace, parts: Sequence[Part]) -> None:
     """Write OUT.md, OUT.json and OUT.png, of contestants that have a run of the whole length that is done."""
     tests = {one.run: top1 for part in parts for one, top1 in _tested(chosen, part)}
-    found = [report.Found(one.network, _rows(one, tests), one.tuning, one.finals) for one in parts]
+    found = [report.Found(one.network, rows(one, tests), one.tuning, one.finals) for one in parts]
     text = "\n".join(report.tables(one) for one in found)
     with replacing(chosen.out.with_suffix(".md")) as file:
         file.write(text.encode())
@@ -274,18 +274,21 @@ def _tested(chosen: argparse.Namespace, part: Part) -> list[tuple[Trained, float
     return list(zip(done, tested(done, part.images, chosen.out.with_suffix(".tested.jsonl")), strict=True))
 
 
-def _rows(part: Part, tests: Mapping[Run, float]) -> list[report.Row]:
-    """Return a row for each contestant, of the seeds that are done at the best of its rates."""
+def rows(part: Part, tests: Mapping[Run, float]) -> list[report.Row]:
+    """Return a row for each contestant, of the seeds that are done at the best of its rates.
+
+    Those are the ones in `tests`: others may end while these are tested.
+    """
     rows = []
     for name, rates in report.by_rate(part.finals).items():
-        done = {rate: [one for one in runs if one.top1() is not None] for rate, runs in rates.items()}
+        done = {rate: [one for one in runs if one.run in tests] for rate, runs in rates.items()}
         best = report.best_rate(done)
         if best is None:
             continue
         runs = done[best]
         held_out = tuple(top1 for one in runs if (top1 := one.top1()) is not None)
         curves = tuple(tuple(one.curve()) for one in runs)
-        diverged = sum(one.has_ended() for one in rates[best]) - len(runs)
+        diverged = sum(one.has_ended() and one.top1() is None for one in rates[best])
         rows.append(report.Row(name, best, held_out, tuple(tests[one.run] for one in runs), curves, diverged))
     return rows
 

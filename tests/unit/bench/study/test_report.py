@@ -3,15 +3,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from matplotlib.axes import Axes
 
 from bench.study.declared import NETWORKS
+from bench.study.images import Images
 from bench.study.report import Found, Row, best_rate, best_rates, by_rate, draw, order, spread, tables
 from bench.study.runs import Trained, left_s
+from bench.study.study import Part, rows
 from dnw.runs import jsonl
 from dnw.runs.folder import Run
+from shards.index import Index
 
 
 @dataclass(frozen=True)
@@ -148,3 +152,10 @@ def test_what_is_left_is_estimated_by_each_networks_own_steps(tmp_path: Path) ->
     other = Trained(NETWORKS[1], "dnw", 0.1, 0, Run(tmp_path / "none"), 200)
     assert left_s([*runs, other], {"mobilenet": 300}) == pytest.approx((100 + 200 + 300) * 0.5)
     assert left_s([other], {}) is None
+
+
+def test_a_run_that_ends_while_others_are_tested_is_not_counted() -> None:
+    both = [dataclasses.replace(one, run=Run(Path(str(one.seed)))) for one in known("dnw", 0.1, 80.0, 81.0)]
+    part = Part(NETWORKS[0], cast(Images, None), cast(Index, None), [], [*both], {})
+    (found,) = rows(part, {both[0].run: 79.0})
+    assert (found.held_out, found.test, found.diverged) == ((80.0,), (79.0,), 0)
