@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import nn
@@ -137,8 +138,9 @@ def _choice(word: str) -> tuple[str, str]:
 
 def _precision(word: str) -> str:
     _, _, name = word.partition("=")
-    if name not in ("fp32", "bf16"):
-        raise argparse.ArgumentTypeError(f"no precision {name!r}; there are: fp32, bf16")
+    if name not in get_args(EnginePrecision):
+        known = ", ".join(get_args(EnginePrecision))
+        raise argparse.ArgumentTypeError(f"no precision {name!r}; there are: {known}")
     return name
 
 

@@ -240,7 +240,6 @@ def why_no_index(folder: Path, split: str) -> str:
         return f"{folder}: names files, must be the folder of the shards, say {folder.parent}"
     if not folder.is_dir():
         return f"{folder}: no such folder: write shards there with: {write}"
-    os.scandir(folder).close()  # where that is forbidden, a pattern finds nothing and says nothing
     tars = len(tars_in(folder))
     if not tars:
         return f"{folder}: holds no shards: write some with: {write}"

@@ -192,7 +192,7 @@ def cache(train: Train) -> list[str]:
     except ShardError:  # the run's own fault, and told as such
         return []
     place = next(folder for folder in (store.cache, *store.cache.parents) if folder.is_dir())
-    there = [path.stat().st_size for path in matching(store.cache, "*.tar")] if store.cache.is_dir() else []
+    there = [path.stat().st_size for path in matching(store.cache, "*.tar")]
     room = shutil.disk_usage(place).free + sum(there)
     if not os.access(place, os.W_OK | os.X_OK):
         return [f"{place}: can't be written to, and shards are to be fetched there (data.cache)"]
@@ -206,7 +206,7 @@ def cache(train: Train) -> list[str]:
 
 def disk(checkpoints: Path) -> list[str]:
     """Return a problem if another checkpoint as large as the largest there is wouldn't fit."""
-    sizes = [path.stat().st_size for path in matching(checkpoints, "*.pt")] if checkpoints.is_dir() else []
+    sizes = [path.stat().st_size for path in matching(checkpoints, "*.pt")]
     free = shutil.disk_usage(checkpoints).free if sizes else 0
     if not sizes or free >= max(sizes):
         return []
