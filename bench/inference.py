@@ -11,7 +11,8 @@ bench/out (--out).
 
 Weights are drawn: times don't depend on their values. So that nodes are left without edges as after training,
 each node gets a factor of its own before the edges are chosen (--spread). Multiply-adds are those on paths
-from the image to a class: with the default, as many at width 0.225 as the paper's trained network has.
+from the image to a class: with the default, as many at width 0.225 as the paper's trained network has. "Of
+peak" is their share of what the cores multiply and add in registers (bench/peak.py).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Column, Table  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from bench.peak import peak_gflops  # noqa: E402
 from bench.peers import PEERS, RUNTIMES, exported, exported_wiring  # noqa: E402
 from dnw import engines, models  # noqa: E402
 from dnw.compact import Compact, compact  # noqa: E402
@@ -170,13 +172,6 @@ def clock(run: Run, images_BCHW: Tensor, timer: Timer = time.perf_counter) -> fl
     return timer() - began
 
 
-def peak_gflops() -> float:
-    """What the machine reaches at most, by a large product of matrices."""
-    side = 2048
-    matrix = torch.randn(side, side)
-    return max(2e-9 * side**3 / clock(lambda factor: factor @ factor, matrix) for _ in range(8))
-
-
 def compare(options: argparse.Namespace, width: float, batch: int, threads: int) -> list[Timed]:
     torch.set_num_threads(threads)
     model = discovered(width, options.spread)
@@ -283,6 +278,8 @@ def draw(found: list[Timed], out: Path) -> None:
             family, _, runtime = timed.name.partition(" x")
             name = f"{family} {runtime.partition(' ')[2]}".strip()
             series.setdefault(name, {})[timed.multiply_adds] = timed
+    if not series:
+        return
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for name, points in series.items():
         costs = sorted(points)
@@ -361,7 +358,7 @@ def main() -> None:
     peaks: dict[int, float] = {}
     for threads in options.threads:
         torch.set_num_threads(threads)
-        peaks[threads] = peak_gflops()
+        peaks[threads] = peak_gflops(threads)
         for batch in options.batch:
             for width in options.widths:
                 found += compare(options, width, batch, threads)

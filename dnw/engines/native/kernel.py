@@ -29,7 +29,6 @@ from dnw.engines.native.options import OPTIONS, compiled
 from dnw.engines.native.pairs import PAIR, pack, unpack
 from dnw.engines.native.stream_vector import (
     ALONE,
-    STREAMED,
     finish,
     stream,
     stream_2,
@@ -174,7 +173,7 @@ def _stream(maps: Floats, phase: Any, step: Any, streams: Any, runs: tuple[int, 
                 streams.weights,
                 streams.first_weights[at],
             )
-            if phase.streams == ALONE > STREAMED:
+            if phase.streams == ALONE:
                 stream_alone(maps, *bundles, *edges, pixel, place, size)
             elif together == 1:
                 stream(maps, *bundles, *edges, pixel, place, size)

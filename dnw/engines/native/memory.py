@@ -122,7 +122,7 @@ class Received:
         group = _PAIRED_GROUP if is_paired and whole else _GROUP
         if is_paired:
             streams = 0
-        elif 2 * groups > targets and ALONE > STREAMED:
+        elif 2 * groups > targets and (LANES == 8 or side * (side + 1) <= ALONE * LANES):
             streams = ALONE if edges >= EDGES * targets else 0
         else:
             is_large = sources * side * (side + 1) > _IN_CACHE

@@ -28,8 +28,8 @@ from dnw.engines.native.vector import (
 
 STREAMED = 2  # vectors of each map at a time: with four targets they fill eight registers
 # Where targets have sources of their own, vectors at a time and targets in a bundle, as measured: 12 of 16
-# registers of 256 bits
-ALONE, APART = (4, 3) if LANES == 8 else (2, 1)
+# registers of 256 bits. With 512 bits large maps are taken by STREAMED vectors all the same.
+ALONE, APART = 4, 3
 WIDEST = max(STREAMED, ALONE)
 AHEAD = 4  # bundles: so much earlier, what a bundle adds to is fetched from the level-2 cache
 

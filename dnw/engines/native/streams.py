@@ -14,13 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dnw.engines.native.caches import level_1
 from dnw.engines.native.memory import Pick
-from dnw.engines.native.stream_vector import AHEAD, APART, STREAMED
+from dnw.engines.native.stream_vector import AHEAD, ALONE, APART, STREAMED
 from dnw.engines.native.vector import LANES, TOGETHER
 
 Ints = NDArray[np.int64]
-_PART = 24 << 10  # bytes of sources: three quarters of a level-1 cache of 32 KiB
-_FEWEST = 20 if LANES == 8 else 0  # edges in a part: fewer aren't worth reading and writing what is received
+_PART = 3 * (level_1() or 32 << 10) // 4  # bytes of sources: the rest of a level-1 cache is for targets
+_FEWEST = 20  # edges in a part: fewer aren't worth reading and writing what is received
 
 
 class Streams(NamedTuple):
@@ -130,7 +131,7 @@ def _runs(share: Share) -> list[_Run]:
 def _parts(sources: int, edges: float, vectors: int) -> int:
     """Return in how many parts to take so many sources of targets that have so many edges."""
     parts = -(-sources * 4 * vectors * LANES // _PART)
-    if _FEWEST:
+    if LANES == 8 or vectors == ALONE:
         parts = min(parts, int(edges // _FEWEST))
     return max(parts, 1)
 

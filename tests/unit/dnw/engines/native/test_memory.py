@@ -127,12 +127,15 @@ def test_maps_that_no_cache_holds_stream_where_targets_have_many_edges() -> None
     assert many.floats(threads=2) == 300 * many.size
 
 
-@pytest.mark.skipif(ALONE == STREAMED, reason="with registers of 512 bits they stream as others do")
-@pytest.mark.parametrize("side", [14, 56])
+@pytest.mark.parametrize("side", [7, 14, 56])
 def test_targets_with_sources_of_their_own_stream(side: int) -> None:
+    """With registers of 512 bits where a map is four vectors."""
     nodes = arrays_of_nodes(normed=False)
     few, many = (Received.of(side, nodes, 30, 100, edges, 30) for edges in (100, 300))
-    assert (few.streams, many.streams) == (0, ALONE)
+    is_small = LANES == 8 or side == 7
+    assert (few.streams, many.streams) == (0, ALONE if is_small else 0)
+    if not many.streams:
+        return
     assert many.floats(threads=2) == 30 * many.size
 
 

@@ -53,7 +53,7 @@ def test_all_edges_are_there_once(part: int, vectors: int, monkeypatch: pytest.M
 
 
 def test_parts_have_edges_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "_PART", 100 * 8 * LANES)
-    for fewest, parts in ((0, 5), (10, 3), (50, 1)):
+    monkeypatch.setattr(streams, "_PART", 100 * 4 * ALONE * LANES)
+    for fewest, parts in ((1, 5), (10, 3), (50, 1)):
         monkeypatch.setattr(streams, "_FEWEST", fewest)
-        assert streams._parts(500, 35.0, 2) == parts
+        assert streams._parts(500, 35.0, ALONE) == parts
