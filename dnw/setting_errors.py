@@ -154,7 +154,8 @@ def _must(key: str, problem: Any) -> str:
         case "tuple_type" if value is None:
             return "be a list (got None)"
         case "tuple_type":
-            typed = f'{key}=["{value}"]' if isinstance(value, str) else f"{key}=[{value}]"
+            inner = f'"{value}"' if isinstance(value, str) else "" if value is False else value
+            typed = f"{key}=[{inner}]"
             return f"be a list (got {value!r}), in brackets: {shlex.quote(typed)}"
         case "dataclass_type":
             return f"be set by its parts, {key}.NAME=VALUE (got {value!r})"

@@ -50,6 +50,8 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
         return
     digits = signature(train)
     words = run.folder.name.removesuffix(digits)
+    if len(words) > LONGEST_NAME:  # cut: what was typed for others may differ from there on
+        return
     ours = dotted(identity(config.plain(train)))
     for folder in matching(run.folder.parent, words + "[0-9a-f]" * len(digits)):
         name = f"{folder.parent.name}/{folder.name}"

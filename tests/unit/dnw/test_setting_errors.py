@@ -74,6 +74,7 @@ def test_what_the_launcher_fills_in_is_not_offered() -> None:
         ({"pair": [1]}, "pair: must have 2 values (got [1])"),
         ({"pair": [1, 2, 3]}, "pair: must have 2 values (got [1, 2, 3])"),
         ({"places": 5}, "places: must be a list (got 5), in brackets: 'places=[5]'"),
+        ({"places": False}, "places: must be a list (got False), in brackets: 'places=[]'"),
         ({"places": "a b"}, """places: must be a list (got 'a b'), in brackets: 'places=["a b"]'"""),
         ({"folder": 5}, "folder: must be the name of a folder (got 5)"),
         ({"small": 1e39}, "small: must be less than or equal to 3.4e+38 (got 1e+39)"),

@@ -8,6 +8,7 @@ from login_node import Captured, Typed, runs
 
 from dnw import config
 from dnw.config import Train
+from launch.earlier_run import LONGEST_NAME
 
 
 def test_the_same_words_with_other_defaults(
@@ -35,6 +36,20 @@ def test_the_same_words_with_other_defaults(
     assert typed("micro_batch=64", "precision=fp32") == 0  # as it says
     assert "note" not in capfd.readouterr().out
     assert len(runs(tmp_path)) == 2
+
+
+def test_runs_whose_words_do_not_fit_into_their_names_are_not_taken_for_each_other(
+    typed: Typed, tmp_path: Path, capfd: Captured
+) -> None:
+    long = [
+        *("batch=32", "checkpoint.keep=7", "data.augment=none", "data.image_size=32", "eval_batch=50"),
+        *("micro_batch=16", "optim.lr=0.01", "optim.momentum=0.8", "optim.nesterov=true"),
+    ]
+    for wiring in ("dnw", "random"):
+        assert typed(*long, f"wiring={wiring}") == 0
+        assert "note" not in capfd.readouterr().out
+    first, second = runs(tmp_path)
+    assert first.name[:LONGEST_NAME] == second.name[:LONGEST_NAME]
 
 
 def test_what_the_code_of_a_run_does_not_know_is_told(
