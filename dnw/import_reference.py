@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnw import models
+from dnw import model_registry, models, optimizer_registry
 from dnw.compose import training
 from dnw.config import ConfigError, Train, plain
 from dnw.identity import signature
@@ -89,6 +89,8 @@ def import_file(path: Path, words: Sequence[str], out: Path) -> Train:
         raise ConfigError(f"{path}: a checkpoint of this project already, which python -m dnw.evaluate takes")
     state, step = weights(path)
     train = configuration(words, state)
+    model_registry.check(train)
+    optimizer_registry.check(train.optim)
     model = models.build(train)
     import_state(state, model)
     imported = Checkpoint(
