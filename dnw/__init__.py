@@ -26,7 +26,8 @@ def load(
         path: the file.
         engine: one of dnw.engines.NAMES, other than dense. native on a CPU needs numpy, numba and safetensors
             alone, and Pillow for image files; all others need torch.
-        threads: how many cores compute; None: all there are, or as many as torch uses with its engines.
+        threads: how many cores compute; None: all that this process may use, or as many as torch uses with
+            its engines.
         device: where images are and logits will be: cpu, cuda, cuda:1 ...
         precision: fp32, or bf16 (docs/inference.md), with native on a CPU, compact and auto.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 
 from dnw.config import RESNETS, Train
 from launch.config import Launch
+from shards.cores import usable_cores
 
 # Photographs of 500 x 375 pixels that a core decodes and crops in a second: measured, docs/benchmarks.md.
 DECODED_PER_CORE = 760
@@ -50,5 +50,5 @@ def doubt(train: Train, launch: Launch) -> str | None:
 def _cores(launch: Launch) -> int | None:
     """Cores of a node that the run may use; None: as many as its workers ask for."""
     if launch.cluster.name == "local":
-        return len(os.sched_getaffinity(0))
+        return usable_cores()
     return launch.cluster.cpus_per_task

@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import itertools
 import json
-import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from shards import command, index, shard
 from shards.atomic import replacing
+from shards.cores import usable_cores
 from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
 from shards.files.folder_entries import matching
@@ -318,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how.add_argument("--repair", action="store_true", help="then make indexes of the shards that are whole")
     parser.add_argument("--json", action="store_true", help="faults as JSON, a list")
     parser.add_argument(
-        "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
+        "--workers", type=command.positive, default=usable_cores(), help="processes [%(default)s]"
     )
     parser.add_argument(
         "--report",

@@ -12,7 +12,6 @@ the command was killed and typed again: shards that are whole are kept, the othe
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from shards import command, index, rng, shard
 from shards.classes import read_names
+from shards.cores import usable_cores
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip
 from shards.journal import Journal, WritePlan, Written, journal
@@ -348,7 +348,7 @@ def _parser(kind: str = "") -> command.Parser:
         one.add_argument(
             "--workers",
             type=command.positive,
-            default=os.cpu_count() or 1,
+            default=usable_cores(),
             metavar="N",
             help="processes [%(default)s]",
         )

@@ -20,6 +20,7 @@ import torch
 from dnw.compact import Compact
 from dnw.compact.parts import fingerprint
 from shards.atomic import replacing
+from shards.cores import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def place(network: Compact, candidates: Iterable[str], threads: int, precision: 
         "precision": precision,
         "processor": [llvmlite.binding.get_host_cpu_name(), torch.backends.cpu.get_cpu_capability()],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "versions": {name: metadata.version(name) for name in ("dnw", "torch", "numba")},
     }
     name = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]

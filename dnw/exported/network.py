@@ -5,8 +5,6 @@ Shapes: images_BCHW, [B, 3, image_size, image_size]; logits_BK.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
@@ -19,6 +17,7 @@ from dnw.engines.names import NAMES
 from dnw.engines.native.network import Native, Precision
 from dnw.exported import model_file, photograph
 from dnw.exported.model_file import Card
+from shards.cores import usable_cores
 from shards.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def load(path: Path, engine: str, threads: int | None, device: str, precision: P
         raise ValueError(f"precision: must be one of {', '.join(get_args(Precision))} (got {precision!r})")
     network, card = model_file.read(path)
     if engine == "native" and device == "cpu":
-        return Network(card, _native(network, threads or _cores(), precision), None)
+        return Network(card, _native(network, threads or usable_cores(), precision), None)
     from dnw.engines.building import build  # noqa: PLC0415  (brings torch)
 
     of_torch = build(engine, network.tensors(), card.image_size, threads, precision, device)
@@ -135,8 +134,3 @@ def _native(network: Compact[Arrays], threads: int, precision: Precision) -> Cal
     if network.stem is None:
         return lambda images_BCHW: np.tile(network.head.bias, (len(images_BCHW), 1))
     return Native(network, threads, precision)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

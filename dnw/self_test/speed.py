@@ -15,6 +15,7 @@ from dnw.self_test.measure import Measured, Setup
 from dnw.self_test.training import loader, ready
 from dnw.training.data import Batch
 from dnw.training.trainer import Trainer
+from shards.cores import usable_cores
 
 WARM_UP = 3
 STEPS = {"cuda": 20, "cpu": 4}
@@ -46,7 +47,7 @@ def measure(setup: Setup) -> Measured:
     train, world = setup.train, setup.world
     steps = STEPS[world.device.type]
     trainer = ready(train, world)
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     workers = min(max(1, cores - 1), MOST_LOADERS)
     batches = iter(loader(train, world, WARM_UP + steps + 1, workers))
     timed = _Timed(batches, SLOW_S if setup.is_faulty else 0.0)

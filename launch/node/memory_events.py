@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-PROCESS = Path("/proc/self/cgroup")
-HIERARCHY = Path("/sys/fs/cgroup")
+from shards.control_groups import HIERARCHY, PROCESS, folders, text
+
 COUNTERS = ("memory.events", "memory.oom_control")
 LIMITS = ("memory.max", "memory.limit_in_bytes")
 UNLIMITED = 2**60  # version 1 writes some number that large
@@ -21,9 +21,9 @@ UNLIMITED = 2**60  # version 1 writes some number that large
 
 def oom_kills(process: Path = PROCESS, hierarchy: Path = HIERARCHY) -> int:
     """Return how many processes were killed so far; 0 too where the kernel doesn't count them."""
-    for folder in _folders(process, hierarchy):
+    for folder in folders("memory", process, hierarchy):
         for name in COUNTERS:
-            found = re.search(r"^oom_kill (\d+)", _text(folder / name), re.MULTILINE)
+            found = re.search(r"^oom_kill (\d+)", text(folder / name), re.MULTILINE)
             if found:
                 return int(found[1])
     return 0
@@ -43,28 +43,8 @@ def memory_mb(
         return int(asked)
     if each := environment.get("SLURM_MEM_PER_CPU"):
         return int(each) * int(environment.get("SLURM_CPUS_ON_NODE", "1"))
-    limits = [_text(folder / name).strip() for folder in _folders(process, hierarchy) for name in LIMITS]
+    limits = [
+        text(folder / name).strip() for folder in folders("memory", process, hierarchy) for name in LIMITS
+    ]
     known = [int(limit) for limit in limits if limit.isdigit() and int(limit) < UNLIMITED]
     return min(known, default=0) // 2**20
-
-
-def _folders(process: Path, hierarchy: Path) -> Iterator[Path]:
-    """Yield the cgroup of this process for memory, then those that it is in."""
-    lines = [line.split(":", 2) for line in _text(process).splitlines() if line.count(":") >= 2]
-    first = [hierarchy / "memory" / _inside(path) for _, names, path in lines if "memory" in names.split(",")]
-    second = [hierarchy / _inside(path) for number, names, path in lines if number == "0" and not names]
-    for own in first or second:
-        yield own
-        yield from (above for above in own.parents if above.is_relative_to(hierarchy))
-
-
-def _inside(path: str) -> Path:
-    """Return a cgroup's path below the hierarchy; in a namespace of its own it may begin with `/..`."""
-    return Path(*(part for part in path.split("/") if part not in {"", ".."}))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return ""  # not this version's file, or not for us: nothing is known then

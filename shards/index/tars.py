@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from shards import command, info
 from shards.classes import check_names, names_in, read_names
+from shards.cores import usable_cores
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip, literal, printable
 from shards.index.absent import absent
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="which files are which split, say train='a-*.tar' [as in _info.json, else as their names say]",
     )
     parser.add_argument(
-        "--workers", type=command.positive, default=os.cpu_count() or 1, help="processes [%(default)s]"
+        "--workers", type=command.positive, default=usable_cores(), help="processes [%(default)s]"
     )
     add_skip(parser)
     parser.add_argument(
