@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dnw.config import ConfigError, Train, parse
 from dnw.setting_errors import known_keys, no_such_setting
-from dnw.words import explain, fit, last_of_each
+from dnw.words import check_paths, explain, fit, last_of_each
 
 _HERE = Path(__file__).resolve().parent
 # beside the package in a clone, inside it in a wheel
@@ -58,6 +58,7 @@ def training(overrides: Sequence[str]) -> Train:
             values = resolved(compose("config", words))
     except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
+    check_paths(values)
     fields = {field.name for field in dataclasses.fields(Train)}
     for key in (word.lstrip("+").split("=")[0] for word in words if word.startswith("+")):
         if key.split(".")[0] not in fields:

@@ -12,9 +12,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -33,6 +33,7 @@ from shards.user_class.names import written
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
 PATHS = frozenset(
     {"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "init", "cluster.python"}
+    | {"notify.slack", "notify.ntfy", "after"}
 )
 _RANGE = re.compile(r"([\w.]+)=([-+.\deE]+):([-+.\deE]+):([-+.\deE]+)")  # as other tools write one
 _FUNCTIONS = ("choice", "range", "glob", "interval", "shuffle", "sort")  # of Hydra's, those of sweeps
@@ -225,6 +226,21 @@ def _quoted(key: str, value: str) -> str:
     if _parsed(quoted) is None:
         raise ConfigError(f"{word!r}: can't be the value of a setting")
     return quoted
+
+
+def check_paths(values: Mapping[str, Any]) -> None:
+    """Refuse folders and files in composed values, as those in words are: they may come from a file.
+
+    Raises:
+        ConfigError: the home folder of nobody, or a variable of the shell's.
+    """
+    for key in sorted(PATHS):
+        found: Any = values
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        for one in found if isinstance(found, list) else [found]:
+            if isinstance(one, str):
+                _check_path(key, one)
 
 
 def _check_path(key: str, value: str) -> None:

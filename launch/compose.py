@@ -26,7 +26,7 @@ from dnw.compose import CONFIGS, NOT_COMPOSED, resolved
 from dnw.config import ConfigError
 from dnw.invocation import as_typed
 from dnw.setting_errors import ELSEWHERE, no_such_setting
-from dnw.words import example, explain, fit, last_of_each
+from dnw.words import check_paths, example, explain, fit, last_of_each
 from launch import hydra_words
 from launch.config import KEYS
 from shards.errors import did_you_mean
@@ -126,6 +126,8 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         composed = [Composed(resolved(config), typed, here, study) for config, typed, here, study in found]
     except NOT_COMPOSED as error:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
+    for one in composed:
+        check_paths(one.values)
     _check_experiment(composed)
     if any(one.values.get("pack") is not None for one in composed) and not _is_sweep(arguments):
         raise ConfigError("pack: runs of a sweep share a job; type -m before them, width=0.1,0.2 or the like")

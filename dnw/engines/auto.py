@@ -18,8 +18,8 @@ ROUNDS = 5
 class Auto:
     """Several engines for one network, and which of them won at each batch size so far."""
 
-    def __init__(self, candidates: Mapping[str, Callable[[Tensor], Tensor]], kept: Path) -> None:
-        """Make one that remembers its winners in the file `kept`."""
+    def __init__(self, candidates: Mapping[str, Callable[[Tensor], Tensor]], kept: Path | None) -> None:
+        """Make one that remembers its winners in the file `kept`, if there is a place for it."""
         self._candidates = candidates
         self._kept = kept
         self.winners = winners.load(kept)  # by batch size
@@ -29,7 +29,8 @@ class Auto:
         batch = len(images_BCHW)
         if batch not in self.winners:
             self.winners[batch] = self._fastest(images_BCHW)
-            winners.keep(self._kept, batch, self.winners[batch])
+            if self._kept is not None:
+                winners.keep(self._kept, batch, self.winners[batch])
         return self._candidates[self.winners[batch]](images_BCHW)
 
     def _fastest(self, images_BCHW: Tensor) -> str:

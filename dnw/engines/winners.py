@@ -21,12 +21,15 @@ from dnw.compact import Compact
 from dnw.compact.parts import fingerprint
 from shards.atomic import replacing
 from shards.cores import usable_cores
+from shards.files.home import in_home
 
 log = logging.getLogger(__name__)
 
 
-def place(network: Compact, candidates: Iterable[str], threads: int, precision: str) -> Path:
+def place(network: Compact, candidates: Iterable[str], threads: int, precision: str) -> Path | None:
     """Return the file for this network, these engines, and the machine and libraries that this runs on.
+
+    None where there is no home folder: all engines are measured by each process.
 
     Args:
         network: that is to run.
@@ -46,12 +49,14 @@ def place(network: Compact, candidates: Iterable[str], threads: int, precision: 
         "versions": {name: metadata.version(name) for name in ("dnw", "torch", "numba")},
     }
     name = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return folder / "dnw" / "engines" / f"{name}.json"
+    folder = os.environ.get("XDG_CACHE_HOME") or in_home(".cache")
+    return Path(folder, "dnw", "engines", f"{name}.json") if folder else None
 
 
-def load(path: Path) -> dict[int, str]:
+def load(path: Path | None) -> dict[int, str]:
     """Return the winners so far, by batch size; none where there is no file, or no whole one."""
+    if path is None:
+        return {}
     try:
         found = json.loads(path.read_text())
         return {int(batch): str(name) for batch, name in found.items()}

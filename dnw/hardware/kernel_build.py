@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from dnw.hardware.device import takes_kernels
+from shards.files.home import in_home
 
 CACHE = "TRITON_CACHE_DIR"  # by default ~/.triton/cache
 
@@ -45,7 +46,9 @@ def _lacking() -> str | None:
     header = Path(sysconfig.get_path("include", _scheme())) / "Python.h"
     if not header.exists():
         return f"{header} isn't there; install Python's headers (python3-dev, python3-devel)"
-    cache = Path(os.environ.get(CACHE) or "~/.triton/cache").expanduser()
+    cache = Path(os.environ[CACHE]) if os.environ.get(CACHE) else in_home(".triton", "cache")
+    if cache is None:
+        return f"there is no home folder to keep them in; export {CACHE}=FOLDER"
     above = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(above, os.W_OK | os.X_OK):
         return f"{cache} can't be written to; export {CACHE}=FOLDER"

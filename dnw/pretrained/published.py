@@ -18,6 +18,7 @@ from pathlib import Path
 from dnw import model_registry
 from dnw.config import ConfigError
 from shards.errors import ShardError
+from shards.files.home import in_home
 from shards.sources.download import download
 
 _HUB = "https://huggingface.co"
@@ -113,8 +114,8 @@ def find(model: str) -> Published:
 
 def _torch_hub() -> Path:
     """Return the folder in which torch.hub keeps weights."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser() / "hub" / "checkpoints"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or in_home(".cache") or "~/.cache")  # as torch.hub has it
+    return Path(os.path.expanduser(os.environ.get("TORCH_HOME") or cache / "torch"), "hub", "checkpoints")  # noqa: PTH111
 
 
 def _of_torchvision(tree: ast.Module, name: str) -> Published | None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dnw.engines.native.options import OPTIONS
+from dnw.engines.native.kept_on_disk import kept
 
 Floats = NDArray[np.float32]
 
 _ZERO = np.float32(0)
 
 
-@numba.njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@kept
 def classify(
     features: Floats,
     turns: tuple[int, int, int],

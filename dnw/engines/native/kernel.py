@@ -19,13 +19,13 @@ import inspect
 import zlib
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dnw.engines.native import filter_vector, options, pairs, stream_vector, summing, vector
 from dnw.engines.native.filter_vector import filter_by_two, filter_flat
-from dnw.engines.native.options import OPTIONS, compiled
+from dnw.engines.native.kept_on_disk import kept
+from dnw.engines.native.options import compiled
 from dnw.engines.native.pairs import PAIR, pack, unpack
 from dnw.engines.native.stream_vector import (
     ALONE,
@@ -49,7 +49,7 @@ _TAPS = 9
 def _entry(version: int) -> Any:
     """Make the function that is kept compiled on disk, under the time of this file and `version`."""
 
-    @numba.njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
+    @kept
     def run(
         images: Any,
         turns: tuple[int, int, int],

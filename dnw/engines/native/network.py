@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dnw.compact.form import Arrays, Compact
 from dnw.engines.native.classifier import classify
+from dnw.engines.native.kept_on_disk import where
 from dnw.engines.native.kernel import INSTRUCTIONS, run
 from dnw.engines.native.memory import in_huge_pages
 from dnw.engines.native.plan import plan as plan_for
@@ -80,9 +81,7 @@ class Native:
         self(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
         if len(run.stats.cache_misses) > misses:
             took_s = time.monotonic() - began_s
-            log.info(
-                "native engine: compiled for this CPU in %.0f s, kept in %s", took_s, run.stats.cache_path
-            )
+            log.info("native engine: compiled for this CPU in %.0f s, %s", took_s, where(run))
 
     def __call__(self, images_BCHW: Floats) -> Floats:
         """Map normalized float32 images [B, 3, image_size, image_size] to logits [B, classes]."""

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from launch.node.notices.message import Message, NoticeError, printable
+from shards.files.home import in_home
 
 SENDMAIL_FOLDERS = ("/usr/sbin", "/usr/lib")  # which no user's PATH has
 SMTP, SUBMISSIONS = 25, 465  # ports
@@ -117,7 +117,9 @@ def address(server: str) -> tuple[bool, str, int]:
 
 def _login(host: str) -> tuple[str, str] | None:
     """Return user and password for a server, where ~/.netrc has them; others must not be able to read it."""
-    path = Path.home() / ".netrc"
+    path = in_home(".netrc")
+    if path is None:
+        return None
     try:
         found = netrc.netrc(path).hosts.get(host)
     except FileNotFoundError:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from launch.node.notices.message import NoticeError
+from shards.files.home import in_home
 
 VARIABLES = {"slack": "SLACK_WEBHOOK_URL", "ntfy": "NTFY_TOPIC"}
 _ADDRESS = re.compile(r"https?://[!-~]+")
@@ -19,8 +20,8 @@ NTFY = "https://ntfy.sh"  # where a topic without an address is
 
 
 def usual_file(service: str) -> Path:
-    """Return the file that is read where none is named."""
-    return Path.home() / ".config" / "dnw" / service
+    """Return the file that is read where none is named; without a home folder it isn't there."""
+    return in_home(".config", "dnw", service) or Path("~", ".config", "dnw", service)
 
 
 def read(service: str, file: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from hydra.errors import MissingConfigException
 
 from dnw.compose import CONFIGS, KEYS
 from dnw.config import ConfigError
-from dnw.words import explain, fit
+from dnw.words import check_paths, explain, fit
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,14 @@ def test_an_option_that_is_not_there() -> None:
 def test_a_group_is_chosen_by_name() -> None:
     line = explain(ValueError(""), ["wiring=3"], CONFIGS, KEYS)
     assert line.startswith("wiring=3: wiring is chosen by its name, one of acdc, complete, dnw")
+
+
+def test_folders_of_a_file_are_checked_as_those_that_are_typed() -> None:
+    check_paths({"data": {"dir": "~/x", "url": "https://~nobody1/x"}, "after": ["a"], "init": None})
+    for values, said in (
+        ({"data": {"dir": "~nobody1/x"}}, "data.dir: '~nobody1/x': no home folder is known"),
+        ({"after": ["a", "~nobody1/x"]}, "after: '~nobody1/x'"),
+        ({"notify": {"slack": True, "ntfy": "$HERE/x"}}, r"notify.ntfy: '\$HERE/x': \$HERE is left as it is"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            check_paths(values)

@@ -104,6 +104,15 @@ def uncounted_arrays() -> bool:
     return "_nrt" in vars(CPUTargetOptions) or hasattr(CPUTargetOptions, "_nrt")
 
 
+def code_on_disk() -> bool:
+    import numba
+    from numba.core.caching import FunctionCache
+
+    taken = {"load_overload": ["self", "sig", "target_context"], "save_overload": ["self", "sig", "data"]}
+    is_known = all(parameters(getattr(FunctionCache, name)) == words for name, words in taken.items())
+    return is_known and hasattr(numba.njit(nms), "_cache") and callable(FunctionCache.flush)
+
+
 def nms() -> bool:
     torchvision()
     schema = "torchvision::nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -184,6 +193,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "BasicSweeper": sweeps,
     "LLVM IR": vector_instructions,
     "_nrt": uncounted_arrays,
+    "_cache": code_on_disk,
     "_BatchNorm": base_classes,
     "_verify_batch_size": batch_size,
     "_compat_pickle": python_2_names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,13 @@ def test_a_damaged_memory_is_measured_anew(
     assert "measured anew" in caplog.text
     winners.keep(kept, 3, "csr")
     assert winners.load(kept) == {3: "csr"}
+
+
+def test_without_a_home_folder_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    network = drawn("static", 32, oddity=None)
+    auto = build("auto", network, 32)
+    assert auto(images(1, 32)).shape[0] == 1
+    assert winners.place(compact(network, 32), ["csr"], 1, "fp32") is None
