@@ -12,6 +12,7 @@ from dnw.compact import Compact, can_compact, compact
 from dnw.engines.engine import CPU, Engine
 from dnw.engines.names import NAMES
 from dnw.hardware.device import takes_kernels
+from shards.cores import usable_cores
 from shards.errors import did_you_mean
 
 Precision = Literal["fp32", "bf16"]
@@ -113,7 +114,9 @@ def _engine(name: str, network: Compact, threads: int | None, precision: Precisi
 
             return graph_dgl(network)
         case _ if network.device.type == "cpu":
-            return _native(network, threads or torch.get_num_threads(), precision)
+            # threads wait for each other in a loop, so that more than can run at once slow each other down
+            usual = min(torch.get_num_threads(), usable_cores())
+            return _native(network, threads or usual, precision)
         case _:
             from dnw.engines.native.gpu import gpu  # noqa: PLC0415
 
