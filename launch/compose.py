@@ -13,7 +13,7 @@ import string
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hydra
@@ -90,6 +90,7 @@ class Composed:
     overrides: tuple[str, ...]
     in_foreground: bool = False  # of a sweep with hydra/launcher=basic
     study: StudyWords | None = None  # this is a run of a study, with the first of the values to choose from
+    apart: frozenset[str] = frozenset()  # of the overrides, those that not all runs of this sweep have
 
 
 def compose(arguments: Sequence[str]) -> list[Composed]:
@@ -128,6 +129,7 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
         raise ConfigError(explain(error, words, CONFIGS, KEYS)) from None
     for one in composed:
         check_paths(one.values)
+    composed = _told_apart(composed)
     _check_experiment(composed)
     if any(one.values.get("pack") is not None for one in composed) and not _is_sweep(arguments):
         raise ConfigError("pack: runs of a sweep share a job; type -m before them, width=0.1,0.2 or the like")
@@ -138,6 +140,13 @@ def compose(arguments: Sequence[str]) -> list[Composed]:
     ):
         raise ConfigError("-m: this sweep has no values, so there is nothing to run")
     return composed
+
+
+def _told_apart(composed: list[Composed]) -> list[Composed]:
+    if len(composed) < 2:
+        return composed
+    common = frozenset.intersection(*(frozenset(one.overrides) for one in composed))
+    return [replace(one, apart=frozenset(one.overrides) - common) for one in composed]
 
 
 def _study_words(sweeper: DictConfig, settings: Sequence[str]) -> StudyWords:

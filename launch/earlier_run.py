@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from dnw import config
@@ -22,7 +23,8 @@ from shards.files.folder_entries import matching
 
 _NAMED = re.compile(r".*-[0-9a-f]{10}(\.old-.*)?")  # by its signature, or moved aside by fresh=true
 
-LONGEST_NAME = 120  # of what was overridden, in the name of a folder; file systems take 255 bytes
+LONGEST_NAME = 120  # bytes of what was overridden, in the name of a folder; file systems take 255
+_LONGEST_LETTER = 4  # bytes
 
 
 def renamed(train: Train, parent: Path) -> Path | None:
@@ -50,7 +52,7 @@ def earlier(train: Train, run: Run) -> Iterator[str]:
         return
     digits = signature(train)
     words = run.folder.name.removesuffix(digits)
-    if len(words) > LONGEST_NAME:  # cut: what was typed for others may differ from there on
+    if len(os.fsencode(words)) > LONGEST_NAME - _LONGEST_LETTER:  # cut: others may differ from there on
         return
     ours = dotted(identity(config.plain(train)))
     for folder in matching(run.folder.parent, words + "[0-9a-f]" * len(digits)):
@@ -85,11 +87,23 @@ def left_out(train: Train, run: Run, words: Sequence[str]) -> Iterator[str]:
         )
 
 
-def overridden(overrides: tuple[str, ...]) -> str:
-    """Return the training settings that were typed, fit for a file name: they set a run apart for people."""
-    words = sorted(word.lstrip("+~") for word in overrides)
-    told = [_short(word) for word in words if _tells(word.split("=")[0].split("@")[0])]
-    return re.sub(r"[^\w=.,+-]+", "_", ",".join(told))[:LONGEST_NAME] or "default"
+def overridden(overrides: Collection[str], apart: Collection[str] = ()) -> str:
+    """Return the training settings that were typed, fit for a file name: they set a run apart for people.
+
+    Args:
+        overrides: as typed.
+        apart: those that other runs of a sweep don't have: where not all fit into the name they come first.
+    """
+    words = sorted(overrides, key=lambda word: word.lstrip("+~"))
+    told = [word for word in words if _tells(word.lstrip("+~").split("=")[0].split("@")[0])]
+    name = _as_name(told)
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = _as_name(sorted(told, key=lambda word: word not in apart))
+    return os.fsencode(name)[:LONGEST_NAME].decode(errors="ignore") or "default"
+
+
+def _as_name(words: Sequence[str]) -> str:
+    return re.sub(r"[^\w=.,+-]+", "_", ",".join(_short(word.lstrip("+~")) for word in words))
 
 
 def _short(word: str) -> str:

@@ -109,7 +109,7 @@ def plan(
     parent = _parent(launch, train)
     train, val, missing, to_fetch = _resolved(train, launch, planned)
     is_known = not (missing or to_fetch)
-    run = _named(parent, composed.overrides, train if is_known else None, launch.fresh)
+    run = _named(parent, composed, train if is_known else None, launch.fresh)
     there = _to_go_on_with(run, launch.fresh)
     need = grace_period.measured(run, train.batch, launch.nodes * launch.processes_per_node)
     notes = (
@@ -360,13 +360,13 @@ def _parent(launch: Launch, train: Train) -> Path:
     return parent
 
 
-def _named(parent: Path, overrides: tuple[str, ...], train: Train | None, fresh: bool) -> Run:
+def _named(parent: Path, composed: Composed, train: Train | None, fresh: bool) -> Run:
     """Return a run by its folder; without a configuration that is known, one that can only be shown.
 
     Raises:
         LaunchError: it would begin anew beside its folder, which was renamed or copied.
     """
-    run = Run(_folder(parent, overrides, "SIGNATURE" if train is None else signature(train)))
+    run = Run(_folder(parent, composed, "SIGNATURE" if train is None else signature(train)))
     if train is None or fresh or run.folder.exists():
         return run
     if other := earlier_run.renamed(train, parent):
@@ -377,7 +377,7 @@ def _named(parent: Path, overrides: tuple[str, ...], train: Train | None, fresh:
     return run
 
 
-def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
+def _folder(parent: Path, composed: Composed, signature: str) -> Path:
     """Return the folder of this run: the one that has its signature, else named after what was overridden.
 
     Raises:
@@ -389,7 +389,9 @@ def _folder(parent: Path, overrides: tuple[str, ...], signature: str) -> Path:
         raise LaunchError(
             f"{parent}: the same run is there {len(existing)} times ({names}); move all but one away"
         )
-    return existing[0] if existing else parent / f"{earlier_run.overridden(overrides)}-{signature}"
+    if existing:
+        return existing[0]
+    return parent / f"{earlier_run.overridden(composed.overrides, composed.apart)}-{signature}"
 
 
 def _free_name(folder: Path) -> Path:

@@ -35,6 +35,8 @@ def plan(settings: StudySettings, params: Params, in_foreground: bool) -> RunPla
         LaunchError, ShardError: no run can be made here.
     """
     (composed,) = compose([*settings.trial_words(params), *settings.kept])
+    chosen = frozenset(word for word in composed.overrides if word.lstrip("+").partition("=")[0] in params)
+    composed = dataclasses.replace(composed, apart=chosen)
     made = prepare.plan(composed, in_foreground, gres.node_kinds)
     pack = settings.pack if settings.pack > 1 else None
     launch = dataclasses.replace(made.launch, wait=False, dry_run=False, pack=pack)

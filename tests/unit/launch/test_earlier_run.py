@@ -52,6 +52,18 @@ def test_runs_whose_words_do_not_fit_into_their_names_are_not_taken_for_each_oth
     assert first.name[:LONGEST_NAME] == second.name[:LONGEST_NAME]
 
 
+def test_runs_of_a_sweep_have_names_that_tell_them_apart(typed: Typed, tmp_path: Path) -> None:
+    long = [
+        *("batch=32", "checkpoint.keep=7", "data.augment=none", "data.image_size=32", "eval_batch=50"),
+        *("micro_batch=16", "optim.lr=0.01", "optim.momentum=0.8", "optim.nesterov=true"),
+    ]
+    assert typed("-m", *long, "wiring=dnw,random") == 0
+    swept = runs(tmp_path)
+    assert [run.folder.name.partition(",")[0] for run in swept] == ["wiring=dnw", "wiring=random"]
+    assert typed(*long, "wiring=random") == 0, "typed alone it is the same run"
+    assert [run.folder for run in runs(tmp_path)] == [run.folder for run in swept]
+
+
 def test_what_the_code_of_a_run_does_not_know_is_told(
     typed: Typed, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,8 +206,19 @@ def test_what_was_overridden(overrides: list[str], name: str) -> None:
     assert overridden(tuple(overrides)) == name
 
 
-def test_a_name_fits_into_a_file_system() -> None:
-    assert len(overridden(tuple(f"optim.a{n}={n}" for n in range(99)))) <= 120
+@pytest.mark.parametrize("letter", ["a", "é", "語"])
+def test_a_name_fits_into_a_file_system(letter: str) -> None:
+    name = overridden(tuple(f"optim.{letter}{n}={n}" for n in range(99)))
+    assert 116 <= len(name.encode()) <= 120
+
+
+def test_a_name_that_is_too_long_begins_with_what_sets_a_run_of_a_sweep_apart() -> None:
+    words = [*(f"optim.a{n}={n}" for n in range(20)), "seed=1", "wiring=dnw"]
+    assert overridden(words, {"seed=1", "wiring=dnw"}).startswith(
+        "seed=1,wiring=dnw,optim.a0=0,optim.a10=10,"
+    )
+    short = ["optim.lr=1", "wiring=dnw"]
+    assert overridden(short, {"wiring=dnw"}) == "optim.lr=1,wiring=dnw"
 
 
 def test_a_resumed_run_has_to_fit_the_processes_it_is_given_now(composed: Composed) -> None:

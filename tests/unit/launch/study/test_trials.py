@@ -23,6 +23,19 @@ def test_the_run_is_that_of_the_words_typed_alone(study: Study, launch_shards: P
     assert made.launch.wait is False
 
 
+def test_a_name_that_is_too_long_begins_with_the_values_of_the_trial(study: Study) -> None:
+    long = (
+        "eval_batch=50",
+        "optim.momentum=0.8",
+        "optim.nesterov=true",
+        "optim.weight_decay=0.001",
+        "seed=3",
+    )
+    of = settings.read(study(*long, "micro_batch=16", "optim.schedule=cosine"))
+    made = trials.plan(of, {"width": 0.2}, in_foreground=False)
+    assert made.run.folder.name.startswith("width=0.2,micro_batch=16,")
+
+
 def test_what_may_not_change(study: Study, tmp_path: Path) -> None:
     of = settings.read(study("hydra.sweeper.study_name=mine"))
     other = settings.read(study("hydra.sweeper.study_name=mine", "width=interval(0.1,0.3)"))
