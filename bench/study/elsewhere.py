@@ -20,9 +20,6 @@ class Outcome:
     curve: tuple[tuple[float, float], ...]  # (epoch, top-1 of what is held out)
 
 
-Known = Mapping[tuple[str, str], Outcome]  # by the images' name and the run's
-
-
 def known(files: Iterable[Path]) -> dict[tuple[str, str], Outcome]:
     """Read what ended, from files that the study wrote; of a run that stands in several the last one.
 
@@ -34,7 +31,7 @@ def known(files: Iterable[Path]) -> dict[tuple[str, str], Outcome]:
         try:
             for one in json.loads(path.read_bytes()):
                 if one["ended"]:
-                    found[str(one["images"]), str(one["run"])] = _outcome(one)
+                    found[str(one["images"]), signature_in(str(one["run"]))] = _outcome(one)
         except OSError as error:
             raise ConfigError(f"--with {path}: {error.strerror}") from None
         except (KeyError, TypeError, ValueError):
@@ -42,6 +39,11 @@ def known(files: Iterable[Path]) -> dict[tuple[str, str], Outcome]:
                 f"--with {path}: not the .json of a study; --report writes it where the runs are"
             ) from None
     return found
+
+
+def signature_in(name: str) -> str:
+    """Return a run's signature; the words before it are for people, and of another version may be others."""
+    return name.rpartition("-")[2]
 
 
 def _outcome(one: Mapping[str, Any]) -> Outcome:

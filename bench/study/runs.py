@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from bench.study.declared import Network, Sweep
-from bench.study.elsewhere import Outcome
+from bench.study.elsewhere import Outcome, signature_in
 from dnw import schedule
 from dnw.runs import jsonl, ledger
 from dnw.runs.folder import Run
@@ -80,7 +80,7 @@ def planned(
         sweep: the line that stands for them.
         settings: of all runs.
         images: of an epoch.
-        known: what runs came to that were trained elsewhere, by their names.
+        known: what runs came to that were trained elsewhere, by their signatures.
     """
     found = []
     for composed in compose(["-m", *sweep.words, *settings]):
@@ -90,7 +90,7 @@ def planned(
         names = [one for one in sweep.contestants if one.partition("+")[0] == wiring]
         steps = schedule.total_steps(train, images.num_samples)
         what = (sweep.network, names[0], train.optim.lr, train.seed, plan.run, steps)
-        found.append(Trained(*what, known.get(plan.run.name)))
+        found.append(Trained(*what, known.get(signature_in(plan.run.name))))
     return found
 
 

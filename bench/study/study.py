@@ -105,7 +105,7 @@ class Part:
     index: Index  # of what is trained on
     tuning: list[Trained]  # short runs at every rate, which choose it
     finals: list[Trained]  # those of the whole length, at the best rates
-    known: Mapping[str, Outcome]  # what came out elsewhere, by the runs' names
+    known: Mapping[str, Outcome]  # what came out elsewhere, by the runs' signatures
 
 
 def study(chosen: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ RUN = {
     "rate": 0.1,
     "seed": 0,
     "steps": 2,
-    "run": "exp/a",
+    "run": "exp/lr=0.1-a",
     "images": "16px",
 }
 ENDED = RUN | {"ended": True, "held_out": 80.5, "test": None, "curve": [[1.0, 80.5]]}
@@ -33,13 +33,13 @@ def written(folder: Path, *runs: dict[str, Any]) -> Path:
 
 
 def test_what_has_ended_is_known(tmp_path: Path) -> None:
-    left = RUN | {"run": "exp/b", "ended": False, "held_out": None, "test": None, "curve": []}
-    diverged = left | {"run": "exp/c", "ended": True}
+    left = RUN | {"run": "exp/default-b", "ended": False, "held_out": None, "test": None, "curve": []}
+    diverged = left | {"run": "exp/default-c", "ended": True}
     first = written(tmp_path, ENDED, left, diverged)
     second = written(tmp_path, ENDED | {"test": 79})
     assert known([first, second]) == {
-        ("16px", "exp/a"): Outcome(80.5, 79.0, ((1.0, 80.5),)),
-        ("16px", "exp/c"): Outcome(None, None, ()),
+        ("16px", "a"): Outcome(80.5, 79.0, ((1.0, 80.5),)),
+        ("16px", "c"): Outcome(None, None, ()),
     }
 
 
