@@ -6,7 +6,7 @@ import math
 
 from dnw.config import RESNETS, Train
 from launch.config import Launch
-from shards.cores import usable_cores
+from shards.machine.cores import usable_cores
 
 # Photographs of 500 x 375 pixels that a core decodes and crops in a second: measured, docs/benchmarks.md.
 DECODED_PER_CORE = 760

@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from shards import command, index, shard
 from shards.atomic import replacing
-from shards.cores import usable_cores
 from shards.decode import NoImageError, Picture
 from shards.errors import ShardError, remake
 from shards.files.folder_entries import matching
@@ -36,6 +35,7 @@ from shards.ignored import Ignored, literal, printable
 from shards.index import Index, absent
 from shards.index.agreement import beside, between
 from shards.index.same_keys import pairs
+from shards.machine.cores import usable_cores
 from shards.report import MEASURE, Measures, measure, page
 from shards.shard import Contents, Members, Shard, key_at
 from shards.split_files import unknown, why_no_index

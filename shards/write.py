@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from shards import command, index, rng, shard
 from shards.classes import read_names
-from shards.cores import usable_cores
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip
 from shards.journal import Journal, WritePlan, Written, journal
+from shards.machine.cores import usable_cores
 from shards.order import part
 from shards.shard import Members, Shard
 from shards.sources import cifar10, fashion_mnist, imagefolder, imagenet_tars

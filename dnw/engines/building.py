@@ -12,8 +12,8 @@ from dnw.compact import Compact, can_compact, compact
 from dnw.engines.engine import CPU, Engine
 from dnw.engines.names import NAMES
 from dnw.hardware.device import takes_kernels
-from shards.cores import usable_cores
 from shards.errors import did_you_mean
+from shards.machine.cores import usable_cores
 
 Precision = Literal["fp32", "bf16"]
 Run = Callable[[Tensor], Tensor]

@@ -20,8 +20,8 @@ import torch
 from dnw.compact import Compact
 from dnw.compact.parts import fingerprint
 from shards.atomic import replacing
-from shards.cores import usable_cores
 from shards.files.home import in_home
+from shards.machine.cores import usable_cores
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from dnw.engines.names import NAMES
 from dnw.engines.native.network import Native, Precision
 from dnw.exported import model_file, photograph
 from dnw.exported.model_file import Card
-from shards.cores import usable_cores
 from shards.errors import did_you_mean
+from shards.machine.cores import usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor

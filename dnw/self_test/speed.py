@@ -15,7 +15,7 @@ from dnw.self_test.measure import Measured, Setup
 from dnw.self_test.training import loader, ready
 from dnw.training.data import Batch
 from dnw.training.trainer import Trainer
-from shards.cores import usable_cores
+from shards.machine.cores import usable_cores
 
 WARM_UP = 3
 STEPS = {"cuda": 20, "cpu": 4}

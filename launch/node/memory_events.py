@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from shards.control_groups import HIERARCHY, PROCESS, folders, text
+from shards.machine.control_groups import HIERARCHY, PROCESS, folders, text
 
 COUNTERS = ("memory.events", "memory.oom_control")
 LIMITS = ("memory.max", "memory.limit_in_bytes")

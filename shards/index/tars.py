@@ -15,12 +15,12 @@ from tqdm import tqdm
 
 from shards import command, info
 from shards.classes import check_names, names_in, read_names
-from shards.cores import usable_cores
 from shards.errors import ShardError
 from shards.ignored import Ignored, add_skip, literal, printable
 from shards.index.absent import absent
 from shards.index.index import Index, save, save_info
 from shards.index.same_keys import pairs
+from shards.machine.cores import usable_cores
 from shards.shard import EXTENSIONS, Contents, key_at, scan
 from shards.split_files import files_of_splits, tars_in, why_no_index
 from shards.workers import run

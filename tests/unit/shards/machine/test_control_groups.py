@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.control_groups import folders, text
+from shards.machine.control_groups import folders, text
 
 
 @pytest.mark.parametrize(

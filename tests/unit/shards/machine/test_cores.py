@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.cores import usable_cores
+from shards.machine.cores import usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from shards.control_groups import HIERARCHY, PROCESS, folders, text
+from shards.machine.control_groups import HIERARCHY, PROCESS, folders, text
 
 
 def usable_cores(process: Path = PROCESS, hierarchy: Path = HIERARCHY) -> int:
