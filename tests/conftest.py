@@ -132,3 +132,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows a home folder: HOME isn't set, and the user's id has no name."""
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnw.config import ConfigError
+from dnw.runs.folder import signature_in
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,6 @@ def known(files: Iterable[Path]) -> dict[tuple[str, str], Outcome]:
                 f"--with {path}: not the .json of a study; --report writes it where the runs are"
             ) from None
     return found
-
-
-def signature_in(name: str) -> str:
-    """Return a run's signature; the words before it are for people, and of another version may be others."""
-    return name.rpartition("-")[2]
 
 
 def _outcome(one: Mapping[str, Any]) -> Outcome:

@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 from bench.study.declared import Network, Sweep
-from bench.study.elsewhere import Outcome, signature_in
+from bench.study.elsewhere import Outcome
 from dnw import schedule
 from dnw.runs import jsonl, ledger
-from dnw.runs.folder import Run
+from dnw.runs.folder import Run, signature_in
 from launch import prepare
 from launch.compose import compose
 from launch.query.result import read_result

@@ -46,9 +46,10 @@ def _lacking() -> str | None:
     header = Path(sysconfig.get_path("include", _scheme())) / "Python.h"
     if not header.exists():
         return f"{header} isn't there; install Python's headers (python3-dev, python3-devel)"
-    cache = Path(os.environ[CACHE]) if os.environ.get(CACHE) else in_home(".triton", "cache")
+    typed = os.environ.get(CACHE)
+    cache = Path(typed).expanduser() if typed else in_home(".triton", "cache")
     if cache is None:
-        return f"there is no home folder to keep them in; export {CACHE}=FOLDER"
+        return f"there is no home folder to keep it in; export {CACHE}=FOLDER"
     above = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(above, os.W_OK | os.X_OK):
         return f"{cache} can't be written to; export {CACHE}=FOLDER"

@@ -18,7 +18,6 @@ from pathlib import Path
 from dnw import model_registry
 from dnw.config import ConfigError
 from shards.errors import ShardError
-from shards.files.home import in_home
 from shards.sources.download import download
 
 _HUB = "https://huggingface.co"
@@ -114,8 +113,9 @@ def find(model: str) -> Published:
 
 def _torch_hub() -> Path:
     """Return the folder in which torch.hub keeps weights."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or in_home(".cache") or "~/.cache")  # as torch.hub has it
-    return Path(os.path.expanduser(os.environ.get("TORCH_HOME") or cache / "torch"), "hub", "checkpoints")  # noqa: PTH111
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    home = os.path.expanduser(os.environ.get("TORCH_HOME") or cache / "torch")  # noqa: PTH111  (pathlib's raises)
+    return Path(home, "hub", "checkpoints")
 
 
 def _of_torchvision(tree: ast.Module, name: str) -> Published | None:

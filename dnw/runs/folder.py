@@ -10,6 +10,11 @@ from pathlib import Path
 from shards.files.regular_file import read_bytes
 
 
+def signature_in(name: str) -> str:
+    """Return the signature in the name of a run; the words before it are for people, and may be others."""
+    return name.rpartition("-")[2]
+
+
 @dataclass(frozen=True)
 class Run:
     """One run on disk: what it is, what it wrote, what became of it."""

@@ -25,7 +25,7 @@ from dnw import config
 from dnw.preemption import STOPPED
 from dnw.runs import divergence, frozen_code, ledger
 from dnw.runs.claim import Claim, SupersededError
-from dnw.runs.folder import Run
+from dnw.runs.folder import Run, signature_in
 from dnw.runs.ledger import Attempt
 from dnw.runs.lock import HeldError, Lock
 from launch.config import CPU_PROCESSES
@@ -331,8 +331,7 @@ class Job:
             attempt: its number.
             port: where its nodes meet; 0 takes any free one (single node).
         """
-        signature = self.folder.name.rsplit("-", 1)[-1]
-        meeting = f"{signature}-{node.job}-{attempt}"
+        meeting = f"{signature_in(self.folder.name)}-{node.job}-{attempt}"
         python = self.python or (PYTHON if self.container else sys.executable)
         arguments = (self.folder, node, self.nproc, port, meeting, self.grace_s)
         return torchrun.command(*arguments, self.worker, python)

@@ -29,7 +29,6 @@ from dnw.tracking import problems, tracker
 from dnw.tracking.credentials import VARIABLES as CREDENTIALS
 from launch.errors import LaunchError
 from launch.node.notices import secret
-from shards.files.home import in_home
 
 DONE_S, STOPPED_S = 30.0, 5.0  # that trackers get to take the rest in, once the job has ended
 MLFLOW_URI, WANDB_MODE = "MLFLOW_TRACKING_URI", "WANDB_MODE"
@@ -225,9 +224,7 @@ def _knows_wandb(environment: Mapping[str, str]) -> bool:
     if environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(environment.get("WANDB_BASE_URL", _WANDB)).hostname or ""
-    path = environment.get("NETRC") or in_home(".netrc")
-    if path is None:
-        return False
+    path = os.path.expanduser(environment.get("NETRC", "~/.netrc"))  # noqa: PTH111  (pathlib's raises)
     try:
         return netrc.netrc(path).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):

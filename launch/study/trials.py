@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dnw.config import ConfigError
-from dnw.runs.folder import Run
+from dnw.runs.folder import Run, signature_in
 from launch import prepare, snapshot
 from launch.compose import Composed, compose
 from launch.errors import LaunchError
@@ -154,11 +154,9 @@ def twin(made: RunPlan, known: Sequence[Trial]) -> Trial | None:
         made: a run that is to become a trial.
         known: all trials.
     """
-    return next((one for one in known if one.run and _signature(one.run) == _signature(made.run.name)), None)
-
-
-def _signature(run: str) -> str:
-    return run.rpartition("-")[2]
+    return next(
+        (one for one in known if one.run and signature_in(one.run) == signature_in(made.run.name)), None
+    )
 
 
 def why_not(error: Exception) -> str:

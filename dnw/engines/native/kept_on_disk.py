@@ -12,10 +12,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from numba.core.caching import FunctionCache
 
-from dnw.engines.native.options import OPTIONS
+from dnw.engines.native.options import compiled
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +23,18 @@ _REMEDY = "each process compiles it; let NUMBA_CACHE_DIR name a folder that can 
 
 def kept(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called, and keep the code on disk, if there is a place for it."""
-    compiled = numba.njit(**OPTIONS)(function)
+    made = compiled(function)
     try:
-        compiled._cache = _Cache(function)  # type: ignore[no-untyped-call]
+        made._cache = _Cache(function)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-    return compiled
+    return made
 
 
-def where(compiled: Any) -> str:
+def where(made: Any) -> str:
     """Return where the code of a function is kept, as the end of a sentence."""
-    cache = compiled._cache
+    cache = made._cache
     return f"kept in {cache.cache_path}" if getattr(cache, "is_kept", False) else f"kept nowhere: {_REMEDY}"
 
 

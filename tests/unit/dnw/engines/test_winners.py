@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 
 import pytest
@@ -43,10 +42,8 @@ def test_a_damaged_memory_is_measured_anew(
     assert winners.load(kept) == {3: "csr"}
 
 
-def test_without_a_home_folder_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+@pytest.mark.usefixtures("without_a_home")
+def test_without_a_home_folder_nothing_is_remembered() -> None:
     network = drawn("static", 32, oddity=None)
     auto = build("auto", network, 32)
     assert auto(images(1, 32)).shape[0] == 1

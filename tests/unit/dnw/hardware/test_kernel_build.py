@@ -48,6 +48,12 @@ def test_without_the_headers_of_python(on_gpu: Path, monkeypatch: pytest.MonkeyP
     assert f"{none}/Python.h isn't there; install Python's headers" in str(kernel_build.problem(GPU))
 
 
+@pytest.mark.usefixtures("without_a_home")
+def test_without_a_home_folder(on_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kernel_build.CACHE)
+    assert kernel_build._lacking() == "there is no home folder to keep it in; export TRITON_CACHE_DIR=FOLDER"
+
+
 def test_what_else_is_amiss_is_in_the_words_of_triton(on_gpu: Path) -> None:
     """All is built, from its own source, and finds nothing in a libcuda that is empty."""
     assert "Triton can't build what calls its kernels: " in str(found := kernel_build.problem(GPU))

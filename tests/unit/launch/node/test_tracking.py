@@ -109,6 +109,11 @@ def test_a_credential_in_words_for_the_cluster() -> None:
     tracking.check_words({"setup": ["export WANDB_API_KEY=$(cat ~/key)"], "export": "ALL,WANDB_API_KEY"})
 
 
+@pytest.mark.usefixtures("without_a_home")
+def test_without_a_home_folder_no_key_is_known() -> None:
+    assert "no key is known here" in check(train(track=["wandb"]), {})[0]
+
+
 def test_checks_on_the_login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ def test_it_is_the_one_that_the_environment_names(monkeypatch: pytest.MonkeyPatc
     assert in_home(".config", "dnw") == Path("/home/me/.config/dnw")
 
 
-def test_an_id_without_a_name_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+@pytest.mark.usefixtures("without_a_home")
+def test_an_id_without_a_name_has_none() -> None:
     assert in_home(".netrc") is None

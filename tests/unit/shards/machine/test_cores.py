@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from shards.machine.cores import usable_cores
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +75,35 @@ def test_a_job_that_is_bound_to_no_cores_has_those_that_slurm_says(
 ) -> None:
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", said)
     assert usable_cores(tmp_path / "none", tmp_path) == cores
+
+
+def test_a_limit_of_this_kernel_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    first = Path("/sys/fs/cgroup/cpu")
+    group = (first if first.is_dir() else Path("/sys/fs/cgroup")) / f"dnw-test-{os.getpid()}"
+    limits = {"cpu.cfs_period_us": "50000", "cpu.cfs_quota_us": "50000"}
+    try:
+        group.mkdir()
+        for name, limit in (limits if first.is_dir() else {"cpu.max": "50000 50000"}).items():
+            (group / name).write_text(limit)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no cgroup with a limit of CPU time can be made here: {error}")
+    counted = "from shards.machine.cores import usable_cores; print(usable_cores())"
+    line = [
+        "sh",
+        "-c",
+        'echo $$ > "$0/cgroup.procs" && exec "$1" -c "$2"',
+        str(group),
+        sys.executable,
+        counted,
+    ]
+    try:
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    finally:
+        group.rmdir()
+    assert done.stdout == "1\n"
 
 
 def test_on_this_machine_it_is_no_more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

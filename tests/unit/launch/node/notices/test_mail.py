@@ -75,6 +75,13 @@ def test_a_server_without_a_login_may_have_any_certificate(home: Path) -> None:
     assert len(mails) == 1
 
 
+@pytest.mark.usefixtures("without_a_home")
+def test_without_a_home_folder_there_is_no_login() -> None:
+    with mail_server() as (server, mails):
+        mail.send(SAID, ("me@uni.edu",), server, 20)
+    assert len(mails) == 1
+
+
 def test_a_server_that_is_not_there(home: Path) -> None:
     server = f"127.0.0.1:{free_port()}"
     with pytest.raises(NoticeError, match=f"{server}: ConnectionRefusedError"):

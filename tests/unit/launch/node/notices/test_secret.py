@@ -60,3 +60,11 @@ def test_what_is_no_webhook(home: Path, text: str) -> None:
 def test_where_there_is_none(home: Path) -> None:
     with pytest.raises(NoticeError, match=r"not there, and \$NTFY_TOPIC is not set; \(umask 077; "):
         secret.read("ntfy")
+
+
+def test_without_a_home_folder_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.node.notices.secret.in_home", lambda *_: None)
+    with pytest.raises(
+        NoticeError, match=r"~/\.config/dnw/slack: not there, and \$SLACK_WEBHOOK_URL is not set"
+    ):
+        secret.read("slack")
