@@ -31,7 +31,7 @@ from shards.errors import did_you_mean
 from shards.user_class.names import written
 
 _KEY = re.compile(r"(\+\+|\+|~)?[\w./@:$-]+", re.ASCII)
-PATHS = frozenset(
+_PATHS = sorted(
     {"data.dir", "data.url", "data.cache", "runs_dir", "wiring.source", "init", "cluster.python"}
     | {"notify.slack", "notify.ntfy", "after"}
 )
@@ -203,7 +203,6 @@ def _fit(words: Sequence[str], place: int, configs: Path, known: Collection[str]
         raise ConfigError(no_such_setting(key.lstrip("+~"), known))
     if not value and place + 1 < len(words) and "=" not in words[place + 1] and words[place + 1][0] != "~":
         raise ConfigError(f"{word} {words[place + 1]}: {_AROUND}: {word}{words[place + 1]}")
-    _check_path(key.lstrip("+"), value)
     if re.match(r"\w+\.(\w+_)?options\b", key) and not key.startswith(
         "+"
     ):  # of a class of the user's own, with whatever names
@@ -229,27 +228,21 @@ def _quoted(key: str, value: str) -> str:
 
 
 def check_paths(values: Mapping[str, Any]) -> None:
-    """Refuse folders and files in composed values, as those in words are: they may come from a file.
+    """Refuse files and folders in composed values that aren't what the shell would have made of them.
 
     Raises:
         ConfigError: the home folder of nobody, or a variable of the shell's.
     """
-    for key in sorted(PATHS):
+    for key in _PATHS:
         found: Any = values
         for part in key.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
         for one in found if isinstance(found, list) else [found]:
-            if isinstance(one, str):
-                _check_path(key, one)
-
-
-def _check_path(key: str, value: str) -> None:
-    """Refuse a folder that would be taken as it is, and isn't what the shell would have made of it."""
-    if key in PATHS and "://" not in value:
-        try:
-            command.expanded(value.strip("\"'"))
-        except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from None
+            if isinstance(one, str) and "://" not in one:
+                try:
+                    command.expanded(one)
+                except ValueError as error:
+                    raise ConfigError(f"{key}: {error}") from None
 
 
 def _removal(key: str, configs: Path, known: Collection[str]) -> str:
